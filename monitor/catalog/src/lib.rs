@@ -4,7 +4,10 @@
 //! Nothing here computes or does I/O. A name that a scrape, a dashboard, an alert rule and the
 //! documentation must agree on is spelled once, in this crate.
 
+pub mod event;
 mod id;
+pub mod label;
+pub mod metric;
 
 pub use id::{
     ModelId, NameError, PartitionId, SegmentId, Timestamp, TimestampError, WindowId, WindowSpan,

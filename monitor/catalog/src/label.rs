@@ -1,0 +1,116 @@
+//! Label names of the metrics, and the closed sets of values that some of them take.
+//!
+//! Beside [`crate::metric`], which says which metric carries which label.
+
+/// A label of a metric. What bounds its values stands at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// Status code of an HTTP answer.
+    Code,
+    /// Detector by its configuration name (`psi`, `ks`, …); a closed set.
+    Detector,
+    /// Feature by its configured name; the exported ones are capped.
+    Feature,
+    /// Class of a Kafka error; a closed set.
+    Kind,
+    /// HTTP method.
+    Method,
+    /// Model by its configured name.
+    Model,
+    /// Version of the model; the number tracked is capped.
+    ModelVersion,
+    /// What came of an attempt; a closed set ([`RETRAIN_OUTCOMES`], [`DEAD_LETTER_OUTCOMES`]).
+    Outcome,
+    /// Prediction (model output) by its configured name.
+    Output,
+    /// Number of a source partition.
+    Partition,
+    /// Retraining policy by its configured name.
+    Policy,
+    /// Why a record was rejected; a closed set.
+    Reason,
+    /// Identity of the reference in use: a short digest.
+    Reference,
+    /// State that an evaluation ended in ([`STATES`]).
+    Result,
+    /// Route template of the HTTP server, never a raw path.
+    Route,
+    /// `all`, or `name=value`; the number tracked is capped.
+    Segment,
+    /// Instruction set that counting uses: `avx2` or `scalar`.
+    Simd,
+    /// One of [`STATES`].
+    State,
+    /// Kafka topic, or the source's name when it is no topic.
+    Topic,
+    /// Version of the `driftd` binary.
+    Version,
+    /// Configured length of the window as text, such as `1h` or `7d`.
+    Window,
+}
+
+impl Label {
+    /// Returns the name of the label as exported.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Detector => "detector",
+            Self::Feature => "feature",
+            Self::Kind => "kind",
+            Self::Method => "method",
+            Self::Model => "model",
+            Self::ModelVersion => "model_version",
+            Self::Outcome => "outcome",
+            Self::Output => "output",
+            Self::Partition => "partition",
+            Self::Policy => "policy",
+            Self::Reason => "reason",
+            Self::Reference => "reference",
+            Self::Result => "result",
+            Self::Route => "route",
+            Self::Segment => "segment",
+            Self::Simd => "simd",
+            Self::State => "state",
+            Self::Topic => "topic",
+            Self::Version => "version",
+            Self::Window => "window",
+        }
+    }
+}
+
+/// A state of a feature, prediction or model: its label value and its number in state gauges.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StateValue {
+    /// Value of the labels `state` and `result`.
+    pub label: &'static str,
+    /// Sample of `driftd_*_drift_state`.
+    pub number: f64,
+}
+
+/// Too few records to decide.
+pub const STATE_INSUFFICIENT_DATA: StateValue =
+    StateValue { label: "insufficient_data", number: 0.0 };
+/// Nothing to compare with.
+pub const STATE_NO_REFERENCE: StateValue = StateValue { label: "no_reference", number: 0.0 };
+/// Decided: no drift beyond the configured effect.
+pub const STATE_OK: StateValue = StateValue { label: "ok", number: 1.0 };
+/// Decided: drifted.
+pub const STATE_DRIFTED: StateValue = StateValue { label: "drifted", number: 2.0 };
+/// The values themselves are broken (missing, not numbers): drift cannot be judged.
+pub const STATE_BROKEN_DATA: StateValue = StateValue { label: "broken_data", number: 3.0 };
+
+/// All states. Numbers grow with urgency, so that `max by (model)` is the state to act on:
+/// 0 not decided, 1 ok, 2 drifted (a ticket), 3 broken data (a page).
+pub const STATES: [StateValue; 5] =
+    [STATE_INSUFFICIENT_DATA, STATE_NO_REFERENCE, STATE_OK, STATE_DRIFTED, STATE_BROKEN_DATA];
+
+/// A retraining event was acknowledged by the broker.
+pub const OUTCOME_PUBLISHED: &str = "published";
+/// A retraining event was held back by cooldown or a request in flight.
+pub const OUTCOME_SUPPRESSED: &str = "suppressed";
+/// A record or event could not be delivered.
+pub const OUTCOME_FAILED: &str = "failed";
+/// Values of `outcome` in [`crate::metric::RETRAIN_EVENTS_TOTAL`].
+pub const RETRAIN_OUTCOMES: [&str; 3] = [OUTCOME_PUBLISHED, OUTCOME_SUPPRESSED, OUTCOME_FAILED];
+/// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`].
+pub const DEAD_LETTER_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];
