@@ -1,0 +1,82 @@
+//! The contract between the consumer and every format: messages in, one [`Decoded`] batch out.
+//!
+//! Before: the consumer lends each message's bytes. After: the core takes the batch, counts its
+//! columns and records its offsets. What a batch holds open is in `decode/batch.rs`; the formats
+//! are the other files under `decode/`.
+
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use driftd_catalog::Timestamp;
+
+use crate::rejection::Rejection;
+
+/// One message of one partition, borrowed from the consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The bytes; `None` for a tombstone.
+    pub payload: Option<&'a [u8]>,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Time that Kafka attached to the message, if any.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// What is decided about a record besides its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Offset of the message.
+    pub offset: i64,
+    /// When the prediction was made, as the record says: not yet clamped.
+    pub event_time: Timestamp,
+    /// Time that Kafka attached to the message, if any.
+    pub timestamp: Option<Timestamp>,
+    /// Index into [`crate::SourceSchema::models`] and [`Decoded::batches`].
+    pub model: u16,
+    /// Index into [`Decoded::versions`].
+    pub version: u16,
+}
+
+/// Consecutive messages of one partition, decoded. Every message is one row or one rejection.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// Offset of the first message.
+    pub from_offset: i64,
+    /// One past the offset of the last message; equal to `from_offset` without messages.
+    pub to_offset: i64,
+    /// Messages taken: rows and rejections.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// The accepted records in offset order.
+    pub rows: Vec<Row>,
+    /// Distinct versions of the rows in order of appearance, each a valid name.
+    pub versions: Vec<Arc<str>>,
+    /// For each model of the schema the columns of its rows, in the rows' order; `None` without rows.
+    pub batches: Vec<Option<RecordBatch>>,
+    /// The refused messages in offset order.
+    pub rejections: Vec<Rejection>,
+}
+
+/// Bounds of decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Longest accepted payload, in bytes.
+    pub payload_bytes_max: usize,
+}
+
+/// A format's decoder for one partition. It never fails as a whole: one bad record is one rejection.
+pub trait Decode: Send {
+    /// Adds one message to the open batch.
+    ///
+    /// # Panics
+    /// When the offset does not follow those of the open batch.
+    fn decode(&mut self, message: &Message<'_>);
+
+    /// Returns how many messages the open batch holds.
+    fn messages(&self) -> usize;
+
+    /// Closes the open batch and returns it; the next message opens a new one.
+    fn finish(&mut self) -> Decoded;
+}

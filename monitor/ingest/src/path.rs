@@ -1,0 +1,258 @@
+//! The way from a record's root to one of its values, as configured: `features.age`, `scores[2]`.
+//!
+//! Before: text from the configuration. After: [`crate::schema`] says what each path means, and a
+//! decoder walks all paths of a source at once.
+
+use std::fmt;
+use std::iter::Peekable;
+use std::str::Chars;
+use std::sync::Arc;
+
+/// Longest accepted path text, in bytes: it is repeated in rejections.
+const PATH_BYTES_MAX: usize = 128;
+
+/// Most steps of a path. Below `serde_json`'s recursion limit of 128, which a walk therefore never meets.
+const STEPS_MAX: usize = 32;
+
+/// Largest array index: wide feature vectors fit, a slip of the finger does not.
+const INDEX_MAX: usize = 65_535;
+
+/// One step from a value into a value inside it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// The value of an object's key.
+    Key(Box<str>),
+    /// The element of an array, from 0.
+    Index(usize),
+}
+
+/// A parsed path. Keys are separated by `.`, array elements are `[n]`; inside a key the characters
+/// `.`, `[`, `]` and `\` are written with a `\` before them. The first step is a key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldPath {
+    text: Arc<str>,
+    steps: Arc<[Step]>,
+}
+
+impl FieldPath {
+    /// Parses `a.b.c`, `a[2].b`, `a\.b`.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
+        match parser.steps(text.len()) {
+            Ok(steps) => Ok(Self { text: text.into(), steps: steps.into() }),
+            Err(problem) => {
+                Err(PathError { path: text.to_owned(), position: parser.position, problem })
+            }
+        }
+    }
+
+    /// Returns the path as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FieldPath({:?})", self.text)
+    }
+}
+
+/// A text that is not a path, and where it stops being one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("path `{path}`: {problem}, at character {position}")]
+pub struct PathError {
+    /// The refused text.
+    pub path: String,
+    /// Character, from 1, at which the problem was seen; one past the last when the text ends early.
+    pub position: usize,
+    /// What is wrong there.
+    pub problem: PathProblem,
+}
+
+/// What is wrong with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathProblem {
+    /// `a..b`, a leading or trailing dot, a leading index, or nothing at all.
+    #[error("expected a key")]
+    KeyExpected,
+    /// `a[x]`, `a[]`, `a[01]`, or an index beyond the bound.
+    #[error("expected an array index from 0 to {INDEX_MAX} and `]`")]
+    IndexExpected,
+    /// `a[0]b` or a bare `]`.
+    #[error("expected `.`, `[` or the end; write `\\{found}` when it belongs to the key")]
+    SeparatorExpected {
+        /// The character in its place.
+        found: char,
+    },
+    /// `\x`, or a backslash at the end.
+    #[error("a backslash stands before `.`, `[`, `]` or `\\` only")]
+    UnknownEscape,
+    /// More steps than a walk follows.
+    #[error("a path has at most {STEPS_MAX} steps")]
+    TooDeep,
+    /// Longer than fits into an error.
+    #[error("a path has at most {PATH_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+/// Reads steps and counts characters, so that an error can say where.
+struct Parser<'a> {
+    rest: Peekable<Chars<'a>>,
+    position: usize,
+}
+
+impl Parser<'_> {
+    fn steps(&mut self, bytes: usize) -> Result<Vec<Step>, PathProblem> {
+        if PATH_BYTES_MAX < bytes {
+            return Err(PathProblem::TooLong);
+        }
+        let mut steps = vec![self.key()?];
+        while let Some(separator) = self.peek() {
+            if steps.len() == STEPS_MAX {
+                return Err(PathProblem::TooDeep);
+            }
+            match separator {
+                '.' => {
+                    self.advance();
+                    steps.push(self.key()?);
+                }
+                '[' => {
+                    self.advance();
+                    steps.push(self.index()?);
+                }
+                found => return Err(PathProblem::SeparatorExpected { found }),
+            }
+        }
+        Ok(steps)
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        self.rest.peek().copied()
+    }
+
+    fn advance(&mut self) {
+        if self.rest.next().is_some() {
+            self.position += 1;
+        }
+    }
+
+    fn key(&mut self) -> Result<Step, PathProblem> {
+        let mut key = String::new();
+        while let Some(next) = self.peek() {
+            match next {
+                '.' | '[' | ']' => break,
+                '\\' => {
+                    self.advance();
+                    match self.peek() {
+                        Some(escaped @ ('.' | '[' | ']' | '\\')) => key.push(escaped),
+                        Some(_) | None => return Err(PathProblem::UnknownEscape),
+                    }
+                }
+                plain => key.push(plain),
+            }
+            self.advance();
+        }
+        if key.is_empty() { Err(PathProblem::KeyExpected) } else { Ok(Step::Key(key.into())) }
+    }
+
+    fn index(&mut self) -> Result<Step, PathProblem> {
+        let mut digits = String::new();
+        while let Some(digit @ '0'..='9') = self.peek() {
+            digits.push(digit);
+            if INDEX_MAX.to_string().len() < digits.len() {
+                return Err(PathProblem::IndexExpected);
+            }
+            self.advance();
+        }
+        let canonical = digits == "0" || !digits.starts_with('0');
+        match digits.parse::<usize>() {
+            Ok(index) if canonical && index <= INDEX_MAX && self.peek() == Some(']') => {
+                self.advance();
+                Ok(Step::Index(index))
+            }
+            Ok(_) | Err(_) => Err(PathProblem::IndexExpected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Step {
+        Step::Key(text.into())
+    }
+
+    fn steps(text: &str) -> Vec<Step> {
+        FieldPath::parse(text).unwrap().steps().to_vec()
+    }
+
+    #[test]
+    fn dots_separate_keys_and_brackets_hold_indexes() {
+        assert_eq!(steps("a.b.c"), [key("a"), key("b"), key("c")]);
+        assert_eq!(steps("a[2].b"), [key("a"), Step::Index(2), key("b")]);
+        assert_eq!(steps("a[0][65535]"), [key("a"), Step::Index(0), Step::Index(65_535)]);
+        assert_eq!(steps("größe.ms/s"), [key("größe"), key("ms/s")]);
+    }
+
+    #[test]
+    fn a_backslash_keeps_a_separator_inside_the_key() {
+        assert_eq!(steps(r"a\.b.c\[0\]\\"), [key("a.b"), key(r"c[0]\")]);
+    }
+
+    #[test]
+    fn a_path_shows_itself_as_written() {
+        let path = FieldPath::parse(r"a\.b[1]").unwrap();
+        assert_eq!(path.as_str(), r"a\.b[1]");
+        assert_eq!(path.to_string(), path.as_str());
+    }
+
+    #[test]
+    fn errors_name_the_position_and_the_problem() {
+        use PathProblem::{IndexExpected, KeyExpected, SeparatorExpected, UnknownEscape};
+        for (text, position, problem) in [
+            ("", 1, KeyExpected),
+            (".a", 1, KeyExpected),
+            ("[0]", 1, KeyExpected),
+            ("a..b", 3, KeyExpected),
+            ("ü.", 3, KeyExpected),
+            ("a[", 3, IndexExpected),
+            ("a[x]", 3, IndexExpected),
+            ("a[01]", 5, IndexExpected),
+            ("a[65536]", 8, IndexExpected),
+            ("a[999999]", 8, IndexExpected),
+            ("a[1", 4, IndexExpected),
+            ("a[1]b", 5, SeparatorExpected { found: 'b' }),
+            ("a]", 2, SeparatorExpected { found: ']' }),
+            (r"a\b", 3, UnknownEscape),
+            (r"a\", 3, UnknownEscape),
+        ] {
+            let error = FieldPath::parse(text).unwrap_err();
+            assert_eq!((error.position, error.problem), (position, problem), "{text}");
+        }
+        assert_eq!(
+            FieldPath::parse("a..b").unwrap_err().to_string(),
+            "path `a..b`: expected a key, at character 3"
+        );
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded() {
+        let deep = ["a"; STEPS_MAX].join(".");
+        assert_eq!(steps(&deep).len(), STEPS_MAX);
+        let problem = |text: &str| FieldPath::parse(text).unwrap_err().problem;
+        assert_eq!(problem(&format!("{deep}.a")), PathProblem::TooDeep);
+        assert_eq!(problem(&"a".repeat(PATH_BYTES_MAX + 1)), PathProblem::TooLong);
+    }
+}

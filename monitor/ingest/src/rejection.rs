@@ -1,0 +1,89 @@
+//! Why a message did not become a row.
+//!
+//! Before: a decoder refuses a message. After: the core counts rejections by reason and, when
+//! configured, produces the message to the dead-letter topic with the reason and the detail.
+
+use std::fmt;
+
+/// Longest detail, in bytes: it travels in Kafka headers, logs and pages.
+const DETAIL_BYTES_MAX: usize = 256;
+
+/// One refused message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Offset of the message in its partition.
+    pub offset: i64,
+    /// What was wrong: the label under which it is counted.
+    pub reason: RejectReason,
+    /// Where and what, for a person: path, expected and found kind, position. At most 256 bytes;
+    /// never text of the payload, which may be private or hostile.
+    pub detail: String,
+}
+
+/// The kinds of refusal: a closed list, because each is a label value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectReason {
+    /// No payload (a tombstone) or one of zero bytes.
+    EmptyPayload,
+    /// More bytes than [`crate::DecodeLimits::payload_bytes_max`].
+    Oversized,
+    /// The payload is text, and not UTF-8.
+    InvalidUtf8,
+    /// The payload is not exactly one JSON value.
+    InvalidJson,
+    /// Event time, model or version is absent or null.
+    MissingField,
+    /// A value is of a kind that its column cannot hold, or the record is not an object.
+    WrongType,
+    /// A number does not fit its column's type.
+    NumberOutOfRange,
+    /// The event time cannot be read in the configured format, or lies outside the accepted years.
+    InvalidTime,
+    /// The record names a model that is not configured.
+    UnknownModel,
+    /// A model, version or segment name is empty, too long or has control characters; or a
+    /// category's text is too long.
+    InvalidName,
+    /// More versions than are told apart.
+    TooManyVersions,
+}
+
+impl RejectReason {
+    /// Every reason, for counters that exist from the start.
+    pub const ALL: [Self; 11] = [
+        Self::EmptyPayload,
+        Self::Oversized,
+        Self::InvalidUtf8,
+        Self::InvalidJson,
+        Self::MissingField,
+        Self::WrongType,
+        Self::NumberOutOfRange,
+        Self::InvalidTime,
+        Self::UnknownModel,
+        Self::InvalidName,
+        Self::TooManyVersions,
+    ];
+
+    /// Returns the label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EmptyPayload => "empty_payload",
+            Self::Oversized => "oversized",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidJson => "invalid_json",
+            Self::MissingField => "missing_field",
+            Self::WrongType => "wrong_type",
+            Self::NumberOutOfRange => "number_out_of_range",
+            Self::InvalidTime => "invalid_time",
+            Self::UnknownModel => "unknown_model",
+            Self::InvalidName => "invalid_name",
+            Self::TooManyVersions => "too_many_versions",
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,322 @@
+//! What the records of one source look like: where the values are and which column each becomes.
+//!
+//! Before: `driftd-core`'s configuration builds it. After: decoders plan their work from it, and
+//! everyone downstream finds columns by their position in it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use driftd_catalog::{ModelId, NameError};
+
+use crate::path::FieldPath;
+
+/// Most models of one source: rows name their model by a 16-bit index.
+const MODELS_MAX: usize = 1 << 16;
+
+/// How a feature's values are decoded and stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FeatureKind {
+    /// Numbers as `Float32`; `"NaN"`, `"Infinity"` and `"-Infinity"` as text.
+    Float32,
+    /// Numbers as `Float64`; `"NaN"`, `"Infinity"` and `"-Infinity"` as text.
+    Float64,
+    /// Whole numbers as `Int64`, counted as `f64`.
+    Integer,
+    /// Text as dictionary levels; numbers and booleans are taken as their JSON text.
+    Categorical,
+    /// Booleans as the levels `false` and `true`.
+    Boolean,
+}
+
+impl FeatureKind {
+    /// Returns the Arrow type of the feature's column.
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Float32 => DataType::Float32,
+            Self::Float64 => DataType::Float64,
+            Self::Integer => DataType::Int64,
+            Self::Categorical | Self::Boolean => dictionary(),
+        }
+    }
+}
+
+/// How a record writes its event time. Units count from 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimeFormat {
+    /// Text such as `2013-04-01T09:00:00Z` or `2013-04-01T09:00:00.25+02:00`.
+    Rfc3339,
+    /// A number of seconds, whole or with a fraction.
+    UnixSeconds,
+    /// A number of milliseconds.
+    UnixMillis,
+    /// A number of microseconds.
+    UnixMicros,
+    /// A number of nanoseconds.
+    UnixNanos,
+}
+
+/// A feature (or prediction): one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureField {
+    /// Name in configuration, metrics and pages.
+    pub name: Arc<str>,
+    /// Where the value is. Absent and null values are Arrow nulls.
+    pub path: FieldPath,
+    /// What the value is.
+    pub kind: FeatureKind,
+}
+
+/// A value that parts a model's traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentField {
+    /// Name of the division, as in `name=value`.
+    pub name: Arc<str>,
+    /// Where the value is. Absent and null values are Arrow nulls.
+    pub path: FieldPath,
+}
+
+/// Where a record's model version comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionField {
+    /// Every record is of this version.
+    Fixed(Arc<str>),
+    /// The record says it: text, or a number taken as its JSON text.
+    Path(FieldPath),
+}
+
+/// One model's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSchema {
+    /// The name that records carry at [`SourceSchema::model`].
+    pub name: Arc<str>,
+    /// Where the version comes from.
+    pub version: VersionField,
+    /// Where the prediction's identity is, by which a label finds it.
+    pub prediction_id: Option<FieldPath>,
+    /// Features, then predictions, in the order of the configuration.
+    pub features: Vec<FeatureField>,
+    /// Segments, in the order of the configuration.
+    pub segments: Vec<SegmentField>,
+}
+
+impl ModelSchema {
+    /// Returns the columns of the model's batches: one a feature, then one a segment, all nullable.
+    ///
+    /// Categories and segments are `Dictionary(UInt32, Utf8)`. A feature and a segment may share a
+    /// name: columns are found by position.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let features =
+            self.features.iter().map(|it| Field::new(&*it.name, it.kind.data_type(), true));
+        let segments = self.segments.iter().map(|it| Field::new(&*it.name, dictionary(), true));
+        Arc::new(Schema::new(features.chain(segments).collect::<Vec<_>>()))
+    }
+
+    fn check(&self) -> Result<(), SchemaError> {
+        let model = || self.name.to_string();
+        let version = match &self.version {
+            VersionField::Fixed(version) => version,
+            VersionField::Path(_) => "unknown until a record says it",
+        };
+        ModelId::try_new(&self.name, version)
+            .map_err(|source| SchemaError::InvalidName { model: model(), source })?;
+        if self.features.is_empty() {
+            return Err(SchemaError::NoFeatures { model: model() });
+        }
+        if let Some(name) = repeated(self.features.iter().map(|it| &*it.name)) {
+            return Err(SchemaError::RepeatedFeature { model: model(), feature: name.to_owned() });
+        }
+        if let Some(name) = repeated(self.segments.iter().map(|it| &*it.name)) {
+            return Err(SchemaError::RepeatedSegment { model: model(), segment: name.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Everything a decoder must know about one source. Made by [`SourceSchema::try_new`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceSchema {
+    /// Where the event time is. Absent or null refuses the record.
+    pub event_time: FieldPath,
+    /// How the event time is written.
+    pub time_format: TimeFormat,
+    /// Where the model's name is; `None` when the source has one model.
+    pub model: Option<FieldPath>,
+    /// The models, at least one; [`crate::Row::model`] is an index into it.
+    pub models: Vec<ModelSchema>,
+}
+
+impl SourceSchema {
+    /// Checks that records can be told apart by model and columns by name.
+    ///
+    /// Without `model`, every record belongs to the one model in `models`.
+    pub fn try_new(
+        event_time: FieldPath,
+        time_format: TimeFormat,
+        model: Option<FieldPath>,
+        models: Vec<ModelSchema>,
+    ) -> Result<Self, SchemaError> {
+        if models.is_empty() {
+            return Err(SchemaError::NoModels);
+        }
+        if MODELS_MAX < models.len() {
+            return Err(SchemaError::TooManyModels { count: models.len() });
+        }
+        if model.is_none() && 1 < models.len() {
+            return Err(SchemaError::NoModelPath { count: models.len() });
+        }
+        if let Some(name) = repeated(models.iter().map(|it| &*it.name)) {
+            return Err(SchemaError::RepeatedModel { model: name.to_owned() });
+        }
+        models.iter().try_for_each(ModelSchema::check)?;
+        Ok(Self { event_time, time_format, model, models })
+    }
+}
+
+/// A schema that no decoder could follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Nothing to decode for.
+    #[error("the source has no model")]
+    NoModels,
+    /// Rows name their model by a 16-bit index.
+    #[error("the source has {count} models, more than {MODELS_MAX}")]
+    TooManyModels {
+        /// Models configured.
+        count: usize,
+    },
+    /// Nothing says whose a record is.
+    #[error("the source has {count} models and no path to a record's model name")]
+    NoModelPath {
+        /// Models configured.
+        count: usize,
+    },
+    /// Two models of one source share a name.
+    #[error("model `{model}` is configured twice in one source")]
+    RepeatedModel {
+        /// The shared name.
+        model: String,
+    },
+    /// The model's name, or its fixed version, cannot be a label.
+    #[error("model `{model}`")]
+    InvalidName {
+        /// Name of the model.
+        model: String,
+        /// What is wrong with the name or the version.
+        source: NameError,
+    },
+    /// A model that nothing would be counted for.
+    #[error("model `{model}` has no feature")]
+    NoFeatures {
+        /// Name of the model.
+        model: String,
+    },
+    /// Two features of one model share a name.
+    #[error("model `{model}` has feature `{feature}` twice")]
+    RepeatedFeature {
+        /// Name of the model.
+        model: String,
+        /// The shared name.
+        feature: String,
+    },
+    /// Two segments of one model share a name.
+    #[error("model `{model}` has segment `{segment}` twice")]
+    RepeatedSegment {
+        /// Name of the model.
+        model: String,
+        /// The shared name.
+        segment: String,
+    },
+}
+
+fn dictionary() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8))
+}
+
+fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.find(|&name| !seen.insert(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> FieldPath {
+        FieldPath::parse(text).unwrap()
+    }
+
+    fn model(name: &str, features: &[&str]) -> ModelSchema {
+        let feature = |name: &&str| FeatureField {
+            name: (*name).into(),
+            path: path(name),
+            kind: FeatureKind::Float64,
+        };
+        ModelSchema {
+            name: name.into(),
+            version: VersionField::Fixed("1".into()),
+            prediction_id: None,
+            features: features.iter().map(feature).collect(),
+            segments: vec![SegmentField { name: "x".into(), path: path("x") }],
+        }
+    }
+
+    fn source(by: Option<&str>, models: Vec<ModelSchema>) -> Result<SourceSchema, SchemaError> {
+        SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, by.map(path), models)
+    }
+
+    #[test]
+    fn columns_are_features_then_segments() {
+        let mut schema = model("m", &["a", "b", "c", "x"]);
+        for (field, kind) in schema.features.iter_mut().zip([
+            FeatureKind::Float32,
+            FeatureKind::Integer,
+            FeatureKind::Boolean,
+            FeatureKind::Float64,
+        ]) {
+            field.kind = kind;
+        }
+        let columns: Vec<_> = schema
+            .arrow_schema()
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect();
+        assert_eq!(
+            columns,
+            [
+                ("a".into(), DataType::Float32),
+                ("b".into(), DataType::Int64),
+                ("c".into(), dictionary()),
+                ("x".into(), DataType::Float64),
+                ("x".into(), dictionary()),
+            ]
+        );
+    }
+
+    #[test]
+    fn records_must_be_told_apart_by_model() {
+        assert_eq!(source(None, vec![]), Err(SchemaError::NoModels));
+        let two = || vec![model("m", &["a"]), model("n", &["a"])];
+        assert_eq!(source(None, two()), Err(SchemaError::NoModelPath { count: 2 }));
+        assert!(source(Some("model"), two()).is_ok());
+        let twice = vec![model("m", &["a"]), model("m", &["b"])];
+        assert!(matches!(source(Some("model"), twice), Err(SchemaError::RepeatedModel { .. })));
+    }
+
+    #[test]
+    fn a_model_needs_a_name_and_distinct_features_and_segments() {
+        let check = |model| source(None, vec![model]).unwrap_err();
+        assert!(matches!(check(model("", &["a"])), SchemaError::InvalidName { .. }));
+        assert!(matches!(check(model("m", &[])), SchemaError::NoFeatures { .. }));
+        assert!(matches!(check(model("m", &["a", "a"])), SchemaError::RepeatedFeature { .. }));
+        let mut segments = model("m", &["a"]);
+        segments.segments.push(segments.segments[0].clone());
+        assert!(matches!(check(segments), SchemaError::RepeatedSegment { .. }));
+        let mut version = model("m", &["a"]);
+        version.version = VersionField::Fixed("\n".into());
+        assert!(matches!(check(version), SchemaError::InvalidName { .. }));
+    }
+}
