@@ -19,7 +19,8 @@ pub enum Label {
     Model,
     /// Version of the model; the number tracked is capped.
     ModelVersion,
-    /// What came of an attempt; a closed set ([`RETRAIN_OUTCOMES`], [`DEAD_LETTER_OUTCOMES`]).
+    /// What came of an attempt; a closed set ([`RETRAIN_OUTCOMES`],
+    /// [`RETRAIN_JOB_OUTCOMES`], [`DEAD_LETTER_OUTCOMES`]).
     Outcome,
     /// Prediction (model output) by its configured name.
     Output,
@@ -108,9 +109,13 @@ pub const STATES: [StateValue; 5] =
 pub const OUTCOME_PUBLISHED: &str = "published";
 /// A retraining event was held back by cooldown or a request in flight.
 pub const OUTCOME_SUPPRESSED: &str = "suppressed";
-/// A record or event could not be delivered.
+/// A record or event could not be delivered, or a job did not end well.
 pub const OUTCOME_FAILED: &str = "failed";
+/// A retraining job ended well.
+pub const OUTCOME_SUCCEEDED: &str = "succeeded";
 /// Values of `outcome` in [`crate::metric::RETRAIN_EVENTS_TOTAL`].
 pub const RETRAIN_OUTCOMES: [&str; 3] = [OUTCOME_PUBLISHED, OUTCOME_SUPPRESSED, OUTCOME_FAILED];
+/// Values of `outcome` in [`crate::metric::RETRAIN_JOBS_TOTAL`].
+pub const RETRAIN_JOB_OUTCOMES: [&str; 2] = [OUTCOME_SUCCEEDED, OUTCOME_FAILED];
 /// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`].
 pub const DEAD_LETTER_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];

@@ -109,6 +109,11 @@ pub const MODEL_INFO: Metric = gauge(
     &[Label::Model, Label::ModelVersion, Label::Reference],
     "Always 1; the reference that a model version is compared with.",
 );
+pub const MODEL_VERSION_ACTIVATED_TIMESTAMP_SECONDS: Metric = gauge(
+    "driftd_model_version_activated_timestamp_seconds",
+    MODEL,
+    "Event time of the first record of a model version, in seconds since the epoch.",
+);
 pub const REFERENCE_CREATED_TIMESTAMP_SECONDS: Metric = gauge(
     "driftd_reference_created_timestamp_seconds",
     MODEL,
@@ -122,6 +127,11 @@ pub const RECORDS_CONSUMED_TOTAL: Metric = counter(
     "driftd_records_consumed_total",
     TOPIC,
     "Messages read from the source, decodable or not.",
+);
+pub const CONSUMED_BYTES_TOTAL: Metric = counter(
+    "driftd_consumed_bytes_total",
+    TOPIC,
+    "Payload bytes of the messages read from the source.",
 );
 pub const RECORDS_REJECTED_TOTAL: Metric = counter(
     "driftd_records_rejected_total",
@@ -137,6 +147,11 @@ pub const CLAMPED_TIMESTAMPS_TOTAL: Metric = counter(
     "driftd_clamped_timestamps_total",
     TOPIC,
     "Records whose event time was implausible and was held to the message time.",
+);
+pub const RECORDS_OVER_LIMIT_TOTAL: Metric = counter(
+    "driftd_records_over_limit_total",
+    TOPIC,
+    "Valid records left out because a model had too many versions, segments or open windows.",
 );
 pub const PREDICTIONS_TOTAL: Metric =
     counter("driftd_predictions_total", MODEL, "Valid records of a model version.");
@@ -179,7 +194,7 @@ pub const SOURCE_PARTITION_IDLE: Metric = gauge(
 pub const SOURCE_PARTITION_PAUSED: Metric = gauge(
     "driftd_source_partition_paused",
     PARTITION,
-    "1 when reading the partition is paused because later stages are full.",
+    "1 when reading is paused, because later stages are full or the partition ran ahead of others.",
 );
 
 // Evaluation.
@@ -221,7 +236,7 @@ pub const WINDOW_MIN_ROWS: Metric =
 pub const WINDOWS_OPEN: Metric =
     gauge("driftd_windows_open", &[], "Windows that are still collecting records.");
 pub const WINDOWS_OPEN_MAX: Metric =
-    gauge("driftd_windows_open_max", &[], "Bound on the windows that may be open.");
+    gauge("driftd_windows_open_max", &[], "Bound on the windows of a segment that may be open.");
 pub const WINDOWS_INCOMPLETE_TOTAL: Metric = counter(
     "driftd_windows_incomplete_total",
     WINDOW,
@@ -237,7 +252,7 @@ pub const MODEL_DRIFT_STATE: Metric = gauge(
 pub const MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS: Metric = gauge(
     "driftd_model_drift_state_since_timestamp_seconds",
     WINDOW,
-    "End of the first window of the present state in event time, in seconds since the epoch.",
+    "Start of the first window of the present state in event time, in seconds since the epoch.",
 );
 pub const FEATURES: Metric = gauge(
     "driftd_features",
@@ -349,6 +364,11 @@ pub const LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS: Metric = gauge(
     MODEL,
     "Processing time of the last published retraining event, in seconds since the epoch.",
 );
+pub const RETRAIN_JOBS_TOTAL: Metric = counter(
+    "driftd_retrain_jobs_total",
+    &[Label::Outcome],
+    "Retraining jobs reported as ended, by outcome: succeeded or failed.",
+);
 
 // Self.
 pub const PIPELINE_QUEUE_BATCHES: Metric =
@@ -374,12 +394,15 @@ pub const HTTP_REQUEST_DURATION_SECONDS: Metric = histogram(
 pub const METRICS: &[Metric] = &[
     BUILD_INFO,
     MODEL_INFO,
+    MODEL_VERSION_ACTIVATED_TIMESTAMP_SECONDS,
     REFERENCE_CREATED_TIMESTAMP_SECONDS,
     REFERENCE_ROWS,
     RECORDS_CONSUMED_TOTAL,
+    CONSUMED_BYTES_TOTAL,
     RECORDS_REJECTED_TOTAL,
     DEAD_LETTER_RECORDS_TOTAL,
     CLAMPED_TIMESTAMPS_TOTAL,
+    RECORDS_OVER_LIMIT_TOTAL,
     PREDICTIONS_TOTAL,
     LATE_RECORDS_TOTAL,
     LAST_RECORD_TIMESTAMP_SECONDS,
@@ -424,6 +447,7 @@ pub const METRICS: &[Metric] = &[
     EPISODES_OPEN,
     RETRAIN_EVENTS_TOTAL,
     LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS,
+    RETRAIN_JOBS_TOTAL,
     PIPELINE_QUEUE_BATCHES,
     PIPELINE_QUEUE_BATCHES_MAX,
     STATE_BYTES,
