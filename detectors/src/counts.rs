@@ -1,0 +1,309 @@
+//! Counts of one feature in one window: mergeable, and all that detectors need.
+//!
+//! Before: [`crate::column`] views of a batch. After: [`crate::decision`]. Owns how values become
+//! counts; every row lands in exactly one cell or special count, whatever its value. Counts are sums
+//! over rows, so neither the order of rows, nor how they are split into batches and partitions, nor
+//! the order of merges can be seen in them.
+
+use std::collections::BTreeMap;
+
+use driftd_kernels::{EdgeTable, Number, Specials, cell_counts};
+use thiserror::Error;
+
+use crate::column::{CategoricalColumn, NumericColumn, NumericValues, Validity};
+use crate::grid::Grid;
+use crate::levels::Levels;
+use crate::reference::FeatureReference;
+
+/// Most unseen levels that are named. Further ones only count in the total.
+pub const UNSEEN_LEVELS_MAX: usize = 64;
+
+/// Longest name of an unseen level in bytes; a longer one is cut at a character border.
+pub const UNSEEN_LEVEL_BYTES_MAX: usize = 128;
+
+/// Values that are copied together before a kernel sees them: 8 KB of doubles stay in the L1 cache.
+const BLOCK: usize = 1_024;
+
+/// Why two counts cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// One side counts numbers, the other levels.
+    #[error("numeric and categorical counts cannot be merged: the feature's kind has changed")]
+    KindsDiffer,
+    /// The sides were counted against different references.
+    #[error(
+        "counts of {ours} and {theirs} cells cannot be merged: they belong to different references"
+    )]
+    CellsDiffer {
+        /// Cells of the side merged into.
+        ours: usize,
+        /// Cells of the other side.
+        theirs: usize,
+    },
+}
+
+/// Counts of a numeric feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumericCounts {
+    /// Finite values by cell of the grid.
+    pub cells: Vec<u64>,
+    /// Rows without a value.
+    pub null: u64,
+    /// Not-a-number values.
+    pub nan: u64,
+    /// Values of −∞.
+    pub neg_inf: u64,
+    /// Values of +∞.
+    pub pos_inf: u64,
+}
+
+impl NumericCounts {
+    /// Returns counts of nothing.
+    pub fn empty(grid: &Grid) -> Self {
+        Self { cells: vec![0; grid.cells()], null: 0, nan: 0, neg_inf: 0, pos_inf: 0 }
+    }
+
+    /// Counts a column. Its width may differ from the grid's; cells are exact all the same.
+    ///
+    /// # Panics
+    /// When the counts were made for another grid.
+    pub fn update(&mut self, grid: &Grid, column: &NumericColumn<'_>) {
+        assert_eq!(self.cells.len(), grid.cells(), "one count a cell");
+        let cells = &mut self.cells;
+        let specials = match (column.values, grid.narrow_table()) {
+            (NumericValues::F32(values), Some(table)) => {
+                count(table, values, column.validity, cells, &mut self.null)
+            }
+            (NumericValues::F32(values), None) => count_converted(
+                grid.wide_table(),
+                values,
+                f64::from,
+                column.validity,
+                cells,
+                &mut self.null,
+            ),
+            (NumericValues::F64(values), _) => {
+                count(grid.wide_table(), values, column.validity, cells, &mut self.null)
+            }
+        };
+        self.nan += specials.nan;
+        self.neg_inf += specials.neg_inf;
+        self.pos_inf += specials.pos_inf;
+    }
+
+    /// Returns the number of finite values.
+    pub fn present(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> u64 {
+        self.present() + self.null + self.nan + self.neg_inf + self.pos_inf
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        add_cells(&mut self.cells, &other.cells)?;
+        self.null += other.null;
+        self.nan += other.nan;
+        self.neg_inf += other.neg_inf;
+        self.pos_inf += other.pos_inf;
+        Ok(())
+    }
+}
+
+/// Counts of a categorical feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CategoricalCounts {
+    /// Rows by reference level.
+    pub levels: Vec<u64>,
+    /// Rows without a value.
+    pub null: u64,
+    /// Rows whose level the reference does not have.
+    pub unseen: u64,
+    /// Rows by unseen level, of the first [`UNSEEN_LEVELS_MAX`] names by code point among all unseen
+    /// ones. Which these are and their exact counts follow from the rows alone: a name that leaves
+    /// the map for a smaller one can never come back.
+    pub unseen_levels: BTreeMap<Box<str>, u64>,
+}
+
+impl CategoricalCounts {
+    /// Returns counts of nothing.
+    pub fn empty(levels: &Levels) -> Self {
+        let levels = vec![0; levels.names().len()];
+        Self { levels, null: 0, unseen: 0, unseen_levels: BTreeMap::new() }
+    }
+
+    /// Counts a column.
+    ///
+    /// # Panics
+    /// When the counts were made for other levels, or a key is not below the column's level count.
+    pub fn update(&mut self, levels: &Levels, column: &CategoricalColumn<'_>) {
+        assert_eq!(self.levels.len(), levels.names().len(), "one count a level");
+        let mut rows_by_key = vec![0_u64; column.levels.len()];
+        for (row, &key) in column.keys.iter().enumerate() {
+            if column.validity.is_none_or(|validity| validity.is_valid(row)) {
+                rows_by_key[key as usize] += 1;
+            } else {
+                self.null += 1;
+            }
+        }
+        for (&name, &rows) in column.levels.iter().zip(&rows_by_key) {
+            if rows == 0 {
+                continue;
+            }
+            match levels.find(name) {
+                Some(level) => self.levels[level] += rows,
+                None => self.add_unseen(name, rows),
+            }
+        }
+    }
+
+    /// Returns the number of rows with a level, known or unseen.
+    pub fn present(&self) -> u64 {
+        self.levels.iter().sum::<u64>() + self.unseen
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> u64 {
+        self.present() + self.null
+    }
+
+    /// Returns the counts as cells: one a reference level, then one for all unseen levels.
+    pub(crate) fn cells(&self) -> Vec<u64> {
+        self.levels.iter().copied().chain([self.unseen]).collect()
+    }
+
+    fn add_unseen(&mut self, name: &str, rows: u64) {
+        self.unseen += rows;
+        let end = name.floor_char_boundary(UNSEEN_LEVEL_BYTES_MAX);
+        self.name_unseen(name.get(..end).unwrap_or_default(), rows);
+    }
+
+    fn name_unseen(&mut self, name: &str, rows: u64) {
+        if let Some(count) = self.unseen_levels.get_mut(name) {
+            *count += rows;
+            return;
+        }
+        if self.unseen_levels.len() == UNSEEN_LEVELS_MAX {
+            match self.unseen_levels.last_key_value() {
+                Some((last, _)) if name < last.as_ref() => {
+                    self.unseen_levels.pop_last();
+                }
+                _ => return,
+            }
+        }
+        self.unseen_levels.insert(name.into(), rows);
+    }
+
+    fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        add_cells(&mut self.levels, &other.levels)?;
+        self.null += other.null;
+        self.unseen += other.unseen;
+        for (name, &rows) in &other.unseen_levels {
+            self.name_unseen(name, rows);
+        }
+        Ok(())
+    }
+}
+
+/// Counts of one feature of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeatureCounts {
+    /// Of a numeric feature.
+    Numeric(NumericCounts),
+    /// Of a categorical feature.
+    Categorical(CategoricalCounts),
+}
+
+impl FeatureCounts {
+    /// Returns counts of nothing, in the cells of `reference`.
+    pub fn empty(reference: &FeatureReference) -> Self {
+        match reference {
+            FeatureReference::Numeric(numeric) => {
+                Self::Numeric(NumericCounts::empty(&numeric.grid))
+            }
+            FeatureReference::Categorical(categorical) => {
+                Self::Categorical(CategoricalCounts::empty(&categorical.levels))
+            }
+        }
+    }
+
+    /// Adds the counts of other rows of the same feature. On an error nothing was added.
+    pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        match (self, other) {
+            (Self::Numeric(ours), Self::Numeric(theirs)) => ours.merge(theirs),
+            (Self::Categorical(ours), Self::Categorical(theirs)) => ours.merge(theirs),
+            (Self::Numeric(_), Self::Categorical(_)) | (Self::Categorical(_), Self::Numeric(_)) => {
+                Err(MergeError::KindsDiffer)
+            }
+        }
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Numeric(counts) => counts.rows(),
+            Self::Categorical(counts) => counts.rows(),
+        }
+    }
+
+    /// Returns the number of rows with a finite value or a level, known or unseen.
+    pub fn present(&self) -> u64 {
+        match self {
+            Self::Numeric(counts) => counts.present(),
+            Self::Categorical(counts) => counts.present(),
+        }
+    }
+}
+
+fn add_cells(ours: &mut [u64], theirs: &[u64]) -> Result<(), MergeError> {
+    if ours.len() != theirs.len() {
+        return Err(MergeError::CellsDiffer { ours: ours.len(), theirs: theirs.len() });
+    }
+    for (sum, count) in ours.iter_mut().zip(theirs) {
+        *sum += count;
+    }
+    Ok(())
+}
+
+/// Counts values that already have the table's width; without nulls the kernel reads them in place.
+fn count<T: Number + Default>(
+    table: &EdgeTable<T>,
+    values: &[T],
+    validity: Option<Validity<'_>>,
+    cells: &mut [u64],
+    null: &mut u64,
+) -> Specials {
+    match validity {
+        None => cell_counts(table, values, cells),
+        Some(_) => count_converted(table, values, |value| value, validity, cells, null),
+    }
+}
+
+/// Counts the valid values block by block, converted to the table's width.
+fn count_converted<S: Copy, T: Number + Default>(
+    table: &EdgeTable<T>,
+    values: &[S],
+    convert: impl Fn(S) -> T,
+    validity: Option<Validity<'_>>,
+    cells: &mut [u64],
+    null: &mut u64,
+) -> Specials {
+    let mut specials = Specials::default();
+    let mut block = [T::default(); BLOCK];
+    for (index, chunk) in values.chunks(BLOCK).enumerate() {
+        let mut filled = 0;
+        for (slot, &value) in chunk.iter().enumerate() {
+            // A branch on every null would cost more than writing each value and keeping some.
+            block[filled] = convert(value);
+            filled += usize::from(validity.is_none_or(|v| v.is_valid(index * BLOCK + slot)));
+        }
+        *null += (chunk.len() - filled) as u64;
+        let found = cell_counts(table, &block[..filled], cells);
+        specials.nan += found.nan;
+        specials.neg_inf += found.neg_inf;
+        specials.pos_inf += found.pos_inf;
+    }
+    specials
+}
