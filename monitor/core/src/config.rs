@@ -1,0 +1,295 @@
+//! The valid configuration: what every other part takes. Each value here has been checked.
+//!
+//! Before: [`raw`] is the file as written, [`validate`] the only way from there to a [`Config`].
+//! After: [`crate::shard`] and [`crate::pipeline`] run by it, the edge connects by it.
+
+mod duration;
+mod error;
+mod interpolate;
+mod mismatch;
+mod raw;
+mod schema;
+mod structure;
+#[cfg(test)]
+mod tests;
+mod text;
+mod validate;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use driftd_alerts::{HysteresisPolicy, RetrainPolicy};
+use driftd_catalog::{ModelId, NameError};
+use driftd_detectors::{DecisionPolicy, FeaturePolicy};
+use driftd_ingest::{FeatureKind, SourceSchema};
+
+pub use error::{ConfigError, ConfigErrors};
+pub use schema::schema;
+
+/// Reads and checks a configuration file. Returns all its problems at once if there are any.
+///
+/// `environment` looks up the variables that the file refers to. File paths in it stay as written;
+/// relative ones start at the file's folder.
+pub fn load(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigErrors> {
+    validate::validate(&structure::read(text, environment)?)
+}
+
+/// Everything one daemon does.
+#[derive(Debug)]
+pub struct Config {
+    /// Name of this job: its consumer group, transactional ids and event source.
+    pub name: Arc<str>,
+    /// How to reach Kafka. Absent where only files are replayed.
+    pub kafka: Option<KafkaConfig>,
+    /// Topics of inference logs.
+    pub sources: Vec<SourceConfig>,
+    /// Watched models.
+    pub models: Vec<ModelConfig>,
+    /// Error rate over the features of a window.
+    pub decision: DecisionPolicy,
+    /// When an episode opens and closes.
+    pub hysteresis: HysteresisPolicy,
+    /// Where retraining events go. Absent: none are made.
+    pub retraining: Option<RetrainingConfig>,
+    /// How requested jobs are started. Needed by `driftd launch` only.
+    pub launcher: Option<LauncherConfig>,
+    /// What is shown and written.
+    pub outputs: OutputsConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+}
+
+/// Connection to a Kafka cluster.
+#[derive(Clone)]
+pub struct KafkaConfig {
+    /// `host:port`, comma separated.
+    pub brokers: String,
+    /// Consumer group; offsets are committed there for lag tools only.
+    pub group: String,
+    /// Consumer threads; partitions are spread over them.
+    pub consumers: u32,
+    /// Further librdkafka properties, none of them one that driftd owns.
+    pub properties: Vec<(String, String)>,
+    /// librdkafka properties whose value is the content of a file, re-read at each connection.
+    pub property_files: Vec<(String, PathBuf)>,
+}
+
+// The values of properties may be passwords.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("consumers", &self.consumers)
+            .field("properties", &names)
+            .field("property_files", &self.property_files)
+            .finish()
+    }
+}
+
+/// Where the first start of a job begins to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstStart {
+    /// At the oldest retained record.
+    Earliest,
+    /// After the newest record.
+    Latest,
+}
+
+/// One topic of inference logs.
+#[derive(Debug)]
+pub struct SourceConfig {
+    /// Topic name; a replayed file takes its place.
+    pub topic: Arc<str>,
+    /// Where to begin.
+    pub start: FirstStart,
+    /// How records are read. Its models are [`SourceConfig::models`], in order.
+    pub schema: Arc<SourceSchema>,
+    /// Index into [`Config::models`] of each model of the schema.
+    pub models: Vec<usize>,
+    /// Topic for records that could not be read. Absent: they are counted only.
+    pub dead_letter_topic: Option<String>,
+    /// Largest accepted payload.
+    pub payload_bytes_max: usize,
+    /// The rules of event time in this topic.
+    pub time: TimeConfig,
+}
+
+/// How far event time may be out of order, and when a partition stops being waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeConfig {
+    /// A partition's watermark trails its newest event time by this much.
+    pub out_of_orderness_millis: i64,
+    /// A partition read to its end and silent for this long is not waited for.
+    pub idle_timeout_millis: i64,
+    /// An event time further than this after Kafka's record time does not move the watermark.
+    pub future_skew_max_millis: i64,
+    /// A partition further ahead of the slowest than this is paused.
+    pub drift_max_millis: i64,
+}
+
+/// One watched model.
+#[derive(Debug)]
+pub struct ModelConfig {
+    /// Name, as in the records.
+    pub name: Arc<str>,
+    /// Index into [`Config::sources`].
+    pub source: usize,
+    /// Where its reference profiles lie.
+    pub references: ReferencePath,
+    /// Features first, then predictions, in the order of the source schema's columns.
+    pub features: Vec<FeatureConfig>,
+    /// Segments watched beside `all`, in the order of the source schema's segment columns.
+    pub segments: Vec<SegmentConfig>,
+    /// Its windows.
+    pub window: WindowConfig,
+    /// Versions followed at once; more are counted and left out.
+    pub versions_max: usize,
+}
+
+/// Path of a model's reference profile, with `{model}` and `{version}` to be filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferencePath(pub(crate) String);
+
+impl ReferencePath {
+    /// Returns the path of one version's profile. Text from records cannot leave the folder: characters
+    /// other than letters, digits, `.`, `_` and `-` become `_`, and so does a leading dot.
+    pub fn of(&self, model: &ModelId) -> PathBuf {
+        let filled = self
+            .0
+            .replace("{model}", &path_part(model.name()))
+            .replace("{version}", &path_part(model.version()));
+        PathBuf::from(filled)
+    }
+}
+
+fn path_part(name: &str) -> String {
+    name.char_indices()
+        .map(|(index, c)| match c {
+            '.' if index == 0 => '_',
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '_',
+        })
+        .collect()
+}
+
+/// What a watched column is to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An input.
+    Feature,
+    /// An output.
+    Prediction,
+}
+
+impl Role {
+    /// Returns the text form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Feature => "feature",
+            Self::Prediction => "prediction",
+        }
+    }
+}
+
+/// One watched feature or prediction.
+#[derive(Clone, Debug)]
+pub struct FeatureConfig {
+    /// Name, as in the reference profile.
+    pub name: Arc<str>,
+    /// Input or output of the model.
+    pub role: Role,
+    /// Type of the column.
+    pub kind: FeatureKind,
+    /// When it counts as drifted.
+    pub policy: FeaturePolicy,
+}
+
+/// One segmentation: a segment for each allowed value, and one for all others.
+#[derive(Clone, Debug)]
+pub struct SegmentConfig {
+    /// Name, the part before `=` in a segment's id.
+    pub name: Arc<str>,
+    /// Values with a segment of their own; every other value shares [`OTHER_SEGMENT`].
+    pub values: Vec<Arc<str>>,
+}
+
+/// Value of the segment that holds what the allow-list leaves out.
+pub const OTHER_SEGMENT: &str = "__other__";
+
+/// Tumbling event-time windows of one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowConfig {
+    /// As configured, for example `1h`: the value of the `window` label.
+    pub label: Arc<str>,
+    /// Length; windows start at multiples of it since the epoch, shifted by `offset_millis`.
+    pub length_millis: i64,
+    /// Shift of the window borders, below the length.
+    pub offset_millis: i64,
+    /// Records are added this long after a window's end, in event time.
+    pub lateness_millis: i64,
+    /// A window that waits longer than this, in wall-clock time, is closed without the missing partitions.
+    pub wait_max_millis: i64,
+    /// Windows open at once for one model version and segment, counted per source partition.
+    pub open_max: usize,
+    /// Closed windows kept for the page and the API.
+    pub history: usize,
+}
+
+/// Retraining events.
+#[derive(Clone, Debug)]
+pub struct RetrainingConfig {
+    /// Topic of requests.
+    pub topic: String,
+    /// Topic of status reports.
+    pub status_topic: String,
+    /// Which episodes make a request.
+    pub policies: Vec<RetrainPolicy>,
+}
+
+/// The launcher of jobs.
+#[derive(Clone, Debug)]
+pub struct LauncherConfig {
+    /// Program and arguments; the event's path is in `DRIFTD_EVENT_FILE`.
+    pub command: Vec<String>,
+    /// Folder the command runs in.
+    pub working_directory: Option<PathBuf>,
+    /// A job that runs longer is stopped.
+    pub timeout_millis: u64,
+    /// Jobs at once; further requests wait.
+    pub concurrency_max: usize,
+    /// A model that had a job this recently is refused.
+    pub cooldown_millis: u64,
+    /// Consumer group of the launcher.
+    pub group: String,
+}
+
+/// What is shown and written.
+#[derive(Clone, Debug)]
+pub struct OutputsConfig {
+    /// Address of metrics, API and page.
+    pub listen: String,
+    /// Topic for one JSON line a window and feature. Absent: none is written.
+    pub results_topic: Option<String>,
+    /// Features of a model with series of their own; the rest is counted in aggregates only.
+    pub features_exported_max: usize,
+}
+
+/// Logs and traces of the daemon itself.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// OTLP/HTTP endpoint for traces. Absent: none are made.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl ModelConfig {
+    /// Returns the id of one version of this model.
+    pub fn id(&self, version: &str) -> Result<ModelId, NameError> {
+        ModelId::try_new(&self.name, version)
+    }
+}

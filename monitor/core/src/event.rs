@@ -1,0 +1,93 @@
+//! The whole contract between the sans-io pipeline and the world: events in, effects out.
+//!
+//! Before: the edge's threads turn what happens into [`Event`]s. After: [`crate::pipeline`] answers with
+//! [`Effect`]s, which the edge carries out.
+
+use std::sync::Arc;
+
+use driftd_alerts::Transition;
+use driftd_catalog::PartitionId;
+use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
+
+use crate::partial::Partial;
+use crate::result::WindowResult;
+use crate::shard::Progress;
+use crate::snapshot::Snapshot;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The partitions that a source topic has, over all instances.
+    TopicPartitions {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// All of them.
+        partitions: Vec<PartitionId>,
+    },
+    /// Partitions that this process reads from now on.
+    Assigned {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// The additional ones.
+        partitions: Vec<PartitionId>,
+    },
+    /// Partitions that this process reads no more.
+    Revoked {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// The lost ones.
+        partitions: Vec<PartitionId>,
+    },
+    /// Counts of a window in one partition.
+    Partial(Box<Partial>),
+    /// How far a partition has been read.
+    Progress(Progress),
+    /// Rejected records were stored in the dead-letter topic, or could not be.
+    DeadLettered {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// Acknowledged by the broker.
+        stored: u64,
+        /// Refused or timed out.
+        failed: u64,
+    },
+    /// The Kafka client reported an error.
+    ClientError {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// Short stable name of the error.
+        kind: &'static str,
+    },
+    /// The broker answered for a retraining event.
+    RetrainDelivered {
+        /// Id of the event.
+        id: Arc<str>,
+        /// Whether it was stored.
+        stored: bool,
+    },
+    /// The launcher reported on a job.
+    RetrainReported(RetrainingStatus),
+    /// The input is finite and has ended: nothing more will come.
+    InputEnded,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Show this picture.
+    Publish(Arc<Snapshot>),
+    /// A window closed: write its results.
+    Window(Arc<WindowResult>),
+    /// An episode opened or closed.
+    Episode(Transition),
+    /// Send a retraining event.
+    Retrain(Box<CloudEvent<RetrainingRequested>>),
+    /// Report the open windows of this partition.
+    Flush(PartitionId),
+    /// Stop fetching this partition, but keep polling.
+    Pause(PartitionId),
+    /// Fetch this partition again.
+    Resume(PartitionId),
+}

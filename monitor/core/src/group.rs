@@ -1,0 +1,124 @@
+//! Sorts the rows of one batch into windows, row by row in offset order.
+//!
+//! Before: [`crate::shard`] walks a batch. After: [`crate::partition`] counts each group of rows at once.
+//! Each answer uses only what came before the row in its partition, so it does not matter where a batch was cut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, Timestamp, WindowSpan};
+use driftd_ingest::{Decoded, Row};
+
+use crate::config::Config;
+use crate::partition::PartitionState;
+use crate::window::clamp;
+
+/// Rows of one batch that belong to the same window of the same model version.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Index into the source's models.
+    pub(crate) model: u16,
+    /// Index into [`Config::models`].
+    pub(crate) config: usize,
+    pub(crate) id: ModelId,
+    version: u16,
+    pub(crate) span: WindowSpan,
+    /// Positions in the model's batch, increasing.
+    pub(crate) rows: Vec<u32>,
+    pub(crate) from_offset: i64,
+    pub(crate) event_time_max: Timestamp,
+}
+
+/// All rows of one batch, sorted into groups or counted as left out.
+#[derive(Debug)]
+pub(crate) struct Grouping {
+    pub(crate) groups: Vec<Group>,
+    /// Too late, by (model of the source, version of the batch).
+    pub(crate) late: BTreeMap<(u16, u16), u64>,
+    pub(crate) clamped: u64,
+    pub(crate) over_limit: u64,
+    versions: Vec<Arc<str>>,
+    next_row: Vec<u32>,
+    newest: usize,
+}
+
+impl Grouping {
+    pub(crate) fn new(decoded: &Decoded) -> Self {
+        Self {
+            groups: Vec::new(),
+            late: BTreeMap::new(),
+            clamped: 0,
+            over_limit: 0,
+            versions: decoded.versions.clone(),
+            next_row: vec![0; decoded.batches.len()],
+            newest: 0,
+        }
+    }
+
+    /// Places the next row of the partition, and moves the partition's watermark past it.
+    pub(crate) fn place(&mut self, config: &Config, state: &mut PartitionState, row: &Row) {
+        let position = self.next_row[usize::from(row.model)];
+        self.next_row[usize::from(row.model)] += 1;
+        let source = &config.sources[state.source()];
+        let model = source.models[usize::from(row.model)];
+        let event = clamp(row.event_time, row.timestamp, &source.time);
+        self.clamped += u64::from(event.clamped);
+        let window = &config.models[model].window;
+        let span = window.span_of(event.time);
+        let watermark = state.watermark(&source.time);
+        state.advance_time(event.time);
+        if watermark.is_some_and(|watermark| window.is_passed(span, watermark)) {
+            *self.late.entry((row.model, row.version)).or_insert(0) += 1;
+            return;
+        }
+        match self.group_of(config, state, row, model, span, watermark) {
+            Some(group) => {
+                group.rows.push(position);
+                group.event_time_max = group.event_time_max.max(event.time);
+            }
+            None => self.over_limit += 1,
+        }
+    }
+
+    fn group_of(
+        &mut self,
+        config: &Config,
+        state: &mut PartitionState,
+        row: &Row,
+        model: usize,
+        span: WindowSpan,
+        watermark: Option<Timestamp>,
+    ) -> Option<&mut Group> {
+        let matches = |group: &Group| {
+            group.model == row.model && group.version == row.version && group.span == span
+        };
+        let known = if self.groups.get(self.newest).is_some_and(matches) {
+            Some(self.newest)
+        } else {
+            self.groups.iter().position(matches)
+        };
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let version = &self.versions[usize::from(row.version)];
+                let id = config.models[model].id(version).ok()?;
+                if !state.open(&config.models[model], &id, span, watermark) {
+                    return None;
+                }
+                self.groups.push(Group {
+                    model: row.model,
+                    config: model,
+                    id,
+                    version: row.version,
+                    span,
+                    rows: Vec::new(),
+                    from_offset: row.offset,
+                    event_time_max: row.event_time,
+                });
+                self.groups.len() - 1
+            }
+        };
+        self.newest = index;
+        self.groups.get_mut(index)
+    }
+}

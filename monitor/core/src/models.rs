@@ -1,0 +1,180 @@
+//! What is known of each model version: counters, closed windows, open episodes.
+//!
+//! Before: [`crate::pipeline`] reports progress and closed windows. After: the model part of the snapshot.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use driftd_alerts::{Episode, Episodes, FeatureSignal, Signal, Transition};
+use driftd_catalog::{ModelId, SegmentId, Timestamp, WindowId};
+use driftd_detectors::State;
+
+use crate::config::Config;
+use crate::reference::ModelReference;
+use crate::result::{FeatureResult, WindowResult};
+use crate::shard::ModelProgress;
+use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot};
+use crate::windows::Windows;
+
+#[derive(Debug)]
+pub(crate) struct Models {
+    models: BTreeMap<ModelId, Model>,
+    episodes: Episodes,
+}
+
+#[derive(Debug)]
+struct Model {
+    config: usize,
+    reference: Option<Arc<ModelReference>>,
+    records: u64,
+    late: u64,
+    event_time_max: Option<Timestamp>,
+    activated: Option<Timestamp>,
+    segments: BTreeMap<SegmentId, Segment>,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    state: Option<(State, Timestamp)>,
+    history: VecDeque<Arc<WindowResult>>,
+    evaluations: BTreeMap<State, u64>,
+    incomplete: u64,
+    episodes: Vec<Episode>,
+    ever_drifted: Vec<Arc<str>>,
+    score_histogram: ScoreHistogram,
+}
+
+impl Models {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { models: BTreeMap::new(), episodes: Episodes::new(config.hysteresis) }
+    }
+
+    /// Takes what a model version got from one batch.
+    pub(crate) fn advance(&mut self, progress: &ModelProgress) {
+        let model = self.models.entry(progress.id.clone()).or_insert_with(|| Model {
+            config: progress.model,
+            reference: None,
+            records: 0,
+            late: 0,
+            event_time_max: None,
+            activated: progress.event_time_max,
+            segments: BTreeMap::new(),
+        });
+        model.records += progress.records;
+        model.late += progress.late;
+        model.event_time_max = model.event_time_max.max(progress.event_time_max);
+        if progress.reference.is_some() {
+            model.reference.clone_from(&progress.reference);
+        }
+    }
+
+    /// Counts rows that came after their window was closed.
+    pub(crate) fn late(&mut self, id: &ModelId, rows: u64) {
+        if let Some(model) = self.models.get_mut(id) {
+            model.late += rows;
+        }
+    }
+
+    /// Takes a closed window; returns the episodes that it opens or closes.
+    pub(crate) fn close(&mut self, config: &Config, result: &Arc<WindowResult>) -> Vec<Transition> {
+        let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
+        let transitions = self.episodes.observe(&result.id, &signals);
+        let open = self.open_episodes(&result.id);
+        if let Some(model) = self.models.get_mut(&result.id.model) {
+            let history_max = config.models[model.config].window.history;
+            let segment = model.segments.entry(result.id.segment.clone()).or_default();
+            segment.close(result, open, history_max);
+        }
+        transitions
+    }
+
+    /// Returns the open episodes of the window's model and segment.
+    pub(crate) fn open_episodes(&self, window: &WindowId) -> Vec<Episode> {
+        self.episodes.open(&window.model, &window.segment)
+    }
+
+    pub(crate) fn snapshot(&self, windows: &Windows) -> Vec<ModelSnapshot> {
+        self.models.iter().map(|(id, model)| model.snapshot(id, windows)).collect()
+    }
+}
+
+impl Model {
+    fn snapshot(&self, id: &ModelId, windows: &Windows) -> ModelSnapshot {
+        let mut segments: Vec<SegmentSnapshot> =
+            self.segments.iter().map(|(segment, it)| it.snapshot(segment)).collect();
+        segments.sort_by_key(|it| it.segment != SegmentId::all());
+        ModelSnapshot {
+            id: id.clone(),
+            config: self.config,
+            reference: self.reference.as_ref().map(|reference| ReferenceSnapshot {
+                digest: Arc::clone(&reference.digest),
+                rows: reference.rows,
+                created: reference.created,
+            }),
+            records: self.records,
+            late: self.late,
+            event_time_max: self.event_time_max,
+            activated: self.activated,
+            windows_open: windows.open_count(id),
+            segments,
+        }
+    }
+}
+
+impl Segment {
+    fn close(&mut self, result: &Arc<WindowResult>, open: Vec<Episode>, history_max: usize) {
+        let state = after_hysteresis(result.state(), &open);
+        if self.state.is_none_or(|(known, _)| known != state) {
+            self.state = Some((state, result.id.span.start()));
+        }
+        *self.evaluations.entry(result.state()).or_insert(0) += 1;
+        self.incomplete += u64::from(!result.complete);
+        self.episodes = open;
+        for feature in &result.features {
+            if let Some(score) = feature.verdict.score {
+                self.score_histogram.observe(score);
+            }
+            if feature.verdict.state == State::Drifted && !self.ever_drifted.contains(&feature.name)
+            {
+                self.ever_drifted.push(Arc::clone(&feature.name));
+            }
+        }
+        self.history.push_back(Arc::clone(result));
+        while history_max < self.history.len() {
+            self.history.pop_front();
+        }
+    }
+
+    fn snapshot(&self, segment: &SegmentId) -> SegmentSnapshot {
+        SegmentSnapshot {
+            segment: segment.clone(),
+            state: self.state.map_or(State::InsufficientData, |(state, _)| state),
+            state_since: self.state.map(|(_, since)| since),
+            history: self.history.clone(),
+            evaluations: self.evaluations.clone(),
+            incomplete: self.incomplete,
+            episodes: self.episodes.clone(),
+            ever_drifted: self.ever_drifted.clone(),
+            score_histogram: self.score_histogram.clone(),
+        }
+    }
+}
+
+fn signal(feature: &FeatureResult) -> FeatureSignal<'_> {
+    let signal = match feature.verdict.state {
+        State::Drifted => Signal::Breached,
+        State::Ok => Signal::Quiet,
+        // A null storm says nothing about the distribution: data quality has its own alert.
+        State::InsufficientData | State::NoReference | State::BrokenData => Signal::Unknown,
+    };
+    FeatureSignal { feature: &feature.name, signal, score: feature.verdict.score }
+}
+
+/// A single drifted window is not yet an episode; an open episode outlives a window without a verdict.
+fn after_hysteresis(window: State, open: &[Episode]) -> State {
+    match window {
+        _ if !open.is_empty() => State::Drifted,
+        State::Drifted => State::Ok,
+        State::Ok | State::BrokenData | State::InsufficientData | State::NoReference => window,
+    }
+}

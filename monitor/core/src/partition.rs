@@ -1,0 +1,269 @@
+//! Everything stage 1 keeps about one source partition: position, event time, open windows.
+//!
+//! Before: [`crate::group`] says which rows belong together. After: [`Partial`]s go to [`crate::merge`].
+//! The state moves as a whole when another consumer thread takes the partition over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::record_batch::RecordBatch;
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use driftd_detectors::FeatureCounts;
+use driftd_ingest::Decoded;
+
+use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentConfig, TimeConfig};
+use crate::group::Group;
+use crate::partial::Partial;
+use crate::reference::ModelReference;
+use crate::shard::Progress;
+use crate::window::Progression;
+
+/// One source partition, as far as it has been read.
+#[derive(Debug)]
+pub struct PartitionState {
+    id: PartitionId,
+    source: usize,
+    next_offset: i64,
+    progression: Progression,
+    open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
+    quiet_since: Timestamp,
+    idle: bool,
+}
+
+impl PartitionState {
+    /// Starts a partition at `next_offset`, with nothing counted.
+    pub fn new(id: PartitionId, source: usize, next_offset: i64, now: Timestamp) -> Self {
+        Self {
+            id,
+            source,
+            next_offset,
+            progression: Progression::default(),
+            open: BTreeMap::new(),
+            quiet_since: now,
+            idle: false,
+        }
+    }
+
+    /// Which partition this is.
+    pub fn id(&self) -> &PartitionId {
+        &self.id
+    }
+
+    /// Index into [`Config::sources`].
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// Next offset to read.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    pub(crate) fn watermark(&self, time: &TimeConfig) -> Option<Timestamp> {
+        self.progression.watermark(time)
+    }
+
+    pub(crate) fn advance_time(&mut self, event_time: Timestamp) {
+        self.progression.advance(event_time);
+    }
+
+    /// Makes room for a window; `false` when the model has too many versions or windows open.
+    ///
+    /// Windows that the watermark has passed do not count, wherever the batch was cut.
+    pub(crate) fn open(
+        &mut self,
+        model: &ModelConfig,
+        id: &ModelId,
+        span: WindowSpan,
+        watermark: Option<Timestamp>,
+    ) -> bool {
+        let is_open = |span: &WindowSpan| {
+            watermark.is_none_or(|watermark| !model.window.is_passed(*span, watermark))
+        };
+        if self.open.get(id).is_some_and(|windows| windows.contains_key(&span)) {
+            return true;
+        }
+        let versions = self.open.iter().filter(|(other, windows)| {
+            *other != id && other.name() == id.name() && windows.keys().any(is_open)
+        });
+        let windows = self.open.get(id).into_iter().flat_map(BTreeMap::keys).copied();
+        if model.versions_max <= versions.count()
+            || model.window.open_max <= windows.filter(is_open).count()
+        {
+            return false;
+        }
+        self.open.entry(id.clone()).or_default().entry(span).or_default();
+        true
+    }
+
+    /// Adds a group of rows to its window, in every segment they belong to.
+    pub(crate) fn count(
+        &mut self,
+        config: &Config,
+        group: &Group,
+        batch: &RecordBatch,
+        to_offset: i64,
+        reference: Option<&Arc<ModelReference>>,
+    ) {
+        let model = &config.models[group.config];
+        let rows = select(batch, &group.rows);
+        self.count_segment(group, SegmentId::all(), &rows, to_offset, reference);
+        for (index, segment) in model.segments.iter().enumerate() {
+            let column = rows.column(model.features.len() + index);
+            for (value, positions) in split(segment, column) {
+                let Ok(id) = SegmentId::try_new(&segment.name, value) else { continue };
+                self.count_segment(group, id, &select(&rows, &positions), to_offset, reference);
+            }
+        }
+    }
+
+    fn count_segment(
+        &mut self,
+        group: &Group,
+        segment: SegmentId,
+        rows: &RecordBatch,
+        to_offset: i64,
+        reference: Option<&Arc<ModelReference>>,
+    ) {
+        let windows = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
+        // The reference is the one known when the window's first record came, so that a window has one grid.
+        let partial = windows.entry(segment.clone()).or_insert_with(|| Partial {
+            window: WindowId { span: group.span, model: group.id.clone(), segment },
+            model: group.config,
+            partition: self.id.clone(),
+            from_offset: group.from_offset,
+            to_offset,
+            event_time_max: group.event_time_max,
+            rows: 0,
+            reference: reference.cloned(),
+            features: reference
+                .map(|reference| reference.features.iter().map(FeatureCounts::empty).collect())
+                .unwrap_or_default(),
+        });
+        partial.event_time_max = partial.event_time_max.max(group.event_time_max);
+        partial.add(rows);
+    }
+
+    /// Moves the position past a batch.
+    ///
+    /// # Panics
+    /// When the batch does not lie after everything read so far.
+    pub(crate) fn advance_to(&mut self, now: Timestamp, decoded: &Decoded) {
+        assert!(
+            self.next_offset <= decoded.from_offset && decoded.from_offset <= decoded.to_offset,
+            "batches of {} follow one another: expected {}, got {}..{}",
+            self.id,
+            self.next_offset,
+            decoded.from_offset,
+            decoded.to_offset,
+        );
+        self.next_offset = decoded.to_offset;
+        self.quiet_since = now;
+        self.idle = false;
+    }
+
+    /// Removes and returns the windows that this partition can add nothing to.
+    pub(crate) fn take_passed(&mut self, config: &Config) -> Vec<Partial> {
+        let Some(watermark) = self.watermark(&config.sources[self.source].time) else {
+            return Vec::new();
+        };
+        let next_offset = self.next_offset;
+        let mut passed = Vec::new();
+        for (id, windows) in &mut self.open {
+            let Some(model) = config.models.iter().find(|model| &*model.name == id.name()) else {
+                continue;
+            };
+            for (_, segments) in
+                windows.extract_if(.., |span, _| model.window.is_passed(*span, watermark))
+            {
+                passed.extend(
+                    segments
+                        .into_values()
+                        .map(|partial| Partial { to_offset: next_offset, ..partial }),
+                );
+            }
+        }
+        self.open.retain(|_, windows| !windows.is_empty());
+        passed
+    }
+
+    /// Returns the open windows as they stand.
+    pub(crate) fn partials(&self) -> impl Iterator<Item = Partial> {
+        self.open
+            .values()
+            .flat_map(BTreeMap::values)
+            .flat_map(BTreeMap::values)
+            .map(|partial| Partial { to_offset: self.next_offset, ..partial.clone() })
+    }
+
+    /// Returns whether the partition has just become idle.
+    pub(crate) fn becomes_idle(
+        &mut self,
+        config: &Config,
+        now: Timestamp,
+        high_watermark: i64,
+    ) -> bool {
+        let timeout = config.sources[self.source].time.idle_timeout_millis;
+        let is_idle =
+            high_watermark <= self.next_offset && self.quiet_since.plus_millis(timeout) <= now;
+        is_idle && !std::mem::replace(&mut self.idle, is_idle)
+    }
+
+    pub(crate) fn progress(&self, config: &Config, high_watermark: Option<i64>) -> Progress {
+        Progress {
+            partition: self.id.clone(),
+            source: self.source,
+            next_offset: self.next_offset,
+            high_watermark,
+            watermark: self.watermark(&config.sources[self.source].time),
+            idle: self.idle,
+            messages: 0,
+            bytes: 0,
+            rejected: BTreeMap::new(),
+            clamped: 0,
+            over_limit: 0,
+            models: Vec::new(),
+        }
+    }
+}
+
+/// Returns the rows at `positions`; the whole batch is not copied.
+fn select(batch: &RecordBatch, positions: &[u32]) -> RecordBatch {
+    if positions.len() == batch.num_rows() {
+        return batch.clone();
+    }
+    match (positions.first(), positions.last()) {
+        (Some(first), Some(last)) if (last - first) as usize == positions.len() - 1 => {
+            batch.slice(*first as usize, positions.len())
+        }
+        _ => take_record_batch(batch, &UInt32Array::from(positions.to_vec()))
+            .expect("positions come from this batch"),
+    }
+}
+
+/// Splits the rows by the segment that their value belongs to.
+fn split<'a>(segment: &'a SegmentConfig, column: &dyn Array) -> BTreeMap<&'a str, Vec<u32>> {
+    let column =
+        driftd_ingest::categorical_column(column).expect("segment columns are dictionaries");
+    let column = column.column();
+    let value_of_key: Vec<&str> = column
+        .levels
+        .iter()
+        .map(|level| {
+            segment
+                .values
+                .iter()
+                .find(|value| &***value == *level)
+                .map_or(OTHER_SEGMENT, |value| &**value)
+        })
+        .collect();
+    let mut positions: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (position, key) in (0_u32..).zip(column.keys) {
+        let is_valid = column.validity.is_none_or(|validity| validity.is_valid(position as usize));
+        let value = if is_valid { value_of_key[*key as usize] } else { OTHER_SEGMENT };
+        positions.entry(value).or_default().push(position);
+    }
+    positions
+}

@@ -1,0 +1,191 @@
+//! Stage 2: the state machine that waits for windows, closes and decides them, and says what to do.
+//!
+//! Before: [`crate::shard`] outputs and news from the edge, as [`Event`]s. After: [`Effect`]s. This file only
+//! branches; the work is done by the parts it owns: [`crate::sources`] (who is how far), [`crate::windows`]
+//! (what is open, what may close), [`crate::evaluate`], [`crate::models`] (what is known of each model) and
+//! [`crate::retraining`].
+//!
+//! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never about a record.
+
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, Timestamp};
+
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::evaluate::evaluate;
+use crate::event::{Effect, Event};
+use crate::merge::Merged;
+use crate::models::Models;
+use crate::partial::Partial;
+use crate::retraining::Retraining;
+use crate::shard::{Output, Progress};
+use crate::snapshot::{Snapshot, Totals};
+use crate::sources::Sources;
+use crate::windows::{Closing, SpanKey, Windows};
+
+/// The whole of stage 2.
+#[derive(Debug)]
+pub struct Pipeline {
+    config: Arc<Config>,
+    sources: Sources,
+    windows: Windows,
+    models: Models,
+    retraining: Retraining,
+    totals: Totals,
+    digest: Digest,
+    is_changed: bool,
+    published_at: Timestamp,
+}
+
+/// A picture is published at least this often, so that its own age says that the pipeline lives.
+const PUBLISH_INTERVAL_MILLIS: i64 = 5_000;
+
+impl Pipeline {
+    /// Starts with nothing read.
+    pub fn new(config: Arc<Config>) -> Self {
+        Self {
+            sources: Sources::new(&config),
+            windows: Windows::default(),
+            models: Models::new(&config),
+            retraining: Retraining::new(&config),
+            totals: Totals::default(),
+            digest: Digest::default(),
+            is_changed: true,
+            published_at: Timestamp::MIN,
+            config,
+        }
+    }
+
+    /// Takes one event and appends what is to be done about it.
+    pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::TopicPartitions { source, partitions } => {
+                self.sources.set_known(now, source, partitions);
+            }
+            Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
+            Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
+            Event::Partial(partial) => self.take_partial(*partial),
+            Event::Progress(progress) => self.take_progress(now, &progress, effects),
+            Event::DeadLettered { source, stored, failed } => {
+                self.sources.dead_lettered(source, stored, failed);
+            }
+            Event::ClientError { source, kind } => self.sources.client_error(source, kind),
+            Event::RetrainDelivered { id, stored } => {
+                self.totals.retrain_published += u64::from(stored);
+                self.retraining.delivered(now, &id, stored);
+            }
+            Event::RetrainReported(status) => {
+                let outcome = self.retraining.reported(now, &status);
+                self.totals.jobs_succeeded += u64::from(outcome.succeeded);
+                self.totals.jobs_failed += u64::from(outcome.failed);
+            }
+            Event::InputEnded => self.close_all(now, effects),
+            Event::Tick => self.tick(now, effects),
+        }
+        self.is_changed = true;
+    }
+
+    /// Returns the picture of everything as it is now.
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        Snapshot {
+            taken_at: now,
+            sources: self.sources.snapshot(),
+            partitions: self.sources.partitions_snapshot(),
+            models: self.models.snapshot(&self.windows),
+            retraining: self.retraining.entries(),
+            totals: self.totals,
+            digest: self.digest,
+        }
+    }
+
+    fn take_partial(&mut self, partial: Partial) {
+        if let Some(late) = self.windows.insert(partial) {
+            self.models.late(&late.model, late.rows);
+        }
+    }
+
+    fn take_progress(&mut self, now: Timestamp, progress: &Progress, effects: &mut Vec<Effect>) {
+        self.totals.messages += progress.messages;
+        self.totals.rejected += progress.rejected.values().sum::<u64>();
+        for model in &progress.models {
+            self.models.advance(model);
+        }
+        if self.sources.advance(now, progress) {
+            self.close_ready(now, effects);
+            self.sources.align(&self.config, effects);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.close_ready(now, effects);
+        let is_old = self.published_at.plus_millis(PUBLISH_INTERVAL_MILLIS) <= now;
+        if self.is_changed || is_old {
+            self.is_changed = false;
+            self.published_at = now;
+            effects.push(Effect::Publish(Arc::new(self.snapshot(now))));
+        }
+    }
+
+    fn close_ready(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for key in self.windows.open_spans() {
+            let (span, model) = key;
+            match self.sources.readiness(now, &self.config.models[model], span) {
+                Closing::Wait => {}
+                Closing::Complete => self.close(now, key, &[], effects),
+                Closing::Overdue(missing) => {
+                    if self.windows.ask_flush(now, key) {
+                        effects.extend(missing.into_iter().map(Effect::Flush));
+                    } else if self.windows.is_flushed(now, key) {
+                        self.close(now, key, &missing, effects);
+                    }
+                }
+            }
+        }
+    }
+
+    fn close_all(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for key in self.windows.open_spans() {
+            self.close(now, key, &[], effects);
+        }
+    }
+
+    fn close(
+        &mut self,
+        now: Timestamp,
+        key: SpanKey,
+        missing: &[PartitionId],
+        effects: &mut Vec<Effect>,
+    ) {
+        for merged in self.windows.take(key) {
+            self.decide(now, &merged, missing, effects);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        now: Timestamp,
+        merged: &Merged,
+        missing: &[PartitionId],
+        effects: &mut Vec<Effect>,
+    ) {
+        let result = Arc::new(evaluate(&self.config, merged, missing.to_vec(), now));
+        self.digest.add(&result, &merged.features);
+        self.totals.windows_closed += 1;
+        effects.push(Effect::Window(Arc::clone(&result)));
+        let transitions = self.models.close(&self.config, &result);
+        effects.extend(transitions.into_iter().map(Effect::Episode));
+        let open = self.models.open_episodes(&result.id);
+        let requests = self.retraining.observe(&self.config, now, &result, merged, &open);
+        effects.extend(requests.into_iter().map(Box::new).map(Effect::Retrain));
+    }
+}
+
+impl From<Output> for Event {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Partial(partial) => Self::Partial(partial),
+            Output::Progress(progress) => Self::Progress(progress),
+        }
+    }
+}

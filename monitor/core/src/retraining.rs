@@ -1,0 +1,245 @@
+//! From open episodes to retraining events, and what became of them.
+//!
+//! Before: [`crate::pipeline`] closes a window. After: the event goes out as an effect; the broker's answer and the
+//! launcher's reports come back as events and are shown in the snapshot.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use driftd_alerts::{Episode, RetrainDecision, RetrainRequest, RetrainTrigger};
+use driftd_catalog::event::{
+    CloudEvent, DataRef, EVIDENCE_MAX, Evidence, Links, ModelRef, ReasonKind, ReferenceRef,
+    Request, RequestReason, RetrainingRequested, RetrainingState, RetrainingStatus, WindowRef,
+};
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp};
+
+use crate::config::{Config, Role};
+use crate::merge::Merged;
+use crate::result::{FeatureResult, WindowResult};
+use crate::snapshot::RetrainingEntry;
+
+/// Entries kept for the page.
+const ENTRIES_MAX: usize = 100;
+
+#[derive(Debug)]
+pub(crate) struct Retraining {
+    triggers: Vec<RetrainTrigger>,
+    entries: Arc<VecDeque<RetrainingEntry>>,
+}
+
+/// What a launcher's report means for the totals.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reported {
+    pub(crate) succeeded: bool,
+    pub(crate) failed: bool,
+}
+
+impl Retraining {
+    pub(crate) fn new(config: &Config) -> Self {
+        let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
+        let triggers = policies.cloned().map(RetrainTrigger::new).collect();
+        Self { triggers, entries: Arc::default() }
+    }
+
+    /// Takes a closed window with the open episodes of its segment; returns the events to send.
+    ///
+    /// Only the whole traffic asks for a retraining: a segment's drift is part of it, or too small for it.
+    pub(crate) fn observe(
+        &mut self,
+        config: &Config,
+        now: Timestamp,
+        result: &WindowResult,
+        merged: &Merged,
+        open: &[Episode],
+    ) -> Vec<CloudEvent<RetrainingRequested>> {
+        if result.id.segment != SegmentId::all() {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        let mut entries = Vec::new();
+        for trigger in &mut self.triggers {
+            match trigger.observe(&result.id, open) {
+                RetrainDecision::None | RetrainDecision::Suppressed { .. } => {}
+                RetrainDecision::Request(request) => {
+                    let event = event(config, result, merged, &request);
+                    entries.push(entry(now, &request, &event));
+                    events.push(event);
+                }
+            }
+        }
+        for entry in entries {
+            self.push(entry);
+        }
+        events
+    }
+
+    /// Notes the broker's answer.
+    pub(crate) fn delivered(&mut self, now: Timestamp, id: &str, stored: bool) {
+        let state = if stored { "published" } else { "failed" };
+        let summary = if stored {
+            "stored in the retraining topic"
+        } else {
+            "the broker did not store the event; see the log"
+        };
+        self.follow(now, id, state, summary.into());
+    }
+
+    /// Notes a report of the launcher.
+    pub(crate) fn reported(&mut self, now: Timestamp, status: &RetrainingStatus) -> Reported {
+        if status.state.is_final() {
+            for trigger in &mut self.triggers {
+                trigger.settle(&status.request_id);
+            }
+        }
+        let summary = match (&status.reason, &status.new_version) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(version)) => format!("registered version {version}"),
+            (None, None) => String::new(),
+        };
+        self.follow(now, &status.request_id, status.state.as_str(), summary.into());
+        Reported {
+            succeeded: status.state == RetrainingState::Succeeded,
+            failed: status.state == RetrainingState::Failed,
+        }
+    }
+
+    /// Returns the story so far.
+    pub(crate) fn entries(&self) -> Arc<VecDeque<RetrainingEntry>> {
+        Arc::clone(&self.entries)
+    }
+
+    fn follow(&mut self, at: Timestamp, id: &str, state: &str, summary: Arc<str>) {
+        let Some(request) = self.entries.iter().rev().find(|entry| &*entry.id == id) else {
+            return;
+        };
+        let entry = RetrainingEntry { at, state: state.into(), summary, ..request.clone() };
+        self.push(entry);
+    }
+
+    fn push(&mut self, entry: RetrainingEntry) {
+        let entries = Arc::make_mut(&mut self.entries);
+        entries.push_back(entry);
+        while ENTRIES_MAX < entries.len() {
+            entries.pop_front();
+        }
+    }
+}
+
+fn entry(
+    now: Timestamp,
+    request: &RetrainRequest,
+    event: &CloudEvent<RetrainingRequested>,
+) -> RetrainingEntry {
+    RetrainingEntry {
+        at: now,
+        model: request.model.clone(),
+        id: event.id.as_str().into(),
+        policy: Arc::clone(&request.policy),
+        window: request.window,
+        features: request.episodes.iter().map(|episode| Arc::clone(&episode.feature)).collect(),
+        state: "requested".into(),
+        summary: event.data.reason.summary.as_str().into(),
+    }
+}
+
+fn event(
+    config: &Config,
+    result: &WindowResult,
+    merged: &Merged,
+    request: &RetrainRequest,
+) -> CloudEvent<RetrainingRequested> {
+    let model =
+        ModelRef { name: request.model.name().into(), version: request.model.version().into() };
+    let source = &config.sources[config.models[merged.model].source];
+    let data = RetrainingRequested {
+        request: Request {
+            dedupe_key: request.dedupe_key.clone(),
+            attempt: request.attempt,
+            policy: Arc::clone(&request.policy),
+            cooldown_until: request.cooldown_until,
+        },
+        model: model.clone(),
+        reason: reason(result, request),
+        evidence: evidence(result, request),
+        window: WindowRef {
+            start: request.window.start(),
+            end: request.window.end(),
+            segment: request.segment.to_string(),
+            rows: result.rows,
+        },
+        reference: reference(config, merged, &request.model),
+        data: DataRef { topic: Arc::clone(&source.topic), offsets: offsets(&result.offsets) },
+        links: Links::default(),
+    };
+    let name = format!("/driftd/{}", config.name);
+    let mut event = CloudEvent::new(&name, request.id.clone(), request.window.end(), &model, data);
+    event.expirytime = request.expires;
+    event
+}
+
+fn reference(config: &Config, merged: &Merged, model: &ModelId) -> ReferenceRef {
+    let path = config.models[merged.model].references.of(model).display().to_string();
+    let (digest, rows) = merged
+        .reference
+        .as_ref()
+        .map(|reference| (reference.digest.to_string(), reference.rows))
+        .unwrap_or_default();
+    ReferenceRef { id: model.to_string(), digest, rows, uri: Some(path) }
+}
+
+fn offsets(offsets: &[(PartitionId, i64, i64)]) -> BTreeMap<String, [i64; 2]> {
+    offsets.iter().map(|(id, from, to)| (id.partition.to_string(), [*from, *to])).collect()
+}
+
+fn reason(result: &WindowResult, request: &RetrainRequest) -> RequestReason {
+    let is_prediction = |episode: &Episode| {
+        result.features.iter().any(|it| it.name == episode.feature && it.role == Role::Prediction)
+    };
+    let kind = if request.episodes.iter().all(is_prediction) {
+        ReasonKind::PredictionDrift
+    } else {
+        ReasonKind::FeatureDrift
+    };
+    let names: Vec<&str> = request.episodes.iter().map(|episode| &*episode.feature).collect();
+    let features_drifted = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let features_monitored = u32::try_from(result.features.len()).unwrap_or(u32::MAX);
+    RequestReason {
+        kind,
+        features_drifted,
+        features_monitored,
+        summary: format!(
+            "{features_drifted} of {features_monitored} watched columns drifted: {}",
+            names.join(", ")
+        ),
+    }
+}
+
+fn evidence(result: &WindowResult, request: &RetrainRequest) -> Vec<Evidence> {
+    let mut evidence: Vec<(f64, Evidence)> = request
+        .episodes
+        .iter()
+        .filter_map(|episode| {
+            let feature = result.features.iter().find(|it| it.name == episode.feature)?;
+            let score = feature.verdict.score?;
+            Some((score, feature_evidence(feature, episode)?))
+        })
+        .collect();
+    evidence.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    evidence.into_iter().take(EVIDENCE_MAX).map(|(_, evidence)| evidence).collect()
+}
+
+fn feature_evidence(feature: &FeatureResult, episode: &Episode) -> Option<Evidence> {
+    let verdict = &feature.verdict;
+    let deciding = verdict.deciding?;
+    let result = verdict.results.iter().find(|it| it.detector == deciding)?;
+    Some(Evidence {
+        feature: Arc::clone(&feature.name),
+        statistic: deciding.as_str().to_owned(),
+        value: result.statistic,
+        threshold: result.threshold?,
+        p_value: result.adjusted_p_value,
+        n_reference: verdict.reference_rows,
+        n_current: verdict.current_rows,
+        windows_breached: episode.windows_breached,
+    })
+}

@@ -1,0 +1,203 @@
+//! The immutable picture of the daemon that a scrape, the API and the page read.
+//!
+//! Before: [`crate::pipeline`] builds one after each change. After: the edge swaps it in; readers never wait for,
+//! and never delay, the pipeline. All numbers of a model in one snapshot are of the same windows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use driftd_alerts::Episode;
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowSpan};
+use driftd_detectors::State;
+use driftd_ingest::RejectReason;
+
+use crate::digest::Digest;
+use crate::result::WindowResult;
+
+/// The state of everything, at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Wall-clock time of this picture.
+    pub taken_at: Timestamp,
+    /// One entry a source topic.
+    pub sources: Vec<SourceSnapshot>,
+    /// One entry an assigned source partition.
+    pub partitions: Vec<PartitionSnapshot>,
+    /// One entry a model version that had records.
+    pub models: Vec<ModelSnapshot>,
+    /// Retraining events and reports, newest last, bounded.
+    pub retraining: Arc<VecDeque<RetrainingEntry>>,
+    /// Totals since the start.
+    pub totals: Totals,
+    /// Digest of every window closed since the start.
+    pub digest: Digest,
+}
+
+/// Totals since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Messages read, good or bad.
+    pub messages: u64,
+    /// Records refused.
+    pub rejected: u64,
+    /// Windows closed, segments counted each.
+    pub windows_closed: u64,
+    /// Retraining events acknowledged by the broker.
+    pub retrain_published: u64,
+    /// Jobs reported as succeeded.
+    pub jobs_succeeded: u64,
+    /// Jobs reported as failed.
+    pub jobs_failed: u64,
+}
+
+/// One topic of inference logs.
+#[derive(Debug, Clone)]
+pub struct SourceSnapshot {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Messages read, good or bad.
+    pub messages: u64,
+    /// Their payload bytes.
+    pub bytes: u64,
+    /// Records refused, by reason.
+    pub rejected: BTreeMap<RejectReason, u64>,
+    /// Records whose event time was clamped.
+    pub clamped: u64,
+    /// Records left out because a model had too many versions or open windows.
+    pub over_limit: u64,
+    /// Rejected records stored in the dead-letter topic.
+    pub dead_lettered: u64,
+    /// Rejected records that could not be stored there.
+    pub dead_letter_failed: u64,
+    /// Errors reported by the client, by kind.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// Changes of the assignment.
+    pub rebalances: u64,
+}
+
+/// One source partition.
+#[derive(Debug, Clone)]
+pub struct PartitionSnapshot {
+    /// Which.
+    pub id: PartitionId,
+    /// Next offset to read.
+    pub next_offset: i64,
+    /// End of the partition when last seen.
+    pub high_watermark: Option<i64>,
+    /// Newest event time less the allowed disorder.
+    pub watermark: Option<Timestamp>,
+    /// Read to its end and silent.
+    pub idle: bool,
+    /// Held back because it ran ahead of the others.
+    pub paused: bool,
+}
+
+/// One version of one model.
+#[derive(Debug, Clone)]
+pub struct ModelSnapshot {
+    /// Which.
+    pub id: ModelId,
+    /// Index into [`crate::config::Config::models`].
+    pub config: usize,
+    /// Its reference. Absent when none was found.
+    pub reference: Option<ReferenceSnapshot>,
+    /// Records counted.
+    pub records: u64,
+    /// Records that came after their window had closed.
+    pub late: u64,
+    /// Newest event time.
+    pub event_time_max: Option<Timestamp>,
+    /// When the first record of this version was seen, in event time.
+    pub activated: Option<Timestamp>,
+    /// Windows waiting to be closed.
+    pub windows_open: usize,
+    /// One entry a segment with closed windows, `all` first.
+    pub segments: Vec<SegmentSnapshot>,
+}
+
+/// The reference profile of one model version.
+#[derive(Debug, Clone)]
+pub struct ReferenceSnapshot {
+    /// Checksum of the profile.
+    pub digest: Arc<str>,
+    /// Rows in it.
+    pub rows: u64,
+    /// When it was built.
+    pub created: Timestamp,
+}
+
+/// One segment of one model version.
+#[derive(Debug, Clone)]
+pub struct SegmentSnapshot {
+    /// Which.
+    pub segment: SegmentId,
+    /// State after hysteresis: drifted while an episode is open.
+    pub state: State,
+    /// Start of the window in which that state began.
+    pub state_since: Option<Timestamp>,
+    /// Closed windows, oldest first, bounded by the configuration.
+    pub history: VecDeque<Arc<WindowResult>>,
+    /// Closed windows since the start, by state of the window.
+    pub evaluations: BTreeMap<State, u64>,
+    /// Windows closed without every partition.
+    pub incomplete: u64,
+    /// Open episodes.
+    pub episodes: Vec<Episode>,
+    /// Features drifted at any time since the start.
+    pub ever_drifted: Vec<Arc<str>>,
+    /// Scores of all features since the start, as a histogram: `(upper bound, cumulative count)`.
+    pub score_histogram: ScoreHistogram,
+}
+
+/// Histogram of drift scores, one observation a feature and evaluation.
+#[derive(Debug, Clone, Default)]
+pub struct ScoreHistogram {
+    /// Observations at most each bound of [`SCORE_BOUNDS`].
+    pub cumulative: [u64; SCORE_BOUNDS.len()],
+    /// All observations.
+    pub count: u64,
+    /// Sum of the observed scores.
+    pub sum: f64,
+}
+
+/// Upper bounds of [`ScoreHistogram`]: 1 is at the threshold.
+pub const SCORE_BOUNDS: [f64; 11] = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+
+impl ScoreHistogram {
+    /// Adds one score.
+    pub fn observe(&mut self, score: f64) {
+        for (count, bound) in self.cumulative.iter_mut().zip(SCORE_BOUNDS) {
+            *count += u64::from(score <= bound);
+        }
+        self.count += 1;
+        self.sum += score;
+    }
+}
+
+/// One line of the story of retraining.
+#[derive(Debug, Clone)]
+pub struct RetrainingEntry {
+    /// Wall-clock time.
+    pub at: Timestamp,
+    /// Which model version asked for it.
+    pub model: ModelId,
+    /// Id of the event.
+    pub id: Arc<str>,
+    /// The policy that made it.
+    pub policy: Arc<str>,
+    /// Last window of evidence.
+    pub window: WindowSpan,
+    /// Features that made it.
+    pub features: Vec<Arc<str>>,
+    /// `requested`, `published`, `failed`, `suppressed`, or a state reported by the launcher.
+    pub state: Arc<str>,
+    /// In plain words.
+    pub summary: Arc<str>,
+}
+
+impl ModelSnapshot {
+    /// Returns the newest closed window of the whole traffic.
+    pub fn latest(&self) -> Option<&Arc<WindowResult>> {
+        self.segments.first().and_then(|segment| segment.history.back())
+    }
+}

@@ -1,0 +1,232 @@
+//! How far each source partition has been read, and which windows may therefore close.
+//!
+//! Before: [`Progress`] of the shards, assignments and metadata from the edge. After: [`Closing`] for
+//! [`crate::windows`], pauses that keep partitions together, and counters for the snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
+use driftd_ingest::RejectReason;
+
+use crate::config::{Config, ModelConfig};
+use crate::event::Effect;
+use crate::shard::Progress;
+use crate::snapshot::{PartitionSnapshot, SourceSnapshot};
+use crate::windows::Closing;
+
+#[derive(Debug)]
+pub(crate) struct Sources {
+    counters: Vec<SourceSnapshot>,
+    partitions: BTreeMap<PartitionId, Partition>,
+}
+
+/// One partition of a source topic, whoever reads it.
+#[derive(Debug)]
+struct Partition {
+    source: usize,
+    is_assigned: bool,
+    next_offset: i64,
+    high_watermark: Option<i64>,
+    watermark: Option<Timestamp>,
+    idle: bool,
+    paused: bool,
+    /// Wall-clock time of the last step forward.
+    progressed_at: Timestamp,
+}
+
+impl Partition {
+    fn new(source: usize, now: Timestamp) -> Self {
+        Self {
+            source,
+            is_assigned: false,
+            next_offset: 0,
+            high_watermark: None,
+            watermark: None,
+            idle: false,
+            paused: false,
+            progressed_at: now,
+        }
+    }
+
+    /// Whether records are there that have not been read: only such a partition can be slow.
+    fn is_behind(&self) -> bool {
+        self.high_watermark.is_some_and(|end| self.next_offset < end)
+    }
+}
+
+impl Sources {
+    pub(crate) fn new(config: &Config) -> Self {
+        let counters = config.sources.iter().map(|source| empty_counters(&source.topic)).collect();
+        Self { counters, partitions: BTreeMap::new() }
+    }
+
+    pub(crate) fn set_known(&mut self, now: Timestamp, source: usize, known: Vec<PartitionId>) {
+        for id in known {
+            self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+        }
+    }
+
+    pub(crate) fn assign(&mut self, now: Timestamp, source: usize, assigned: Vec<PartitionId>) {
+        self.counters[source].rebalances += 1;
+        for id in assigned {
+            let partition =
+                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            partition.is_assigned = true;
+            partition.paused = false;
+            partition.progressed_at = now;
+        }
+    }
+
+    pub(crate) fn revoke(&mut self, now: Timestamp, source: usize, revoked: Vec<PartitionId>) {
+        self.counters[source].rebalances += 1;
+        for id in revoked {
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.is_assigned = false;
+                partition.progressed_at = now;
+            }
+        }
+    }
+
+    /// Takes a report; returns whether a window may have become ready.
+    pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
+        self.add_counters(progress);
+        let partition = self
+            .partitions
+            .entry(progress.partition.clone())
+            .or_insert_with(|| Partition::new(progress.source, now));
+        let is_moved = partition.watermark != progress.watermark
+            || partition.idle != progress.idle
+            || partition.next_offset != progress.next_offset;
+        if is_moved {
+            partition.progressed_at = now;
+        }
+        partition.next_offset = progress.next_offset;
+        partition.high_watermark = progress.high_watermark.or(partition.high_watermark);
+        partition.watermark = progress.watermark;
+        partition.idle = progress.idle;
+        is_moved
+    }
+
+    fn add_counters(&mut self, progress: &Progress) {
+        let counters = &mut self.counters[progress.source];
+        counters.messages += progress.messages;
+        counters.bytes += progress.bytes;
+        counters.clamped += progress.clamped;
+        counters.over_limit += progress.over_limit;
+        for (reason, count) in &progress.rejected {
+            *counters.rejected.entry(*reason).or_insert(0) += count;
+        }
+    }
+
+    pub(crate) fn dead_lettered(&mut self, source: usize, stored: u64, failed: u64) {
+        self.counters[source].dead_lettered += stored;
+        self.counters[source].dead_letter_failed += failed;
+    }
+
+    pub(crate) fn client_error(&mut self, source: usize, kind: &'static str) {
+        *self.counters[source].errors.entry(kind).or_insert(0) += 1;
+    }
+
+    /// Returns whether a window may close.
+    ///
+    /// It is complete when every partition of the topic has passed it, idle ones aside. When all are idle,
+    /// nothing more is to be expected once the wall clock is past the window as well. A partition that stands
+    /// still for longer than `wait_max` is not waited for.
+    pub(crate) fn readiness(
+        &self,
+        now: Timestamp,
+        model: &ModelConfig,
+        span: WindowSpan,
+    ) -> Closing {
+        let window = &model.window;
+        let mut is_any_passed = false;
+        let mut waiting = Vec::new();
+        for (id, partition) in self.partitions.iter().filter(|(_, it)| it.source == model.source) {
+            if partition.watermark.is_some_and(|watermark| window.is_passed(span, watermark)) {
+                is_any_passed = true;
+            } else if !partition.idle {
+                waiting.push((id, partition));
+            }
+        }
+        let is_past = window.is_passed(span, now.plus_millis(-window.wait_max_millis));
+        let is_stuck = |at: Timestamp| at.plus_millis(window.wait_max_millis) <= now;
+        if waiting.is_empty() {
+            if is_any_passed || is_past { Closing::Complete } else { Closing::Wait }
+        } else if waiting.iter().all(|(_, it)| is_stuck(it.progressed_at))
+            && (is_any_passed || is_past)
+        {
+            Closing::Overdue(waiting.into_iter().map(|(id, _)| id.clone()).collect())
+        } else {
+            Closing::Wait
+        }
+    }
+
+    /// Pauses partitions that ran ahead of the slowest one, and resumes those that no longer do.
+    ///
+    /// Without it a catch-up would hold open windows of days for the partition that is read last.
+    pub(crate) fn align(&mut self, config: &Config, effects: &mut Vec<Effect>) {
+        for (index, source) in config.sources.iter().enumerate() {
+            let slowest = self
+                .partitions
+                .values()
+                .filter(|it| it.source == index && it.is_assigned && !it.paused && it.is_behind())
+                .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
+                .min();
+            let limit = slowest.map_or(Timestamp::MAX, |slowest| {
+                slowest.plus_millis(source.time.drift_max_millis)
+            });
+            for (id, partition) in &mut self.partitions {
+                if partition.source == index && partition.is_assigned {
+                    partition.align(id, limit, effects);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
+        self.counters.clone()
+    }
+
+    pub(crate) fn partitions_snapshot(&self) -> Vec<PartitionSnapshot> {
+        let assigned = self.partitions.iter().filter(|(_, partition)| partition.is_assigned);
+        assigned
+            .map(|(id, partition)| PartitionSnapshot {
+                id: id.clone(),
+                next_offset: partition.next_offset,
+                high_watermark: partition.high_watermark,
+                watermark: partition.watermark,
+                idle: partition.idle,
+                paused: partition.paused,
+            })
+            .collect()
+    }
+}
+
+impl Partition {
+    fn align(&mut self, id: &PartitionId, limit: Timestamp, effects: &mut Vec<Effect>) {
+        let is_ahead = self.watermark.is_some_and(|watermark| limit < watermark);
+        if is_ahead && !self.paused {
+            self.paused = true;
+            effects.push(Effect::Pause(id.clone()));
+        } else if !is_ahead && self.paused {
+            self.paused = false;
+            effects.push(Effect::Resume(id.clone()));
+        }
+    }
+}
+
+fn empty_counters(topic: &Arc<str>) -> SourceSnapshot {
+    SourceSnapshot {
+        topic: Arc::clone(topic),
+        messages: 0,
+        bytes: 0,
+        rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
+        clamped: 0,
+        over_limit: 0,
+        dead_lettered: 0,
+        dead_letter_failed: 0,
+        errors: BTreeMap::new(),
+        rebalances: 0,
+    }
+}
