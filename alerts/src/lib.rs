@@ -8,7 +8,7 @@
 //!    A window without a verdict does neither.
 //! 2. [`RetrainTrigger`] asks for a retraining when enough episodes of a model are open, at most
 //!    once a cooldown, with an id that a replay computes again.
-//! 3. `rules` writes the Prometheus rule file and its runbook links from the metric catalogue,
+//! 3. [`rules`] writes the Prometheus rule file and its runbook links from the metric catalogue,
 //!    for those who page through Alertmanager.
 //!
 //! Everything runs in event time and is a pure function of the windows observed, in order. Nothing
@@ -35,6 +35,7 @@ mod episode;
 mod identity;
 mod policy;
 mod retrain;
+pub mod rules;
 
 pub use episode::{Episode, Episodes, FeatureSignal, Signal, Transition};
 pub use policy::{HysteresisPolicy, PolicyError};

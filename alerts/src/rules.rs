@@ -1,0 +1,408 @@
+//! The Prometheus rule file, written from the metric catalogue.
+//!
+//! Before: [`driftd_catalog::metric`]. After: `alerts/rules/driftd.rules.yaml` in the repository,
+//! `driftd export alerts`, a Prometheus server, and Alertmanager, whose example configuration is
+//! [`ALERTMANAGER`].
+//!
+//! Principles, each held by a test on the file or by `alerts/rules/driftd.rules.test.yaml`:
+//! - A page (`critical`) means that the monitor is blind or the model's input is broken. Drift is a
+//!   ticket (`warning`). A single feature is never more than a hint (`info`).
+//! - No threshold on a raw statistic: the daemon knows the sample size and the number of features,
+//!   so rules compare the score with 1, or read the state after the daemon's own hysteresis.
+//! - No comparison of event time with the clock: a replayed or late log must not raise an alert.
+//! - No value in a label: a label that changes makes a new alert.
+
+use driftd_catalog::label::{
+    OUTCOME_FAILED, STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA,
+};
+use driftd_catalog::metric::{
+    EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_SERIES_DROPPED, FEATURES,
+    KAFKA_CONSUMER_LAG_RECORDS, LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_DRIFT_STATE,
+    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, Metric, PREDICTION_DRIFT_SCORE,
+    RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
+    WINDOW_END_TIMESTAMP_SECONDS, WINDOW_MIN_ROWS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
+};
+
+/// Where the runbook is when nothing else is said: its path in this repository. Give the address
+/// under which your people read it instead.
+pub const RUNBOOK_BASE: &str = "alerts/runbook.md";
+
+/// The Alertmanager example: routes by severity, and inhibitions with guards.
+pub const ALERTMANAGER: &str = include_str!("../alertmanager/alertmanager.yaml");
+
+/// The scrape job that the rules look for.
+const JOB: &str = "driftd";
+
+/// What two series of one window share. `job` and `instance` are among them because a replaced
+/// process overlaps its successor for a scrape or two, and the match must stay one to one.
+const SAME_WINDOW: &str = "on (job, instance, model, model_version, segment, window)";
+
+/// Names of one window in annotations.
+const OF_WINDOW: &str = "model {{ $labels.model }} version {{ $labels.model_version }} \
+    (segment {{ $labels.segment }}, window {{ $labels.window }})";
+
+/// Who has to act on an alert, and how soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Someone, now.
+    Critical,
+    /// Someone, in working hours.
+    Warning,
+    /// Nobody; it helps to read other alerts.
+    Info,
+    /// A heartbeat, not an alert.
+    None,
+}
+
+impl Severity {
+    /// Returns the value of the label `severity`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One alerting rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Name of the alert; its section in the runbook has the same name.
+    pub alert: &'static str,
+    /// `PromQL`; every result is one alert.
+    pub expr: String,
+    /// How long the expression must hold: `for` in the file.
+    pub hold: Option<&'static str>,
+    /// How long the alert outlives the expression.
+    pub keep_firing_for: Option<&'static str>,
+    /// Who has to act.
+    pub severity: Severity,
+    /// One sentence that is the same for all results, so that groups share it.
+    pub summary: &'static str,
+    /// What and how much, with templates.
+    pub description: String,
+}
+
+/// Returns all alerting rules, those about the monitor first.
+pub fn rules() -> Vec<Rule> {
+    let mut rules = alive();
+    rules.extend(input());
+    rules.extend(output());
+    rules.extend(drift());
+    rules.extend(quality());
+    rules
+}
+
+/// Returns the rule file, with links to sections of the runbook at `runbook_base`.
+pub fn rules_yaml(runbook_base: &str) -> String {
+    let mut lines = vec![
+        "# Generated from the metric catalogue by alerts/src/rules.rs.".to_owned(),
+        "# After a change there: DRIFTD_BLESS=1 tests/run generated".to_owned(),
+        "groups:".to_owned(),
+        "  - name: driftd.alerts".to_owned(),
+        "    rules:".to_owned(),
+    ];
+    lines.extend(rules().iter().flat_map(|rule| rule.yaml_lines(runbook_base)));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+impl Rule {
+    fn yaml_lines(&self, runbook_base: &str) -> Vec<String> {
+        let runbook = format!("{runbook_base}#{}", self.alert.to_ascii_lowercase());
+        let mut lines =
+            vec![format!("      - alert: {}", self.alert), "        expr: |-".to_owned()];
+        lines.extend(self.expr.lines().map(|line| format!("          {line}")));
+        lines.extend(self.hold.map(|hold| format!("        for: {hold}")));
+        lines.extend(self.keep_firing_for.map(|keep| format!("        keep_firing_for: {keep}")));
+        lines.push("        labels:".to_owned());
+        lines.push(format!("          severity: {}", self.severity.as_str()));
+        lines.push("        annotations:".to_owned());
+        lines.push(format!("          summary: {}", quoted(self.summary)));
+        lines.push(format!("          description: {}", quoted(&self.description)));
+        lines.push(format!("          runbook_url: {}", quoted(&runbook)));
+        lines
+    }
+}
+
+/// Returns `text` as a double-quoted YAML scalar; JSON's escapes are YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Is anybody watching at all?
+fn alive() -> Vec<Rule> {
+    let last = LAST_EVALUATION_TIMESTAMP_SECONDS.name;
+    let interval = EVALUATION_INTERVAL_SECONDS.name;
+    // Over versions and segments: a retired version or an empty segment is not a blind monitor.
+    let over = "max without (instance, model_version, segment)";
+    vec![
+        Rule {
+            alert: "DriftdWatchdog",
+            expr: "vector(1)".to_owned(),
+            hold: None,
+            keep_firing_for: None,
+            severity: Severity::None,
+            summary: "The alerting pipeline is alive.",
+            description: "This alert always fires; when it stops arriving, no other alert can \
+                          arrive either."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdDown",
+            // Not `absent(up{…} == 1)`: its result would lose the job label.
+            expr: format!("absent(up{{job=\"{JOB}\"}}) or up{{job=\"{JOB}\"}} == 0"),
+            hold: Some("5m"),
+            keep_firing_for: None,
+            severity: Severity::Critical,
+            summary: "The drift monitor is not being scraped.",
+            description: "Prometheus has not reached a target of job {{ $labels.job }} for 5 \
+                          minutes; no model is being watched by it."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdEvaluationStale",
+            expr: format!("time() - {over} ({last})\n  > 2 * {over} ({interval})"),
+            hold: Some("2m"),
+            keep_firing_for: None,
+            severity: Severity::Critical,
+            summary: "A model's drift is not being evaluated.",
+            description: "No window of {{ $labels.window }} of model {{ $labels.model }} was \
+                          evaluated in the last {{ $value | humanizeDuration }}: no records \
+                          arrive, or windows do not close."
+                .to_owned(),
+        },
+    ]
+}
+
+/// Does all input arrive, and can it be read?
+fn input() -> Vec<Rule> {
+    let lag = KAFKA_CONSUMER_LAG_RECORDS.name;
+    let consumed = RECORDS_CONSUMED_TOTAL.name;
+    let rejected = RECORDS_REJECTED_TOTAL.name;
+    let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
+    vec![
+        Rule {
+            alert: "DriftdConsumerLagging",
+            // Time to work the lag off at the present pace; infinite when nothing is read.
+            expr: format!("sum without (partition) ({lag})\n  / rate({consumed}[10m])\n  > 900"),
+            hold: Some("15m"),
+            keep_firing_for: None,
+            severity: Severity::Warning,
+            summary: "The drift monitor reads slower than records arrive.",
+            description: "At its present pace driftd needs {{ $value | humanizeDuration }} to \
+                          read what waits in topic {{ $labels.topic }}."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdRecordsRejected",
+            expr: format!(
+                "sum without (reason) (rate({rejected}[15m]))\n  / rate({consumed}[15m])\n  > 0.01"
+            ),
+            hold: Some("15m"),
+            keep_firing_for: None,
+            severity: Severity::Warning,
+            summary: "More than 1% of the messages are not valid records.",
+            description: "{{ $value | humanizePercentage }} of the messages of topic \
+                          {{ $labels.topic }} are rejected and watched by nobody."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdWindowsIncomplete",
+            expr: format!("increase({incomplete}[1h]) > 0"),
+            hold: None,
+            keep_firing_for: None,
+            severity: Severity::Warning,
+            summary: "Windows were closed before all their records had arrived.",
+            description: format!(
+                "Windows of {OF_WINDOW} were closed without waiting longer for a silent partition."
+            ),
+        },
+    ]
+}
+
+/// Does everything that was found out leave the process?
+fn output() -> Vec<Rule> {
+    let dropped = FEATURE_SERIES_DROPPED.name;
+    let events = RETRAIN_EVENTS_TOTAL.name;
+    vec![
+        Rule {
+            alert: "DriftdSeriesTruncated",
+            expr: format!("{dropped} > 0"),
+            hold: Some("1h"),
+            keep_firing_for: None,
+            severity: Severity::Info,
+            summary: "Some features have no series of their own.",
+            description: "{{ $value }} features of model {{ $labels.model }} version \
+                          {{ $labels.model_version }} are over the cap on exported series; \
+                          counts, the page and the API still include them."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdRetrainPublishFailing",
+            expr: format!("increase({events}{{outcome=\"{OUTCOME_FAILED}\"}}[15m]) > 0"),
+            hold: None,
+            keep_firing_for: Some("15m"),
+            severity: Severity::Warning,
+            summary: "Retraining requests cannot be published.",
+            description: "A retraining request of policy {{ $labels.policy }} for model \
+                          {{ $labels.model }} could not be written to its topic; no job starts."
+                .to_owned(),
+        },
+    ]
+}
+
+/// Did a model drift?
+fn drift() -> Vec<Rule> {
+    let state = MODEL_DRIFT_STATE.name;
+    let (end, since) =
+        (WINDOW_END_TIMESTAMP_SECONDS.name, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS.name);
+    let interval = EVALUATION_INTERVAL_SECONDS.name;
+    vec![
+        Rule {
+            alert: "ModelDrifted",
+            // The daemon's own hysteresis counts windows, which no `for` can; nothing to wait for.
+            expr: format!("{state} == {}", STATE_DRIFTED.number),
+            hold: None,
+            keep_firing_for: Some("10m"),
+            severity: Severity::Warning,
+            summary: "A model's input has drifted from its reference.",
+            description: format!(
+                "Features of {OF_WINDOW} are beyond their thresholds in enough windows to be sure."
+            ),
+        },
+        Rule {
+            alert: "ModelPredictionDrift",
+            expr: above_one(&PREDICTION_DRIFT_SCORE),
+            hold: Some("10m"),
+            keep_firing_for: Some("30m"),
+            severity: Severity::Warning,
+            summary: "A model's predictions have drifted from their reference.",
+            description: format!(
+                "Prediction {{{{ $labels.output }}}} of {OF_WINDOW} has drift score \
+                 {{{{ $value | printf \"%.2f\" }}}}; 1 is the threshold."
+            ),
+        },
+        Rule {
+            alert: "ModelFeatureDrift",
+            expr: above_one(&FEATURE_DRIFT_SCORE),
+            hold: Some("10m"),
+            keep_firing_for: Some("30m"),
+            severity: Severity::Info,
+            summary: "A feature has drifted from its reference.",
+            description: format!(
+                "Feature {{{{ $labels.feature }}}} of {OF_WINDOW} has drift score \
+                 {{{{ $value | printf \"%.2f\" }}}}; 1 is the threshold."
+            ),
+        },
+        Rule {
+            alert: "ModelDriftUnknown",
+            // Event time against event time: six windows, however fast or late they are read.
+            expr: format!(
+                "{state} == {}\n  and {SAME_WINDOW}\n    {end} - {since} >= 6 * {interval}",
+                STATE_INSUFFICIENT_DATA.number
+            ),
+            hold: None,
+            keep_firing_for: None,
+            severity: Severity::Info,
+            summary: "A model cannot be judged.",
+            description: format!(
+                "Drift of {OF_WINDOW} was undecided in at least 6 windows in a row: too few \
+                 records, or no reference."
+            ),
+        },
+    ]
+}
+
+/// Are the values themselves broken? Some are a ticket, a quarter of the features is a page.
+fn quality() -> Vec<Rule> {
+    let broken = format!("{}{{state=\"{}\"}}", FEATURES.name, STATE_BROKEN_DATA.label);
+    let all = format!("sum without (state) ({})", FEATURES.name);
+    let description = |amount: &str| {
+        format!(
+            "{{{{ $value{amount} }}}} of the features of {OF_WINDOW} are missing, or not numbers, \
+             far more often than in the reference."
+        )
+    };
+    vec![
+        Rule {
+            alert: "ModelDataQualityBroken",
+            expr: format!("sum without (state) ({broken})\n  / {all}\n  >= 0.25"),
+            hold: None,
+            keep_firing_for: Some("10m"),
+            severity: Severity::Critical,
+            summary: "A large part of a model's input is broken.",
+            description: description(" | humanizePercentage"),
+        },
+        Rule {
+            alert: "ModelDataQualityBroken",
+            expr: format!("sum without (state) ({broken}) > 0"),
+            hold: None,
+            keep_firing_for: Some("10m"),
+            severity: Severity::Warning,
+            summary: "Part of a model's input is broken.",
+            description: description(""),
+        },
+    ]
+}
+
+/// A score above its threshold, in a window with enough records. The daemon exports no score for
+/// smaller ones; the second half is for whoever changes one and forgets the other.
+fn above_one(score: &Metric) -> String {
+    format!(
+        "{score} > 1\n  and {SAME_WINDOW}\n    {rows} >= {SAME_WINDOW} {minimum}",
+        score = score.name,
+        rows = WINDOW_ROWS.name,
+        minimum = WINDOW_MIN_ROWS.name,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNBOOK: &str = include_str!("../runbook.md");
+
+    #[test]
+    fn every_alert_has_a_section_in_the_runbook() {
+        for rule in rules() {
+            let heading = format!("\n## {}\n", rule.alert);
+            assert!(RUNBOOK.contains(&heading), "alerts/runbook.md lacks `## {}`", rule.alert);
+        }
+    }
+
+    #[test]
+    fn every_section_of_the_runbook_has_its_alert() {
+        for heading in RUNBOOK.lines().filter_map(|line| line.strip_prefix("## ")) {
+            assert!(rules().iter().any(|rule| rule.alert == heading), "no alert `{heading}`");
+        }
+    }
+
+    #[test]
+    fn only_blindness_and_broken_input_page() {
+        let pages: Vec<_> = rules()
+            .into_iter()
+            .filter(|rule| rule.severity == Severity::Critical)
+            .map(|rule| rule.alert)
+            .collect();
+        assert_eq!(pages, ["DriftdDown", "DriftdEvaluationStale", "ModelDataQualityBroken"]);
+    }
+
+    #[test]
+    fn summaries_are_sentences_without_values() {
+        for rule in rules() {
+            assert!(rule.summary.ends_with('.'), "{}", rule.alert);
+            assert!(rule.description.ends_with('.'), "{}", rule.alert);
+            assert!(!rule.summary.contains("{{"), "{}", rule.alert);
+        }
+    }
+
+    #[test]
+    fn links_follow_the_given_base() {
+        let yaml = rules_yaml("https://wiki.example.org/driftd");
+        assert!(yaml.contains("\"https://wiki.example.org/driftd#driftddown\""));
+        assert!(!yaml.contains(RUNBOOK_BASE));
+    }
+}
