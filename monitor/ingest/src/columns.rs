@@ -103,6 +103,5 @@ pub fn categorical_column(array: &dyn Array) -> Result<CategoricalArray<'_>, Col
 
 /// Views the bitmap of an array that has nulls; `None` when every slot is valid.
 fn validity(nulls: &NullBuffer) -> Option<Validity<'_>> {
-    (0 < nulls.null_count())
-        .then(|| Validity::new(nulls.validity(), nulls.offset(), nulls.len()))
+    (0 < nulls.null_count()).then(|| Validity::new(nulls.validity(), nulls.offset(), nulls.len()))
 }

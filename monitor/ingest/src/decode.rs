@@ -4,12 +4,17 @@
 //! columns and records its offsets. What a batch holds open is in `decode/batch.rs`; the formats
 //! are the other files under `decode/`.
 
+mod batch;
+mod builders;
+mod event_time;
+mod json;
 
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
+pub use self::json::JsonDecoder;
 use crate::rejection::Rejection;
 
 /// One message of one partition, borrowed from the consumer.

@@ -26,7 +26,7 @@ mod schema;
 pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
-pub use decode::{Decode, DecodeLimits, Decoded, Message, Row};
+pub use decode::{Decode, DecodeLimits, Decoded, JsonDecoder, Message, Row};
 pub use path::{FieldPath, PathError, PathProblem};
 pub use rejection::{RejectReason, Rejection};
 pub use schema::{

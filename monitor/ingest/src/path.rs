@@ -26,6 +26,26 @@ pub(crate) enum Step {
     Index(usize),
 }
 
+impl Step {
+    /// Appends the step to the text of the path before it.
+    pub(crate) fn append_to(&self, path: &mut String) {
+        match self {
+            Self::Key(key) => {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                for plain in key.chars() {
+                    if matches!(plain, '.' | '[' | ']' | '\\') {
+                        path.push('\\');
+                    }
+                    path.push(plain);
+                }
+            }
+            Self::Index(index) => path.extend(["[", &index.to_string(), "]"]),
+        }
+    }
+}
+
 /// A parsed path. Keys are separated by `.`, array elements are `[n]`; inside a key the characters
 /// `.`, `[`, `]` and `\` are written with a `\` before them. The first step is a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,6 +236,9 @@ mod tests {
         let path = FieldPath::parse(r"a\.b[1]").unwrap();
         assert_eq!(path.as_str(), r"a\.b[1]");
         assert_eq!(path.to_string(), path.as_str());
+        let mut rebuilt = String::new();
+        path.steps().iter().for_each(|step| step.append_to(&mut rebuilt));
+        assert_eq!(rebuilt, path.as_str());
     }
 
     #[test]

@@ -87,3 +87,43 @@ impl fmt::Display for RejectReason {
         f.write_str(self.as_str())
     }
 }
+
+/// A message refused while it is decoded, before its offset is attached.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    reason: RejectReason,
+    detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: RejectReason, detail: fmt::Arguments<'_>) -> Self {
+        let mut detail = detail.to_string();
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        Self { reason, detail }
+    }
+
+    pub(crate) fn at(self, offset: i64) -> Rejection {
+        Rejection { offset, reason: self.reason, detail: self.detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_once_under_its_own_label() {
+        let mut labels: Vec<_> = RejectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), RejectReason::ALL.len());
+    }
+
+    #[test]
+    fn a_long_detail_is_cut_between_characters() {
+        let text = "é".repeat(DETAIL_BYTES_MAX);
+        let rejection = Refusal::new(RejectReason::WrongType, format_args!("x{text}")).at(7);
+        assert_eq!(rejection.offset, 7);
+        assert_eq!(rejection.detail.len(), DETAIL_BYTES_MAX - 1);
+    }
+}

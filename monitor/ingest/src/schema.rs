@@ -4,10 +4,11 @@
 //! everyone downstream finds columns by their position in it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use driftd_catalog::{ModelId, NameError};
+use driftd_catalog::{ModelId, NameError, SegmentId};
 
 use crate::path::FieldPath;
 
@@ -54,6 +55,18 @@ pub enum TimeFormat {
     UnixMicros,
     /// A number of nanoseconds.
     UnixNanos,
+}
+
+impl fmt::Display for TimeFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rfc3339 => "RFC 3339 text",
+            Self::UnixSeconds => "Unix seconds",
+            Self::UnixMillis => "Unix milliseconds",
+            Self::UnixMicros => "Unix microseconds",
+            Self::UnixNanos => "Unix nanoseconds",
+        })
+    }
 }
 
 /// A feature (or prediction): one column.
@@ -114,12 +127,15 @@ impl ModelSchema {
 
     fn check(&self) -> Result<(), SchemaError> {
         let model = || self.name.to_string();
+        let invalid_name = |source| SchemaError::InvalidName { model: model(), source };
         let version = match &self.version {
             VersionField::Fixed(version) => version,
             VersionField::Path(_) => "unknown until a record says it",
         };
-        ModelId::try_new(&self.name, version)
-            .map_err(|source| SchemaError::InvalidName { model: model(), source })?;
+        ModelId::try_new(&self.name, version).map_err(invalid_name)?;
+        for segment in &self.segments {
+            SegmentId::try_new(&segment.name, "").map_err(invalid_name)?;
+        }
         if self.features.is_empty() {
             return Err(SchemaError::NoFeatures { model: model() });
         }
@@ -199,12 +215,12 @@ pub enum SchemaError {
         /// The shared name.
         model: String,
     },
-    /// The model's name, or its fixed version, cannot be a label.
-    #[error("model `{model}`")]
+    /// The model's name, its fixed version or one of its segments' names cannot be a label.
+    #[error("model `{model}` has a name, version or segment that cannot be a label")]
     InvalidName {
         /// Name of the model.
         model: String,
-        /// What is wrong with the name or the version.
+        /// What is wrong with the name.
         source: NameError,
     },
     /// A model that nothing would be counted for.

@@ -1,0 +1,195 @@
+//! The batch that a decoder holds open: rows, versions, columns and rejections, in offset order.
+//!
+//! Before: a format's decoder accepts or refuses each message. After: [`OpenBatch::finish`] gives the
+//! [`Decoded`] batch to the core. Shared by all formats; owns the invariants of [`Decoded`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use driftd_catalog::{ModelId, NameError, Timestamp};
+
+use super::builders::{Cell, ModelBuilder, Texts};
+use super::{Decoded, Message, Row};
+use crate::rejection::{Refusal, RejectReason, Rejection};
+use crate::schema::SourceSchema;
+
+/// Most distinct versions of one batch: rows name their version by a 16-bit index. A batch of no
+/// more messages never meets the bound, so that where batches are cut decides nothing.
+const VERSIONS_MAX: usize = 1 << 16;
+
+/// A record whose every value has been read and checked.
+pub(super) struct Accepted<'a> {
+    /// Index of the model in the schema.
+    pub(super) model: usize,
+    pub(super) event_time: Timestamp,
+    pub(super) version: &'a str,
+    /// One a column of the model.
+    pub(super) cells: &'a [Cell],
+    pub(super) texts: Texts<'a>,
+}
+
+pub(super) struct OpenBatch {
+    schema: Arc<SourceSchema>,
+    from_offset: i64,
+    to_offset: i64,
+    messages: usize,
+    bytes: u64,
+    rows: Vec<Row>,
+    versions: Versions,
+    models: Vec<ModelBuilder>,
+    rejections: Vec<Rejection>,
+}
+
+impl OpenBatch {
+    pub(super) fn new(schema: Arc<SourceSchema>) -> Self {
+        let models = schema.models.iter().map(ModelBuilder::new).collect();
+        Self {
+            schema,
+            from_offset: 0,
+            to_offset: 0,
+            messages: 0,
+            bytes: 0,
+            rows: Vec::new(),
+            versions: Versions::default(),
+            models,
+            rejections: Vec::new(),
+        }
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Takes a message's coordinates; `accept` or `reject` must follow.
+    pub(super) fn begin(&mut self, message: &Message<'_>) {
+        if self.messages == 0 {
+            self.from_offset = message.offset;
+        } else {
+            assert!(self.to_offset <= message.offset, "offsets of a partition increase");
+        }
+        self.to_offset = message.offset + 1;
+        self.messages += 1;
+        self.bytes += message.payload.map_or(0, |payload| payload.len() as u64);
+    }
+
+    /// Appends a row, or refuses it for its version and leaves the batch as it was.
+    pub(super) fn accept(
+        &mut self,
+        message: &Message<'_>,
+        record: &Accepted<'_>,
+    ) -> Result<(), Refusal> {
+        let model_name = &self.schema.models[record.model].name;
+        let version = self.versions.index(model_name, record.version)?;
+        self.models[record.model].append(record.cells, record.texts);
+        self.rows.push(Row {
+            offset: message.offset,
+            event_time: record.event_time,
+            timestamp: message.timestamp,
+            model: u16::try_from(record.model).expect("the schema bounds its models"),
+            version,
+        });
+        Ok(())
+    }
+
+    pub(super) fn reject(&mut self, message: &Message<'_>, refusal: Refusal) {
+        self.rejections.push(refusal.at(message.offset));
+    }
+
+    /// Returns what was taken since the last call, and starts anew behind it.
+    pub(super) fn finish(&mut self) -> Decoded {
+        let decoded = Decoded {
+            from_offset: self.from_offset,
+            to_offset: self.to_offset,
+            messages: self.messages as u64,
+            bytes: std::mem::take(&mut self.bytes),
+            rows: std::mem::take(&mut self.rows),
+            versions: self.versions.take(),
+            batches: self.models.iter_mut().map(ModelBuilder::finish).collect(),
+            rejections: std::mem::take(&mut self.rejections),
+        };
+        assert_eq!(
+            self.messages,
+            decoded.rows.len() + decoded.rejections.len(),
+            "every message is one row or one rejection"
+        );
+        let batch_rows: usize = decoded.batches.iter().flatten().map(RecordBatch::num_rows).sum();
+        assert_eq!(batch_rows, decoded.rows.len(), "every row is in its model's batch");
+        assert!(decoded.rows.is_sorted_by(|a, b| a.offset < b.offset), "rows are in offset order");
+        self.messages = 0;
+        self.from_offset = self.to_offset;
+        decoded
+    }
+}
+
+/// The distinct versions of the batch's rows.
+#[derive(Default)]
+struct Versions {
+    names: Vec<Arc<str>>,
+    indexes: BTreeMap<Arc<str>, u16>,
+}
+
+impl Versions {
+    /// Returns the index of `version`, listing it when it is new and a valid name.
+    fn index(&mut self, model: &str, version: &str) -> Result<u16, Refusal> {
+        if let Some(&index) = self.indexes.get(version) {
+            return Ok(index);
+        }
+        ModelId::try_new(model, version).map_err(|error| invalid_version(&error))?;
+        let Ok(index) = u16::try_from(self.names.len()) else {
+            return Err(Refusal::new(
+                RejectReason::TooManyVersions,
+                format_args!("the batch already has {VERSIONS_MAX} versions"),
+            ));
+        };
+        let name: Arc<str> = version.into();
+        self.names.push(Arc::clone(&name));
+        self.indexes.insert(name, index);
+        Ok(index)
+    }
+
+    fn take(&mut self) -> Vec<Arc<str>> {
+        self.indexes.clear();
+        std::mem::take(&mut self.names)
+    }
+}
+
+/// Says what is wrong without repeating the name, which is the record's own text.
+fn invalid_version(error: &NameError) -> Refusal {
+    let reason = RejectReason::InvalidName;
+    match error {
+        NameError::Empty => Refusal::new(reason, format_args!("the model's version is empty")),
+        NameError::TooLong { bytes } => {
+            Refusal::new(reason, format_args!("the model's version has {bytes} bytes"))
+        }
+        NameError::Control { name: _ } => {
+            Refusal::new(reason, format_args!("the model's version has a control character"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_listed_once_in_order_of_appearance() {
+        let mut versions = Versions::default();
+        let indexes: Vec<_> =
+            ["b", "a", "b"].iter().map(|it| versions.index("m", it).unwrap()).collect();
+        assert_eq!(indexes, [0, 1, 0]);
+        assert_eq!(versions.take(), ["b".into(), "a".into()]);
+        assert_eq!(versions.index("m", "a").unwrap(), 0);
+    }
+
+    #[test]
+    fn versions_beyond_the_index_are_refused_and_known_ones_still_taken() {
+        let mut versions = Versions::default();
+        for number in 0..VERSIONS_MAX {
+            versions.index("m", &number.to_string()).unwrap();
+        }
+        let rejection = versions.index("m", "one more").unwrap_err().at(0);
+        assert_eq!(rejection.reason, RejectReason::TooManyVersions);
+        assert_eq!(versions.index("m", "65535").unwrap(), u16::MAX);
+    }
+}

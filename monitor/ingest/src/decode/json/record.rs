@@ -1,0 +1,305 @@
+//! Reads the values that a walk found: each becomes a name, a time or a cell, or refuses the record.
+//!
+//! Before: [`super::walk`]. After: [`super::JsonDecoder`] hands the accepted record to the batch.
+//! A detail names the path, what it expected and what it found; never the record's own text.
+
+use driftd_catalog::Timestamp;
+use serde::de::{Deserializer, Visitor};
+
+use super::trie::Trie;
+use super::value::{self, Kind, Whole};
+use super::walk::{Found, Slots};
+use crate::decode::builders::{Cell, Span, Texts};
+use crate::decode::event_time;
+use crate::path::FieldPath;
+use crate::rejection::{Refusal, RejectReason};
+use crate::schema::{FeatureKind, TimeFormat};
+
+/// Longest text of a category, in bytes. A longer one is free text by mistake; the record is refused
+/// rather than the text cut, because two cut texts could become one level.
+const LEVEL_BYTES_MAX: usize = 256;
+
+/// Longest `name=value` of a segment, in bytes: what `driftd_catalog::SegmentId` accepts.
+const SEGMENT_BYTES_MAX: usize = 128;
+
+/// One record: its text, and where a walk found what.
+pub(super) struct Record<'a> {
+    pub(super) payload: &'a str,
+    pub(super) trie: &'a Trie,
+    pub(super) slots: &'a Slots,
+    /// The texts of [`Span::Added`], one behind the other.
+    pub(super) added: &'a mut String,
+}
+
+/// A path of the schema and its slot.
+pub(super) struct Place {
+    pub(super) slot: usize,
+    pub(super) path: FieldPath,
+}
+
+/// A value that is present and not null.
+struct Value<'a> {
+    kind: Kind,
+    text: &'a str,
+    start: usize,
+}
+
+impl<'a> Record<'a> {
+    /// Reads the model's name.
+    pub(super) fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
+        let value = self.required(at)?;
+        if value.kind == Kind::Text {
+            self.text(at, &value)
+        } else {
+            Err(wrong_type(at, "text", value.kind))
+        }
+    }
+
+    /// Reads the version: text, or a number as it is written.
+    pub(super) fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
+        let value = self.required(at)?;
+        match value.kind {
+            Kind::Text => self.text(at, &value),
+            Kind::Number => Ok(value.as_written()),
+            Kind::Null | Kind::Boolean | Kind::Array | Kind::Object => {
+                Err(wrong_type(at, "text or a number", value.kind))
+            }
+        }
+    }
+
+    /// Reads the event time.
+    pub(super) fn event_time(
+        &mut self,
+        at: &Place,
+        format: TimeFormat,
+    ) -> Result<Timestamp, Refusal> {
+        let value = self.required(at)?;
+        let time = match (format, value.kind) {
+            (TimeFormat::Rfc3339, Kind::Text) => {
+                let span = self.text(at, &value)?;
+                event_time::from_text(self.texts().get(&span))
+            }
+            (TimeFormat::Rfc3339, found) => return Err(wrong_type(at, "RFC 3339 text", found)),
+            (
+                TimeFormat::UnixSeconds
+                | TimeFormat::UnixMillis
+                | TimeFormat::UnixMicros
+                | TimeFormat::UnixNanos,
+                Kind::Number,
+            ) => match value.text.parse::<i64>() {
+                Ok(number) => event_time::from_integer(format, number),
+                Err(_) => event_time::from_fraction(format, value::float64(value.text)),
+            },
+            (
+                TimeFormat::UnixSeconds
+                | TimeFormat::UnixMillis
+                | TimeFormat::UnixMicros
+                | TimeFormat::UnixNanos,
+                found,
+            ) => return Err(wrong_type(at, "a number", found)),
+        };
+        time.ok_or_else(|| {
+            let path = &at.path;
+            let expected = format_args!("`{path}`: expected {format} in the years 1870 to 9999");
+            Refusal::new(RejectReason::InvalidTime, expected)
+        })
+    }
+
+    /// Reads a feature's or prediction's cell.
+    pub(super) fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        match kind {
+            FeatureKind::Float32 => self.float32(at, &value),
+            FeatureKind::Float64 => self.float64(at, &value),
+            FeatureKind::Integer => integer(at, &value),
+            FeatureKind::Categorical => {
+                let span = self.category(at, &value)?;
+                let bytes = self.texts().get(&span).len();
+                if LEVEL_BYTES_MAX < bytes {
+                    return Err(invalid_name(
+                        at,
+                        format_args!("a category of {bytes} bytes, more than {LEVEL_BYTES_MAX}"),
+                    ));
+                }
+                Ok(Cell::Text(span))
+            }
+            FeatureKind::Boolean if value.kind == Kind::Boolean => {
+                Ok(Cell::Boolean(value.text == "true"))
+            }
+            FeatureKind::Boolean => Err(wrong_type(at, "a boolean", value.kind)),
+        }
+    }
+
+    /// Reads the cell of the segment called `name`.
+    pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        let span = self.category(at, &value)?;
+        let text = self.texts().get(&span);
+        if SEGMENT_BYTES_MAX < name.len() + "=".len() + text.len() {
+            let bytes = text.len();
+            return Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(invalid_name(
+                at,
+                format_args!("a segment's value with a control character"),
+            ));
+        }
+        Ok(Cell::Text(span))
+    }
+
+    /// Adds a text that is not in the payload.
+    pub(super) fn add_text(&mut self, text: &str) -> Span {
+        let start = self.added.len();
+        self.added.push_str(text);
+        Span::Added(start..self.added.len())
+    }
+
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts { payload: self.payload, added: self.added }
+    }
+
+    /// Returns the value at a path; `None` when it is absent or null.
+    fn value(&self, at: &Place) -> Result<Option<Value<'a>>, Refusal> {
+        match self.slots.get(at.slot) {
+            None => Ok(None),
+            Some(Found::Value { start, end }) => {
+                let text = self.payload.get(start..end).expect("values lie inside the payload");
+                let kind = Kind::of(text);
+                Ok((kind != Kind::Null).then_some(Value { kind, text, start }))
+            }
+            Some(Found::Blocked { node, expected, found }) => {
+                let path = &self.trie.node(node).path;
+                Err(Refusal::new(
+                    RejectReason::WrongType,
+                    format_args!("`{path}`: expected {expected}, found {found}"),
+                ))
+            }
+        }
+    }
+
+    fn required(&self, at: &Place) -> Result<Value<'a>, Refusal> {
+        let path = &at.path;
+        self.value(at)?.ok_or_else(|| {
+            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
+        })
+    }
+
+    fn float32(&mut self, at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
+        if value.kind != Kind::Number {
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
+            return self.not_finite(at, value).map(|special| Cell::Float32(special as f32));
+        }
+        let number = value::float32(value.text);
+        if number.is_finite() { Ok(Cell::Float32(number)) } else { Err(out_of_range(at, "f32")) }
+    }
+
+    fn float64(&mut self, at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
+        if value.kind != Kind::Number {
+            return self.not_finite(at, value).map(Cell::Float64);
+        }
+        let number = value::float64(value.text);
+        if number.is_finite() { Ok(Cell::Float64(number)) } else { Err(out_of_range(at, "f64")) }
+    }
+
+    /// Reads the numbers that JSON has no token for, as text.
+    fn not_finite(&mut self, at: &Place, value: &Value<'_>) -> Result<f64, Refusal> {
+        let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+        if value.kind != Kind::Text {
+            return Err(wrong_type(at, expected, value.kind));
+        }
+        let span = self.text(at, value)?;
+        match self.texts().get(&span) {
+            "NaN" => Ok(f64::NAN),
+            "Infinity" => Ok(f64::INFINITY),
+            "-Infinity" => Ok(f64::NEG_INFINITY),
+            _ => Err(wrong_type(at, expected, value.kind)),
+        }
+    }
+
+    /// Reads text, or a number or a boolean as it is written.
+    fn category(&mut self, at: &Place, value: &Value<'_>) -> Result<Span, Refusal> {
+        match value.kind {
+            Kind::Text => self.text(at, value),
+            Kind::Number | Kind::Boolean => Ok(value.as_written()),
+            Kind::Null | Kind::Array | Kind::Object => {
+                Err(wrong_type(at, "text, a number or a boolean", value.kind))
+            }
+        }
+    }
+
+    /// Returns what stands between the quotes, with escapes resolved.
+    fn text(&mut self, at: &Place, value: &Value<'_>) -> Result<Span, Refusal> {
+        let inside = value.start + 1..value.start + value.text.len() - 1;
+        if !value.text.contains('\\') {
+            return Ok(Span::Payload(inside));
+        }
+        let start = self.added.len();
+        serde_json::Deserializer::from_str(value.text)
+            .deserialize_str(AppendTo(self.added))
+            .map_err(|_| {
+                let path = &at.path;
+                let detail = format_args!("`{path}`: text with half a surrogate pair");
+                Refusal::new(RejectReason::InvalidJson, detail)
+            })?;
+        Ok(Span::Added(start..self.added.len()))
+    }
+}
+
+impl Value<'_> {
+    fn as_written(&self) -> Span {
+        Span::Payload(self.start..self.start + self.text.len())
+    }
+}
+
+fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
+    if value.kind != Kind::Number {
+        return Err(wrong_type(at, "a whole number", value.kind));
+    }
+    match value::whole(value.text) {
+        Whole::Integer(number) => Ok(Cell::Integer(number)),
+        Whole::OutOfRange => Err(out_of_range(at, "i64")),
+        Whole::Fraction => {
+            let path = &at.path;
+            let detail = format_args!("`{path}`: expected a whole number, found a fraction");
+            Err(Refusal::new(RejectReason::WrongType, detail))
+        }
+    }
+}
+
+fn wrong_type(at: &Place, expected: &str, found: Kind) -> Refusal {
+    let path = &at.path;
+    Refusal::new(
+        RejectReason::WrongType,
+        format_args!("`{path}`: expected {expected}, found {found}"),
+    )
+}
+
+fn out_of_range(at: &Place, width: &str) -> Refusal {
+    let path = &at.path;
+    Refusal::new(
+        RejectReason::NumberOutOfRange,
+        format_args!("`{path}`: a number beyond the range of {width}"),
+    )
+}
+
+fn invalid_name(at: &Place, problem: std::fmt::Arguments<'_>) -> Refusal {
+    let path = &at.path;
+    Refusal::new(RejectReason::InvalidName, format_args!("`{path}`: {problem}"))
+}
+
+/// Receives a string from `serde_json` without a string of its own.
+struct AppendTo<'a>(&'a mut String);
+
+impl Visitor<'_> for AppendTo<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.push_str(text);
+        Ok(())
+    }
+}
