@@ -41,7 +41,7 @@ pub(crate) const BLOCK_VALUES_MAX: usize = 1 << 18;
 /// Each adds the block's values to the cells over the *keys*: key `i` is at `2i + 1`, and NaN is in cell 0.
 #[derive(Clone, Copy)]
 pub struct Kernels<T: 'static> {
-    pub(crate) flat: fn(&Flat<T>, usize, &[T], &mut KeyCells),
+    pub(crate) flat: fn(&Flat<T>, &[T], &mut KeyCells),
     pub(crate) tree: fn(&Tree<T>, &[T], &mut KeyCells),
 }
 

@@ -39,6 +39,8 @@ mod scalar;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub use backend::{Backend, BackendUnavailable, UnknownBackend, backend, select};
 pub use number::Number;
@@ -78,9 +80,7 @@ fn cell_counts_with<T: Number>(
     for block in values.chunks(BLOCK_VALUES_MAX) {
         let mut key_cells: KeyCells = [0; KEY_CELLS];
         match table.layout() {
-            Layout::Flat(flat) => {
-                (kernels.flat)(flat, table.edges().len() + 2, block, &mut key_cells);
-            }
+            Layout::Flat(flat) => (kernels.flat)(flat, block, &mut key_cells),
             Layout::Tree(tree) => (kernels.tree)(tree, block, &mut key_cells),
         }
         widen(&key_cells, cells, &mut specials);

@@ -45,6 +45,9 @@ impl Sealed for f32 {
     fn kernels(backend: Backend) -> Option<Kernels<Self>> {
         match backend {
             Backend::Scalar => Some(crate::scalar::kernels()),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => crate::x86_64::avx2::kernels_f32(),
+            #[cfg(not(target_arch = "x86_64"))]
             Backend::Avx2 => None,
         }
     }
@@ -66,6 +69,9 @@ impl Sealed for f64 {
     fn kernels(backend: Backend) -> Option<Kernels<Self>> {
         match backend {
             Backend::Scalar => Some(crate::scalar::kernels()),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => crate::x86_64::avx2::kernels_f64(),
+            #[cfg(not(target_arch = "x86_64"))]
             Backend::Avx2 => None,
         }
     }

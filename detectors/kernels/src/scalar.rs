@@ -3,26 +3,19 @@
 //!
 //! Before: [`crate::cell_counts`] cuts the values into blocks. After: it widens the cells. No `unsafe`.
 
-use std::hint::select_unpredictable;
-
 use crate::backend::{Kernels, KeyCells};
 use crate::number::Number;
-use crate::table::{FAN_OUT, Flat, GROUPS, KEYS, LEAVES, Tree};
+use crate::table::{FAN_OUT, Flat, GROUPS, Tree};
 
 /// Returns the portable counting functions.
 pub(crate) fn kernels<T: Number>() -> Kernels<T> {
     Kernels { flat: count_flat, tree: count_tree }
 }
 
-/// Adds the cell of each value, found among the first `key_count` keys.
-pub(crate) fn count_flat<T: Number>(
-    flat: &Flat<T>,
-    key_count: usize,
-    values: &[T],
-    cells: &mut KeyCells,
-) {
+/// Adds the cell of each value, found among all keys.
+pub(crate) fn count_flat<T: Number>(flat: &Flat<T>, values: &[T], cells: &mut KeyCells) {
     for &value in values {
-        cells[flat_cell(&flat.keys[..key_count], value)] += 1;
+        cells[cell_among(&flat.keys[..flat.key_count], value)] += 1;
     }
 }
 
@@ -33,23 +26,20 @@ pub(crate) fn count_tree<T: Number>(tree: &Tree<T>, values: &[T], cells: &mut Ke
     }
 }
 
+fn tree_cell<T: Number>(tree: &Tree<T>, value: T) -> usize {
+    let mut node = 1;
+    for _level in 0..GROUPS.ilog2() {
+        node = 2 * node + usize::from(tree.tops[node] < value);
+    }
+    let group = node - GROUPS;
+    let mut leaf = group * FAN_OUT;
+    for &separator in &tree.separators[group] {
+        leaf += usize::from(separator < value);
+    }
+    leaf * 2 * FAN_OUT + cell_among(&tree.leaves[leaf], value)
+}
+
 /// Returns the number of keys below `value` plus the number at or below it.
-fn flat_cell<T: Number>(keys: &[T], value: T) -> usize {
+fn cell_among<T: Number>(keys: &[T], value: T) -> usize {
     keys.iter().map(|&key| usize::from(key < value) + usize::from(key <= value)).sum()
 }
-
-/// Returns the number of keys below `value` plus the number at or below it.
-fn tree_cell<T: Number>(tree: &Tree<T>, value: T) -> usize {
-    let mut group = 0;
-    let mut half = GROUPS / 2;
-    while 0 < half {
-        group = select_unpredictable(tree.tops[group + half - 1] < value, group + half, group);
-        half /= 2;
-    }
-    let separators = &tree.separators[group * FAN_OUT..][..FAN_OUT];
-    let leaf = group * FAN_OUT
-        + separators.iter().map(|&separator| usize::from(separator < value)).sum::<usize>();
-    leaf * 2 * FAN_OUT + flat_cell(&tree.keys[leaf * FAN_OUT..][..FAN_OUT], value)
-}
-
-const _: () = assert!(LEAVES * FAN_OUT + FAN_OUT == KEYS, "the leaf behind the last group exists");

@@ -3,7 +3,7 @@
 //! Before: the caller's sorted edges. After: [`crate::scalar`] and the vector kernels. Owns the layouts
 //! and the promise that an index which a kernel computes stays inside them; does not count.
 
-use std::fmt;
+use std::{array, fmt};
 
 use crate::number::Number;
 
@@ -13,17 +13,21 @@ pub const EDGES_MAX: usize = 1_024;
 /// Edges up to which comparing with all of them beats a search.
 pub(crate) const FLAT_EDGES_MAX: usize = 16;
 
+/// Keys of the flat layout: the edges and both infinities, in whole vectors.
+pub(crate) const FLAT_KEYS: usize = 24;
+
 /// Keys in a leaf, and leaves in a group: one or two vector compares.
 pub(crate) const FAN_OUT: usize = 8;
 /// Groups of leaves; their separators fit in registers.
 pub(crate) const GROUPS: usize = 16;
-/// Leaves that have a separator.
-pub(crate) const LEAVES: usize = GROUPS * FAN_OUT;
-/// All keys: one leaf more, reached when a value exceeds the last separator, makes room for ±∞.
-pub(crate) const KEYS: usize = (LEAVES + 1) * FAN_OUT;
+/// One leaf more than the groups have: reached above the last separator, it makes room for ±∞.
+pub(crate) const LEAVES: usize = GROUPS * FAN_OUT + 1;
+/// All keys.
+pub(crate) const KEYS: usize = LEAVES * FAN_OUT;
 /// Cells over the keys, the key cells included.
 pub(crate) const KEY_CELLS: usize = 2 * KEYS + 1;
 
+const _: () = assert!(FLAT_EDGES_MAX + 2 <= FLAT_KEYS, "the keys must hold both infinities too");
 // −∞ and +∞ are keys beside the edges.
 const _: () = assert!(EDGES_MAX + 2 <= KEYS, "the keys must hold every edge and both infinities");
 
@@ -97,8 +101,10 @@ pub(crate) enum Layout<T> {
 /// Up to [`FLAT_EDGES_MAX`] edges between −∞ and +∞; the rest is NaN, which no value is above or equal to.
 #[derive(Clone, Debug)]
 pub(crate) struct Flat<T> {
+    /// How many keys are not NaN.
+    pub(crate) key_count: usize,
     /// −∞, the edges, +∞, NaN….
-    pub(crate) keys: [T; FLAT_EDGES_MAX + 2],
+    pub(crate) keys: [T; FLAT_KEYS],
 }
 
 /// Keys in leaves of 8, the last key of each leaf again as a separator, the last separator of each group
@@ -108,14 +114,16 @@ pub(crate) struct Flat<T> {
 /// leaf. The numbers of keys below and at or below it there make its cell. A missing key is NaN:
 /// no value is above or equal to it, so the way never leads past the keys.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Tree<T> {
-    /// `tops[i]` is the last separator of group `i`. The last group needs none: its separators lead
-    /// to the leaf behind it.
-    pub(crate) tops: [T; GROUPS - 1],
-    /// `separators[i]` is the last key of leaf `i`.
-    pub(crate) separators: [T; LEAVES],
-    /// −∞, the edges, +∞, NaN….
-    pub(crate) keys: [T; KEYS],
+    /// The last separator of every group but the last, in the order of a binary search: node `i` leads to
+    /// node `2i`, or `2i + 1` when the value is above it; nodes 16 and on are the groups. Node 0 is unused.
+    /// The last group needs no top: its separators lead on to the leaf behind it.
+    pub(crate) tops: [T; GROUPS],
+    /// `separators[g][i]` is the last key of leaf `8g + i`.
+    pub(crate) separators: [[T; FAN_OUT]; GROUPS],
+    /// The leaves: −∞, the edges, +∞, NaN….
+    pub(crate) leaves: [[T; FAN_OUT]; LEAVES],
 }
 
 impl<T: Number> EdgeTable<T> {
@@ -123,7 +131,7 @@ impl<T: Number> EdgeTable<T> {
     pub fn try_new(edges: &[T]) -> Result<Self, EdgeError> {
         check(edges)?;
         let layout = if edges.len() <= FLAT_EDGES_MAX {
-            Layout::Flat(Box::new(Flat { keys: keys(edges) }))
+            Layout::Flat(Box::new(Flat { key_count: edges.len() + 2, keys: keys(edges) }))
         } else {
             Layout::Tree(Box::new(Tree::new(edges)))
         };
@@ -134,7 +142,7 @@ impl<T: Number> EdgeTable<T> {
     pub fn edges(&self) -> &[T] {
         let keys: &[T] = match &self.layout {
             Layout::Flat(flat) => &flat.keys,
-            Layout::Tree(tree) => &tree.keys,
+            Layout::Tree(tree) => tree.leaves.as_flattened(),
         };
         &keys[1..=self.edge_count]
     }
@@ -152,10 +160,17 @@ impl<T: Number> EdgeTable<T> {
 impl<T: Number> Tree<T> {
     fn new(edges: &[T]) -> Self {
         let keys: [T; KEYS] = keys(edges);
-        let separators: [T; LEAVES] =
-            std::array::from_fn(|leaf| keys[leaf * FAN_OUT + FAN_OUT - 1]);
-        let tops = std::array::from_fn(|group| separators[group * FAN_OUT + FAN_OUT - 1]);
-        Self { tops, separators, keys }
+        let leaves = array::from_fn(|leaf| array::from_fn(|i| keys[leaf * FAN_OUT + i]));
+        let last = |leaf: usize| keys[leaf * FAN_OUT + FAN_OUT - 1];
+        let separators = array::from_fn(|group| array::from_fn(|i| last(group * FAN_OUT + i)));
+        let mut tops = [T::NAN; GROUPS];
+        for (node, top) in tops.iter_mut().enumerate().skip(1) {
+            // The nodes of a level are the odd multiples of its step.
+            let step = GROUPS >> (node.ilog2() + 1);
+            let groups_before = (2 * (node - (1 << node.ilog2())) + 1) * step;
+            *top = last(groups_before * FAN_OUT - 1);
+        }
+        Self { tops, separators, leaves }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use crate::backend::BLOCK_VALUES_MAX;
 use crate::number::Number;
 use crate::table::FLAT_EDGES_MAX;
 use crate::{
@@ -191,7 +192,7 @@ fn the_largest_and_smallest_numbers_are_good_edges() {
 
 #[test]
 fn blocks_and_lane_counters_do_not_overflow_on_a_constant() {
-    let count = 2 * crate::backend::BLOCK_VALUES_MAX + 3;
+    let count = 2 * BLOCK_VALUES_MAX + 3;
     for edge_count in [1, FLAT_EDGES_MAX, EDGES_MAX] {
         let edges: Vec<f32> = spread_edges(edge_count);
         check(&edges, &vec![edges[0]; count]);

@@ -1,0 +1,193 @@
+//! Counting speed against its limits, as ratios within one run: memory read bandwidth for a few bins,
+//! `slice::partition_point` for many edges.
+//!
+//! Run with `cargo bench -p driftd-kernels`. Rivals take turns, round by round, and each is judged by its
+//! median round; the spread is half the distance between the quartiles.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use driftd_kernels::{Backend, EdgeTable, Number, cell_counts, select};
+
+/// More than any last-level cache: 256 MiB of `f64`.
+const STREAM_VALUES: usize = 1 << 25;
+/// A competitor's share of a round, 2 MiB: short, so that most rounds escape the scheduler. They walk the
+/// array far from each other, so that each finds its segment cold.
+const SEGMENT_VALUES: usize = 1 << 18;
+/// Stays in the second-level cache, as a batch's column does.
+const HOT_VALUES: usize = 1 << 16;
+const HOT_REPEATS: usize = 1;
+const ROUNDS: usize = 255;
+
+fn main() {
+    let backends: Vec<Backend> =
+        [Backend::Scalar, Backend::Avx2].into_iter().filter(|&b| select(b).is_ok()).collect();
+    few_bins(&backends);
+    println!();
+    println!(
+        "1,000 edges, values hot in L2, million values/s (spread) and ratio to partition_point"
+    );
+    for (name, draw) in DISTRIBUTIONS {
+        let values: Vec<f64> = draw_values(draw, HOT_VALUES);
+        let narrow: Vec<f32> = values.iter().map(|&value| narrow(value)).collect();
+        many_edges(&format!("f32 {name}"), &narrow, &backends);
+        many_edges(&format!("f64 {name}"), &values, &backends);
+    }
+}
+
+/// Times the competitors in turns and returns the durations of each, sorted.
+fn race(competitors: &mut [Box<dyn FnMut() + '_>]) -> Vec<Vec<Duration>> {
+    let mut durations = vec![Vec::with_capacity(ROUNDS); competitors.len()];
+    for round in 0..=ROUNDS {
+        for (competitor, durations) in competitors.iter_mut().zip(&mut durations) {
+            // Undo what the rival before did to the caches.
+            competitor();
+            let start = Instant::now();
+            competitor();
+            // The first round warms page tables and the clock.
+            if 0 < round {
+                durations.push(start.elapsed());
+            }
+        }
+    }
+    for durations in &mut durations {
+        durations.sort();
+    }
+    durations
+}
+
+fn few_bins(backends: &[Backend]) {
+    let values = draw_values(normal, STREAM_VALUES);
+    let edges: Vec<f64> = (0..9_u8).map(|i| (f64::from(i) - 4.0) / 2.0).collect();
+    let table = EdgeTable::try_new(&edges).expect("sorted");
+    let mut sum_segments = values.chunks_exact(SEGMENT_VALUES).cycle();
+    let mut competitors: Vec<Box<dyn FnMut()>> = vec![Box::new(move || {
+        black_box(sum(sum_segments.next().expect("a cycle has no end")));
+    })];
+    for (turn, &backend) in backends.iter().enumerate() {
+        let ahead = (turn + 1) * STREAM_VALUES / SEGMENT_VALUES / (backends.len() + 1);
+        let mut segments = values.chunks_exact(SEGMENT_VALUES).cycle().skip(ahead);
+        let table = &table;
+        let mut cells = vec![0; table.cells()];
+        competitors.push(Box::new(move || {
+            select(backend).expect("available");
+            let segment = segments.next().expect("a cycle has no end");
+            black_box(cell_counts(table, segment, &mut cells));
+        }));
+    }
+    let durations = race(&mut competitors);
+    let gigabytes = SEGMENT_VALUES as f64 * 8.0 / 1e9;
+    println!("9 edges (10 bins), f64 read from memory, GB/s (spread) and ratio to a sum");
+    report("sum (memory read)", &durations[0], gigabytes, None);
+    for (backend, own) in backends.iter().zip(&durations[1..]) {
+        report(backend.as_str(), own, gigabytes, Some(&durations[0]));
+    }
+}
+
+fn many_edges<T: Number + std::fmt::Debug>(name: &str, values: &[T], backends: &[Backend]) {
+    let edges = sample_quantiles(values, 1_000);
+    let table = EdgeTable::try_new(&edges).expect("sorted and distinct");
+    let mut competitors: Vec<Box<dyn FnMut()>> = vec![Box::new(|| {
+        for _ in 0..HOT_REPEATS {
+            let mut counts = vec![0_u64; edges.len() + 1];
+            for value in values {
+                counts[edges.partition_point(|edge| edge <= value)] += 1;
+            }
+            black_box(&mut counts);
+        }
+    })];
+    for &backend in backends {
+        let table = &table;
+        competitors.push(Box::new(move || {
+            select(backend).expect("available");
+            for _ in 0..HOT_REPEATS {
+                let mut cells = vec![0_u64; table.cells()];
+                cell_counts(table, values, &mut cells);
+                black_box(&mut cells);
+            }
+        }));
+    }
+    let durations = race(&mut competitors);
+    let millions = (values.len() * HOT_REPEATS) as f64 / 1e6;
+    report(&format!("{name}: partition_point"), &durations[0], millions, None);
+    for (backend, own) in backends.iter().zip(&durations[1..]) {
+        report(&format!("{name}: {}", backend.as_str()), own, millions, Some(&durations[0]));
+    }
+}
+
+/// Prints work per second and, beside a rival, the ratio of the medians and the quartiles of it by round.
+fn report(name: &str, own: &[Duration], work: f64, rival: Option<&[Duration]>) {
+    let seconds = |durations: &[Duration], part: usize| {
+        durations[(durations.len() - 1) * part / 4].as_secs_f64()
+    };
+    let (rate, spread) =
+        (work / seconds(own, 2), (work / seconds(own, 1) - work / seconds(own, 3)) / 2.0);
+    match rival {
+        None => println!("  {name:36} {rate:8.1} (±{spread:.1})"),
+        Some(rival) => println!(
+            "  {name:36} {rate:8.1} (±{spread:.1})  ×{:.2} median, ×{:.2} fastest round",
+            seconds(rival, 2) / seconds(own, 2),
+            seconds(rival, 0) / seconds(own, 0),
+        ),
+    }
+}
+
+/// Reads every value once with independent accumulators, as fast as memory gives them.
+fn sum(values: &[f64]) -> f64 {
+    let mut lanes = [0.0; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().sum::<f64>() + rest.iter().sum::<f64>()
+}
+
+type Draw = fn(&mut SplitMix) -> f64;
+
+const DISTRIBUTIONS: [(&str, Draw); 2] = [("normal", normal), ("log-normal", log_normal)];
+
+fn draw_values(draw: Draw, count: usize) -> Vec<f64> {
+    let mut uniform = SplitMix(42);
+    (0..count).map(|_| draw(&mut uniform)).collect()
+}
+
+/// Box–Muller.
+fn normal(uniform: &mut SplitMix) -> f64 {
+    let radius = (-2.0 * uniform.next().ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform.next()).cos()
+}
+
+fn log_normal(uniform: &mut SplitMix) -> f64 {
+    (1.5 * normal(uniform)).exp()
+}
+
+/// The splitmix64 generator, giving uniform numbers in (0, 1).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((mixed ^ (mixed >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounding to single precision is meant")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// Returns up to `count` distinct values of the sample at even steps of rank.
+fn sample_quantiles<T: Number + std::fmt::Debug>(values: &[T], count: usize) -> Vec<T> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(|a, b| a.partial_cmp(b).expect("no NaN is drawn"));
+    let mut edges: Vec<T> =
+        (1..=count).map(|i| sorted[i * (sorted.len() - 1) / (count + 1)]).collect();
+    edges.dedup();
+    edges
+}
