@@ -22,7 +22,22 @@ pub(crate) fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use driftd_fixtures::oracle;
+
     use super::*;
+
+    #[test]
+    fn adjusted_p_values_equal_scipys() {
+        for case in oracle::multiple_testing() {
+            let expected = oracle::numbers(&case["bh"]);
+            let adjusted = benjamini_hochberg(&oracle::numbers(&case["p"]));
+            assert_eq!(adjusted.len(), expected.len());
+            for (found, expected) in adjusted.iter().zip(expected) {
+                let tolerance = 1e-12 * expected;
+                assert!((found - expected).abs() <= tolerance, "{}: {found}", case["name"]);
+            }
+        }
+    }
 
     #[test]
     fn one_p_value_stays_as_it_is() {

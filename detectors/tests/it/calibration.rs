@@ -1,0 +1,210 @@
+//! Error rates and power of whole decisions on seeded streams.
+//!
+//! The settings without drift are those in which the defaults of other tools alarm in a third to all
+//! of the windows: one-sample χ² on 10 levels, Jensen–Shannon distance over 0.1 on 50 and 1,000
+//! levels with small windows, normed Wasserstein on 200 rows, PSI against a threshold that forgets
+//! the reference's size.
+
+use std::sync::Arc;
+
+use driftd_detectors::{
+    CategoricalCounts, CategoricalReference, DecisionPolicy, DetectorKind, FeatureCounts,
+    FeatureInput, FeaturePolicy, FeatureReference, FeatureVerdict, Levels, State, decide,
+};
+use driftd_fixtures::oracle::uniforms;
+
+use crate::feature::{
+    CATEGORICAL_POLICY, DECISION_POLICY, NUMERIC_POLICY, decide_alone, numeric_counts,
+    numeric_reference,
+};
+
+const WINDOWS: u32 = 400;
+
+/// Asserts that `hits` of `trials` do not refute a probability of at most `share`, at 3.1 standard
+/// deviations of the binomial distribution: the tests are seeded, and a fair seed fails 1 in 1,000.
+fn assert_at_most(hits: u32, trials: u32, share: f64) {
+    let trials = f64::from(trials);
+    let most = trials * share + 3.1 * (trials * share * (1.0 - share)).sqrt();
+    assert!(f64::from(hits) <= most, "{hits} of {trials}, expected at most {most:.1}");
+}
+
+/// Asserts that `hits` of `trials` do not refute a probability of at least `share`.
+fn assert_at_least(hits: u32, trials: u32, share: f64) {
+    assert_at_most(trials - hits, trials, 1.0 - share);
+}
+
+/// Draws rows over levels of these weights.
+fn draw_levels(
+    levels: &Levels,
+    weights: &[f64],
+    rows: usize,
+    random: &mut impl Iterator<Item = f64>,
+) -> CategoricalCounts {
+    let mut ends = Vec::with_capacity(weights.len());
+    let mut total = 0.0;
+    for weight in weights {
+        total += weight;
+        ends.push(total);
+    }
+    let mut counts = CategoricalCounts::empty(levels);
+    for u in random.take(rows) {
+        counts.levels[ends.partition_point(|&end| end <= u * total)] += 1;
+    }
+    counts
+}
+
+fn categorical(
+    reference_weights: &[f64],
+    current_weights: &[f64],
+    sizes: (usize, usize),
+    random: &mut impl Iterator<Item = f64>,
+) -> (FeatureReference, FeatureCounts) {
+    let names = (0..reference_weights.len()).map(|level| format!("{level:04}").into());
+    let levels = Arc::new(Levels::try_new(names.collect()).unwrap());
+    let counts = draw_levels(&levels, reference_weights, sizes.0, random);
+    let current = draw_levels(&levels, current_weights, sizes.1, random);
+    let reference = FeatureReference::Categorical(CategoricalReference { levels, counts });
+    (reference, FeatureCounts::Categorical(current))
+}
+
+/// Uniform values on [0, 1) against such shifted by `shift`: their KS distance is `shift`.
+fn numeric(
+    shift: f64,
+    bins: usize,
+    sizes: (usize, usize),
+    random: &mut impl Iterator<Item = f64>,
+) -> (FeatureReference, FeatureCounts) {
+    let reference: Vec<f64> = random.take(sizes.0).collect();
+    let current: Vec<f64> = random.take(sizes.1).map(|u| u + shift).collect();
+    let reference = numeric_reference(&reference, bins);
+    let counts = numeric_counts(&reference, &current);
+    (reference, counts)
+}
+
+/// One window of features that do not drift, in the settings of the file's head.
+fn still_window(
+    random: &mut impl Iterator<Item = f64>,
+) -> Vec<(DetectorKind, FeatureReference, FeatureCounts)> {
+    let flat = |levels, sizes, random: &mut _| {
+        let weights = vec![1.0; levels];
+        categorical(&weights, &weights, sizes, random)
+    };
+    let features = [
+        (DetectorKind::Psi, flat(10, (1_000, 1_000), random)),
+        (DetectorKind::Psi, flat(10, (1_000, 10_000), random)),
+        (DetectorKind::JensenShannon, flat(50, (5_000, 200), random)),
+        (DetectorKind::JensenShannon, flat(1_000, (5_000, 5_000), random)),
+        (DetectorKind::Ks, numeric(0.0, 10, (5_000, 200), random)),
+        (DetectorKind::Psi, numeric(0.0, 10, (1_000, 1_000), random)),
+        (DetectorKind::KullbackLeibler, numeric(0.0, 20, (5_000, 5_000), random)),
+    ];
+    features.map(|(detector, (reference, counts))| (detector, reference, counts)).into()
+}
+
+fn decide_window(
+    features: &[(DetectorKind, FeatureReference, FeatureCounts)],
+    policy: FeaturePolicy,
+    decision: &DecisionPolicy,
+) -> Vec<FeatureVerdict> {
+    let inputs: Vec<FeatureInput<'_>> = features
+        .iter()
+        .map(|(detector, reference, counts)| {
+            let policy = FeaturePolicy { detector: *detector, ..policy };
+            FeatureInput { reference: Some(reference), counts, policy }
+        })
+        .collect();
+    decide(&inputs, decision)
+}
+
+#[test]
+fn without_drift_windows_alarm_no_more_often_than_the_policy_says() {
+    // Significance alone, at a rate that can be seen: effects do not have to be large.
+    let significance = FeaturePolicy { minimum_effect: 0.0, minimum_rows: 1, ..NUMERIC_POLICY };
+    let decision = DecisionPolicy { false_discovery_rate: 0.05, confidence: 0.5 };
+    let mut random = uniforms(31_001);
+    let (mut alarmed, mut alarmed_by_default) = (0, 0);
+    for _ in 0..WINDOWS {
+        let features = still_window(&mut random);
+        let any = |verdicts: Vec<FeatureVerdict>| {
+            u32::from(verdicts.iter().any(|verdict| verdict.state == State::Drifted))
+        };
+        alarmed += any(decide_window(&features, significance, &decision));
+        let patient = FeaturePolicy { minimum_rows: 1, ..NUMERIC_POLICY };
+        alarmed_by_default += any(decide_window(&features, patient, &DECISION_POLICY));
+    }
+    assert_at_most(alarmed, WINDOWS, decision.false_discovery_rate);
+    assert_eq!(alarmed_by_default, 0);
+}
+
+#[test]
+fn effects_at_the_minimum_are_called_drift_no_more_often_than_the_confidence_allows() {
+    let mut random = uniforms(31_002);
+    let weights = vec![1.0; 10];
+    let tilted = tilt_to_psi(&weights, CATEGORICAL_POLICY.minimum_effect);
+    let (mut ks, mut psi) = (0, 0);
+    for _ in 0..WINDOWS {
+        let (reference, counts) = numeric(0.1, 10, (2_000, 2_000), &mut random);
+        let verdict = decide_alone(&reference, &counts, NUMERIC_POLICY);
+        ks += u32::from(verdict.state == State::Drifted);
+        let (reference, counts) = categorical(&weights, &tilted, (2_000, 2_000), &mut random);
+        let verdict = decide_alone(&reference, &counts, CATEGORICAL_POLICY);
+        psi += u32::from(verdict.state == State::Drifted);
+    }
+    assert_at_most(ks, WINDOWS, 1.0 - DECISION_POLICY.confidence);
+    assert_at_most(psi, WINDOWS, 1.0 - DECISION_POLICY.confidence);
+}
+
+#[test]
+fn a_shift_of_a_fifth_of_the_range_is_found_in_nearly_every_window_of_a_thousand_rows() {
+    let mut random = uniforms(31_003);
+    let mut found = 0;
+    for _ in 0..WINDOWS {
+        let (reference, counts) = numeric(0.2, 10, (5_000, 1_000), &mut random);
+        let verdict = decide_alone(&reference, &counts, NUMERIC_POLICY);
+        found += u32::from(verdict.state == State::Drifted);
+    }
+    assert_at_least(found, WINDOWS, 0.99);
+}
+
+#[test]
+fn the_minimum_detectable_effect_is_detected_with_its_power() {
+    let mut random = uniforms(31_004);
+    for sizes in [(5_000, 600), (20_000, 5_000)] {
+        let (reference, counts) = numeric(0.0, 10, sizes, &mut random);
+        let still = decide_alone(&reference, &counts, NUMERIC_POLICY);
+        let shift = still.minimum_detectable_effect.unwrap();
+        let weights = vec![1.0; 10];
+        let (reference, counts) = categorical(&weights, &weights, sizes, &mut random);
+        let still = decide_alone(&reference, &counts, CATEGORICAL_POLICY);
+        let tilted = tilt_to_psi(&weights, still.minimum_detectable_effect.unwrap());
+        let (mut ks, mut psi) = (0, 0);
+        for _ in 0..WINDOWS / 2 {
+            let (reference, counts) = numeric(shift, 10, sizes, &mut random);
+            let verdict = decide_alone(&reference, &counts, NUMERIC_POLICY);
+            ks += u32::from(verdict.state == State::Drifted);
+            let (reference, counts) = categorical(&weights, &tilted, sizes, &mut random);
+            let verdict = decide_alone(&reference, &counts, CATEGORICAL_POLICY);
+            psi += u32::from(verdict.state == State::Drifted);
+        }
+        assert_at_least(ks, WINDOWS / 2, driftd_detectors::DETECTION_POWER);
+        assert_at_least(psi, WINDOWS / 2, driftd_detectors::DETECTION_POWER);
+    }
+}
+
+/// Tilts weights towards the later levels until their PSI from the given ones is `psi`.
+fn tilt_to_psi(weights: &[f64], psi: f64) -> Vec<f64> {
+    let tilted = |slope: f64| -> Vec<f64> {
+        weights.iter().zip(0_u32..).map(|(w, i)| w * (slope * f64::from(i)).exp()).collect()
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..50 {
+        let middle = 0.5 * (low + high);
+        if population_psi(weights, &tilted(middle)) < psi { low = middle } else { high = middle }
+    }
+    tilted(low)
+}
+
+fn population_psi(p: &[f64], q: &[f64]) -> f64 {
+    let (n, m) = (p.iter().sum::<f64>(), q.iter().sum::<f64>());
+    p.iter().zip(q).map(|(p, q)| (p / n - q / m) * ((p / n) / (q / m)).ln()).sum()
+}

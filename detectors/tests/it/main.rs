@@ -1,0 +1,8 @@
+//! Detectors as their users see them: from columns to verdicts.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod calibration;
+mod feature;
+mod oracle;
+mod properties;
