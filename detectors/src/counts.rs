@@ -307,3 +307,46 @@ fn count_converted<S: Copy, T: Number + Default>(
     }
     specials
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unseen(names: &[&str]) -> CategoricalCounts {
+        let levels = Levels::try_new(Vec::new()).unwrap();
+        let keys: Vec<u32> = (0..).take(names.len()).collect();
+        let mut counts = CategoricalCounts::empty(&levels);
+        counts.update(&levels, &CategoricalColumn { keys: &keys, levels: names, validity: None });
+        counts
+    }
+
+    #[test]
+    fn the_first_unseen_names_by_code_point_are_kept_with_their_exact_counts() {
+        let many: Vec<String> = (0..200).rev().map(|i| format!("{i:03}")).collect();
+        let mut names: Vec<&str> = many.iter().map(String::as_str).collect();
+        names.extend(["000", "063", "064"]);
+        let counts = unseen(&names);
+        assert_eq!((counts.unseen, counts.unseen_levels.len()), (203, UNSEEN_LEVELS_MAX));
+        assert_eq!(counts.unseen_levels.get("063"), Some(&2));
+        assert_eq!(counts.unseen_levels.get("064"), None);
+    }
+
+    #[test]
+    fn long_unseen_names_are_cut_at_a_character() {
+        let long = "é".repeat(UNSEEN_LEVEL_BYTES_MAX);
+        let odd = format!("x{long}");
+        let counts = unseen(&[&long, &odd]);
+        let lengths: Vec<usize> = counts.unseen_levels.keys().map(|name| name.len()).collect();
+        assert_eq!(lengths, [UNSEEN_LEVEL_BYTES_MAX - 1, UNSEEN_LEVEL_BYTES_MAX]);
+    }
+
+    #[test]
+    fn a_refused_merge_adds_nothing() {
+        let levels = Levels::try_new(vec!["a".into()]).unwrap();
+        let ours = FeatureCounts::Categorical(CategoricalCounts::empty(&levels));
+        let mut sum = ours.clone();
+        let theirs = FeatureCounts::Categorical(unseen(&["x"]));
+        assert_eq!(sum.merge(&theirs), Err(MergeError::CellsDiffer { ours: 1, theirs: 0 }));
+        assert_eq!(sum, ours);
+    }
+}

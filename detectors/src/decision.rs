@@ -264,3 +264,6 @@ fn judge(
         verdict.results.push(result);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,6 +294,10 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     let low = sorted[index];
     let high = sorted[(index + 1).min(sorted.len() - 1)];
     let step = high - low;
+    if step.is_infinite() {
+        // Only between values of opposite sign near the ends of the doubles.
+        return low * (1.0 - share) + high * share;
+    }
     if share < 0.5 { low + step * share } else { high - step * (1.0 - share) }
 }
 
@@ -348,6 +352,13 @@ mod tests {
     fn single_precision_bin_edges_are_rounded_down() {
         let grid = Grid::from_sorted(Precision::F32, &[1.0, f64::from(1.0_f32.next_up())], 2);
         assert_eq!(grid.unwrap().bin_edges(), [1.0]);
+    }
+
+    #[test]
+    fn the_widest_reference_there_is_has_finite_bin_edges() {
+        let grid = Grid::from_sorted(Precision::F64, &[f64::MIN, f64::MAX], 4).unwrap();
+        let halves = grid.bin_edges().iter().map(|edge| edge / f64::MAX);
+        assert!(halves.zip([-0.5, 0.0, 0.5]).all(|(found, half)| (found - half).abs() < 1e-15));
     }
 
     #[test]
