@@ -1,6 +1,6 @@
 //! The valid configuration: what every other part takes. Each value here has been checked.
 //!
-//! Before: [`raw`] is the file as written, [`validate`] the only way from there to a [`Config`].
+//! Before: `raw` is the file as written, `validate` the only way from there to a [`Config`].
 //! After: [`crate::shard`] and [`crate::pipeline`] run by it, the edge connects by it.
 
 mod duration;

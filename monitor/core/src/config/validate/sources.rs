@@ -1,0 +1,124 @@
+//! Checks the topics of inference logs, and puts together what their records look like.
+//!
+//! Before: [`super::models`]. After: a decoder a partition works by the [`SourceSchema`].
+
+use std::sync::Arc;
+
+use driftd_ingest::{SourceSchema, TimeFormat};
+
+use super::super::error::{Findings, Noted};
+use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
+use super::super::{FirstStart, SourceConfig, TimeConfig, WindowConfig};
+use super::models::CheckedModel;
+use super::{distinct, field_path, windows};
+
+/// Checks all sources.
+pub(super) fn sources(
+    raw: &RawConfig,
+    models: &[Result<CheckedModel, Noted>],
+    findings: &mut Findings,
+) -> Result<Vec<SourceConfig>, Noted> {
+    let sources = || raw.sources.iter().enumerate();
+    let topics =
+        sources().map(|(index, it)| (format!("sources[{index}].topic"), it.topic.0.as_str()));
+    distinct(topics, "topic", findings);
+    let checked: Vec<_> =
+        sources().map(|(index, it)| source(raw, it, index, models, findings)).collect();
+    checked.into_iter().collect()
+}
+
+fn source(
+    raw: &RawConfig,
+    source: &RawSource,
+    index: usize,
+    models: &[Result<CheckedModel, Noted>],
+    findings: &mut Findings,
+) -> Result<SourceConfig, Noted> {
+    let path = format!("sources[{index}]");
+    let own: Vec<usize> = (0..raw.models.len())
+        .filter(|model| raw.models.get(*model).is_some_and(|it| it.source == source.topic))
+        .collect();
+    told_apart(source, own.len(), &path, findings);
+    let event_time =
+        field_path(&source.event_time.path, &format!("{path}.event_time.path"), findings);
+    let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
+    let time = time(source, &own, models, &path, findings);
+    let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| match it {
+        Ok(model) => Ok(model.schema.clone()),
+        Err(noted) => Err(*noted),
+    });
+    let schemas = schemas.collect::<Result<_, _>>()?;
+    let RawFormat::Json = source.format;
+    let format = time_format(source.event_time.format);
+    let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
+    let schema = schema.map_err(|error| {
+        // Seen above already, and in better words, unless a rule was added there only.
+        if findings.is_empty() {
+            findings.add(&path, &error.to_string(), "correct its models");
+        }
+        Noted
+    })?;
+    Ok(SourceConfig {
+        topic: source.topic.0.as_str().into(),
+        start: match source.start {
+            RawStart::Earliest => FirstStart::Earliest,
+            RawStart::Latest => FirstStart::Latest,
+        },
+        schema: Arc::new(schema),
+        models: own,
+        dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
+        payload_bytes_max: source.payload_bytes_max,
+        time: time?,
+    })
+}
+
+/// Checks the rules of event time, which have to suit the windows of the topic's models.
+fn time(
+    source: &RawSource,
+    own: &[usize],
+    models: &[Result<CheckedModel, Noted>],
+    path: &str,
+    findings: &mut Findings,
+) -> Result<TimeConfig, Noted> {
+    let windows: Vec<(usize, &WindowConfig)> = own
+        .iter()
+        .filter_map(|it| Some((*it, &models.get(*it)?.as_ref().ok()?.config.window)))
+        .collect();
+    let longest = windows.iter().map(|(_, it)| it.length_millis).max().unwrap_or_default();
+    let time = windows::time(&source.time, longest, &format!("{path}.time"), findings)?;
+    for (model, window) in windows {
+        windows::open_max(window, &time, &format!("models[{model}].window"), findings);
+    }
+    Ok(time)
+}
+
+/// Checks that each record belongs to exactly one model.
+fn told_apart(source: &RawSource, models: usize, path: &str, findings: &mut Findings) {
+    match (models, &source.model) {
+        (0, _) => {
+            findings.add(
+                &format!("{path}.topic"),
+                &format!("`{}` is read by no model", source.topic.0),
+                "name it as `source` of a model, or remove it",
+            );
+        }
+        (2.., None) => {
+            findings.add(
+                path,
+                &format!("carries {models} models, which its records do not tell apart"),
+                "add `model`: the path to the model's name in a record",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn time_format(raw: RawTimeFormat) -> TimeFormat {
+    match raw {
+        RawTimeFormat::Rfc3339 => TimeFormat::Rfc3339,
+        RawTimeFormat::UnixSeconds => TimeFormat::UnixSeconds,
+        RawTimeFormat::UnixMillis => TimeFormat::UnixMillis,
+        RawTimeFormat::UnixMicros => TimeFormat::UnixMicros,
+        RawTimeFormat::UnixNanos => TimeFormat::UnixNanos,
+    }
+}
