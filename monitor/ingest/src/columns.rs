@@ -105,3 +105,95 @@ pub fn categorical_column(array: &dyn Array) -> Result<CategoricalArray<'_>, Col
 fn validity(nulls: &NullBuffer) -> Option<Validity<'_>> {
     (0 < nulls.null_count()).then(|| Validity::new(nulls.validity(), nulls.offset(), nulls.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        DictionaryArray, Float32Array, Float64Array, Int64Array, StringArray, UInt32Array,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(array: &dyn Array) -> Vec<Option<f64>> {
+        let view = numeric_column(array).unwrap();
+        let view = view.column();
+        let valid = |row| view.validity.is_none_or(|validity| validity.is_valid(row));
+        let value = |row: usize| match view.values {
+            NumericValues::F32(values) => f64::from(values[row]),
+            NumericValues::F64(values) => values[row],
+        };
+        (0..array.len()).map(|row| valid(row).then(|| value(row))).collect()
+    }
+
+    fn texts(array: &dyn Array) -> Vec<Option<String>> {
+        let view = categorical_column(array).unwrap();
+        let view = view.column();
+        assert_eq!(view.keys.len(), array.len());
+        let valid = |row| view.validity.is_none_or(|validity| validity.is_valid(row));
+        let text = |row: usize| view.levels[view.keys[row] as usize].to_owned();
+        (0..array.len()).map(|row| valid(row).then(|| text(row))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_sliced_column_is_viewed_value_by_value(
+            values in prop::collection::vec(prop::option::of(-1000i64..1000), 1..200),
+            from in 0usize..100,
+            length in 0usize..200,
+        ) {
+            let from = from.min(values.len());
+            let length = length.min(values.len() - from);
+            let expected: Vec<_> = values[from..from + length]
+                .iter()
+                .map(|value| value.map(|value| value as f64))
+                .collect();
+            let integers: Int64Array = values.iter().copied().collect();
+            let doubles: Float64Array = values.iter().map(|it| it.map(|it| it as f64)).collect();
+            let singles: Float32Array = values.iter().map(|it| it.map(|it| it as f32)).collect();
+            let arrays: [&dyn Array; 3] = [&integers, &doubles, &singles];
+            for array in arrays {
+                prop_assert_eq!(&numbers(&array.slice(from, length)), &expected);
+            }
+            let levels: DictionaryArray<UInt32Type> =
+                values.iter().map(|it| it.map(|it| it.to_string())).collect::<Vec<_>>()
+                    .iter().map(Option::as_deref).collect();
+            let expected: Vec<_> =
+                values[from..from + length].iter().map(|it| it.map(|it| it.to_string())).collect();
+            prop_assert_eq!(texts(&levels.slice(from, length)), expected);
+        }
+    }
+
+    #[test]
+    fn a_column_without_nulls_has_no_bitmap_even_when_sliced_from_one_that_has() {
+        let array: Float64Array = [None, Some(1.0), Some(2.0)].into_iter().collect();
+        assert!(numeric_column(&array).unwrap().column().validity.is_some());
+        assert!(numeric_column(&array.slice(1, 2)).unwrap().column().validity.is_none());
+    }
+
+    #[test]
+    fn other_types_are_refused_by_name() {
+        let text = StringArray::from(vec!["a"]);
+        assert_eq!(
+            numeric_column(&text).unwrap_err().to_string(),
+            "a numeric column is `Float32`, `Float64` or `Int64`, not `Utf8`"
+        );
+        assert_eq!(
+            categorical_column(&text).unwrap_err().to_string(),
+            "a categorical column is `Dictionary(UInt32, Utf8)`, not `Utf8`"
+        );
+        let numbers: DictionaryArray<UInt32Type> =
+            DictionaryArray::new(UInt32Array::from(vec![0]), Arc::new(Int64Array::from(vec![7])));
+        assert!(matches!(categorical_column(&numbers), Err(ColumnError::NotCategorical { .. })));
+    }
+
+    #[test]
+    fn a_null_among_the_levels_is_refused() {
+        let levels = StringArray::from(vec![Some("a"), None]);
+        let array: DictionaryArray<UInt32Type> =
+            DictionaryArray::new(UInt32Array::from(vec![0, 1]), Arc::new(levels));
+        assert_eq!(categorical_column(&array).unwrap_err(), ColumnError::NullLevel);
+    }
+}

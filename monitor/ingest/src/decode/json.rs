@@ -13,6 +13,8 @@ mod value;
 mod walk;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
