@@ -68,13 +68,20 @@ impl<'a> Words<'a> {
         if self.filled.contains(pointer) {
             return "${…}".into();
         }
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+            // Their parts may be from the environment.
+            Value::Array(_) => "a list".into(),
+            Value::Object(_) => "a mapping".into(),
+        };
         match text.char_indices().nth(SHOWN_CHARS_MAX) {
             Some((end, _)) => format!("{}…", text.split_at(end).0),
             None => text,
         }
     }
 
+    /// Finds the mapping at a place, whatever the positions in lists on the way.
     fn mapping(&self, path: &str) -> Option<&Mapping<'a>> {
         let anywhere: String = path
             .split_inclusive('[')
@@ -129,11 +136,9 @@ fn type_mismatch(found: &Value, asked: &Value, shown: &str) -> (String, String) 
     let wanted = asked.as_str().map_or("text, a number, `true` or `false`", type_name);
     let problem = match found {
         Value::Null => "is empty".to_owned(),
-        Value::Bool(_) => format!("is {shown}"),
         Value::Number(_) => format!("is the number {shown}"),
         Value::String(_) => format!("is the text `{shown}`"),
-        Value::Array(_) => "is a list".to_owned(),
-        Value::Object(_) => "is a mapping".to_owned(),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => format!("is {shown}"),
     };
     let scalar = found.is_boolean() || found.is_number() || found.is_string();
     let hint = match asked.as_str() {

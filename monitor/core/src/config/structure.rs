@@ -4,6 +4,7 @@
 //! [`super::validate`] checks further. Every structural problem is found at once, in our words.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
@@ -21,6 +22,14 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Most mismatches reported at once: enough for any slip, and no flood from a file of another kind.
 const MISMATCHES_MAX: usize = 1_000;
+
+/// The schema and its compiled form: constants, but not of the compiler.
+static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
+    let schema = schema();
+    let validator =
+        jsonschema::validator_for(&schema).expect("the schema made from our types is a schema");
+    (schema, validator)
+});
 
 /// Reads the file into the types of its keys.
 pub(super) fn read(
@@ -64,10 +73,8 @@ fn structure(
 ) -> Result<RawConfig, Noted> {
     let interpolation = interpolate(&mut tree, environment);
     whole_numbers(&mut tree);
-    let schema = schema();
-    let validator =
-        jsonschema::validator_for(&schema).expect("the schema made from our types is a schema");
-    take_types(&mut tree, &interpolation.filled, &validator);
+    let (schema, validator) = &*SCHEMA;
+    take_types(&mut tree, &interpolation.filled, validator);
 
     let refused: BTreeSet<String> = interpolation
         .refused
@@ -77,7 +84,7 @@ fn structure(
             pointer
         })
         .collect();
-    let words = Words::new(&schema, &interpolation.filled);
+    let words = Words::new(schema, &interpolation.filled);
     for error in validator.iter_errors(&tree).take(MISMATCHES_MAX) {
         if !refused.contains(error.instance_path().as_str()) {
             words.describe(&error, findings);

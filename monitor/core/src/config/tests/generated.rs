@@ -54,21 +54,29 @@ fn reference(schema: &Value) -> String {
          editors is [config.schema.json](config.schema.json).\n",
         description(schema)
     );
-    for mapping in mappings(schema) {
+    let mappings = mappings(schema);
+    for mapping in &mappings {
         let title = match mapping.path.as_str() {
             "" => "Top level".to_owned(),
             path => format!("`{path}`"),
         };
-        write!(text, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n")
-            .unwrap();
-        for (key, keywords) in mapping.keys() {
-            let row = [
-                kind(schema, keywords),
-                default(&mapping, key, keywords),
-                meaning(schema, keywords),
-            ];
-            writeln!(text, "| `{key}` | {} |", row.join(" | ")).unwrap();
-        }
+        // Features and predictions look alike.
+        let alike = mappings.iter().find(|it| std::ptr::eq(it.definition, mapping.definition));
+        let content = match alike {
+            Some(first) if first.path != mapping.path => format!("As `{}`.\n", first.path),
+            Some(_) | None => table(schema, mapping),
+        };
+        write!(text, "\n## {title}\n\n{content}").unwrap();
+    }
+    text
+}
+
+fn table(schema: &Value, mapping: &Mapping<'_>) -> String {
+    let mut text = "| key | type | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for (key, keywords) in mapping.keys() {
+        let row =
+            [kind(schema, keywords), default(mapping, key, keywords), meaning(schema, keywords)];
+        writeln!(text, "| `{key}` | {} |", row.join(" | ")).unwrap();
     }
     text
 }
@@ -102,8 +110,9 @@ fn kind(root: &Value, keywords: &Value) -> String {
     let above = bound("exclusiveMinimum").map(|it| format!("above {it}"));
     let most = bound("maximum").map(|it| format!("to {it}"));
     let below = bound("exclusiveMaximum").map(|it| format!("below {it}"));
-    let bounds: Vec<String> = [least, above, most, below].into_iter().flatten().collect();
-    [words.to_owned()].into_iter().chain(bounds).collect::<Vec<_>>().join(" ")
+    let low = least.or(above).map(|it| format!(" {it}"));
+    let high = most.map(|it| format!(" {it}")).or(below.map(|it| format!(", {it}")));
+    [words.to_owned()].into_iter().chain(low).chain(high).collect()
 }
 
 fn default(mapping: &Mapping<'_>, key: &str, keywords: &Value) -> String {

@@ -333,9 +333,10 @@ fn what_came_from_the_environment_is_never_repeated() {
     put(&mut tree, "/name", json!("${SECRET}"));
     put(&mut tree, "/sources/0/start", json!("${SECRET}"));
     put(&mut tree, "/alerts/of", json!("${SECRET}"));
+    put(&mut tree, "/sources/0/format", json!({"key": "${SECRET}"}));
     let errors = load(&tree.to_string(), &|_| Some("Hunter 2".into())).unwrap_err().to_string();
     assert!(!errors.contains("Hunter"), "{errors}");
-    assert_eq!(errors.lines().count(), 3, "{errors}");
+    assert_eq!(errors.lines().count(), 4, "{errors}");
 }
 
 #[test]
