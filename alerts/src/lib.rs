@@ -4,8 +4,8 @@
 //! After: [`Transition`]s on the page and in metrics, a [`RetrainRequest`] on the retraining topic.
 //!
 //! 1. [`Episodes`] applies the [`HysteresisPolicy`]: a feature that breaches its threshold in
-//!    `raise` of the last `of` windows opens an [`Episode`]; `clear` quiet windows in a row close it.
-//!    A window without a verdict does neither.
+//!    `raise` of the last `of` windows opens an [`Episode`]; `clear` quiet windows in a row close
+//!    it. A window without a verdict does neither.
 //! 2. [`RetrainTrigger`] asks for a retraining when enough episodes of a model are open, at most
 //!    once a cooldown, with an id that a replay computes again.
 //! 3. [`rules`] writes the Prometheus rule file and its runbook links from the metric catalogue,
@@ -27,7 +27,8 @@
 //! let breached = [FeatureSignal { feature: "temp", signal: Signal::Breached, score: Some(1.4) }];
 //! assert!(episodes.observe(&window(0), &breached).is_empty());
 //! let transitions = episodes.observe(&window(1), &breached);
-//! assert!(matches!(&transitions[..], [Transition::Raised(episode)] if &*episode.feature == "temp"));
+//! let [Transition::Raised(episode)] = &transitions[..] else { panic!("two of three breached") };
+//! assert_eq!(&*episode.feature, "temp");
 //! # Ok::<(), driftd_alerts::PolicyError>(())
 //! ```
 

@@ -1,7 +1,10 @@
-//! The alert rules, judged by Prometheus' and Alertmanager's own tools.
+//! Metric names and alert rules, judged by Prometheus' and Alertmanager's own tools.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::{fs, io};
+
+use driftd_catalog::metric::{METRICS, Metric, MetricKind};
 
 fn alerts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts")
@@ -9,7 +12,11 @@ fn alerts() -> PathBuf {
 
 /// Runs a tool in `alerts/`, and returns what it printed.
 fn run(tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool).args(arguments).current_dir(alerts()).output();
+    check(tool, arguments, Command::new(tool).args(arguments).current_dir(alerts()).output())
+}
+
+/// Returns what a tool printed; fails when it is not installed, or found fault.
+fn check(tool: &str, arguments: &[&str], output: io::Result<Output>) -> String {
     let output = output.unwrap_or_else(|error| {
         panic!(
             "`{tool}` cannot be run ({error}): install the Debian packages `prometheus` and \
@@ -23,6 +30,38 @@ fn run(tool: &str, arguments: &[&str]) -> String {
     );
     assert!(output.status.success(), "`{tool} {}` failed:\n{text}", arguments.join(" "));
     text
+}
+
+/// One sample of a metric, in the text format 0.0.4.
+fn exposition(metric: &Metric) -> String {
+    let labels: Vec<_> =
+        metric.labels.iter().map(|label| format!("{}=\"x\"", label.as_str())).collect();
+    let labels = labels.join(",");
+    let name = metric.name;
+    let samples = match metric.kind {
+        MetricKind::Counter | MetricKind::Gauge => format!("{name}{{{labels}}} 1\n"),
+        MetricKind::Histogram { buckets } => {
+            let comma = if labels.is_empty() { "" } else { "," };
+            let bounds = buckets.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            let buckets: Vec<_> = bounds
+                .map(|bound| format!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} 1\n"))
+                .collect();
+            let buckets = buckets.concat();
+            format!("{buckets}{name}_sum{{{labels}}} 0.01\n{name}_count{{{labels}}} 1\n")
+        }
+    };
+    format!("# HELP {name} {}\n# TYPE {name} {}\n{samples}", metric.help, metric.kind.as_str())
+}
+
+#[test]
+fn promtool_accepts_every_metric_of_the_catalogue() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("metrics.txt");
+    let text: String = METRICS.iter().map(exposition).collect();
+    fs::write(&file, text).expect("the temporary folder can be written");
+    let input = fs::File::open(&file).expect("it was just written");
+    let output = Command::new("promtool").args(["check", "metrics"]).stdin(input).output();
+    check("promtool", &["check", "metrics"], output);
 }
 
 #[test]

@@ -140,13 +140,19 @@ fn play(policy: &RetrainPolicy, signals: &str) -> Vec<RetrainRequest> {
 
 proptest! {
     #[test]
-    fn a_replay_asks_for_the_same_under_the_same_ids(signals in "[!.]{0,100}", cooldown in 0..9_i64) {
+    fn a_replay_asks_for_the_same_under_the_same_ids(
+        signals in "[!.]{0,100}",
+        cooldown in 0..9_i64,
+    ) {
         let policy = RetrainPolicy { cooldown_millis: cooldown * DAY, ..policy(1) };
         prop_assert_eq!(play(&policy, &signals), play(&policy, &signals));
     }
 
     #[test]
-    fn requests_are_a_cooldown_apart_and_never_share_an_id(signals in "[!!.]{0,100}", cooldown in 0..9_i64) {
+    fn requests_are_a_cooldown_apart_and_never_share_an_id(
+        signals in "[!.]{0,100}",
+        cooldown in 0..9_i64,
+    ) {
         let policy = RetrainPolicy { cooldown_millis: cooldown * DAY, ..policy(1) };
         let requests = play(&policy, &signals);
         for pair in requests.windows(2) {

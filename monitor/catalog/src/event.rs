@@ -1,7 +1,7 @@
 //! The events that leave and enter the process: `CloudEvents` 1.0 in structured JSON.
 //!
-//! Before: a retraining decision (`driftd-alerts`) that the core dresses as [`RetrainingRequested`].
-//! After: the retraining topic, the launcher, and its answer, [`RetrainingStatus`].
+//! Before: a retraining decision (`driftd-alerts`), which the core dresses as a
+//! [`RetrainingRequested`]. After: the retraining topic, the launcher, and its answer, [`RetrainingStatus`].
 //!
 //! The type of an event changes only when a consumer of the old shape would break; a new optional
 //! field does not change it. No event carries values of records, only statistics over them.
@@ -132,7 +132,8 @@ pub enum EventError {
     NotAnEvent(#[source] serde_json::Error),
     /// A `CloudEvent` of another type; skip it.
     #[error(
-        "event has type `{event_type}` and specversion `{specversion}`, expected `{expected}` and `1.0`"
+        "event has type `{event_type}` and specversion `{specversion}`, expected `{expected}` \
+         and `{SPEC_VERSION}`"
     )]
     OtherType {
         /// Found version of the specification.

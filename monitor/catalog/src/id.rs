@@ -23,7 +23,8 @@ impl Timestamp {
     /// The latest representable time, after every record.
     pub const MAX: Self = Self(253_402_207_200_000);
 
-    /// Returns the time `millis` after the epoch, held inside [`Timestamp::MIN`] and [`Timestamp::MAX`].
+    /// Returns the time `millis` after the epoch, held between [`Timestamp::MIN`] and
+    /// [`Timestamp::MAX`].
     pub const fn from_millis(millis: i64) -> Self {
         if millis < Self::MIN.0 {
             Self::MIN
@@ -278,11 +279,9 @@ mod tests {
     #[test]
     fn names_are_bounded_and_printable() {
         assert_eq!(ModelId::try_new("", "1"), Err(NameError::Empty));
-        assert_eq!(
-            ModelId::try_new("m", &"v".repeat(129)),
-            Err(NameError::TooLong { bytes: 129 })
-        );
+        assert_eq!(ModelId::try_new("m", &"v".repeat(129)), Err(NameError::TooLong { bytes: 129 }));
         assert!(matches!(ModelId::try_new("a\nb", "1"), Err(NameError::Control { .. })));
-        assert_eq!(ModelId::try_new("flights", "1").map(|id| id.to_string()), Ok("flights/1".into()));
+        let id = ModelId::try_new("flights", "1");
+        assert_eq!(id.map(|id| id.to_string()), Ok("flights/1".into()));
     }
 }

@@ -60,8 +60,8 @@ fn a_request_is_read_back_as_written() {
 #[test]
 fn a_status_without_optional_fields_can_be_read() {
     let json = br#"{"specversion":"1.0","type":"io.driftd.retraining.status.v1","source":"/job",
-        "id":"rt-a-1-00000000-succeeded","time":"2026-11-24T06:00:00Z","subject":"models/a/versions/1",
-        "datacontenttype":"application/json","partitionkey":"a",
+        "id":"rt-a-1-00000000-succeeded","time":"2026-11-24T06:00:00Z",
+        "subject":"models/a/versions/1","datacontenttype":"application/json","partitionkey":"a",
         "data":{"request_id":"rt-a-1-00000000","state":"succeeded"}}"#;
     let event = CloudEvent::<RetrainingStatus>::from_json(json).expect("a status");
     assert_eq!(event.data.state, RetrainingState::Succeeded);

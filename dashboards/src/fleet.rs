@@ -1,0 +1,400 @@
+//! The fleet dashboard: which model needs a look, and is the monitor itself well?
+//!
+//! Before: [`crate::panel`]. After: `dashboards/grafana/driftd-fleet.json`; the table of models
+//! leads on to [`crate::model`].
+
+use driftd_catalog::label::{
+    STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA, STATE_OK, StateValue,
+};
+use driftd_catalog::metric::{
+    BUILD_INFO, CLAMPED_TIMESTAMPS_TOTAL, CONSUMED_BYTES_TOTAL, DEAD_LETTER_RECORDS_TOTAL,
+    EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATIONS_TOTAL, FEATURE_SERIES_DROPPED,
+    HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL, KAFKA_ASSIGNED_PARTITIONS,
+    KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL, KAFKA_REBALANCES_TOTAL,
+    LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE,
+    MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
+    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
+    RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, TRACKED_FEATURES,
+    WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN,
+    WINDOWS_OPEN_MAX,
+};
+
+use crate::dashboard::{Choice, Dashboard, Variable};
+use crate::layout::Layout;
+use crate::panel::{self, Panel, Series};
+use crate::query::Scope;
+
+const FLEET: Scope = Scope::Fleet;
+const BY_MODEL: &str = "by (model, model_version)";
+const BY_WINDOW: &str = "by (model, model_version, segment, window)";
+const BY_PARTITION: &str = "by (topic, partition)";
+
+/// Opens the model dashboard on the row's model, with the same data source and time.
+const MODEL_LINK: &str = "/d/driftd-model?${datasource:queryparam}\
+    &var-model=${__data.fields.model}&var-model_version=${__data.fields.model_version}\
+    &var-segment=${__data.fields.segment}&var-window=${__data.fields.window}&${__url_time_range}";
+
+pub(crate) fn dashboard() -> Dashboard {
+    let mut layout = Layout::default();
+    models(&mut layout);
+    input(&mut layout);
+    source(&mut layout);
+    pipeline(&mut layout);
+    outside(&mut layout);
+    Dashboard {
+        uid: "driftd-fleet",
+        title: "driftd / Fleet",
+        description: "Which model needs a look, and is the monitor itself well?",
+        variables: targets(),
+        annotations: Vec::new(),
+        layout,
+    }
+}
+
+/// The variables that choose the scrape targets.
+pub(crate) fn targets() -> Vec<Variable> {
+    vec![
+        Variable {
+            name: "job",
+            label: "Job",
+            selector: BUILD_INFO.name.to_owned(),
+            choice: Choice::Many,
+        },
+        Variable {
+            name: "instance",
+            label: "Instance",
+            selector: format!("{}{{job=~\"$job\"}}", BUILD_INFO.name),
+            choice: Choice::Many,
+        },
+    ]
+}
+
+fn models(layout: &mut Layout) {
+    layout.row("Models");
+    for (state, title, description, color) in [
+        (STATE_BROKEN_DATA, "Broken", "Models whose values themselves are broken.", "dark-purple"),
+        (STATE_DRIFTED, "Drifted", "Models that drifted, after hysteresis.", "orange"),
+        (
+            STATE_INSUFFICIENT_DATA,
+            "Not decided",
+            "Models without enough records or reference.",
+            "blue",
+        ),
+        (STATE_OK, "Ok", "Models that were judged and have not drifted.", "semi-dark-green"),
+    ] {
+        let series = vec![(models_in(state), "")];
+        // From 1 on: a zero is nothing to look at.
+        let panel = panel::stat(title, description, "none", series).with_limit(1.0, color);
+        layout.add(6, 3, panel);
+    }
+    layout.add(24, 9, model_table());
+    layout.add(12, 8, ribbons());
+    layout.add(
+        12,
+        8,
+        panel::time_series(
+            "Largest drift score",
+            "Largest score of a feature of each model; above the line is drift.",
+            "none",
+            vec![(
+                format!("max {BY_MODEL} ({})", FLEET.select(&MAX_FEATURE_DRIFT_SCORE)),
+                "{{model}} {{model_version}}",
+            )],
+        )
+        .with_limit(1.0, "orange"),
+    );
+}
+
+/// Counts models by their most urgent state; 0, not nothing, when there is none.
+fn models_in(state: StateValue) -> String {
+    let states = FLEET.select(&MODEL_DRIFT_STATE);
+    format!("count(max by (model) ({states}) == {}) or vector(0)", state.number)
+}
+
+fn ribbons() -> Panel {
+    panel::state_timeline(
+        "State of models",
+        "Most urgent state over segments and windows; a gap is a time without data.",
+        vec![(
+            format!("max {BY_MODEL} ({})", FLEET.select(&MODEL_DRIFT_STATE)),
+            "{{model}} {{model_version}}",
+        )],
+    )
+}
+
+fn model_table() -> Panel {
+    let newest = |metric| format!("max {BY_WINDOW} ({})", FLEET.select(metric));
+    let episodes = "max by (model, model_version, segment)";
+    panel::table(
+        "Windows",
+        "The newest window of each model, version and segment. Window end is event time.",
+        vec![
+            (newest(&MODEL_DRIFT_STATE), "State", "none"),
+            (newest(&MAX_FEATURE_DRIFT_SCORE), "Largest score", "none"),
+            (newest(&WINDOW_ROWS), "Records", "short"),
+            (
+                format!("{} * 1000", newest(&WINDOW_END_TIMESTAMP_SECONDS)),
+                "Window end",
+                "dateTimeAsIso",
+            ),
+            (
+                format!("{} * 1000", newest(&LAST_EVALUATION_TIMESTAMP_SECONDS)),
+                "Evaluated",
+                "dateTimeFromNow",
+            ),
+            (format!("{episodes} ({})", FLEET.select(&EPISODES_OPEN)), "Open episodes", "none"),
+        ],
+    )
+    .with_state_column("State")
+    .with_link("model", "Open this model", MODEL_LINK)
+    .sorted_by("State")
+}
+
+fn input(layout: &mut Layout) {
+    layout.row("Input");
+    let by_topic = |metric, legend| (format!("sum by (topic) ({})", FLEET.rate(metric)), legend);
+    let panels = [
+        panel::time_series(
+            "Predictions per second",
+            "Valid records of each model version.",
+            "cps",
+            vec![(
+                format!("sum {BY_MODEL} ({})", FLEET.rate(&PREDICTIONS_TOTAL)),
+                "{{model}} {{model_version}}",
+            )],
+        ),
+        panel::time_series(
+            "Messages per second",
+            "Messages read from each topic, decodable or not.",
+            "cps",
+            vec![by_topic(&RECORDS_CONSUMED_TOTAL, "{{topic}}")],
+        ),
+        panel::time_series(
+            "Bytes per second",
+            "Payload bytes read from each topic.",
+            "Bps",
+            vec![by_topic(&CONSUMED_BYTES_TOTAL, "{{topic}}")],
+        ),
+        panel::time_series(
+            "Rejected messages per second",
+            "Messages that are no valid record, by topic and reason.",
+            "cps",
+            vec![(
+                format!("sum by (topic, reason) ({})", FLEET.rate(&RECORDS_REJECTED_TOTAL)),
+                "{{topic}}: {{reason}}",
+            )],
+        ),
+        panel::time_series(
+            "Records set aside per second",
+            "Late for their window, with an implausible time, or over a bound.",
+            "cps",
+            vec![
+                (
+                    format!("sum {BY_MODEL} ({})", FLEET.rate(&LATE_RECORDS_TOTAL)),
+                    "late: {{model}} {{model_version}}",
+                ),
+                by_topic(&CLAMPED_TIMESTAMPS_TOTAL, "clamped: {{topic}}"),
+                by_topic(&RECORDS_OVER_LIMIT_TOTAL, "over limit: {{topic}}"),
+            ],
+        ),
+        panel::time_series(
+            "Dead letters per second",
+            "Rejected messages handed to the dead-letter topic, by outcome.",
+            "cps",
+            vec![(
+                format!("sum by (topic, outcome) ({})", FLEET.rate(&DEAD_LETTER_RECORDS_TOTAL)),
+                "{{topic}}: {{outcome}}",
+            )],
+        ),
+    ];
+    for panel in panels {
+        layout.add(8, 7, panel);
+    }
+}
+
+fn source(layout: &mut Layout) {
+    layout.row("Source");
+    layout.add(
+        12,
+        8,
+        panel::time_series(
+            "Consumer lag",
+            "Messages that have not been read yet, by topic.",
+            "short",
+            vec![(
+                format!("sum by (topic) ({})", FLEET.select(&KAFKA_CONSUMER_LAG_RECORDS)),
+                "{{topic}}",
+            )],
+        ),
+    );
+    layout.add(12, 8, partitions());
+    layout.add(
+        12,
+        7,
+        panel::time_series(
+            "Assigned partitions",
+            "Partitions that each process reads.",
+            "none",
+            vec![(
+                format!("sum by (instance, topic) ({})", FLEET.select(&KAFKA_ASSIGNED_PARTITIONS)),
+                "{{instance}}: {{topic}}",
+            )],
+        ),
+    );
+    layout.add(
+        12,
+        7,
+        panel::time_series(
+            "Rebalances and client errors per second",
+            "Changes of the assignment, and errors that the Kafka client reported.",
+            "cps",
+            vec![
+                (format!("sum({})", FLEET.rate(&KAFKA_REBALANCES_TOTAL)), "rebalances"),
+                (format!("sum by (kind) ({})", FLEET.rate(&KAFKA_ERRORS_TOTAL)), "{{kind}}"),
+            ],
+        ),
+    );
+}
+
+fn partitions() -> Panel {
+    let newest = |metric| format!("max {BY_PARTITION} ({})", FLEET.select(metric));
+    panel::table(
+        "Partitions",
+        "A partition with an old watermark that is not idle holds all windows of its topic back.",
+        vec![
+            (newest(&KAFKA_CONSUMER_LAG_RECORDS), "Lag", "short"),
+            (
+                format!("{} * 1000", newest(&SOURCE_WATERMARK_TIMESTAMP_SECONDS)),
+                "Watermark",
+                "dateTimeAsIso",
+            ),
+            (newest(&SOURCE_PARTITION_IDLE), "Idle", "bool_yes_no"),
+            (newest(&SOURCE_PARTITION_PAUSED), "Paused", "bool_yes_no"),
+        ],
+    )
+}
+
+fn pipeline(layout: &mut Layout) {
+    layout.row("Pipeline");
+    let open = |metric| format!("max {BY_MODEL} ({})", FLEET.select(metric));
+    let panels = [
+        panel::time_series(
+            "Evaluations per second",
+            "Closed windows that were evaluated, by the state of the model in them.",
+            "cps",
+            vec![(format!("sum by (result) ({})", FLEET.rate(&EVALUATIONS_TOTAL)), "{{result}}")],
+        ),
+        panel::time_series(
+            "Evaluation time",
+            "Processing time of one closed window.",
+            "s",
+            quantiles(&FLEET.bucket_rate(&EVALUATION_DURATION_SECONDS)),
+        ),
+        panel::time_series(
+            "Open windows",
+            "Windows that collect records, and the bound on them.",
+            "none",
+            vec![
+                (open(&WINDOWS_OPEN), "{{model}} {{model_version}}"),
+                (open(&WINDOWS_OPEN_MAX), "bound: {{model}} {{model_version}}"),
+            ],
+        ),
+        panel::time_series(
+            "Incomplete windows per second",
+            "Windows closed before every partition had passed their end.",
+            "cps",
+            vec![(
+                format!("sum {BY_MODEL} ({})", FLEET.rate(&WINDOWS_INCOMPLETE_TOTAL)),
+                "{{model}} {{model_version}}",
+            )],
+        ),
+        panel::time_series(
+            "Queue",
+            "Decoded batches that wait, and the bound on them.",
+            "none",
+            vec![
+                (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES)), "waiting"),
+                (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES_MAX)), "bound"),
+            ],
+        ),
+        panel::time_series(
+            "Memory of window counts",
+            "Bytes that open windows hold; it grows with features, not with records.",
+            "bytes",
+            vec![(format!("sum by (instance) ({})", FLEET.select(&STATE_BYTES)), "{{instance}}")],
+        ),
+    ];
+    for panel in panels {
+        layout.add(8, 7, panel);
+    }
+}
+
+fn outside(layout: &mut Layout) {
+    layout.row("Outputs and the process");
+    let panels = [
+        panel::time_series(
+            "Retraining requests per hour",
+            "By outcome; a suppressed one waits for the cooldown or for a running job.",
+            "short",
+            vec![(
+                format!("sum by (outcome) ({}) * 3600", FLEET.rate(&RETRAIN_EVENTS_TOTAL)),
+                "{{outcome}}",
+            )],
+        ),
+        panel::time_series(
+            "Retraining jobs per hour",
+            "Jobs reported as ended, by outcome.",
+            "short",
+            vec![(
+                format!("sum by (outcome) ({}) * 3600", FLEET.rate(&RETRAIN_JOBS_TOTAL)),
+                "{{outcome}}",
+            )],
+        ),
+        panel::time_series(
+            "HTTP requests per second",
+            "By route, method and status code.",
+            "reqps",
+            vec![(
+                format!("sum by (route, method, code) ({})", FLEET.rate(&HTTP_REQUESTS_TOTAL)),
+                "{{method}} {{route}} {{code}}",
+            )],
+        ),
+        panel::time_series(
+            "HTTP answer time",
+            "Scrapes and page requests together.",
+            "s",
+            quantiles(&FLEET.bucket_rate(&HTTP_REQUEST_DURATION_SECONDS)),
+        ),
+        panel::time_series(
+            "Features",
+            "Monitored features and predictions, and features hidden by the cap on series.",
+            "none",
+            vec![
+                (format!("sum({})", FLEET.select(&TRACKED_FEATURES)), "monitored"),
+                (format!("sum({})", FLEET.select(&FEATURE_SERIES_DROPPED)), "hidden"),
+            ],
+        ),
+        panel::stat(
+            "Version",
+            "The running version, and the instruction set that counting uses.",
+            "none",
+            vec![(
+                format!("max by (version, simd) ({})", FLEET.select(&BUILD_INFO)),
+                "{{version}} ({{simd}})",
+            )],
+        )
+        .with_names(),
+    ];
+    for panel in panels {
+        layout.add(8, 7, panel);
+    }
+}
+
+/// Median and 99th percentile of a histogram's rate.
+fn quantiles(bucket_rate: &str) -> Vec<Series> {
+    vec![
+        (format!("histogram_quantile(0.5, {bucket_rate})"), "median"),
+        (format!("histogram_quantile(0.99, {bucket_rate})"), "99th percentile"),
+    ]
+}
