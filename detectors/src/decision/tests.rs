@@ -193,3 +193,17 @@ fn one_feature_of_many_needs_more_evidence_than_one_alone() {
     };
     assert_eq!((state(0), state(999)), (State::Drifted, State::Ok));
 }
+
+#[test]
+fn the_score_measures_significance_at_the_level_the_correction_ends_with() {
+    let reference = numeric([900, 800, 700], 0);
+    let moved = FeatureCounts::Numeric(numbers([784, 800, 816], 0));
+    let policy = FeaturePolicy { minimum_effect: 0.0, ..POLICY };
+    let input = FeatureInput { reference: Some(&reference), counts: &moved, policy };
+    // Both are significant, so the level is 2 · 0.01 / 2; Kolmogorov's 1 % point is 1.6276.
+    let verdict = decide(&[input, input], &DECISION).remove(0);
+    let critical = 1.627_623_611_518_957_3 * (2.0_f64 / 2_400.0).sqrt();
+    let expected = 116.0 / 2_400.0 / critical;
+    assert!((verdict.score.unwrap() - expected).abs() < 1e-9, "{verdict:?}");
+    assert_eq!(verdict.state, State::Drifted);
+}

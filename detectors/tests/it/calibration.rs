@@ -15,7 +15,7 @@ use driftd_fixtures::oracle::uniforms;
 
 use crate::feature::{
     CATEGORICAL_POLICY, DECISION_POLICY, NUMERIC_POLICY, decide_alone, numeric_counts,
-    numeric_reference,
+    numeric_reference, result,
 };
 
 const WINDOWS: u32 = 400;
@@ -155,6 +155,32 @@ fn effects_at_the_minimum_are_called_drift_no_more_often_than_the_confidence_all
 }
 
 #[test]
+fn lower_bounds_of_many_levels_are_above_half_the_truth_and_seldom_above_the_truth() {
+    let mut random = uniforms(31_005);
+    let weights = vec![1.0; 50];
+    let tilted = tilt_to_psi(&weights, 0.2);
+    let effects = [
+        (DetectorKind::Psi, population_psi(&weights, &tilted)),
+        (DetectorKind::KullbackLeibler, population_kl(&weights, &tilted)),
+        (DetectorKind::JensenShannon, population_js(&weights, &tilted)),
+    ];
+    let (mut above, mut useful) = ([0; 3], [0; 3]);
+    for _ in 0..WINDOWS / 2 {
+        let (reference, counts) = categorical(&weights, &tilted, (5_000, 1_000), &mut random);
+        let verdict = decide_alone(&reference, &counts, CATEGORICAL_POLICY);
+        for (index, (detector, truth)) in effects.into_iter().enumerate() {
+            let bound = result(&verdict, detector).lower_bound.unwrap();
+            above[index] += u32::from(truth < bound);
+            useful[index] += u32::from(0.5 * truth < bound);
+        }
+    }
+    for (above, useful) in above.into_iter().zip(useful) {
+        assert_at_most(above, WINDOWS / 2, 1.0 - DECISION_POLICY.confidence);
+        assert_at_least(useful, WINDOWS / 2, 0.9);
+    }
+}
+
+#[test]
 fn a_shift_of_a_fifth_of_the_range_is_found_in_nearly_every_window_of_a_thousand_rows() {
     let mut random = uniforms(31_003);
     let mut found = 0;
@@ -205,6 +231,17 @@ fn tilt_to_psi(weights: &[f64], psi: f64) -> Vec<f64> {
 }
 
 fn population_psi(p: &[f64], q: &[f64]) -> f64 {
+    population_kl(p, q) + population_kl(q, p)
+}
+
+fn population_js(p: &[f64], q: &[f64]) -> f64 {
     let (n, m) = (p.iter().sum::<f64>(), q.iter().sum::<f64>());
-    p.iter().zip(q).map(|(p, q)| (p / n - q / m) * ((p / n) / (q / m)).ln()).sum()
+    let middle: Vec<f64> = p.iter().zip(q).map(|(p, q)| 0.5 * (p / n + q / m)).collect();
+    0.5 * (population_kl(p, &middle) + population_kl(q, &middle))
+}
+
+/// Of weights that need not sum to 1.
+fn population_kl(p: &[f64], q: &[f64]) -> f64 {
+    let (n, m) = (p.iter().sum::<f64>(), q.iter().sum::<f64>());
+    p.iter().zip(q).map(|(p, q)| p / n * ((p / n) / (q / m)).ln()).sum()
 }
