@@ -233,10 +233,16 @@ pub const WINDOW_ROWS: Metric =
     gauge("driftd_window_rows", WINDOW, "Records in the last evaluated window.");
 pub const WINDOW_MIN_ROWS: Metric =
     gauge("driftd_window_min_rows", WINDOW, "Records that a window needs before drift is judged.");
-pub const WINDOWS_OPEN: Metric =
-    gauge("driftd_windows_open", &[], "Windows that are still collecting records.");
-pub const WINDOWS_OPEN_MAX: Metric =
-    gauge("driftd_windows_open_max", &[], "Bound on the windows of a segment that may be open.");
+pub const WINDOWS_OPEN: Metric = gauge(
+    "driftd_windows_open",
+    &[],
+    "Windows that are still collecting records, over all models.",
+);
+pub const WINDOWS_OPEN_MAX: Metric = gauge(
+    "driftd_windows_open_max",
+    &[],
+    "Largest configured bound on the open windows of one model version and segment.",
+);
 pub const WINDOWS_INCOMPLETE_TOTAL: Metric = counter(
     "driftd_windows_incomplete_total",
     WINDOW,
