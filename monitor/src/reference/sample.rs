@@ -1,0 +1,314 @@
+//! Reads a sample with polars, lazily and one column at a time, and freezes each column as a [`FeatureReference`].
+//!
+//! Before: [`super::columns`]. After: the profile. Edges are exact: they come from the sorted column, not from a sketch.
+//! Memory holds one column, or the levels of one, however many columns and files there are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use driftd_catalog::Timestamp;
+use driftd_detectors::{
+    CategoricalCounts, CategoricalReference, FeatureReference, Grid, LEVELS_MAX, Levels,
+    NumericColumn, NumericCounts, NumericReference, NumericValues, Precision,
+};
+use driftd_ingest::{FeatureKind, TimeFormat};
+use polars::prelude::{
+    Column, DataFrame, DataType, Engine, Expr, Field, Int64Chunked, IntoColumn as _, LazyCsvReader,
+    LazyFileListReader as _, LazyFrame, PlRefPath, PolarsResult, ScanArgsParquet, Schema,
+    SortOptions, TimeUnit, UnionArgs, col, concat, len, lit,
+};
+
+use super::columns::{Columns, SampleFeature};
+
+/// Name of the count column of a query: no column of a sample is called so.
+const ROWS: &str = "driftd rows";
+
+/// The rows taken.
+#[derive(Debug, Default)]
+pub(super) struct TimeRange {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    column: Option<(String, TimeFormat)>,
+}
+
+impl TimeRange {
+    /// Takes `[from, until)` of a column; without either, all rows whatever their time.
+    pub(super) fn new(
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        column: Option<(String, TimeFormat)>,
+    ) -> anyhow::Result<Self> {
+        if from.is_none() && until.is_none() {
+            return Ok(Self::default());
+        }
+        anyhow::ensure!(column.is_some(), "`--from` and `--until` need `--event-time COLUMN`");
+        anyhow::ensure!(
+            from.is_none_or(|from| until.is_none_or(|until| from < until)),
+            "`--from` has to be before `--until`"
+        );
+        Ok(Self { from, until, column })
+    }
+
+    fn filter(&self, frame: LazyFrame) -> LazyFrame {
+        let Some((column, format)) = &self.column else { return frame };
+        let time = millis(column, *format);
+        let from = self.from.map(|from| time.clone().gt_eq(lit(from.as_millis())));
+        let until = self.until.map(|until| time.lt(lit(until.as_millis())));
+        from.into_iter().chain(until).fold(frame, LazyFrame::filter)
+    }
+}
+
+/// The rows of all inputs, not read yet.
+pub(super) struct Sample {
+    frames: Vec<LazyFrame>,
+}
+
+impl Sample {
+    pub(super) fn open(
+        inputs: &[PathBuf],
+        columns: &Columns,
+        range: &TimeRange,
+    ) -> anyhow::Result<Self> {
+        let mut frames = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.iter().enumerate() {
+            let mut frame = scan(input, &columns.csv_types(index))?;
+            let schema = frame
+                .collect_schema()
+                .with_context(|| format!("cannot read the columns of `{}`", input.display()))?;
+            if let Some((time, _)) = &range.column {
+                let path = input.display();
+                anyhow::ensure!(
+                    schema.contains(time),
+                    "`{path}` has no column `{time}` for the event time"
+                );
+            }
+            frames.push(range.filter(frame));
+        }
+        Ok(Self { frames })
+    }
+
+    /// Returns the number of rows taken.
+    pub(super) fn rows(&self) -> anyhow::Result<u64> {
+        let counts = self.frames.iter().map(|it| it.clone().select([len().alias(ROWS)]));
+        let counted = collect(union(counts.collect())?.select([col(ROWS).sum()]))?;
+        Ok(counted.column(ROWS)?.cast(&DataType::UInt64)?.u64()?.get(0).unwrap_or(0))
+    }
+
+    /// Freezes one feature.
+    pub(super) fn reference(
+        &self,
+        feature: &SampleFeature,
+        bins: usize,
+    ) -> anyhow::Result<FeatureReference> {
+        match feature.kind {
+            FeatureKind::Float32 => self.numeric(feature, Precision::F32, bins),
+            FeatureKind::Float64 | FeatureKind::Integer => {
+                self.numeric(feature, Precision::F64, bins)
+            }
+            FeatureKind::Categorical => self.categorical(feature),
+            FeatureKind::Boolean => self.boolean(feature),
+        }
+        .map(FeatureReference::from)
+    }
+
+    fn numeric(
+        &self,
+        feature: &SampleFeature,
+        precision: Precision,
+        bins: usize,
+    ) -> anyhow::Result<Frozen> {
+        let data_type = match precision {
+            Precision::F32 => DataType::Float32,
+            Precision::F64 => DataType::Float64,
+        };
+        let sorted = self.column(feature, |column| {
+            // Through the feature's own precision, so that reference and records are rounded alike.
+            column.strict_cast(data_type.clone()).cast(DataType::Float64)
+        })?;
+        let sorted = collect(sorted.select([col(&feature.name).sort(SortOptions::default())]))?;
+        let column = sorted.column(&feature.name)?.f64()?.rechunk();
+        let null = column.null_count() as u64;
+        let values: Vec<f64> = column.iter().flatten().collect();
+        Ok(Frozen::Numeric(numeric(&values, null, precision, bins)?))
+    }
+
+    fn categorical(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
+        let texts = self.column(feature, |column| column.cast(DataType::String))?;
+        Ok(Frozen::Categorical(categorical(&level_counts(texts, &feature.name)?)?))
+    }
+
+    fn boolean(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
+        let texts =
+            self.column(feature, |column| column.cast(DataType::String).str().to_lowercase())?;
+        let mut counts = level_counts(texts, &feature.name)?;
+        if let Some(other) =
+            counts.levels.keys().find(|it| !["false", "true"].contains(&it.as_str()))
+        {
+            anyhow::bail!("`{other}` is neither true nor false: configure it as categorical");
+        }
+        for level in ["false", "true"] {
+            counts.levels.entry(level.to_owned()).or_insert(0);
+        }
+        Ok(Frozen::Categorical(categorical(&counts)?))
+    }
+
+    /// Returns one column of all inputs, under the feature's name.
+    fn column(
+        &self,
+        feature: &SampleFeature,
+        convert: impl Fn(Expr) -> Expr,
+    ) -> anyhow::Result<LazyFrame> {
+        let frames = self.frames.iter().zip(&feature.columns);
+        let frames = frames.map(|(frame, column)| {
+            frame.clone().select([convert(col(column)).alias(&feature.name)])
+        });
+        union(frames.collect())
+    }
+}
+
+/// A reference of either kind.
+enum Frozen {
+    Numeric(NumericReference),
+    Categorical(CategoricalReference),
+}
+
+impl From<Frozen> for FeatureReference {
+    fn from(frozen: Frozen) -> Self {
+        match frozen {
+            Frozen::Numeric(reference) => Self::Numeric(reference),
+            Frozen::Categorical(reference) => Self::Categorical(reference),
+        }
+    }
+}
+
+/// Freezes a column from its values in ascending order, NaN last.
+fn numeric(
+    sorted: &[f64],
+    null: u64,
+    precision: Precision,
+    bins: usize,
+) -> anyhow::Result<NumericReference> {
+    let begin = sorted.partition_point(|value| *value == f64::NEG_INFINITY);
+    let end = sorted.partition_point(|value| *value < f64::INFINITY);
+    let finite = sorted.get(begin..end).unwrap_or_default();
+    anyhow::ensure!(
+        !finite.is_empty(),
+        "it has no finite value in the sample: leave it out, or take another sample"
+    );
+    let grid = Grid::from_sorted(precision, finite, bins)?;
+    let mut counts = NumericCounts::empty(&grid);
+    counts.update(&grid, &NumericColumn { values: NumericValues::F64(sorted), validity: None });
+    counts.null = null;
+    Ok(NumericReference { grid: Arc::new(grid), counts })
+}
+
+/// Rows by level, and without one.
+struct LevelCounts {
+    levels: BTreeMap<String, u64>,
+    null: u64,
+}
+
+fn level_counts(texts: LazyFrame, name: &str) -> anyhow::Result<LevelCounts> {
+    let grouped = texts.group_by([col(name)]).agg([len().alias(ROWS)]);
+    let grouped = collect(grouped)?;
+    let rows = grouped.column(ROWS)?.cast(&DataType::UInt64)?;
+    let mut counts = LevelCounts { levels: BTreeMap::new(), null: 0 };
+    for (level, rows) in grouped.column(name)?.str()?.iter().zip(rows.u64()?.iter()) {
+        let rows = rows.unwrap_or(0);
+        match level {
+            Some(level) => {
+                counts.levels.insert(level.to_owned(), rows);
+            }
+            None => counts.null += rows,
+        }
+    }
+    Ok(counts)
+}
+
+/// Freezes a column from its level counts. Beyond the bound on levels the most frequent stay, of equal ones the first by
+/// code point; the rest is counted as unseen.
+fn categorical(counts: &LevelCounts) -> anyhow::Result<CategoricalReference> {
+    let mut kept: Vec<(&String, u64)> =
+        counts.levels.iter().map(|(name, rows)| (name, *rows)).collect();
+    kept.sort_by(|(name, rows), (other, others)| others.cmp(rows).then(name.cmp(other)));
+    let unseen = kept.iter().skip(LEVELS_MAX).map(|(_, rows)| rows).sum();
+    kept.truncate(LEVELS_MAX);
+    kept.sort_unstable();
+    let names = kept.iter().map(|(name, _)| name.as_str().into()).collect();
+    let counts = CategoricalCounts {
+        levels: kept.iter().map(|(_, rows)| *rows).collect(),
+        null: counts.null,
+        unseen,
+        unseen_levels: BTreeMap::new(),
+    };
+    Ok(CategoricalReference { levels: Arc::new(Levels::try_new(names)?), counts })
+}
+
+/// Opens a file lazily. `csv_types` are column types that are known and must not be guessed.
+pub(super) fn scan(path: &Path, csv_types: &[(String, DataType)]) -> anyhow::Result<LazyFrame> {
+    let text = path.to_str().with_context(|| format!("`{}` is no UTF-8 path", path.display()))?;
+    let location = PlRefPath::new(text);
+    let frame = if is_csv(path) {
+        let types = csv_types.iter().map(|(name, it)| Field::new(name.as_str().into(), it.clone()));
+        LazyCsvReader::new(location)
+            .with_glob(false)
+            .with_infer_schema_length(Some(10_000))
+            .with_dtype_overwrite(Some(Arc::new(types.collect::<Schema>())))
+            .finish()
+    } else {
+        let args = ScanArgsParquet { glob: false, ..ScanArgsParquet::default() };
+        LazyFrame::scan_parquet(location, args)
+    };
+    frame.with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+pub(super) fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it.eq_ignore_ascii_case("csv"))
+}
+
+fn union(frames: Vec<LazyFrame>) -> anyhow::Result<LazyFrame> {
+    Ok(concat(frames, UnionArgs::default())?)
+}
+
+fn collect(frame: LazyFrame) -> anyhow::Result<DataFrame> {
+    Ok(frame.collect_with_engine(Engine::Streaming)?.unwrap_single())
+}
+
+/// Returns the event time in milliseconds; null where it cannot be read.
+fn millis(column: &str, format: TimeFormat) -> Expr {
+    let as_integer =
+        |_: &Schema, field: &Field| Ok(Field::new(field.name().clone(), DataType::Int64));
+    col(column).map(move |column| event_millis(&column, format), as_integer)
+}
+
+fn event_millis(column: &Column, format: TimeFormat) -> PolarsResult<Column> {
+    let data_type = column.dtype();
+    if data_type.is_datetime() || data_type.is_date() {
+        let zone = DataType::Datetime(TimeUnit::Milliseconds, None);
+        // The zone shows times, it does not move them.
+        let plain = if let DataType::Datetime(unit, _) = data_type {
+            column.cast(&DataType::Int64)?.cast(&DataType::Datetime(*unit, None))?
+        } else {
+            column.clone()
+        };
+        return plain.cast(&zone)?.cast(&DataType::Int64);
+    }
+    let name = column.name().clone();
+    let times: Int64Chunked = if data_type.is_string() {
+        column
+            .str()?
+            .iter()
+            .map(|it| it.and_then(|text| crate::table::millis_of_text(text, format)))
+            .collect()
+    } else {
+        let whole = column.cast(&DataType::Int64)?;
+        whole
+            .i64()?
+            .iter()
+            .map(|it| it.and_then(|it| crate::table::millis_of_integer(it, format)))
+            .collect()
+    };
+    Ok(times.with_name(name).into_column())
+}

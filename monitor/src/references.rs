@@ -1,0 +1,145 @@
+//! The reference profiles of model versions, from the files that the configuration points at.
+//!
+//! Before: a shard meets a model version. After: [`Shard::set_reference`]. A version's profile never changes; one that
+//! is not there yet is looked for again with each new window.
+
+#![expect(clippy::disallowed_methods, reason = "the edge opens files")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, Timestamp};
+use driftd_core::config::Config;
+use driftd_core::profile::{Profile, ProfileError};
+use driftd_core::reference::{ModelReference, ReferenceError};
+use driftd_core::shard::Shard;
+use driftd_ingest::Decoded;
+use tracing::{error, info, warn};
+
+/// Where reference profiles are found.
+#[derive(Debug)]
+pub struct References {
+    folder: PathBuf,
+    config: Arc<Config>,
+}
+
+/// A profile file that is there and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceFileError {
+    /// The file cannot be read.
+    #[error("cannot read reference profile `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The content is no profile.
+    #[error("`{}` is no usable reference profile", .path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ProfileError,
+    },
+    /// The profile is another model's or version's.
+    #[error(
+        "`{}` is the reference of {found}, not of {expected}: build one with `driftd reference build`, or move it",
+        .path.display()
+    )]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it has to be.
+        expected: ModelId,
+    },
+    /// The profile does not fit the configured model.
+    #[error("`{}` does not fit the configuration", .path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ReferenceError,
+    },
+}
+
+impl References {
+    /// Takes relative paths from `folder`: the one that the configuration file lies in.
+    pub fn new(folder: &Path, config: Arc<Config>) -> Self {
+        Self { folder: folder.to_owned(), config }
+    }
+
+    /// Returns the path of a model version's profile; `model` is an index into [`Config::models`].
+    pub fn path(&self, model: usize, id: &ModelId) -> PathBuf {
+        self.folder.join(self.config.models[model].references.of(id))
+    }
+
+    /// Reads the profile of one model version; `None` when there is no such file.
+    pub fn load(
+        &self,
+        model: usize,
+        id: &ModelId,
+    ) -> Result<Option<Arc<ModelReference>>, ReferenceFileError> {
+        let path = self.path(model, id);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ReferenceFileError::Read { path, source }),
+        };
+        let profile = match Profile::decode(&bytes) {
+            Ok(profile) => profile,
+            Err(source) => return Err(ReferenceFileError::Profile { path, source }),
+        };
+        if profile.model != id.name() || profile.version != id.version() {
+            let found = format!("{}/{}", profile.model, profile.version);
+            return Err(ReferenceFileError::OtherModel { path, found, expected: id.clone() });
+        }
+        match ModelReference::try_new(id, &self.config.models[model], profile) {
+            Ok(reference) => Ok(Some(Arc::new(reference))),
+            Err(source) => Err(ReferenceFileError::Mismatch { path, source }),
+        }
+    }
+
+    /// Gives the shard the references that it needs for `decoded`. A file that cannot be used is logged and counts as
+    /// missing: the model is then shown without a reference, and its records are still counted.
+    pub fn provide(&self, shard: &mut Shard, source: usize, decoded: &Decoded) {
+        for id in shard.missing_references(source, decoded) {
+            let Some(model) = self.model(&id) else { continue };
+            let path = self.path(model, &id);
+            let reference = match self.load(model, &id) {
+                Ok(Some(reference)) => {
+                    info!(model = %id, path = %path.display(), rows = reference.rows, "reference loaded");
+                    Some(reference)
+                }
+                Ok(None) => {
+                    warn!(model = %id, path = %path.display(), "no reference yet");
+                    None
+                }
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    error!(model = %id, error = format!("{error:#}"), "reference not usable");
+                    None
+                }
+            };
+            let again_at = self.again_at(model, &id, decoded);
+            shard.set_reference(id, reference, again_at);
+        }
+    }
+
+    pub(crate) fn model(&self, id: &ModelId) -> Option<usize> {
+        self.config.models.iter().position(|model| *model.name == *id.name())
+    }
+
+    /// Returns the end of the window of the version's first record in `decoded`: a window has one reference.
+    fn again_at(&self, model: usize, id: &ModelId, decoded: &Decoded) -> Timestamp {
+        let mut rows = decoded.rows.iter();
+        let first = rows.find(|row| &*decoded.versions[usize::from(row.version)] == id.version());
+        let window = &self.config.models[model].window;
+        first.map_or(Timestamp::MIN, |row| window.span_of(row.event_time).end())
+    }
+}
