@@ -427,6 +427,8 @@ fn records_go_to_the_model_they_name() {
         r#"{"t":6,"model":1}"#,
         r#"{"t":7}"#,
         r#"{"t":8,"prediction":{"score":0.5},"model":"whole"}"#,
+        r#"{"t":9,"prediction":1e999,"model":"whole"}"#,
+        r#"{"t":9,"prediction":1e999,"model":"part"}"#,
     ];
     let decoded = decode_all(two_models(), &payloads.map(|payload| Some(payload.as_bytes())));
     assert_eq!(decoded.rows.iter().map(|row| row.model).collect::<Vec<_>>(), [0, 1, 0]);
@@ -446,6 +448,8 @@ fn records_go_to_the_model_they_name() {
             (RejectReason::WrongType, "`model`: expected text, found a number"),
             (RejectReason::MissingField, "`model`: absent or null"),
             (RejectReason::WrongType, "`prediction`: expected a whole number, found an object"),
+            (RejectReason::NumberOutOfRange, "`prediction`: a number beyond the range of i64"),
+            (RejectReason::WrongType, "`prediction`: expected an object, found a number"),
         ]
     );
 }

@@ -101,19 +101,28 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Self { walker, node: index } = self;
-        let trie = walker.trie;
-        let node = trie.node(index);
+        let node = walker.trie.node(index);
+        let inside = |walker| Inside { walker, node: index };
         let Some(slot) = node.slot else {
-            return Inside { walker, node: index }.deserialize(deserializer).map(|_| ());
+            return inside(walker).deserialize(deserializer).map(|_| ());
         };
         let text = <&RawValue>::deserialize(deserializer)?.get();
         walker.keep(slot, text);
-        if node.is_inner() {
-            // One model reads the value, another one a part of it.
-            let mut inner = serde_json::Deserializer::from_str(text);
-            Inside { walker, node: index }.deserialize(&mut inner).map_err(D::Error::custom)?;
+        if !node.is_inner() {
+            return Ok(());
         }
-        Ok(())
+        // One model reads the value, another one a part of it.
+        match Kind::of(text) {
+            Kind::Object | Kind::Array => {
+                let mut inner = serde_json::Deserializer::from_str(text);
+                inside(walker).deserialize(&mut inner).map(|_| ()).map_err(D::Error::custom)
+            }
+            Kind::Null => inside(walker).visit_unit().map(|_| ()),
+            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
+                inside(walker).scalar(scalar);
+                Ok(())
+            }
+        }
     }
 }
 
