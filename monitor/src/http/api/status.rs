@@ -1,0 +1,137 @@
+//! `/api/v1/status`: the daemon as a whole.
+//!
+//! Before: [`super`]. After: the page's header, scripts that wait for a run to end.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use driftd_catalog::Timestamp;
+use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
+use driftd_ingest::RejectReason;
+use serde::Serialize;
+
+use crate::http::HttpState;
+use crate::http::metrics::lag;
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct Status {
+    version: &'static str,
+    name: String,
+    simd: &'static str,
+    taken_at: Timestamp,
+    live: bool,
+    not_live: Vec<String>,
+    ready: bool,
+    not_ready: Vec<String>,
+    totals: TotalsView,
+    /// Messages not read yet, over all partitions whose end is known.
+    lag: Option<u64>,
+    sources: Vec<Source>,
+    digest: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TotalsView {
+    messages: u64,
+    rejected: u64,
+    windows_closed: u64,
+    retrain_published: u64,
+    jobs_succeeded: u64,
+    jobs_failed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Source {
+    topic: String,
+    messages: u64,
+    bytes: u64,
+    rejected: BTreeMap<&'static str, u64>,
+    clamped: u64,
+    over_limit: u64,
+    dead_lettered: u64,
+    dead_letter_failed: u64,
+    errors: BTreeMap<&'static str, u64>,
+    rebalances: u64,
+    partitions: Vec<PartitionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartitionView {
+    partition: i32,
+    next_offset: i64,
+    high_watermark: Option<i64>,
+    lag: Option<u64>,
+    watermark: Option<Timestamp>,
+    idle: bool,
+    paused: bool,
+}
+
+pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Instant) -> Status {
+    let live = state.health.live(now);
+    let ready = state.health.ready(now);
+    let lags: Option<Vec<u64>> = snapshot.partitions.iter().map(lag).collect();
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        name: state.config.name.to_string(),
+        simd: state.simd,
+        taken_at: snapshot.taken_at,
+        live: live.ok,
+        not_live: live.reasons,
+        ready: ready.ok,
+        not_ready: ready.reasons,
+        totals: snapshot.totals.into(),
+        lag: lags.map(|lags| lags.iter().sum()),
+        sources: snapshot.sources.iter().map(|it| source(it, &snapshot.partitions)).collect(),
+        digest: snapshot.digest.to_string(),
+    }
+}
+
+fn source(source: &SourceSnapshot, partitions: &[PartitionSnapshot]) -> Source {
+    let rejected = RejectReason::ALL
+        .map(|reason| (reason.as_str(), source.rejected.get(&reason).copied().unwrap_or(0)));
+    Source {
+        topic: source.topic.to_string(),
+        messages: source.messages,
+        bytes: source.bytes,
+        rejected: rejected.into(),
+        clamped: source.clamped,
+        over_limit: source.over_limit,
+        dead_lettered: source.dead_lettered,
+        dead_letter_failed: source.dead_letter_failed,
+        errors: source.errors.clone(),
+        rebalances: source.rebalances,
+        partitions: partitions
+            .iter()
+            .filter(|it| it.id.topic == source.topic)
+            .map(PartitionView::from)
+            .collect(),
+    }
+}
+
+impl From<&PartitionSnapshot> for PartitionView {
+    fn from(partition: &PartitionSnapshot) -> Self {
+        Self {
+            partition: partition.id.partition,
+            next_offset: partition.next_offset,
+            high_watermark: partition.high_watermark,
+            lag: lag(partition),
+            watermark: partition.watermark,
+            idle: partition.idle,
+            paused: partition.paused,
+        }
+    }
+}
+
+impl From<Totals> for TotalsView {
+    fn from(totals: Totals) -> Self {
+        Self {
+            messages: totals.messages,
+            rejected: totals.rejected,
+            windows_closed: totals.windows_closed,
+            retrain_published: totals.retrain_published,
+            jobs_succeeded: totals.jobs_succeeded,
+            jobs_failed: totals.jobs_failed,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Whether the daemon is alive (its threads run) and ready (its start is done).
+//!
+//! Before: consumer and pipeline threads beat, the start reports what it has reached. After: `/healthz` tells the
+//! orchestrator whether to restart, `/readyz` whether to wait.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// A thread that has not come around for this long hangs: a consumer polls ten times a second, and the slowest
+/// thing it does in between, closing its windows, takes tens of milliseconds.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// What has to be reached before the daemon is of use. That the configuration is valid is a condition of starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// Reference profiles and state of earlier runs are read.
+    Restored,
+    /// The consumer group has given its first assignment.
+    Assigned,
+}
+
+/// Liveness and readiness, written by the threads and read by requests.
+#[derive(Debug)]
+pub struct Health {
+    /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
+    origin: Instant,
+    restored: AtomicBool,
+    assigned: AtomicBool,
+    // Locked for a push at start and a read a request, never by a beat.
+    threads: Mutex<Vec<Thread>>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    name: Arc<str>,
+    beat: Arc<AtomicU64>,
+}
+
+/// One thread's sign of life.
+#[derive(Debug)]
+pub struct Heartbeat {
+    origin: Instant,
+    beat: Arc<AtomicU64>,
+}
+
+/// The answer of `/healthz` and `/readyz`.
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    /// Whether there is no reason against.
+    pub(super) ok: bool,
+    /// What is wrong or still missing, in words.
+    pub(super) reasons: Vec<String>,
+}
+
+impl Health {
+    /// Returns the health of a daemon without threads that has reached nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            origin: now,
+            restored: AtomicBool::new(false),
+            assigned: AtomicBool::new(false),
+            threads: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Adds a thread that must beat from now on. It counts as hanging, not as gone, when its heartbeat is dropped:
+    /// a thread that ended by a panic has to be noticed.
+    pub fn register(&self, name: &str, now: Instant) -> Heartbeat {
+        let heartbeat = Heartbeat { origin: self.origin, beat: Arc::default() };
+        heartbeat.beat(now);
+        let thread = Thread { name: name.into(), beat: Arc::clone(&heartbeat.beat) };
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        heartbeat
+    }
+
+    /// Notes that a milestone is reached, for good.
+    pub fn reached(&self, milestone: Milestone) {
+        let flag = match milestone {
+            Milestone::Restored => &self.restored,
+            Milestone::Assigned => &self.assigned,
+        };
+        flag.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn live(&self, now: Instant) -> Verdict {
+        let now = millis_between(self.origin, now);
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = threads.iter().filter_map(|thread| {
+            let silence =
+                Duration::from_millis(now.saturating_sub(thread.beat.load(Ordering::Relaxed)));
+            (SILENCE_MAX < silence)
+                .then(|| format!("thread `{}` silent for {} s", thread.name, silence.as_secs()))
+        });
+        Verdict::against(silent.collect())
+    }
+
+    pub(super) fn ready(&self, now: Instant) -> Verdict {
+        let mut reasons = self.live(now).reasons;
+        if !self.restored.load(Ordering::Relaxed) {
+            reasons.push("references and state are still being read".to_owned());
+        }
+        if !self.assigned.load(Ordering::Relaxed) {
+            reasons.push("no partitions assigned yet".to_owned());
+        }
+        Verdict::against(reasons)
+    }
+}
+
+impl Heartbeat {
+    /// Notes that the thread came around at `now`.
+    pub fn beat(&self, now: Instant) {
+        self.beat.store(millis_between(self.origin, now), Ordering::Relaxed);
+    }
+}
+
+impl Verdict {
+    fn against(reasons: Vec<String>) -> Self {
+        Self { ok: reasons.is_empty(), reasons }
+    }
+}
+
+fn millis_between(origin: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(origin).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_thread_that_stopped_beating_is_named() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        let first = health.register("consumer-0", start);
+        drop(health.register("consumer-1", start));
+        let later = start + SILENCE_MAX + Duration::from_secs(12);
+        first.beat(later);
+        let verdict = health.live(later);
+        assert!(!verdict.ok);
+        assert_eq!(verdict.reasons, ["thread `consumer-1` silent for 42 s"]);
+    }
+
+    #[test]
+    fn a_fresh_daemon_is_live_and_not_ready() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        assert!(health.live(start).ok);
+        assert_eq!(health.ready(start).reasons.len(), 2);
+    }
+
+    #[test]
+    fn readiness_needs_every_milestone_and_life() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        let heartbeat = health.register("consumer-0", start);
+        health.reached(Milestone::Restored);
+        assert_eq!(health.ready(start).reasons, ["no partitions assigned yet"]);
+        health.reached(Milestone::Assigned);
+        assert!(health.ready(start).ok);
+        let later = start + SILENCE_MAX + Duration::from_millis(1);
+        assert!(!health.ready(later).ok);
+        heartbeat.beat(later);
+        assert!(health.ready(later).ok);
+    }
+}

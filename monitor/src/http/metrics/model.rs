@@ -1,0 +1,226 @@
+//! Families about one model version: its reference, its segments, their newest window, its features.
+//!
+//! Before: [`super`] takes the snapshot. After: [`super::super::families`]. [`exported`] bounds the series of features.
+
+use std::sync::Arc;
+
+use driftd_catalog::label::{
+    STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA, STATE_NO_REFERENCE, STATE_OK,
+    StateValue,
+};
+use driftd_catalog::{Timestamp, metric};
+use driftd_core::config::{Config, ModelConfig, Role};
+use driftd_core::result::{Cells, FeatureResult, Histogram, WindowResult};
+use driftd_core::snapshot::{ModelSnapshot, SegmentSnapshot, Snapshot};
+use driftd_detectors::{DetectorKind, State};
+
+use crate::http::exported::{Exported, exported};
+use crate::http::families::{Families, Observed};
+
+/// Digits of a reference's digest in a label: enough to tell a model's references apart.
+const DIGEST_DIGITS: usize = 12;
+
+pub(super) fn collect(
+    families: &mut Families,
+    config: &Config,
+    model: &ModelSnapshot,
+    snapshot: &Snapshot,
+) {
+    let Some(watched) = config.models.get(model.config) else { return };
+    identity(families, model, snapshot);
+    let exported = exported(watched, model, config.outputs.features_exported_max);
+    let id = [model.id.name(), model.id.version()];
+    families.gauge(&metric::FEATURE_SERIES_DROPPED, &id, exported.dropped as f64);
+    for segment in &model.segments {
+        let labels = [id[0], id[1], segment.segment.as_str(), &*watched.window.label];
+        segment_families(families, &labels, watched, segment);
+        let Some(window) = segment.history.back() else { continue };
+        window_families(families, &labels, window);
+        for feature in &window.features {
+            match feature.role {
+                Role::Feature => feature_families(families, &labels, feature, &exported),
+                Role::Prediction => prediction(families, &labels, feature),
+            }
+        }
+    }
+}
+
+fn identity(families: &mut Families, model: &ModelSnapshot, snapshot: &Snapshot) {
+    let id = [model.id.name(), model.id.version()];
+    if let Some(reference) = &model.reference {
+        let digest = reference.digest.get(..DIGEST_DIGITS).unwrap_or(&reference.digest);
+        families.gauge(&metric::MODEL_INFO, &[id[0], id[1], digest], 1.0);
+        let created = reference.created.as_seconds_f64();
+        families.gauge(&metric::REFERENCE_CREATED_TIMESTAMP_SECONDS, &id, created);
+        families.gauge(&metric::REFERENCE_ROWS, &id, reference.rows as f64);
+    }
+    families.counter(&metric::PREDICTIONS_TOTAL, &id, model.records);
+    families.counter(&metric::LATE_RECORDS_TOTAL, &id, model.late);
+    let retrained = snapshot.retraining.iter().rev();
+    let published = retrained.filter(|it| it.model == model.id && &*it.state == "published");
+    for (metric, time) in [
+        (&metric::MODEL_VERSION_ACTIVATED_TIMESTAMP_SECONDS, model.activated),
+        (&metric::LAST_RECORD_TIMESTAMP_SECONDS, model.event_time_max),
+        (&metric::LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS, published.map(|it| it.at).next()),
+    ] {
+        families.gauge_if_known(metric, &id, time.map(Timestamp::as_seconds_f64));
+    }
+}
+
+fn segment_families(
+    families: &mut Families,
+    labels: &[&str; 4],
+    config: &ModelConfig,
+    segment: &SegmentSnapshot,
+) {
+    for state in State::ALL {
+        let count = segment.evaluations.get(&state).copied().unwrap_or(0);
+        let [model, version, name, window] = labels;
+        let result = value_of(state).label;
+        families.counter(
+            &metric::EVALUATIONS_TOTAL,
+            &[model, version, name, window, result],
+            count,
+        );
+    }
+    families.counter(&metric::WINDOWS_INCOMPLETE_TOTAL, labels, segment.incomplete);
+    let interval = config.window.length_millis as f64 / 1000.0;
+    families.gauge(&metric::EVALUATION_INTERVAL_SECONDS, labels, interval);
+    families.gauge_if_known(
+        &metric::WINDOW_MIN_ROWS,
+        labels,
+        minimum_rows(config).map(|rows| rows as f64),
+    );
+    families.gauge(&metric::MODEL_DRIFT_STATE, labels, value_of(segment.state).number);
+    // The snapshot has the window's start; the state is known since its end.
+    let since = segment.state_since.map(|start| start.plus_millis(config.window.length_millis));
+    families.gauge_if_known(
+        &metric::MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
+        labels,
+        since.map(Timestamp::as_seconds_f64),
+    );
+    families.gauge(&metric::EPISODES_OPEN, &labels[..3], segment.episodes.len() as f64);
+    let scores = &segment.score_histogram;
+    let observed =
+        Observed { cumulative: &scores.cumulative, count: scores.count, sum: scores.sum };
+    families.histogram(&metric::EVALUATED_FEATURE_DRIFT_SCORE, labels, &observed);
+}
+
+/// Returns the rows that the least demanding feature needs: with fewer, nothing is judged.
+pub(in crate::http) fn minimum_rows(config: &ModelConfig) -> Option<u64> {
+    config.features.iter().map(|feature| feature.policy.minimum_rows).min()
+}
+
+fn window_families(families: &mut Families, labels: &[&str; 4], window: &Arc<WindowResult>) {
+    let features = || window.features.iter().filter(|it| it.role == Role::Feature);
+    for (metric, time) in [
+        (&metric::WINDOW_START_TIMESTAMP_SECONDS, window.id.span.start()),
+        (&metric::WINDOW_END_TIMESTAMP_SECONDS, window.id.span.end()),
+        (&metric::LAST_EVALUATION_TIMESTAMP_SECONDS, window.closed_at),
+    ] {
+        families.gauge(metric, labels, time.as_seconds_f64());
+    }
+    families.gauge(&metric::WINDOW_ROWS, labels, window.rows as f64);
+    for state in State::ALL {
+        let count = features().filter(|feature| feature.verdict.state == state).count();
+        let [model, version, segment, span] = labels;
+        let state = value_of(state).label;
+        families.gauge(&metric::FEATURES, &[model, version, segment, span, state], count as f64);
+    }
+    let greatest = features().filter_map(|feature| feature.verdict.score).max_by(f64::total_cmp);
+    families.gauge_if_known(&metric::MAX_FEATURE_DRIFT_SCORE, labels, greatest);
+}
+
+fn prediction(families: &mut Families, labels: &[&str; 4], output: &FeatureResult) {
+    let [model, version, segment, window] = labels;
+    let labels = [*model, version, segment, window, &output.name];
+    families.gauge_if_known(&metric::PREDICTION_DRIFT_SCORE, &labels, output.verdict.score);
+    families.gauge(&metric::PREDICTION_DRIFT_STATE, &labels, value_of(output.verdict.state).number);
+}
+
+fn feature_families(
+    families: &mut Families,
+    labels: &[&str; 4],
+    feature: &FeatureResult,
+    exported: &Exported<'_>,
+) {
+    if !exported.contains(&feature.name) {
+        return;
+    }
+    let [model, version, segment, window] = labels;
+    let labels = [*model, version, segment, window, &feature.name];
+    let verdict = &feature.verdict;
+    families.gauge_if_known(&metric::FEATURE_DRIFT_SCORE, &labels, verdict.score);
+    families.gauge(&metric::FEATURE_DRIFT_STATE, &labels, value_of(verdict.state).number);
+    for result in &verdict.results {
+        if let Some(metric) = statistic_metric(result.detector) {
+            families.gauge(metric, &labels, result.statistic);
+        }
+        if verdict.deciding == Some(result.detector) {
+            let detector = result.detector.as_str();
+            let labels = [labels[0], labels[1], labels[2], labels[3], labels[4], detector];
+            families.gauge_if_known(
+                &metric::FEATURE_EFFECTIVE_THRESHOLD,
+                &labels,
+                result.threshold,
+            );
+            families.gauge_if_known(&metric::FEATURE_P_VALUE, &labels, result.adjusted_p_value);
+        }
+    }
+    if let Some(histogram) = &feature.histogram {
+        let quality = Quality::of(histogram, verdict.current_rows);
+        families.gauge_if_known(&metric::FEATURE_MISSING_RATIO, &labels, quality.missing);
+        families.gauge_if_known(&metric::FEATURE_UNSEEN_CATEGORY_RATIO, &labels, quality.unseen);
+        families.gauge_if_known(&metric::FEATURE_OUT_OF_RANGE_RATIO, &labels, quality.out_of_range);
+    }
+}
+
+/// The family of a detector's statistic. Rates have none: the ratios themselves are exported.
+fn statistic_metric(detector: DetectorKind) -> Option<&'static metric::Metric> {
+    match detector {
+        DetectorKind::Ks => Some(&metric::FEATURE_KS_STATISTIC),
+        DetectorKind::Psi => Some(&metric::FEATURE_PSI),
+        DetectorKind::KullbackLeibler => Some(&metric::FEATURE_KL_DIVERGENCE_NATS),
+        DetectorKind::JensenShannon => Some(&metric::FEATURE_JS_DIVERGENCE_NATS),
+        DetectorKind::ChiSquared => Some(&metric::FEATURE_CHI2_STATISTIC),
+        DetectorKind::MissingRate | DetectorKind::UnseenRate => None,
+    }
+}
+
+/// Shares of values that are out of order in one window; absent where there is nothing to divide by.
+#[derive(Debug, PartialEq)]
+pub(in crate::http) struct Quality {
+    /// Absent, null or not a number, of all rows.
+    pub(in crate::http) missing: Option<f64>,
+    /// Levels unknown to the reference, of present values. Categorical only.
+    pub(in crate::http) unseen: Option<f64>,
+    /// Beyond the reference's least or greatest value, of present values. Numeric only.
+    pub(in crate::http) out_of_range: Option<f64>,
+}
+
+impl Quality {
+    pub(in crate::http) fn of(histogram: &Histogram, rows: u64) -> Self {
+        let special = &histogram.current_special;
+        let present = histogram.current.iter().sum::<u64>() + special.unseen;
+        let (unseen, out_of_range) = match histogram.cells {
+            Cells::Levels(_) => (ratio(special.unseen, present), None),
+            Cells::Edges(_) => (None, ratio(special.out_of_range, present)),
+        };
+        Self { missing: ratio(special.null + special.nan, rows), unseen, out_of_range }
+    }
+}
+
+/// Returns `part / whole`. Absent when there is no whole.
+pub(in crate::http) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (0 < whole).then(|| part as f64 / whole as f64)
+}
+
+fn value_of(state: State) -> StateValue {
+    match state {
+        State::Ok => STATE_OK,
+        State::Drifted => STATE_DRIFTED,
+        State::InsufficientData => STATE_INSUFFICIENT_DATA,
+        State::NoReference => STATE_NO_REFERENCE,
+        State::BrokenData => STATE_BROKEN_DATA,
+    }
+}

@@ -1,0 +1,61 @@
+//! Families about the process as a whole: build, queue, windows, requests.
+//!
+//! Before: [`super`] takes the snapshot. After: [`super::super::families`].
+
+use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_SUCCEEDED};
+use driftd_catalog::metric;
+use driftd_core::snapshot::Snapshot;
+
+use crate::http::HttpState;
+use crate::http::families::{Families, Observed};
+use crate::http::instruments::Distribution;
+
+pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
+    families.gauge(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), state.simd], 1.0);
+
+    let open: usize = snapshot.models.iter().map(|model| model.windows_open).sum();
+    let bound = state.config.models.iter().map(|model| model.window.open_max).max();
+    families.gauge(&metric::WINDOWS_OPEN, &[], open as f64);
+    families.gauge_if_known(&metric::WINDOWS_OPEN_MAX, &[], bound.map(|bound| bound as f64));
+    let tracked: usize = snapshot
+        .models
+        .iter()
+        .filter_map(|model| state.config.models.get(model.config))
+        .map(|config| config.features.len())
+        .sum();
+    families.gauge(&metric::TRACKED_FEATURES, &[], tracked as f64);
+
+    let totals = &snapshot.totals;
+    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], totals.jobs_succeeded);
+    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], totals.jobs_failed);
+
+    let instruments = &state.instruments;
+    let (queued, queued_max) = instruments.queue();
+    families.gauge(&metric::PIPELINE_QUEUE_BATCHES, &[], queued as f64);
+    families.gauge(&metric::PIPELINE_QUEUE_BATCHES_MAX, &[], queued_max as f64);
+    durations(
+        families,
+        &metric::EVALUATION_DURATION_SECONDS,
+        &[],
+        &instruments.evaluations().read(),
+    );
+    for (key, count) in instruments.requests() {
+        let labels = [key.route, key.method, &key.code.to_string()];
+        families.counter(&metric::HTTP_REQUESTS_TOTAL, &labels, count);
+    }
+    for (route, answers) in instruments.answers() {
+        durations(families, &metric::HTTP_REQUEST_DURATION_SECONDS, &[route], &answers.read());
+    }
+}
+
+fn durations(
+    families: &mut Families,
+    metric: &metric::Metric,
+    labels: &[&str],
+    distribution: &Distribution,
+) {
+    let cumulative: Vec<u64> = distribution.buckets.iter().map(|(_, count)| *count).collect();
+    let observed =
+        Observed { cumulative: &cumulative, count: distribution.count, sum: distribution.sum };
+    families.histogram(metric, labels, &observed);
+}

@@ -1,0 +1,73 @@
+//! Families about what is read: topics and their partitions.
+//!
+//! Before: [`super`] takes the snapshot. After: [`super::super::families`].
+
+use std::collections::BTreeMap;
+
+use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
+use driftd_catalog::{Timestamp, metric};
+use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
+use driftd_ingest::RejectReason;
+
+use crate::http::families::Families;
+
+pub(super) fn collect(families: &mut Families, snapshot: &Snapshot) {
+    let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
+    for source in &snapshot.sources {
+        topic(families, source);
+        let assigned = snapshot.partitions.iter().filter(|it| it.id.topic == source.topic).count();
+        families.gauge(&metric::KAFKA_ASSIGNED_PARTITIONS, &[&source.topic], assigned as f64);
+        for (kind, count) in &source.errors {
+            *errors.entry(kind).or_default() += count;
+        }
+    }
+    let rebalances = snapshot.sources.iter().map(|source| source.rebalances).sum();
+    families.counter(&metric::KAFKA_REBALANCES_TOTAL, &[], rebalances);
+    for (kind, count) in errors {
+        families.counter(&metric::KAFKA_ERRORS_TOTAL, &[kind], count);
+    }
+    for source in &snapshot.partitions {
+        partition(families, source);
+    }
+}
+
+fn topic(families: &mut Families, source: &SourceSnapshot) {
+    let topic = &*source.topic;
+    for (metric, count) in [
+        (&metric::RECORDS_CONSUMED_TOTAL, source.messages),
+        (&metric::CONSUMED_BYTES_TOTAL, source.bytes),
+        (&metric::CLAMPED_TIMESTAMPS_TOTAL, source.clamped),
+        (&metric::RECORDS_OVER_LIMIT_TOTAL, source.over_limit),
+    ] {
+        families.counter(metric, &[topic], count);
+    }
+    for reason in RejectReason::ALL {
+        let count = source.rejected.get(&reason).copied().unwrap_or(0);
+        families.counter(&metric::RECORDS_REJECTED_TOTAL, &[topic, reason.as_str()], count);
+    }
+    for (outcome, count) in
+        [(OUTCOME_PUBLISHED, source.dead_lettered), (OUTCOME_FAILED, source.dead_letter_failed)]
+    {
+        families.counter(&metric::DEAD_LETTER_RECORDS_TOTAL, &[topic, outcome], count);
+    }
+}
+
+fn partition(families: &mut Families, partition: &PartitionSnapshot) {
+    let labels = [&*partition.id.topic, &partition.id.partition.to_string()];
+    let lag = lag(partition).map(|lag| lag as f64);
+    families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_RECORDS, &labels, lag);
+    let watermark = partition.watermark.map(Timestamp::as_seconds_f64);
+    families.gauge_if_known(&metric::SOURCE_WATERMARK_TIMESTAMP_SECONDS, &labels, watermark);
+    families.gauge(&metric::SOURCE_PARTITION_IDLE, &labels, f64::from(u8::from(partition.idle)));
+    families.gauge(
+        &metric::SOURCE_PARTITION_PAUSED,
+        &labels,
+        f64::from(u8::from(partition.paused)),
+    );
+}
+
+/// Returns the messages that are in the partition and not read yet. Absent until its end was seen.
+pub(in crate::http) fn lag(partition: &PartitionSnapshot) -> Option<u64> {
+    let end = partition.high_watermark?;
+    Some(u64::try_from(end.saturating_sub(partition.next_offset)).unwrap_or(0))
+}

@@ -1,0 +1,308 @@
+//! A made-up configuration and snapshot for the tests of this folder.
+//!
+//! Not before or after anything: tests build their state here. Names are hostile on purpose.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use driftd_core::Digest;
+use driftd_core::config::{Config, Role, load};
+use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
+use driftd_core::snapshot::{
+    ModelSnapshot, PartitionSnapshot, ReferenceSnapshot, RetrainingEntry, ScoreHistogram,
+    SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
+};
+use driftd_detectors::{
+    DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, FeatureVerdict, Levels, State,
+};
+use driftd_ingest::RejectReason;
+use tokio::sync::watch;
+
+use super::{Health, HttpState, Instruments, Milestone};
+use crate::clock;
+
+/// A feature whose name would be a script where text is taken for markup.
+pub(super) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"\\";
+
+const HOUR: i64 = 3_600_000;
+
+/// The columns of the sample, the prediction last.
+pub(super) const COLUMNS: [&str; 6] =
+    ["temp", "wind_speed", "carrier", "pressure", HOSTILE, "delay"];
+
+pub(super) fn policy() -> FeaturePolicy {
+    FeaturePolicy {
+        detector: DetectorKind::Ks,
+        minimum_effect: 0.1,
+        missing_rate_effect: 0.05,
+        unseen_rate_effect: 0.05,
+        minimum_rows: 1_000,
+    }
+}
+
+pub(super) fn decision() -> DecisionPolicy {
+    DecisionPolicy { false_discovery_rate: 0.05, confidence: 0.95 }
+}
+
+/// A configuration that watches `COLUMNS` of one model in windows of one hour.
+pub(super) fn config(features_exported_max: usize) -> Config {
+    let features: Vec<String> = COLUMNS[..5]
+        .iter()
+        .map(|name| {
+            let kind = if *name == "carrier" { "categorical" } else { "float64" };
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("      - {{ name: \"{name}\", path: x, type: {kind} }}\n")
+        })
+        .collect();
+    let features = features.concat();
+    let text = format!(
+        r#"
+name: flights
+kafka: {{ brokers: ["localhost:9092"] }}
+sources:
+  - topic: predictions
+    start: earliest
+    event_time: {{ path: time }}
+models:
+  - name: delays
+    source: predictions
+    version_path: version
+    references: "references/{{model}}/{{version}}.json"
+    window: {{ length: 1h }}
+    features:
+{features}
+    predictions:
+      - {{ name: delay, path: y, type: float64 }}
+detection: {{ minimum_rows: 1000 }}
+outputs: {{ features_exported_max: {features_exported_max} }}
+"#
+    );
+    load(&text, &|_| None).unwrap_or_else(|errors| panic!("the sample configuration: {errors}"))
+}
+
+/// State for requests, over [`snapshot`].
+pub(super) fn state(features_exported_max: usize) -> HttpState {
+    let now = clock::instant();
+    let health = Arc::new(Health::new(now));
+    health.reached(Milestone::Restored);
+    health.reached(Milestone::Assigned);
+    HttpState {
+        config: Arc::new(config(features_exported_max)),
+        snapshot: watch::channel(Arc::new(snapshot())).1,
+        health,
+        instruments: Arc::new(Instruments::new(64)),
+        simd: "scalar",
+    }
+}
+
+/// Two windows: the first has too few rows, in the second `temp` drifted and `pressure` broke.
+pub(super) fn snapshot() -> Snapshot {
+    let mut scores = ScoreHistogram::default();
+    for score in [2.58, 0.17, 0.17, 8.4, 0.17] {
+        scores.observe(score);
+    }
+    let history = VecDeque::from([
+        Arc::new(window(0, 312, COLUMNS.map(|name| too_few(name, 312)).into())),
+        Arc::new(window(1, 4_812, COLUMNS.map(judged).into())),
+    ]);
+    let all = SegmentSnapshot {
+        segment: SegmentId::all(),
+        state: State::Drifted,
+        state_since: Some(at(1)),
+        history,
+        evaluations: BTreeMap::from([(State::InsufficientData, 1), (State::BrokenData, 1)]),
+        incomplete: 0,
+        episodes: Vec::new(),
+        ever_drifted: vec!["temp".into()],
+        score_histogram: scores,
+    };
+    Snapshot {
+        taken_at: at(2),
+        sources: vec![source()],
+        partitions: vec![partition(0, Some(1_312)), partition(1, Some(1_000))],
+        models: vec![ModelSnapshot {
+            id: model_id(),
+            config: 0,
+            reference: Some(ReferenceSnapshot {
+                digest: "8f2c11d07a5b4c6d9e".into(),
+                rows: 27_004,
+                created: at(-100),
+            }),
+            records: 5_124,
+            late: 12,
+            event_time_max: Some(at(2)),
+            activated: Some(at(0)),
+            windows_open: 1,
+            segments: vec![all],
+        }],
+        retraining: Arc::new(VecDeque::from([retraining("requested"), retraining("published")])),
+        totals: Totals {
+            messages: 5_178,
+            rejected: 54,
+            windows_closed: 2,
+            retrain_published: 1,
+            jobs_succeeded: 0,
+            jobs_failed: 0,
+        },
+        digest: Digest::default(),
+    }
+}
+
+pub(super) fn model_id() -> ModelId {
+    ModelId::try_new("delays", "2013/01").expect("a valid name")
+}
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_millis(1_364_806_800_000 + hours * HOUR)
+}
+
+fn window(hour: i64, rows: u64, features: Vec<FeatureResult>) -> WindowResult {
+    WindowResult {
+        id: WindowId {
+            span: WindowSpan::starting_at(at(hour), HOUR),
+            model: model_id(),
+            segment: SegmentId::all(),
+        },
+        rows,
+        complete: true,
+        missing: Vec::new(),
+        offsets: Vec::new(),
+        closed_at: at(hour + 1),
+        reference: Some("8f2c11d07a5b4c6d9e".into()),
+        features,
+    }
+}
+
+fn judged(name: &'static str) -> FeatureResult {
+    match name {
+        "temp" => drifted(name),
+        "pressure" => broken(name),
+        _ => quiet(name),
+    }
+}
+
+pub(super) fn drifted(name: &str) -> FeatureResult {
+    ks(name, State::Drifted, 0.31, 0.28, 1e-9)
+}
+
+pub(super) fn quiet(name: &str) -> FeatureResult {
+    ks(name, State::Ok, 0.02, 0.0, 0.43)
+}
+
+pub(super) fn too_few(name: &str, rows: u64) -> FeatureResult {
+    let verdict = FeatureVerdict {
+        state: State::InsufficientData,
+        score: None,
+        deciding: None,
+        results: Vec::new(),
+        reference_rows: 27_004,
+        current_rows: rows,
+        minimum_detectable_effect: None,
+    };
+    FeatureResult { name: name.into(), role: role(name), verdict, histogram: None }
+}
+
+fn broken(name: &str) -> FeatureResult {
+    let mut feature = ks(name, State::BrokenData, 0.42, 0.4, 1e-12);
+    feature.verdict.results[0].detector = DetectorKind::MissingRate;
+    feature.verdict.deciding = Some(DetectorKind::MissingRate);
+    feature
+}
+
+fn ks(name: &str, state: State, statistic: f64, bound: f64, p: f64) -> FeatureResult {
+    let threshold = 0.12;
+    let result = DetectorResult {
+        detector: DetectorKind::Ks,
+        statistic,
+        statistic_upper: Some(statistic),
+        p_value: Some(p / 2.0),
+        adjusted_p_value: Some(p),
+        lower_bound: Some(bound),
+        threshold: Some(threshold),
+        score: Some(statistic / threshold),
+    };
+    let verdict = FeatureVerdict {
+        state,
+        score: result.score,
+        deciding: Some(DetectorKind::Ks),
+        results: vec![result],
+        reference_rows: 27_004,
+        current_rows: 4_812,
+        minimum_detectable_effect: Some(0.11),
+    };
+    let histogram = Some(if name == "carrier" { levels() } else { bins() });
+    FeatureResult { name: name.into(), role: role(name), verdict, histogram }
+}
+
+fn role(name: &str) -> Role {
+    if name == "delay" { Role::Prediction } else { Role::Feature }
+}
+
+fn bins() -> Histogram {
+    Histogram {
+        cells: Cells::Edges(vec![-1.5, 0.0, 20.25]),
+        reference: vec![9_000, 9_000, 8_000, 1_000],
+        current: vec![400, 1_000, 1_400, 2_000],
+        reference_special: SpecialCounts { null: 4, ..SpecialCounts::default() },
+        current_special: SpecialCounts {
+            null: 10,
+            nan: 2,
+            out_of_range: 48,
+            ..SpecialCounts::default()
+        },
+    }
+}
+
+/// 40 levels, so that some are summed up.
+fn levels() -> Histogram {
+    let names: Vec<Box<str>> = (0..40).map(|at| format!("level-{at:02}").into()).collect();
+    let levels = Levels::try_new(names).expect("distinct and few");
+    Histogram {
+        cells: Cells::Levels(Arc::new(levels)),
+        reference: (0..40).map(|at| 1_000 - at).collect(),
+        current: (0..40).map(|at| 100 - at).collect(),
+        reference_special: SpecialCounts::default(),
+        current_special: SpecialCounts { unseen: 120, ..SpecialCounts::default() },
+    }
+}
+
+fn source() -> SourceSnapshot {
+    SourceSnapshot {
+        topic: "predictions".into(),
+        messages: 5_178,
+        bytes: 2_600_000,
+        rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
+        clamped: 0,
+        over_limit: 0,
+        dead_lettered: 54,
+        dead_letter_failed: 0,
+        errors: BTreeMap::new(),
+        rebalances: 1,
+    }
+}
+
+fn partition(number: i32, high_watermark: Option<i64>) -> PartitionSnapshot {
+    PartitionSnapshot {
+        id: PartitionId { topic: "predictions".into(), partition: number },
+        next_offset: 1_000,
+        high_watermark,
+        watermark: Some(at(2)),
+        idle: false,
+        paused: false,
+    }
+}
+
+fn retraining(state: &str) -> RetrainingEntry {
+    RetrainingEntry {
+        at: at(2),
+        model: model_id(),
+        id: "rt-delays-2013-01-8f2c11d0".into(),
+        policy: "weather".into(),
+        window: WindowSpan::starting_at(at(1), HOUR),
+        features: vec!["temp".into()],
+        state: state.into(),
+        summary: "temp drifted in 2 of 3 windows".into(),
+        new_version: None,
+    }
+}
