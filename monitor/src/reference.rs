@@ -1,7 +1,8 @@
 //! `driftd reference build|show`: freezes a sample of good data as a profile, and shows one.
 //!
-//! Before: files of records. After: the profile file that [`crate::references`] loads. [`sample`] reads the files with
-//! polars, [`columns`] says which columns become which features, [`describe`] writes a profile for a person.
+//! Before: files of records. After: the profile file that [`crate::references`] loads. [`sample`]
+//! reads the files with polars, [`columns`] says which columns become which features, [`describe`]
+//! writes a profile for a person.
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 
@@ -53,16 +54,17 @@ pub enum ReferenceCommand {
 
 /// Freezes a sample of good data as a reference profile: edges, levels and counts of each feature.
 ///
-/// With `--config` the features, their types and the time format come from the configuration; without it every
-/// column but the excluded ones is a feature, of the type that the file has. The profile is kilobytes per feature
-/// whatever the number of rows, and replaces the output only when it is complete.
+/// With `--config` the features, their types and the time format come from the configuration;
+/// without it every column but the excluded ones is a feature, of the type that the file has. The
+/// profile is kilobytes per feature whatever the number of rows, and replaces the output only when
+/// it is complete.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   driftd reference build --config flights.yaml --model flights --version 7 \\
       --input 2013-q1.parquet --output references/flights-7.json
-  driftd reference build --model flights --version 7 --input march.csv --exclude prediction_id \\
-      --event-time event_time --from 2013-03-01T00:00:00Z --until 2013-04-01T00:00:00Z --output flights-7.json")]
+  driftd reference build --model flights --version 7 --input 2013.csv --output flights-7.json \\
+      --exclude prediction_id --event-time event_time --last 42d --until 2013-04-01T00:00:00Z")]
 pub struct BuildArgs {
     /// Parquet or CSV files (by extension) with the sample's rows.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
@@ -95,10 +97,12 @@ pub struct BuildArgs {
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     pub until: Option<Timestamp>,
     /// Takes only this long before `--until`, such as 42d, instead of `--from`.
-    #[arg(long, value_name = "DURATION", value_parser = millis_of, requires = "until", conflicts_with = "from")]
+    #[arg(long, value_name = "DURATION", value_parser = millis_of)]
+    #[arg(requires = "until", conflicts_with = "from")]
     pub last: Option<i64>,
     /// Coarse bins of a numeric feature, for PSI, KL, JS and χ².
-    #[arg(long, value_name = "COUNT", default_value_t = BINS_DEFAULT, value_parser = clap::value_parser!(u8).range(2..=100))]
+    #[arg(long, value_name = "COUNT", default_value_t = BINS_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u8).range(2..=100))]
     pub bins: u8,
 }
 

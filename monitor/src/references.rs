@@ -1,7 +1,7 @@
 //! The reference profiles of model versions, from the files that the configuration points at.
 //!
-//! Before: a shard meets a model version. After: [`Shard::set_reference`]. A version's profile never changes; one that
-//! is not there yet is looked for again with each new window.
+//! Before: a shard meets a model version. After: [`Shard::set_reference`]. A version's profile
+//! never changes; one that is not there yet is looked for again with each new window.
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 
@@ -105,15 +105,17 @@ impl References {
         }
     }
 
-    /// Gives the shard the references that it needs for `decoded`. A file that cannot be used is logged and counts as
-    /// missing: the model is then shown without a reference, and its records are still counted.
+    /// Gives the shard the references that it needs for `decoded`. A file that cannot be used is
+    /// logged and counts as missing: the model is then shown without a reference, and its records
+    /// are still counted.
     pub fn provide(&self, shard: &mut Shard, source: usize, decoded: &Decoded) {
         for id in shard.missing_references(source, decoded) {
             let Some(model) = self.model(&id) else { continue };
             let path = self.path(model, &id);
             let reference = match self.load(model, &id) {
                 Ok(Some(reference)) => {
-                    info!(model = %id, path = %path.display(), rows = reference.rows, "reference loaded");
+                    let rows = reference.rows;
+                    info!(model = %id, path = %path.display(), rows, "reference loaded");
                     Some(reference)
                 }
                 Ok(None) => {
@@ -135,7 +137,8 @@ impl References {
         self.config.models.iter().position(|model| *model.name == *id.name())
     }
 
-    /// Returns the end of the window of the version's first record in `decoded`: a window has one reference.
+    /// Returns the end of the window of the version's first record in `decoded`: a window has one
+    /// reference.
     fn again_at(&self, model: usize, id: &ModelId, decoded: &Decoded) -> Timestamp {
         let mut rows = decoded.rows.iter();
         let first = rows.find(|row| &*decoded.versions[usize::from(row.version)] == id.version());

@@ -1,8 +1,8 @@
 //! `driftd replay`: the pipeline of the daemon over files instead of a topic, as fast as it goes.
 //!
-//! Before: [`crate::table`] reads the files. After: one JSON line a window and feature ([`FeatureLine`]), and a summary
-//! with the digest of all windows, which equals that of `driftd run` over the same records. One thread reads and
-//! converts, another counts and decides.
+//! Before: [`crate::table`] reads the files. After: one JSON line a window and feature
+//! ([`FeatureLine`]), and a summary with the digest of all windows, which equals that of `driftd
+//! run` over the same records. One thread reads and converts, another counts and decides.
 
 mod summary;
 #[cfg(test)]
@@ -38,17 +38,19 @@ const BATCHES_WAITING_MAX: usize = 2;
 
 /// Replays files of records through the pipeline of the daemon, without Kafka.
 ///
-/// Each file takes the place of a topic: its rows are the records, in order, files one after the other. Columns are
-/// found by the feature's name, else by the last element of its path; the event time, model, version and segments by
-/// the last element of their paths. Rows that cannot be read are rejected and counted by reason.
+/// Each file takes the place of a topic: its rows are the records, in order, files one after the
+/// other. Columns are found by the feature's name, else by the last element of its path; the event
+/// time, model, version and segments by the last element of their paths. Rows that cannot be read
+/// are rejected and counted by reason.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   driftd replay --config flights.yaml --input 2013.parquet --output results.jsonl
-  driftd replay --config flights.yaml --input april.csv may.csv --version 7 --output results.jsonl --json
+  driftd replay --config flights.yaml --input april.csv may.csv --version 7 --output may.jsonl
 
-Each line of the output is one window and feature with every statistic, its p-value, threshold and score, the state
-and the counts it was decided from. The digest is equal whenever all windows are, however the rows were cut.")]
+Each line of the output is one window and feature with every statistic, its p-value, threshold and
+score, the state and the counts it was decided from. The digest is equal whenever all windows are,
+however the rows were cut.")]
 pub struct ReplayArgs {
     /// Configuration of the job; its references are found beside it.
     #[arg(long, value_name = "FILE")]

@@ -1,11 +1,13 @@
 //! Files of records, Parquet and CSV, as batches of Arrow columns.
 //!
-//! Before: paths from the command line. After: [`layout`] finds a source's columns in a file, [`records`] turns
-//! batches into what a decoder of messages would have made of the same records. Reads page by page: memory holds
-//! one page a column and the batch, however large the file or its row groups are.
+//! Before: paths from the command line. After: [`layout`] finds a source's columns in a file,
+//! [`records`] turns batches into what a decoder of messages would have made of the same records.
+//! Reads page by page: memory holds one page a column and the batch, however large the file or its
+//! row groups are.
 //!
-//! The reader is arrow-rs' own: polars decodes whole row groups and maps the file, which for a row group of a
-//! million rows is more than the daemon may use. Polars builds the references ([`crate::reference`]).
+//! The reader is arrow-rs' own: polars decodes whole row groups and maps the file, which for a row
+//! group of a million rows is more than the daemon may use. Polars builds the references
+//! ([`crate::reference`]).
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 
@@ -37,8 +39,8 @@ pub(crate) use layout::{feature_column, last_element};
 pub use records::RecordReader;
 pub(crate) use time::{from_integer as millis_of_integer, from_text as millis_of_text};
 
-/// Rows of a batch. Small enough that a batch of 25 columns is a few megabytes, large enough that the work a batch
-/// costs whatever its size does not count.
+/// Rows of a batch. Small enough that a batch of 25 columns is a few megabytes, large enough that
+/// the work a batch costs whatever its size does not count.
 pub const BATCH_ROWS: usize = 1 << 15;
 
 const _: () = assert!(BATCH_ROWS <= 1 << 16, "rows name their version in a batch by 16 bits");
@@ -159,7 +161,8 @@ impl Table {
         self.bytes
     }
 
-    /// Returns the columns. Text, however it is stored, is `Dictionary(UInt32, Utf8)` or, in CSV, `Utf8`.
+    /// Returns the columns. Text, however it is stored, is `Dictionary(UInt32, Utf8)` or, in CSV,
+    /// `Utf8`.
     pub fn columns(&self) -> &SchemaRef {
         &self.columns
     }
@@ -233,7 +236,8 @@ fn open_parquet(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
     ArrowReaderMetadata::try_new(Arc::clone(stored.metadata()), options)
 }
 
-/// All columns are text, so that one bad value is one bad record: each is parsed as what it is needed for.
+/// All columns are text, so that one bad value is one bad record: each is parsed as what it is
+/// needed for.
 fn open_csv(file: File) -> Result<SchemaRef, ArrowError> {
     let (header, _) =
         Format::default().with_header(true).infer_schema(BufReader::new(file), Some(0))?;

@@ -1,7 +1,8 @@
 //! Which columns of the sample become which features of the profile.
 //!
-//! Before: the configuration, or the files alone. After: [`super::sample`] reads them. Column names and types are read
-//! as `driftd replay` reads them, so that a reference and a replay of the same file mean the same columns.
+//! Before: the configuration, or the files alone. After: [`super::sample`] reads them. Column names
+//! and types are read as `driftd replay` reads them, so that a reference and a replay of the same
+//! file mean the same columns.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -98,7 +99,8 @@ impl Columns {
         Ok(Self { features, event_time: args.event_time.clone().map(|it| (it, format)) })
     }
 
-    /// Returns the types that CSV columns of an input must be read as, instead of guessing from their first rows.
+    /// Returns the types that CSV columns of an input must be read as, instead of guessing from
+    /// their first rows.
     pub(super) fn csv_types(&self, input: usize) -> Vec<(String, DataType)> {
         let types = self.features.iter().map(|feature| {
             let data_type = match feature.kind {

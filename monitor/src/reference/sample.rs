@@ -1,7 +1,9 @@
-//! Reads a sample with polars, lazily and one column at a time, and freezes each column as a [`FeatureReference`].
+//! Reads a sample with polars, lazily and one column at a time, and freezes each column as a
+//! [`FeatureReference`].
 //!
-//! Before: [`super::columns`]. After: the profile. Edges are exact: they come from the sorted column, not from a sketch.
-//! Memory holds one column, or the levels of one, however many columns and files there are.
+//! Before: [`super::columns`]. After: the profile. Edges are exact: they come from the sorted
+//! column, not from a sketch. Memory holds one column, or the levels of one, however many columns
+//! and files there are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -227,8 +229,8 @@ fn level_counts(texts: LazyFrame, name: &str) -> anyhow::Result<LevelCounts> {
     Ok(counts)
 }
 
-/// Freezes a column from its level counts. Beyond the bound on levels the most frequent stay, of equal ones the first by
-/// code point; the rest is counted as unseen.
+/// Freezes a column from its level counts. Beyond the bound on levels the most frequent stay, of
+/// equal ones the first by code point; the rest is counted as unseen.
 fn categorical(counts: &LevelCounts) -> anyhow::Result<CategoricalReference> {
     let mut kept: Vec<(&String, u64)> =
         counts.levels.iter().map(|(name, rows)| (name, *rows)).collect();

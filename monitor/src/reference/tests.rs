@@ -1,1 +1,273 @@
+//! References built from files, compared with what the files hold.
 
+use driftd_detectors::{CategoricalReference, FeatureReference, NumericReference, Precision};
+use polars::prelude::{
+    Column, DataFrame, DataType, IntoColumn as _, NamedFrom as _, ParquetWriter, Series, TimeUnit,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+fn args(folder: &TempDir, inputs: &[&str]) -> BuildArgs {
+    BuildArgs {
+        input: inputs.iter().map(|it| folder.path().join(it)).collect(),
+        output: folder.path().join("out/profile.json"),
+        config: None,
+        model: Some("m".into()),
+        version: Some("1".into()),
+        exclude: Vec::new(),
+        event_time: None,
+        time_format: None,
+        from: None,
+        until: None,
+        last: None,
+        bins: BINS_DEFAULT,
+    }
+}
+
+fn write_csv(folder: &TempDir, name: &str, text: &str) {
+    fs::write(folder.path().join(name), text).unwrap();
+}
+
+fn write_parquet(folder: &TempDir, name: &str, columns: Vec<Column>) {
+    let rows = columns[0].len();
+    let mut frame = DataFrame::new(rows, columns).unwrap();
+    let file = fs::File::create(folder.path().join(name)).unwrap();
+    ParquetWriter::new(file).finish(&mut frame).unwrap();
+}
+
+fn config(features: &str) -> Config {
+    let text = format!(
+        r#"{{"name": "job",
+            "sources": [{{"topic": "t", "start": "earliest", "event_time": {{"path": "meta.at"}}}}],
+            "models": [{{"name": "m", "source": "t", "version": "1", "references": "m.json",
+                         "window": {{"length": "1h"}}, "features": {features}}}]}}"#
+    );
+    driftd_core::config::load(&text, &|_| None).unwrap()
+}
+
+fn numeric<'a>(profile: &'a Profile, name: &str) -> &'a NumericReference {
+    match &profile.features[name] {
+        FeatureReference::Numeric(reference) => reference,
+        FeatureReference::Categorical(_) => panic!("`{name}` is categorical"),
+    }
+}
+
+fn categorical<'a>(profile: &'a Profile, name: &str) -> &'a CategoricalReference {
+    match &profile.features[name] {
+        FeatureReference::Categorical(reference) => reference,
+        FeatureReference::Numeric(_) => panic!("`{name}` is numeric"),
+    }
+}
+
+fn levels(reference: &CategoricalReference) -> Vec<(&str, u64)> {
+    let names = reference.levels.names().iter().map(AsRef::as_ref);
+    names.zip(reference.counts.levels.iter().copied()).collect()
+}
+
+fn message(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+#[test]
+fn every_value_of_a_file_is_counted_once() {
+    let folder = TempDir::new().unwrap();
+    let floats =
+        [Some(2.0), None, Some(f64::NAN), Some(1.0), Some(f64::INFINITY), Some(f64::NEG_INFINITY)];
+    write_parquet(
+        &folder,
+        "a.parquet",
+        vec![
+            Series::new("f64".into(), floats).into_column(),
+            Series::new("f32".into(), [0.1_f32, 0.1, 0.2, 0.3, 0.3, 0.3]).into_column(),
+            Series::new("i64".into(), [3_i64, 1, 2, 2, 2, 1]).into_column(),
+            Series::new(
+                "text".into(),
+                [Some("b"), Some("a"), None, Some("b"), Some(""), Some("b")],
+            )
+            .into_column(),
+            Series::new("flag".into(), [Some(true), None, None, Some(true), None, None])
+                .into_column(),
+        ],
+    );
+    let profile = build(&args(&folder, &["a.parquet"]), None).unwrap();
+    assert_eq!((profile.model.as_str(), profile.version.as_str(), profile.rows), ("m", "1", 6));
+    let wide = numeric(&profile, "f64");
+    assert_eq!(wide.grid.edges(), [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0]);
+    let counts = &wide.counts;
+    assert_eq!((counts.null, counts.nan, counts.neg_inf, counts.pos_inf), (1, 1, 1, 1));
+    assert_eq!(counts.present(), 2);
+    let narrow = numeric(&profile, "f32");
+    assert_eq!(narrow.grid.precision(), Precision::F32);
+    assert_eq!(narrow.grid.bin_counts(&narrow.counts.cells).iter().sum::<u64>(), 6);
+    let edge = narrow.grid.edges().iter().position(|edge| *edge == f64::from(0.3_f32)).unwrap();
+    assert_eq!(narrow.counts.cells[2 * edge + 1], 3, "values equal to an edge have their own cell");
+    assert_eq!(numeric(&profile, "i64").counts.present(), 6);
+    let text = categorical(&profile, "text");
+    assert_eq!(levels(text), [("", 1), ("a", 1), ("b", 3)]);
+    assert_eq!(text.counts.null, 1);
+    let flag = categorical(&profile, "flag");
+    assert_eq!(levels(flag), [("false", 0), ("true", 2)]);
+    assert_eq!(flag.counts.null, 4);
+}
+
+#[test]
+fn files_of_both_formats_add_up() {
+    let folder = TempDir::new().unwrap();
+    let x = Series::new("x".into(), [1.0, 2.0]).into_column();
+    let c = Series::new("c".into(), ["7", "8"]).into_column();
+    write_parquet(&folder, "a.parquet", vec![x, c]);
+    write_csv(&folder, "b.csv", "c,unused,x\n7,0,3\n,0,\n07,0,4\n");
+    let config = config(
+        r#"[{"name": "x", "path": "features.x", "type": "float64"},
+            {"name": "code", "path": "features.c", "type": "categorical"}]"#,
+    );
+    let mut args = args(&folder, &["a.parquet", "b.csv"]);
+    args.model = None;
+    args.version = None;
+    let profile = build(&args, Some(&config)).unwrap();
+    assert_eq!(profile.rows, 5);
+    let x = &numeric(&profile, "x").counts;
+    assert_eq!((x.present(), x.null), (4, 1));
+    let code = categorical(&profile, "code");
+    assert_eq!(levels(code), [("07", 1), ("7", 2), ("8", 1)]);
+    assert_eq!(code.counts.null, 1);
+    assert_eq!(profile.origin.len(), 2);
+    let read = Profile::decode(&fs::read(&args.output).unwrap()).unwrap();
+    assert_eq!(read.digest, profile.digest);
+}
+
+#[test]
+fn only_rows_of_the_asked_time_are_taken() {
+    let at = |text: &str| Some(Timestamp::parse(text).unwrap());
+    let check = |name: &str, folder: &TempDir, format: Option<TimeUnitArg>| {
+        let mut args = args(folder, &[name]);
+        args.event_time = Some("at".into());
+        args.time_format = format;
+        args.from = at("1970-01-01T00:00:01Z");
+        args.until = at("1970-01-01T00:00:03Z");
+        let profile = build(&args, None).unwrap();
+        assert_eq!(profile.rows, 2, "{name}");
+        assert_eq!(numeric(&profile, "x").grid.edges().first(), Some(&1.0));
+        assert_eq!(profile.origin[0].until, args.until);
+        args.from = None;
+        args.last = Some(1_000);
+        assert_eq!(build(&args, None).unwrap().rows, 1, "{name}");
+    };
+    let folder = TempDir::new().unwrap();
+    let x = || Series::new("x".into(), [0.0, 1.0, 2.0, 3.0, 4.0]).into_column();
+    let micros = [Some(999_999_i64), Some(1_000_000), Some(2_999_999), Some(3_000_000), None];
+    let micros = Series::new("at".into(), micros);
+    let zoned = DataType::Datetime(TimeUnit::Microseconds, None);
+    let zoned = micros.cast(&zoned).unwrap().into_column();
+    write_parquet(&folder, "datetime.parquet", vec![zoned, x()]);
+    check("datetime.parquet", &folder, None);
+    write_parquet(&folder, "epoch.parquet", vec![micros.into_column(), x()]);
+    check("epoch.parquet", &folder, Some(TimeUnitArg::UnixMicros));
+    write_csv(
+        &folder,
+        "text.csv",
+        "at,x\n1970-01-01T00:00:00.999Z,0\n1970-01-01T00:00:01Z,1\n1970-01-01T01:00:02.9+01:00,2\n\
+         1970-01-01T00:00:03Z,3\nno time,4\n",
+    );
+    check("text.csv", &folder, None);
+}
+
+#[test]
+fn the_most_frequent_levels_stay_when_there_are_too_many() {
+    let folder = TempDir::new().unwrap();
+    let levels: Vec<_> = (0..4_100).map(|level| format!("l{level:05}")).collect();
+    write_csv(&folder, "a.csv", &format!("c\n{}\nl04099\n", levels.join("\n")));
+    let profile = build(&args(&folder, &["a.csv"]), None).unwrap();
+    let reference = categorical(&profile, "c");
+    assert_eq!(reference.levels.names().len(), 4_096);
+    assert_eq!(reference.levels.names().last().map(AsRef::as_ref), Some("l04099"));
+    assert_eq!(reference.levels.names()[4_094].as_ref(), "l04094");
+    assert_eq!(reference.counts.unseen, 4);
+    assert_eq!(reference.counts.rows(), 4_101);
+}
+
+#[test]
+fn errors_say_what_is_missing_and_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    write_csv(&folder, "a.csv", "id,x,y\na,1,\nb,2,\n");
+    let file = folder.path().join("a.csv");
+    let file = file.display();
+    let check = |change: &dyn Fn(&mut BuildArgs), config: Option<&Config>, expected: &str| {
+        let mut args = args(&folder, &["a.csv"]);
+        change(&mut args);
+        let error = message(&build(&args, config).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+        assert!(!args.output.exists(), "nothing is written");
+    };
+    check(
+        &|it| it.version = None,
+        None,
+        "say which version's reference it is: `--version VERSION`",
+    );
+    check(&|it| it.model = None, None, "say whose reference it is: `--model NAME`");
+    check(
+        &|it| it.exclude = vec!["z".into()],
+        None,
+        &format!("`{file}` has no column `z` to leave out; it has `id`, `x`, `y`"),
+    );
+    check(
+        &|it| it.from = Some(Timestamp::from_millis(0)),
+        None,
+        "`--from` and `--until` need `--event-time COLUMN`",
+    );
+    let y = config(r#"[{"name": "y", "path": "y", "type": "float64"}]"#);
+    check(
+        &|_| {},
+        Some(&y),
+        "cannot build a reference of feature `y`: it has no finite value in the sample: leave it out",
+    );
+    check(
+        &|it| it.version = Some("2".into()),
+        Some(&y),
+        "the configuration fixes model `m` to version `1`, not `2`",
+    );
+    check(&|it| it.model = Some("n".into()), Some(&y), "the configuration has no model `n`");
+    let z = config(r#"[{"name": "z", "path": "features.zed", "type": "float64"}]"#);
+    check(
+        &|_| {},
+        Some(&z),
+        &format!(
+            "`{file}` has no column for feature `z`: expected `z` or `zed`; its columns are `id`"
+        ),
+    );
+    let id = config(r#"[{"name": "id", "path": "id", "type": "float64"}]"#);
+    check(&|_| {}, Some(&id), "cannot build a reference of feature `id`");
+    let flag = config(r#"[{"name": "id", "path": "id", "type": "boolean"}]"#);
+    check(&|_| {}, Some(&flag), "`a` is neither true nor false: configure it as categorical");
+}
+
+#[test]
+fn a_profile_is_shown_whole_or_by_feature() {
+    let folder = TempDir::new().unwrap();
+    write_csv(&folder, "a.csv", "x,c\n1,a\n2,b\n3,b\n,b\n");
+    let args = args(&folder, &["a.csv"]);
+    build(&args, None).unwrap();
+    let shown = |feature: Option<&str>, json: bool| {
+        let mut out = Vec::new();
+        let args =
+            ShowArgs { profile: args.output.clone(), feature: feature.map(Into::into), json };
+        show(&args, &mut out).map(|()| String::from_utf8(out).unwrap())
+    };
+    let all = shown(None, false).unwrap();
+    assert!(all.contains("reference of m/1, 4 rows\n"), "{all}");
+    assert!(all.contains("c        categorical     0.0%  b 75.0%, a 25.0% (2 levels)\n"), "{all}");
+    assert!(all.contains("x        numeric f64    25.0%  1 … 1 | 2 | 3 … 3 ("), "{all}");
+    let one = shown(Some("c"), false).unwrap();
+    assert!(one.contains("c: categorical, 2 levels, 0.0% missing\n  b  "), "{one}");
+    let json: serde_json::Value = serde_json::from_str(&shown(Some("x"), true).unwrap()).unwrap();
+    assert_eq!(json["features"][0]["maximum"], 3.0);
+    let error = message(&shown(Some("z"), false).unwrap_err());
+    assert!(error.ends_with("has no feature `z`; it has `c`, `x`"), "{error}");
+    let mut damaged = fs::read(&args.output).unwrap();
+    let last = damaged.len() - 3;
+    damaged[last] ^= 1;
+    fs::write(&args.output, damaged).unwrap();
+    let error = message(&shown(None, false).unwrap_err());
+    assert!(error.contains("the profile is damaged: its checksum is"), "{error}");
+}

@@ -1,7 +1,9 @@
-//! A file's column as the column of a feature: the types of [`ModelSchema::arrow_schema`], and the rows that cannot.
+//! A file's column as the column of a feature: the types of [`ModelSchema::arrow_schema`], and the
+//! rows that cannot.
 //!
-//! Before: an array of whatever type the file has, checked by [`super::layout`] to be of the right sort. After:
-//! [`super::records`] drops the refused rows. Decides about a value as the JSON decoder does about the same value.
+//! Before: an array of whatever type the file has, checked by [`super::layout`] to be of the right
+//! sort. After: [`super::records`] drops the refused rows. Decides about a value as the JSON
+//! decoder does about the same value.
 //!
 //! [`ModelSchema::arrow_schema`]: driftd_ingest::ModelSchema::arrow_schema
 
@@ -75,7 +77,8 @@ fn sort(kind: FeatureKind) -> &'static str {
     }
 }
 
-/// Converts a column to the type of a feature of `kind`. Columns that have it already are not copied.
+/// Converts a column to the type of a feature of `kind`. Columns that have it already are not
+/// copied.
 pub(super) fn column(array: &ArrayRef, kind: FeatureKind) -> Result<Converted, ArrowError> {
     match kind {
         FeatureKind::Float32 => float32(array),

@@ -1,8 +1,9 @@
 //! Which column of a file is which value of a source's records.
 //!
-//! Before: [`super::Table`] knows a file's columns, the configuration a source's paths. After: [`super::records`]
-//! reads the columns found here. A column is found by the feature's name, or else by the last element of its path;
-//! everything that has no name of its own by the last element of its path.
+//! Before: [`super::Table`] knows a file's columns, the configuration a source's paths. After:
+//! [`super::records`] reads the columns found here. A column is found by the feature's name, or
+//! else by the last element of its path; everything that has no name of its own by the last element
+//! of its path.
 
 use std::sync::Arc;
 
@@ -186,7 +187,8 @@ fn model_column(
     }
 }
 
-/// Returns the position of a feature's column: by its name, or else by the last element of its path.
+/// Returns the position of a feature's column: by its name, or else by the last element of its
+/// path.
 pub(crate) fn feature_column(
     table: &Table,
     name: &str,
@@ -221,7 +223,8 @@ fn missing(table: &Table, role: String, names: &[String]) -> TableError {
     }
 }
 
-/// Returns the last element of a path, as it names a column: `a.b` is `b`, `a.b\.c` is `b.c`, `a.b[2]` is `b[2]`.
+/// Returns the last element of a path, as it names a column: `a.b` is `b`, `a.b\.c` is `b.c`,
+/// `a.b[2]` is `b[2]`.
 pub(crate) fn last_element(path: &FieldPath) -> String {
     let mut element = String::new();
     let mut characters = path.as_str().chars();
@@ -253,7 +256,7 @@ fn check_time(table: &Table, position: usize, format: TimeFormat) -> Result<(), 
         column: table.columns().field(position).name().clone(),
         found: Box::new(data_type.clone()),
         role: "the event time".to_owned(),
-        expected: "a date with time, RFC 3339 text, or a number where the source's time format is a Unix one",
+        expected: "a date with time, RFC 3339 text, or a number if the source's time format is a Unix one",
         hint: "set the source's `event_time.format`, or store the column as one of these",
     })
 }

@@ -1,7 +1,7 @@
 //! Batches of a file's columns as [`Decoded`] batches, as if each row had been a message.
 //!
-//! Before: [`super::Table::batches`], read by a [`Layout`]. After: `driftd_core::shard::Shard` counts them. Each row
-//! becomes one row or one rejection; its offset is its number over all files.
+//! Before: [`super::Table::batches`], read by a [`Layout`]. After: `driftd_core::shard::Shard`
+//! counts them. Each row becomes one row or one rejection; its offset is its number over all files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -299,7 +299,8 @@ impl Names {
     ) -> Result<Self, ArrowError> {
         let keys = convert::column(column, FeatureKind::Categorical)?.array;
         let keyed = keys.as_dictionary::<UInt32Type>();
-        // A dictionary page may hold levels that no row of this batch has: they must not use up indexes.
+        // A dictionary page may hold levels that no row of this batch has: they must not use up
+        // indexes.
         let mut is_used = vec![false; keyed.values().len()];
         for key in keyed.keys().iter().flatten() {
             is_used[key as usize] = true;

@@ -239,6 +239,8 @@ fn a_value_that_does_not_fit_rejects_its_row_and_no_other() {
 
 #[test]
 fn event_times_of_every_unit_are_rounded_down_to_milliseconds() {
+    use TimeFormat::{Rfc3339, UnixMicros, UnixMillis, UnixSeconds};
+
     let schema = |format| source(None, format, vec![model("m", &[("x", FeatureKind::Float64)])]);
     let check = |column: ArrayRef, format: TimeFormat, expected: &[Option<i64>]| {
         let folder = TempDir::new().unwrap();
@@ -251,7 +253,6 @@ fn event_times_of_every_unit_are_rounded_down_to_milliseconds() {
         }
         assert_eq!(found, expected);
     };
-    use TimeFormat::{Rfc3339, UnixMicros, UnixMillis, UnixSeconds};
     let zoned = TimestampNanosecondArray::from(vec![1_999_999, -1]).with_timezone("+05:00");
     check(Arc::new(zoned), Rfc3339, &[Some(1), Some(-1)]);
     let micros = TimestampMicrosecondArray::from(vec![Some(1_001), Some(i64::MAX), None]);
@@ -375,7 +376,7 @@ fn errors_say_which_file_and_column_and_what_to_do() {
         error(TimeFormat::Rfc3339),
         format!(
             "column `at` of `{shown}` is of type Int64, but the event time needs a date with time, RFC \
-             3339 text, or a number where the source's time format is a Unix one: set the source's \
+             3339 text, or a number if the source's time format is a Unix one: set the source's \
              `event_time.format`, or store the column as one of these"
         )
     );

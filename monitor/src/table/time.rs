@@ -1,8 +1,9 @@
 //! A file's column as event times.
 //!
-//! Before: a column of a type that [`super::layout`] accepted. After: [`super::records`] makes rows of them. A value is
-//! read as the decoders of messages read it: rounded down to milliseconds where it is whole, and only within the
-//! years 1870 to 9999, outside of which one unit was taken for another.
+//! Before: a column of a type that [`super::layout`] accepted. After: [`super::records`] makes rows
+//! of them. A value is read as the decoders of messages read it: rounded down to milliseconds where
+//! it is whole, and only within the years 1870 to 9999, outside of which one unit was taken for
+//! another.
 
 use std::sync::Arc;
 
@@ -43,7 +44,8 @@ impl EventTime {
     }
 }
 
-/// Reads a column of times. `format` says what numbers and text mean; a column of times needs no format.
+/// Reads a column of times. `format` says what numbers and text mean; a column of times needs no
+/// format.
 pub(super) fn event_times(
     array: &ArrayRef,
     format: TimeFormat,
@@ -86,7 +88,8 @@ fn read_all<V>(
     values.map(|value| value.map_or(EventTime::Missing, |it| EventTime::read(read(it)))).collect()
 }
 
-/// Returns the numbers that times are stored as: a time zone shows a moment otherwise, it does not move it.
+/// Returns the numbers that times are stored as: a time zone shows a moment otherwise, it does not
+/// move it.
 fn whole_units(array: &ArrayRef, unit: TimeUnit) -> ArrayRef {
     fn numbers<T: ArrowPrimitiveType<Native = i64>>(array: &ArrayRef) -> ArrayRef {
         Arc::new(array.as_primitive::<T>().reinterpret_cast::<Int64Type>())
@@ -131,7 +134,8 @@ pub(crate) fn from_integer(value: i64, format: TimeFormat) -> Option<i64> {
     }
 }
 
-/// Rounds to the nearest millisecond: the nearest `f64` of a decimal may lie just below what was meant.
+/// Rounds to the nearest millisecond: the nearest `f64` of a decimal may lie just below what was
+/// meant.
 fn from_fraction(value: f64, format: TimeFormat) -> Option<i64> {
     let millis = match format {
         TimeFormat::Rfc3339 => return None,
