@@ -256,7 +256,7 @@ fn check_time(table: &Table, position: usize, format: TimeFormat) -> Result<(), 
         column: table.columns().field(position).name().clone(),
         found: Box::new(data_type.clone()),
         role: "the event time".to_owned(),
-        expected: "a date with time, RFC 3339 text, or a number if the source's time format is a Unix one",
+        expected: "a date with time, RFC 3339 text, or a number of a Unix time format",
         hint: "set the source's `event_time.format`, or store the column as one of these",
     })
 }

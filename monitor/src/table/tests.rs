@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt32Type};
 use driftd_catalog::Timestamp;
 use driftd_ingest::{
-    Decoded, FeatureField, FeatureKind, FieldPath, ModelSchema, RejectReason, SegmentField,
-    SourceSchema, TimeFormat, VersionField,
+    Decode as _, DecodeLimits, Decoded, FeatureField, FeatureKind, FieldPath, JsonDecoder, Message,
+    ModelSchema, RejectReason, SegmentField, SourceSchema, TimeFormat, VersionField,
 };
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
@@ -376,8 +376,8 @@ fn errors_say_which_file_and_column_and_what_to_do() {
         error(TimeFormat::Rfc3339),
         format!(
             "column `at` of `{shown}` is of type Int64, but the event time needs a date with time, RFC \
-             3339 text, or a number if the source's time format is a Unix one: set the source's \
-             `event_time.format`, or store the column as one of these"
+             3339 text, or a number of a Unix time format: set the source's `event_time.format`, or \
+             store the column as one of these"
         )
     );
     assert_eq!(
@@ -414,4 +414,67 @@ fn rows_are_numbered_and_counted_over_batches() {
     let offsets: Vec<_> = decoded.iter().flat_map(|it| &it.rows).map(|it| it.offset).collect();
     assert_eq!(offsets, (0..10).collect::<Vec<_>>());
     assert_eq!(decoded[3].rows[0].event_time, Timestamp::from_millis(9_000));
+}
+
+#[test]
+fn a_file_says_what_the_messages_of_the_same_records_say() {
+    let folder = TempDir::new().unwrap();
+    let mut schema = model(
+        "m",
+        &[
+            ("x", FeatureKind::Float32),
+            ("y", FeatureKind::Float64),
+            ("n", FeatureKind::Integer),
+            ("c", FeatureKind::Categorical),
+            ("b", FeatureKind::Boolean),
+        ],
+    );
+    schema.version = VersionField::Path(path("model.version"));
+    let schema = source(None, TimeFormat::UnixMicros, vec![schema]);
+    // x, y, n, c, b, version, time: as JSON and as CSV.
+    let records = [
+        ["0.1", "0.1", "1", "\"a\"", "true", "\"1\"", "1999"],
+        ["null", "null", "null", "null", "null", "\"1\"", "-1"],
+        ["\"NaN\"", "\"-Infinity\"", "-9", "\"é\"", "false", "\"2\"", "0"],
+        ["3.5e38", "0", "0", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "0", "1.5", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "1e308", "9223372036854775808", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "0", "0", "12", "true", "null", "0"],
+        ["0", "0", "0", "12", "true", "3", "null"],
+        ["16777217", "1e-320", "9223372036854775807", "12", "false", "3", "253402207200000000"],
+        ["0", "0", "0", "12", "true", "3", "253402207200001000"],
+    ];
+    let mut decoder =
+        JsonDecoder::new(Arc::clone(&schema), DecodeLimits { payload_bytes_max: 1 << 20 });
+    let mut csv = "x,y,n,c,b,version,at\n".to_owned();
+    for (offset, [x, y, n, c, b, version, at]) in (0..).zip(records) {
+        let json = format!(
+            r#"{{"features":{{"x":{x},"y":{y},"n":{n},"c":{c},"b":{b}}},"model":{{"version":{version}}},
+                "meta":{{"at":{at}}}}}"#
+        );
+        let payload = Some(json.as_bytes());
+        decoder.decode(&Message { payload, offset, timestamp: None });
+        let line = [x, y, n, c, b, version, at].join(",").replace("null", "").replace('"', "");
+        csv.push_str(&line);
+        csv.push('\n');
+    }
+    let messages = decoder.finish();
+    let table = Table::open(&write_csv(&folder, &csv)).unwrap();
+    let layout = Layout::find(&table, &schema, &Overrides::default()).unwrap();
+    let batch = table.batches(&layout.positions(), BATCH_ROWS).unwrap().next().unwrap().unwrap();
+    let file = RecordReader::new(&table, schema, &layout).decode(0, &batch).unwrap();
+    assert_eq!(rejected(&file), rejected(&messages));
+    assert_eq!(file.rows, messages.rows);
+    assert_eq!(file.versions, messages.versions);
+    let (file, messages) =
+        (file.batches[0].as_ref().unwrap(), messages.batches[0].as_ref().unwrap());
+    assert_eq!(file.schema(), messages.schema());
+    for column in 0..3 {
+        // By their text: NaN is not equal to itself.
+        let shown = |batch: &RecordBatch| format!("{:?}", batch.column(column));
+        assert_eq!(shown(file), shown(messages));
+    }
+    for column in 3..5 {
+        assert_eq!(texts(file.column(column)), texts(messages.column(column)));
+    }
 }
