@@ -94,6 +94,7 @@ impl Pipeline {
             partitions: self.sources.partitions_snapshot(),
             models: self.models.snapshot(&self.windows),
             retraining: self.retraining.entries(),
+            retrain_outcomes: self.retraining.outcomes(),
             totals: self.totals,
             digest: self.digest,
         }

@@ -16,7 +16,7 @@ use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp};
 use crate::config::{Config, Role};
 use crate::merge::Merged;
 use crate::result::{FeatureResult, WindowResult};
-use crate::snapshot::RetrainingEntry;
+use crate::snapshot::{RetrainOutcomes, RetrainingEntry};
 
 /// Entries kept for the page.
 const ENTRIES_MAX: usize = 100;
@@ -25,7 +25,10 @@ const ENTRIES_MAX: usize = 100;
 pub(crate) struct Retraining {
     triggers: Vec<RetrainTrigger>,
     entries: Arc<VecDeque<RetrainingEntry>>,
+    outcomes: Arc<Outcomes>,
 }
+
+type Outcomes = BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>;
 
 /// What a launcher's report means for the totals.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +41,7 @@ impl Retraining {
     pub(crate) fn new(config: &Config) -> Self {
         let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
         let triggers = policies.cloned().map(RetrainTrigger::new).collect();
-        Self { triggers, entries: Arc::default() }
+        Self { triggers, entries: Arc::default(), outcomes: Arc::default() }
     }
 
     /// Takes a closed window with the open episodes of its segment; returns the events to send.
@@ -57,9 +60,13 @@ impl Retraining {
         }
         let mut events = Vec::new();
         let mut entries = Vec::new();
-        for trigger in &mut self.triggers {
+        let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
+        for (trigger, policy) in self.triggers.iter_mut().zip(policies) {
+            let key = (result.id.model.clone(), Arc::clone(&policy.name));
+            let outcomes = Arc::make_mut(&mut self.outcomes).entry(key).or_default();
             match trigger.observe(&result.id, open) {
-                RetrainDecision::None | RetrainDecision::Suppressed { .. } => {}
+                RetrainDecision::None => {}
+                RetrainDecision::Suppressed { .. } => outcomes.suppressed += 1,
                 RetrainDecision::Request(request) => {
                     let event = event(config, result, merged, &request);
                     entries.push(entry(now, &request, &event));
@@ -75,13 +82,14 @@ impl Retraining {
 
     /// Notes the broker's answer.
     pub(crate) fn delivered(&mut self, now: Timestamp, id: &str, stored: bool) {
+        self.count_delivery(now, id, stored);
         let state = if stored { "published" } else { "failed" };
         let summary = if stored {
             "stored in the retraining topic"
         } else {
             "the broker did not store the event; see the log"
         };
-        self.follow(now, id, state, summary.into());
+        self.follow(now, id, state, summary.into(), None);
     }
 
     /// Notes a report of the launcher.
@@ -96,11 +104,29 @@ impl Retraining {
             (None, Some(version)) => format!("registered version {version}"),
             (None, None) => String::new(),
         };
-        self.follow(now, &status.request_id, status.state.as_str(), summary.into());
+        let new_version = status.new_version.as_deref().map(Arc::from);
+        self.follow(now, &status.request_id, status.state.as_str(), summary.into(), new_version);
         Reported {
             succeeded: status.state == RetrainingState::Succeeded,
             failed: status.state == RetrainingState::Failed,
         }
+    }
+
+    fn count_delivery(&mut self, now: Timestamp, id: &str, stored: bool) {
+        let Some(request) = self.entries.iter().find(|entry| &*entry.id == id) else { return };
+        let key = (request.model.clone(), Arc::clone(&request.policy));
+        let outcomes = Arc::make_mut(&mut self.outcomes).entry(key).or_default();
+        if stored {
+            outcomes.published += 1;
+            outcomes.last_published = Some(now);
+        } else {
+            outcomes.failed += 1;
+        }
+    }
+
+    /// Returns what came of the events so far.
+    pub(crate) fn outcomes(&self) -> Arc<Outcomes> {
+        Arc::clone(&self.outcomes)
     }
 
     /// Returns the story so far.
@@ -108,11 +134,18 @@ impl Retraining {
         Arc::clone(&self.entries)
     }
 
-    fn follow(&mut self, at: Timestamp, id: &str, state: &str, summary: Arc<str>) {
+    fn follow(
+        &mut self,
+        at: Timestamp,
+        id: &str,
+        state: &str,
+        summary: Arc<str>,
+        new_version: Option<Arc<str>>,
+    ) {
         let Some(request) = self.entries.iter().rev().find(|entry| &*entry.id == id) else {
             return;
         };
-        let entry = RetrainingEntry { at, state: state.into(), summary, ..request.clone() };
+        let entry = RetrainingEntry { at, state: state.into(), summary, new_version, ..request.clone() };
         self.push(entry);
     }
 
@@ -139,6 +172,7 @@ fn entry(
         features: request.episodes.iter().map(|episode| Arc::clone(&episode.feature)).collect(),
         state: "requested".into(),
         summary: event.data.reason.summary.as_str().into(),
+        new_version: None,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub models: Vec<ModelSnapshot>,
     /// Retraining events and reports, newest last, bounded.
     pub retraining: Arc<VecDeque<RetrainingEntry>>,
+    /// What came of retraining events since the start, by model version and policy.
+    pub retrain_outcomes: Arc<BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>>,
     /// Totals since the start.
     pub totals: Totals,
     /// Digest of every window closed since the start.
@@ -174,6 +176,19 @@ impl ScoreHistogram {
     }
 }
 
+/// What came of the retraining events of one policy for one model version.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RetrainOutcomes {
+    /// Acknowledged by the broker.
+    pub published: u64,
+    /// Windows in which a request was due and held back: by cooldown, or because one is under way.
+    pub suppressed: u64,
+    /// Not acknowledged.
+    pub failed: u64,
+    /// Wall-clock time of the last acknowledgement.
+    pub last_published: Option<Timestamp>,
+}
+
 /// One line of the story of retraining.
 #[derive(Debug, Clone)]
 pub struct RetrainingEntry {
@@ -193,6 +208,8 @@ pub struct RetrainingEntry {
     pub state: Arc<str>,
     /// In plain words.
     pub summary: Arc<str>,
+    /// Version that the job registered, once it says so.
+    pub new_version: Option<Arc<str>>,
 }
 
 impl ModelSnapshot {

@@ -10,8 +10,8 @@ use driftd_core::Digest;
 use driftd_core::config::{Config, Role, load};
 use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{
-    ModelSnapshot, PartitionSnapshot, ReferenceSnapshot, RetrainingEntry, ScoreHistogram,
-    SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
+    ModelSnapshot, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes, RetrainingEntry,
+    ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
 };
 use driftd_detectors::{
     DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, FeatureVerdict, Levels, State,
@@ -75,6 +75,11 @@ models:
     predictions:
       - {{ name: delay, path: y, type: float64 }}
 detection: {{ minimum_rows: 1000 }}
+retraining:
+  topic: retraining
+  status_topic: retraining-status
+  policies:
+    - {{ name: weather, minimum_features: 1, cooldown: 1d }}
 outputs: {{ features_exported_max: {features_exported_max} }}
 "#
     );
@@ -137,6 +142,14 @@ pub(super) fn snapshot() -> Snapshot {
             segments: vec![all],
         }],
         retraining: Arc::new(VecDeque::from([retraining("requested"), retraining("published")])),
+        retrain_outcomes: Arc::new(BTreeMap::from([(
+            (model_id(), "weather".into()),
+            RetrainOutcomes {
+                published: 1,
+                last_published: Some(at(2)),
+                ..RetrainOutcomes::default()
+            },
+        )])),
         totals: Totals {
             messages: 5_178,
             rejected: 54,

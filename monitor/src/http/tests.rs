@@ -323,6 +323,7 @@ fn counters_exist_before_their_first_increment() {
     assert_eq!(samples(&text, "driftd_records_rejected_total").len(), reasons);
     assert_eq!(samples(&text, "driftd_evaluations_total").len(), 5);
     assert_eq!(samples(&text, "driftd_retrain_jobs_total").len(), 2);
+    assert_eq!(samples(&text, "driftd_retrain_events_total").len(), 3);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use driftd_catalog::label::{
-    STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA, STATE_NO_REFERENCE, STATE_OK,
-    StateValue,
+    OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUPPRESSED, STATE_BROKEN_DATA, STATE_DRIFTED,
+    STATE_INSUFFICIENT_DATA, STATE_NO_REFERENCE, STATE_OK, StateValue,
 };
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::config::{Config, ModelConfig, Role};
@@ -27,7 +27,8 @@ pub(super) fn collect(
     snapshot: &Snapshot,
 ) {
     let Some(watched) = config.models.get(model.config) else { return };
-    identity(families, model, snapshot);
+    identity(families, model);
+    retraining(families, config, model, snapshot);
     let exported = exported(watched, model, config.outputs.features_exported_max);
     let id = [model.id.name(), model.id.version()];
     families.gauge(&metric::FEATURE_SERIES_DROPPED, &id, exported.dropped as f64);
@@ -45,7 +46,7 @@ pub(super) fn collect(
     }
 }
 
-fn identity(families: &mut Families, model: &ModelSnapshot, snapshot: &Snapshot) {
+fn identity(families: &mut Families, model: &ModelSnapshot) {
     let id = [model.id.name(), model.id.version()];
     if let Some(reference) = &model.reference {
         let digest = reference.digest.get(..DIGEST_DIGITS).unwrap_or(&reference.digest);
@@ -56,15 +57,38 @@ fn identity(families: &mut Families, model: &ModelSnapshot, snapshot: &Snapshot)
     }
     families.counter(&metric::PREDICTIONS_TOTAL, &id, model.records);
     families.counter(&metric::LATE_RECORDS_TOTAL, &id, model.late);
-    let retrained = snapshot.retraining.iter().rev();
-    let published = retrained.filter(|it| it.model == model.id && &*it.state == "published");
     for (metric, time) in [
         (&metric::MODEL_VERSION_ACTIVATED_TIMESTAMP_SECONDS, model.activated),
         (&metric::LAST_RECORD_TIMESTAMP_SECONDS, model.event_time_max),
-        (&metric::LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS, published.map(|it| it.at).next()),
     ] {
         families.gauge_if_known(metric, &id, time.map(Timestamp::as_seconds_f64));
     }
+}
+
+fn retraining(
+    families: &mut Families,
+    config: &Config,
+    model: &ModelSnapshot,
+    snapshot: &Snapshot,
+) {
+    let [name, version] = [model.id.name(), model.id.version()];
+    let mut last = None;
+    for policy in config.retraining.iter().flat_map(|retraining| &retraining.policies) {
+        let key = (model.id.clone(), Arc::clone(&policy.name));
+        let outcomes = snapshot.retrain_outcomes.get(&key).copied().unwrap_or_default();
+        last = last.max(outcomes.last_published);
+        for (outcome, count) in [
+            (OUTCOME_PUBLISHED, outcomes.published),
+            (OUTCOME_SUPPRESSED, outcomes.suppressed),
+            (OUTCOME_FAILED, outcomes.failed),
+        ] {
+            let labels = [name, version, &*policy.name, outcome];
+            families.counter(&metric::RETRAIN_EVENTS_TOTAL, &labels, count);
+        }
+    }
+    let last = last.map(Timestamp::as_seconds_f64);
+    let metric = &metric::LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS;
+    families.gauge_if_known(metric, &[name, version], last);
 }
 
 fn segment_families(
