@@ -145,7 +145,8 @@ impl Retraining {
         let Some(request) = self.entries.iter().rev().find(|entry| &*entry.id == id) else {
             return;
         };
-        let entry = RetrainingEntry { at, state: state.into(), summary, new_version, ..request.clone() };
+        let entry =
+            RetrainingEntry { at, state: state.into(), summary, new_version, ..request.clone() };
         self.push(entry);
     }
 
