@@ -1,13 +1,14 @@
 //! Counting speed against its limits, as ratios within one run: memory read bandwidth for a few bins,
 //! `slice::partition_point` for many edges.
 //!
-//! Run with `cargo bench -p driftd-kernels`. Rivals take turns, round by round, and each is judged by its
-//! median round; the spread is half the distance between the quartiles.
+//! Run with `cargo bench -p driftd-kernels --bench kernels`. Rivals take turns, round by round; a ratio is that
+//! of one round. A busy neighbour on the same physical core slows the kernels, which fill its execution
+//! units, more than `partition_point`, which waits: run again when the quartiles lie far apart.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use driftd_kernels::{Backend, EdgeTable, Number, cell_counts, select};
 
@@ -18,7 +19,6 @@ const STREAM_VALUES: usize = 1 << 25;
 const SEGMENT_VALUES: usize = 1 << 18;
 /// Stays in the second-level cache, as a batch's column does.
 const HOT_VALUES: usize = 1 << 16;
-const HOT_REPEATS: usize = 1;
 const ROUNDS: usize = 255;
 
 fn main() {
@@ -26,9 +26,7 @@ fn main() {
         [Backend::Scalar, Backend::Avx2].into_iter().filter(|&b| select(b).is_ok()).collect();
     few_bins(&backends);
     println!();
-    println!(
-        "1,000 edges, values hot in L2, million values/s (spread) and ratio to partition_point"
-    );
+    println!("1,000 edges, values hot in L2, million values/s and ratio to partition_point");
     for (name, draw) in DISTRIBUTIONS {
         let values: Vec<f64> = draw_values(draw, HOT_VALUES);
         let narrow: Vec<f32> = values.iter().map(|&value| narrow(value)).collect();
@@ -37,25 +35,22 @@ fn main() {
     }
 }
 
-/// Times the competitors in turns and returns the durations of each, sorted.
-fn race(competitors: &mut [Box<dyn FnMut() + '_>]) -> Vec<Vec<Duration>> {
-    let mut durations = vec![Vec::with_capacity(ROUNDS); competitors.len()];
+/// Times the competitors in turns and returns the durations of each, round by round.
+fn race(competitors: &mut [Box<dyn FnMut() + '_>]) -> Vec<Vec<f64>> {
+    let mut seconds = vec![Vec::with_capacity(ROUNDS); competitors.len()];
     for round in 0..=ROUNDS {
-        for (competitor, durations) in competitors.iter_mut().zip(&mut durations) {
+        for (competitor, seconds) in competitors.iter_mut().zip(&mut seconds) {
             // Undo what the rival before did to the caches.
             competitor();
             let start = Instant::now();
             competitor();
             // The first round warms page tables and the clock.
             if 0 < round {
-                durations.push(start.elapsed());
+                seconds.push(start.elapsed().as_secs_f64());
             }
         }
     }
-    for durations in &mut durations {
-        durations.sort();
-    }
-    durations
+    seconds
 }
 
 fn few_bins(backends: &[Backend]) {
@@ -77,12 +72,14 @@ fn few_bins(backends: &[Backend]) {
             black_box(cell_counts(table, segment, &mut cells));
         }));
     }
-    let durations = race(&mut competitors);
+    let seconds = race(&mut competitors);
     let gigabytes = SEGMENT_VALUES as f64 * 8.0 / 1e9;
-    println!("9 edges (10 bins), f64 read from memory, GB/s (spread) and ratio to a sum");
-    report("sum (memory read)", &durations[0], gigabytes, None);
-    for (backend, own) in backends.iter().zip(&durations[1..]) {
-        report(backend.as_str(), own, gigabytes, Some(&durations[0]));
+    println!(
+        "9 edges (10 bins), f64 read from memory, GB/s and ratio to a sum: median (quartiles)"
+    );
+    report("sum (memory read)", &seconds[0], gigabytes, None);
+    for (backend, own) in backends.iter().zip(&seconds[1..]) {
+        report(backend.as_str(), own, gigabytes, Some(&seconds[0]));
     }
 }
 
@@ -90,48 +87,44 @@ fn many_edges<T: Number + std::fmt::Debug>(name: &str, values: &[T], backends: &
     let edges = sample_quantiles(values, 1_000);
     let table = EdgeTable::try_new(&edges).expect("sorted and distinct");
     let mut competitors: Vec<Box<dyn FnMut()>> = vec![Box::new(|| {
-        for _ in 0..HOT_REPEATS {
-            let mut counts = vec![0_u64; edges.len() + 1];
-            for value in values {
-                counts[edges.partition_point(|edge| edge <= value)] += 1;
-            }
-            black_box(&mut counts);
+        let mut counts = vec![0_u64; edges.len() + 1];
+        for value in values {
+            counts[edges.partition_point(|edge| edge <= value)] += 1;
         }
+        black_box(&mut counts);
     })];
     for &backend in backends {
         let table = &table;
         competitors.push(Box::new(move || {
             select(backend).expect("available");
-            for _ in 0..HOT_REPEATS {
-                let mut cells = vec![0_u64; table.cells()];
-                cell_counts(table, values, &mut cells);
-                black_box(&mut cells);
-            }
+            let mut cells = vec![0_u64; table.cells()];
+            cell_counts(table, values, &mut cells);
+            black_box(&mut cells);
         }));
     }
-    let durations = race(&mut competitors);
-    let millions = (values.len() * HOT_REPEATS) as f64 / 1e6;
-    report(&format!("{name}: partition_point"), &durations[0], millions, None);
-    for (backend, own) in backends.iter().zip(&durations[1..]) {
-        report(&format!("{name}: {}", backend.as_str()), own, millions, Some(&durations[0]));
+    let seconds = race(&mut competitors);
+    let millions = values.len() as f64 / 1e6;
+    report(&format!("{name}: partition_point"), &seconds[0], millions, None);
+    for (backend, own) in backends.iter().zip(&seconds[1..]) {
+        report(&format!("{name}: {}", backend.as_str()), own, millions, Some(&seconds[0]));
     }
 }
 
-/// Prints work per second and, beside a rival, the ratio of the medians and the quartiles of it by round.
-fn report(name: &str, own: &[Duration], work: f64, rival: Option<&[Duration]>) {
-    let seconds = |durations: &[Duration], part: usize| {
-        durations[(durations.len() - 1) * part / 4].as_secs_f64()
-    };
-    let (rate, spread) =
-        (work / seconds(own, 2), (work / seconds(own, 1) - work / seconds(own, 3)) / 2.0);
-    match rival {
-        None => println!("  {name:36} {rate:8.1} (±{spread:.1})"),
-        Some(rival) => println!(
-            "  {name:36} {rate:8.1} (±{spread:.1})  ×{:.2} median, ×{:.2} fastest round",
-            seconds(rival, 2) / seconds(own, 2),
-            seconds(rival, 0) / seconds(own, 0),
-        ),
+/// Prints work per second and how often the rival's time it is: medians, and the quartiles around them.
+fn report(name: &str, own: &[f64], work: f64, rival: Option<&[f64]>) {
+    let rates = quartiles(own.iter().map(|seconds| work / seconds));
+    print!("  {name:32} {:7.1} ({:.1}–{:.1})", rates[1], rates[0], rates[2]);
+    if let Some(rival) = rival {
+        let ratios = quartiles(rival.iter().zip(own).map(|(rival, own)| rival / own));
+        print!("  ×{:.2} ({:.2}–{:.2})", ratios[1], ratios[0], ratios[2]);
     }
+    println!();
+}
+
+fn quartiles(numbers: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut sorted: Vec<f64> = numbers.collect();
+    sorted.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
 }
 
 /// Reads every value once with independent accumulators, as fast as memory gives them.

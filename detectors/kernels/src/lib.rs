@@ -28,10 +28,25 @@
 //! Counts are added to what `cells` held, so batches and threads merge by addition, and the order of
 //! values never shows.
 //!
+//! # How
+//! An [`EdgeTable`] lays −∞, the edges and +∞ out as sorted *keys*. A value's cell over the keys is the number
+//! of keys below it plus the number at or below it. NaN then falls in cell 0 and each infinity in the cell of
+//! its own key, so they cost nothing to count and are taken out when a block's `u32` counts are widened.
+//!
+//! * Up to 16 edges (`Flat`): every value meets every edge in registers. `f64` is compared in single
+//!   precision first; only edges that a rounded value touches are compared again.
+//! * More (`Tree`): 16 groups of 8 leaves of 8 keys. The group is found by four steps of binary
+//!   search in registers, for a vector of values at once; leaf and key by comparing a value with eight at once.
+//!   No step branches on a value, so that the distribution of the data, sorted or constant included, hardly
+//!   matters.
+//!
+//! The way through the files: `table` lays out, this file cuts into blocks, `scalar` or `x86_64` count,
+//! `widen` adds up. `backend` chooses between them once, at the first batch or in [`select`].
+//!
 //! # Safety
-//! This is the only crate of the workspace with `unsafe`, and all of it is in the vector kernels. They
-//! are reached through functions that exist only after the processor was asked ([`select`] or first use),
-//! and every index that they compute is bounded by arithmetic on fixed-size arrays, whatever the values.
+//! This is the only crate of the workspace with `unsafe`, and all of it is in the vector kernels. They are
+//! reached through functions that exist only after the processor was asked, and every index they compute
+//! is bounded by arithmetic on fixed-size arrays, whatever the edges and values.
 
 mod backend;
 mod number;
@@ -49,6 +64,16 @@ pub use table::{EDGES_MAX, EdgeError, EdgeTable};
 use backend::{BLOCK_VALUES_MAX, Kernels, KeyCells};
 use table::{KEY_CELLS, Layout};
 
+/// Values below which clearing and widening a block's counts costs more than a slower search of each value.
+const SHORT_VALUES: usize = 32;
+
+/// What a value that no key is at or below falls in: NaN.
+const NAN_CELL: usize = 0;
+/// The cell of the first key, −∞.
+const NEG_INF_CELL: usize = 1;
+/// The first cell over the edges; +∞ has the one behind the last.
+const FINITE_CELLS: usize = 2;
+
 /// Counts of values that are in no cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Specials {
@@ -65,17 +90,30 @@ pub struct Specials {
 /// # Panics
 /// When `cells` is not [`EdgeTable::cells`] long.
 pub fn cell_counts<T: Number>(table: &EdgeTable<T>, values: &[T], cells: &mut [u64]) -> Specials {
-    cell_counts_with(backend::kernels(), table, values, cells)
+    assert_eq!(cells.len(), table.cells(), "one count for each cell of the table");
+    if values.len() < SHORT_VALUES {
+        count_singly(table, values, cells)
+    } else {
+        count_in_blocks(backend::kernels(), table, values, cells)
+    }
 }
 
-/// Counts with the given kernels; tests and benchmarks compare backends through it.
-fn cell_counts_with<T: Number>(
+/// Counts without kernels.
+fn count_singly<T: Number>(table: &EdgeTable<T>, values: &[T], cells: &mut [u64]) -> Specials {
+    let mut specials = Specials::default();
+    for &value in values {
+        *count_of(scalar::cell(table.layout(), value), cells, &mut specials) += 1;
+    }
+    specials
+}
+
+/// Counts with the given kernels.
+fn count_in_blocks<T: Number>(
     kernels: Kernels<T>,
     table: &EdgeTable<T>,
     values: &[T],
     cells: &mut [u64],
 ) -> Specials {
-    assert_eq!(cells.len(), table.cells(), "one count for each cell of the table");
     let mut specials = Specials::default();
     for block in values.chunks(BLOCK_VALUES_MAX) {
         let mut key_cells: KeyCells = [0; KEY_CELLS];
@@ -88,13 +126,23 @@ fn cell_counts_with<T: Number>(
     specials
 }
 
-/// Adds a block's counts over the keys, which are −∞, the edges and +∞, to the counts over the edges.
+/// Returns what a cell over the keys counts: the keys are −∞, the edges and +∞.
+fn count_of<'a>(key_cell: usize, cells: &'a mut [u64], specials: &'a mut Specials) -> &'a mut u64 {
+    match key_cell {
+        NAN_CELL => &mut specials.nan,
+        NEG_INF_CELL => &mut specials.neg_inf,
+        finite if finite - FINITE_CELLS < cells.len() => &mut cells[finite - FINITE_CELLS],
+        _ => &mut specials.pos_inf,
+    }
+}
+
+/// Adds a block's counts over the keys to the counts over the edges.
 fn widen(key_cells: &KeyCells, cells: &mut [u64], specials: &mut Specials) {
-    let pos_inf = 2 + cells.len();
-    specials.nan += u64::from(key_cells[0]);
-    specials.neg_inf += u64::from(key_cells[1]);
-    specials.pos_inf += u64::from(key_cells[pos_inf]);
-    for (cell, &count) in cells.iter_mut().zip(&key_cells[2..pos_inf]) {
+    let (finite, behind) = key_cells[FINITE_CELLS..].split_at(cells.len());
+    specials.nan += u64::from(key_cells[NAN_CELL]);
+    specials.neg_inf += u64::from(key_cells[NEG_INF_CELL]);
+    specials.pos_inf += u64::from(behind[0]);
+    for (cell, &count) in cells.iter_mut().zip(finite) {
         *cell += u64::from(count);
     }
 }

@@ -13,8 +13,8 @@ pub const EDGES_MAX: usize = 1_024;
 /// Edges up to which comparing with all of them beats a search.
 pub(crate) const FLAT_EDGES_MAX: usize = 16;
 
-/// Keys of the flat layout: the edges and both infinities, in whole vectors.
-pub(crate) const FLAT_KEYS: usize = 24;
+/// Keys of the flat layout: a power of two, for the binary search.
+pub(crate) const FLAT_KEYS: usize = 32;
 
 /// Keys in a leaf, and leaves in a group: one or two vector compares.
 pub(crate) const FAN_OUT: usize = 8;
@@ -22,6 +22,8 @@ pub(crate) const FAN_OUT: usize = 8;
 pub(crate) const GROUPS: usize = 16;
 /// One leaf more than the groups have: reached above the last separator, it makes room for ±∞.
 pub(crate) const LEAVES: usize = GROUPS * FAN_OUT + 1;
+/// Keys that a binary search reaches, and one: a power of two.
+pub(crate) const SEARCHED_KEYS: usize = GROUPS * FAN_OUT * FAN_OUT;
 /// All keys.
 pub(crate) const KEYS: usize = LEAVES * FAN_OUT;
 /// Cells over the keys, the key cells included.
@@ -102,6 +104,10 @@ pub(crate) enum Layout<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Flat<T> {
     /// How many keys are not NaN.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only a vector kernel saves time by knowing it")
+    )]
     pub(crate) key_count: usize,
     /// −∞, the edges, +∞, NaN….
     pub(crate) keys: [T; FLAT_KEYS],

@@ -7,14 +7,15 @@ use crate::backend::BLOCK_VALUES_MAX;
 use crate::number::Number;
 use crate::table::FLAT_EDGES_MAX;
 use crate::{
-    Backend, EDGES_MAX, EdgeError, EdgeTable, Specials, backend, cell_counts, cell_counts_with,
-    select,
+    Backend, EDGES_MAX, EdgeError, EdgeTable, Specials, backend, cell_counts, count_in_blocks,
+    count_singly, select,
 };
 
 const BACKENDS: [Backend; 2] = [Backend::Scalar, Backend::Avx2];
 
-/// Around every vector width, interleaving and leaf size.
-const LENGTHS: [usize; 16] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 1_000];
+/// Around every vector width and stride, also above the length where the kernels begin.
+const LENGTHS: [usize; 20] =
+    [0, 1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 67, 71, 72, 79, 80, 95, 96, 97, 1_000];
 
 /// Around the flat layout's end, a leaf's, a group's and the table's.
 const EDGE_COUNTS: [usize; 20] =
@@ -68,20 +69,22 @@ fn naive_counts<T: TestNumber>(edges: &[T], values: &[T]) -> (Vec<u64>, Specials
     (cells, specials)
 }
 
-/// Asserts that every backend of this machine counts as the twin does.
+/// Asserts that every way of this machine counts as the twin does.
 fn check<T: TestNumber>(edges: &[T], values: &[T]) {
     let table = EdgeTable::try_new(edges).unwrap();
     let expected = naive_counts(edges, values);
-    for backend in BACKENDS {
-        let Some(kernels) = T::kernels(backend) else { continue };
+    let check_way = |way: &str, count: &dyn Fn(&mut [u64]) -> Specials| {
         let mut cells = vec![0; table.cells()];
-        let specials = cell_counts_with(kernels, &table, values, &mut cells);
+        let specials = count(&mut cells);
         let (edge_count, value_count) = (edges.len(), values.len());
-        assert_eq!(
-            (cells, specials),
-            expected,
-            "{backend:?}, {edge_count} edges, {value_count} values"
-        );
+        assert_eq!((cells, specials), expected, "{way}: {edge_count} edges, {value_count} values");
+    };
+    check_way("singly", &|cells| count_singly(&table, values, cells));
+    check_way("public", &|cells| cell_counts(&table, values, cells));
+    for backend in BACKENDS {
+        if let Some(kernels) = T::kernels(backend) {
+            check_way(backend.as_str(), &|cells| count_in_blocks(kernels, &table, values, cells));
+        }
     }
 }
 
@@ -198,6 +201,22 @@ fn blocks_and_lane_counters_do_not_overflow_on_a_constant() {
         check(&edges, &vec![edges[0]; count]);
         check(&edges, &vec![f32::INFINITY; count]);
     }
+}
+
+#[test]
+fn each_stretch_of_values_is_counted_by_its_own_kind() {
+    // Finite, with the infinities, on the edges, close to the edges, and too large for single precision.
+    let edges: Vec<f64> = (0..10_u8).map(|i| f64::from(i) + 0.1).collect();
+    let stretches: [&dyn Fn(usize) -> f64; 5] = [
+        &|i| (i % 97) as f64 / 9.0,
+        &|i| if i % 3 == 0 { f64::NAN } else { f64::NEG_INFINITY },
+        &|i| edges[i % 10],
+        &|i| if i % 2 == 0 { edges[i % 10] } else { edges[i % 10].next_up() },
+        &|i| if i % 2 == 0 { f64::MAX } else { f64::MIN },
+    ];
+    let values: Vec<f64> = stretches.iter().flat_map(|stretch| (0..3_000).map(stretch)).collect();
+    check(&edges, &values);
+    check(&spread_edges(500), &values);
 }
 
 #[test]

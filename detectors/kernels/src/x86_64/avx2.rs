@@ -9,6 +9,10 @@ mod f64x4;
 use std::arch::is_x86_feature_detected;
 
 use crate::backend::Kernels;
+use crate::table::{FAN_OUT, GROUPS};
+
+/// The bits of a group's first leaf.
+const FIRST_LEAF_MASK: usize = (GROUPS - 1) * FAN_OUT;
 
 /// Returns the counting functions for `f32`, or none when this processor lacks an instruction.
 pub(crate) fn kernels_f32() -> Option<Kernels<f32>> {

@@ -1,16 +1,18 @@
 //! Four `f64` at a time.
 //!
-//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f64`] checks. The only unsafe
-//! operations are loads and stores through references to whole vectors.
+//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f64`] checks. Unsafe are only the loads and
+//! stores of whole vectors behind references, and the address of a cell.
 
 use std::arch::x86_64::{
-    __m128, __m256d, __m256i, _CMP_GT_OQ, _CMP_LE_OQ, _CMP_LT_OQ, _mm_storeu_ps, _mm256_add_epi64,
-    _mm256_blendv_pd, _mm256_castpd_si256, _mm256_castsi256_ps, _mm256_cmp_pd, _mm256_cvtpd_ps,
-    _mm256_loadu_pd, _mm256_movemask_ps, _mm256_packs_epi32, _mm256_permutevar_pd, _mm256_set1_pd,
+    __m128, __m256d, __m256i, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LE_OQ, _CMP_LT_OQ, _mm_cvtss_f32,
+    _mm_storeu_ps, _mm256_and_pd, _mm256_blend_epi16, _mm256_blend_epi32, _mm256_blendv_pd,
+    _mm256_castpd_si256, _mm256_castsi256_ps, _mm256_cmp_pd, _mm256_cvtpd_ps, _mm256_loadu_pd,
+    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_or_pd, _mm256_permutevar_pd, _mm256_set1_pd,
     _mm256_setr_pd, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_sub_epi64,
 };
 
-use super::f32x8::{self, popcount, popcount_pairs};
+use super::FIRST_LEAF_MASK;
+use super::f32x8::{self, Tally, Totals, popcount};
 use crate::backend::KeyCells;
 use crate::scalar;
 use crate::table::{FAN_OUT, FLAT_KEYS, Flat, GROUPS, Tree};
@@ -21,48 +23,91 @@ const LANES: usize = 4;
 /// Values whose groups are found together: enough independent searches to hide a search's latency.
 const STRIDE: usize = 4 * LANES;
 
-/// Values that stay in the first-level cache over all passes; a lane counter cannot overflow on them.
-const CACHED_VALUES: usize = 1_024;
+/// Values rounded at once.
+const PIECE_VALUES: usize = f32x8::PIECE_VECTORS * FAN_OUT;
 
-/// Adds the cell of each value: every value meets every key, in single precision first.
+// The group's four digits, times the leaves in a group.
+const _: () = assert!(FIRST_LEAF_MASK == 64 + 32 + 16 + 8, "`find_first_leaves` has these weights");
+
+/// Adds the cell of each value: every value meets every edge, in single precision first.
 ///
-/// Rounding keeps order: a rounded value above (below) a rounded key was above (below) it before. So a key
+/// Rounding keeps order: a rounded value above (below) a rounded edge was above (below) it before. So an edge
 /// that no rounded value equals was compared exactly, at half the cost; the others are compared again.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_flat(flat: &Flat<f64>, values: &[f64], cells: &mut KeyCells) {
-    let mut rounded_flat = Flat { key_count: flat.key_count, keys: [0.0; FLAT_KEYS] };
-    round(&mut rounded_flat.keys, &flat.keys);
-    let mut rounded = [0.0; CACHED_VALUES];
-    for block in values.chunks(CACHED_VALUES) {
-        let (vectors, rest) = block.as_chunks::<FAN_OUT>();
+    let rounded_flat = Flat { key_count: flat.key_count, keys: round_keys(&flat.keys) };
+    for cached in values.chunks(f32x8::CACHED_VALUES) {
+        let (vectors, rest) = cached.as_chunks::<FAN_OUT>();
         let whole = vectors.as_flattened();
-        round(&mut rounded, whole);
-        let (rounded_vectors, _) = rounded[..whole.len()].as_chunks();
-        let mut tally = f32x8::tally_keys(&rounded_flat, rounded_vectors);
-        for key in 0..flat.key_count {
-            if tally.below[key] != tally.at_most[key] {
-                (tally.below[key], tally.at_most[key]) = tally_key(flat.keys[key], whole);
+        let tally = tally_rounded(&rounded_flat, whole);
+        let mut totals = tally.totals(whole.len(), flat.key_count);
+        for key in 1..flat.key_count - 1 {
+            correct_edge(&mut totals, key, flat.keys[key], whole);
+        }
+        if tally.met_not_finite() {
+            for key in [0, flat.key_count - 1] {
+                totals.below[key] = count_where::<_CMP_LT_OQ>(flat.keys[key], whole);
+                totals.at_most[key] = count_where::<_CMP_LE_OQ>(flat.keys[key], whole);
             }
         }
-        tally.add_to(whole.len(), flat.key_count, cells);
+        totals.add_to(flat.key_count, cells);
         scalar::count_flat(flat, rest, cells);
     }
 }
 
-/// Returns how many of the values the key is below, and at or below; values beyond the last whole vector are
-/// left out.
+/// Makes an edge's totals exact. The values that round to where the edge rounds to are mostly equal to it: whole
+/// numbers, prices, the end of a scale. Then one comparison proves the totals right.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn tally_key(key: f64, values: &[f64]) -> (u32, u32) {
+fn correct_edge(totals: &mut Totals, key: usize, edge: f64, whole: &[f64]) {
+    let touching = totals.at_most[key] - totals.below[key];
+    if touching == 0 {
+        return;
+    }
+    let equal = count_where::<_CMP_EQ_OQ>(edge, whole);
+    if equal != touching {
+        totals.below[key] = count_where::<_CMP_LT_OQ>(edge, whole);
+        totals.at_most[key] = totals.below[key] + equal;
+    }
+}
+
+/// Rounds keys as the values are rounded.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn round_keys(keys: &[f64; FLAT_KEYS]) -> [f32; FLAT_KEYS] {
+    let mut rounded = [0.0; FLAT_KEYS];
+    for (rounded, &key) in rounded.iter_mut().zip(keys) {
+        *rounded = _mm_cvtss_f32(_mm256_cvtpd_ps(_mm256_set1_pd(key)));
+    }
+    rounded
+}
+
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn tally_rounded(rounded_flat: &Flat<f32>, whole: &[f64]) -> Tally {
+    let mut tally = Tally::new();
+    let mut rounded = [0.0; PIECE_VALUES];
+    for piece in whole.chunks(PIECE_VALUES) {
+        round(&mut rounded, piece);
+        let (rounded_vectors, _) = rounded[..piece.len()].as_chunks();
+        f32x8::tally_piece(&mut tally, rounded_flat, rounded_vectors);
+    }
+    tally
+}
+
+/// Returns for how many of the values, in whole vectors, the comparison of the key with the value is true.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn count_where<const COMPARISON: i32>(key: f64, values: &[f64]) -> u32 {
     let key = _mm256_set1_pd(key);
-    let (mut below, mut at_most) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+    let mut counts = _mm256_setzero_si256();
     let (vectors, _) = values.as_chunks();
     for vector in vectors {
-        let value = load(vector);
-        below = count(below, less(key, value));
-        at_most = count(at_most, less_or_equal(key, value));
+        let is_true = _mm256_castpd_si256(_mm256_cmp_pd::<COMPARISON>(key, load(vector)));
+        // A true comparison is −1.
+        counts = _mm256_sub_epi64(counts, is_true);
     }
-    (sum(below), sum(at_most))
+    sum(counts)
 }
 
 /// Rounds to single precision as many values as there are, up to the last whole vector.
@@ -76,32 +121,33 @@ fn round(rounded: &mut [f32], values: &[f64]) {
     }
 }
 
-/// Adds the cell of each value: the group is searched in registers, four values at a time; then each value
+/// Adds the cell of each value: its group is searched in registers, four values at a time; then each value
 /// meets the eight separators of its group, and the eight keys of its leaf.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_tree(tree: &Tree<f64>, values: &[f64], cells: &mut KeyCells) {
     let (strides, rest) = values.as_chunks::<STRIDE>();
     for stride in strides {
         let (vectors, _) = stride.as_chunks();
-        let mut groups = [[0; 2 * LANES]; STRIDE / LANES];
-        for (groups, vector) in groups.iter_mut().zip(vectors) {
-            f32x8::store(groups, find_groups(&tree.tops, load(vector)));
+        let mut first_leaves = [[0; 2 * LANES]; STRIDE / LANES];
+        for (first_leaves, vector) in first_leaves.iter_mut().zip(vectors) {
+            f32x8::store(first_leaves, find_first_leaves(&tree.tops, load(vector)));
         }
-        for (groups, vector) in groups.iter().zip(vectors) {
+        for (first_leaves, vector) in first_leaves.iter().zip(vectors) {
             for lane in 0..LANES {
-                // A group is in the low half of its lane.
-                let group = groups[2 * lane] as usize % GROUPS;
-                cells[find_cell(tree, group, _mm256_set1_pd(vector[lane]))] += 1;
+                // The low half of a lane. The mask changes nothing, but shows the compiler that the index is
+                // good.
+                let first_leaf = first_leaves[2 * lane] as usize & FIRST_LEAF_MASK;
+                add_cell(tree, first_leaf, _mm256_set1_pd(vector[lane]), cells);
             }
         }
     }
     scalar::count_tree(tree, rest, cells);
 }
 
-/// Returns the groups as the binary search over the tops finds them.
+/// Returns the first leaf of each value's group.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn find_groups(tops: &[f64; GROUPS], value: __m256d) -> __m256i {
+fn find_first_leaves(tops: &[f64; GROUPS], value: __m256d) -> __m256i {
     let first = less(_mm256_set1_pd(tops[1]), value);
     let second = less(choose(pair(tops, 2), first), value);
     let low = choose(pair(tops, 4), second);
@@ -110,15 +156,16 @@ fn find_groups(tops: &[f64; GROUPS], value: __m256d) -> __m256i {
     let low = blend(choose(pair(tops, 8), third), choose(pair(tops, 10), third), second);
     let high = blend(choose(pair(tops, 12), third), choose(pair(tops, 14), third), second);
     let fourth = less(blend(low, high, first), value);
-    let first = count(_mm256_setzero_si256(), first);
-    append(append(append(first, second), third), fourth)
+    let high = _mm256_or_pd(digit(first, 64), digit(second, 32));
+    let low = _mm256_or_pd(digit(third, 16), digit(fourth, 8));
+    _mm256_castpd_si256(_mm256_or_pd(high, low))
 }
 
-/// Returns the binary digits with one more.
+/// Returns the weight where the mask is set, and 0 elsewhere.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn append(digits: __m256i, digit: __m256d) -> __m256i {
-    count(_mm256_add_epi64(digits, digits), digit)
+fn digit(mask: __m256d, weight: u64) -> __m256d {
+    _mm256_and_pd(mask, _mm256_set1_pd(f64::from_bits(weight)))
 }
 
 /// Returns two neighbouring nodes in either half.
@@ -141,24 +188,28 @@ fn blend(clear: __m256d, set: __m256d, mask: __m256d) -> __m256d {
     _mm256_blendv_pd(clear, set, mask)
 }
 
-/// Returns the cell of `value`, in all lanes, which is below 2,065: leaves go up to 128, cells in one to 16.
+/// Adds the cell of the value that is in every lane.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn find_cell(tree: &Tree<f64>, group: usize, value: __m256d) -> usize {
-    let (low, high) = load_pair(&tree.separators[group]);
-    let below = pack(greater(value, low), greater(value, high));
-    let leaf = group * FAN_OUT + popcount(_mm256_movemask_ps(_mm256_castsi256_ps(below)));
+fn add_cell(tree: &Tree<f64>, first_leaf: usize, value: __m256d, cells: &mut KeyCells) {
+    let (low, high) = load_pair(&tree.separators[first_leaf / FAN_OUT]);
+    let below = join(greater(value, low), greater(value, high));
+    let leaf = first_leaf + popcount(_mm256_movemask_ps(_mm256_castsi256_ps(below)));
     let (low, high) = load_pair(&tree.leaves[leaf]);
-    let below = pack(less(low, value), less(high, value));
-    let at_most = pack(less_or_equal(low, value), less_or_equal(high, value));
-    leaf * 2 * FAN_OUT + popcount_pairs(_mm256_packs_epi32(below, at_most))
+    let below = join(less(low, value), less(high, value));
+    let at_most = join(less_or_equal(low, value), less_or_equal(high, value));
+    // One comparison in the even quarter-lanes, the other in the odd: two bytes of the mask each.
+    let both = _mm256_blend_epi16::<0xAA>(below, at_most);
+    let twice_cell = popcount(_mm256_movemask_epi8(both));
+    // SAFETY: `leaf` was an index, and both bytes of a quarter-lane are equal.
+    unsafe { f32x8::add_to_leaf(cells, leaf, twice_cell) };
 }
 
-/// Returns the eight masks in 32 bits each.
+/// Returns eight masks of 32 bits from two times four of 64, in no useful order.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn pack(low: __m256d, high: __m256d) -> __m256i {
-    _mm256_packs_epi32(_mm256_castpd_si256(low), _mm256_castpd_si256(high))
+fn join(low: __m256d, high: __m256d) -> __m256i {
+    _mm256_blend_epi32::<0xAA>(_mm256_castpd_si256(low), _mm256_castpd_si256(high))
 }
 
 #[target_feature(enable = "avx2,popcnt")]
@@ -178,13 +229,6 @@ fn greater(a: __m256d, b: __m256d) -> __m256d {
 #[inline]
 fn less_or_equal(a: __m256d, b: __m256d) -> __m256d {
     _mm256_cmp_pd::<_CMP_LE_OQ>(a, b)
-}
-
-/// Returns the counts with 1 added where the mask is set: a set mask is −1.
-#[target_feature(enable = "avx2,popcnt")]
-#[inline]
-fn count(counts: __m256i, mask: __m256d) -> __m256i {
-    _mm256_sub_epi64(counts, _mm256_castpd_si256(mask))
 }
 
 #[target_feature(enable = "avx2,popcnt")]
