@@ -16,6 +16,37 @@
 //! * Input is hostile: sizes, names and depths are bounded, and nothing a record says can panic.
 //!
 //! No I/O, no clock, no threads.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use driftd_ingest::*;
+//!
+//! let model = ModelSchema {
+//!     name: "flights".into(),
+//!     version: VersionField::Fixed("1".into()),
+//!     prediction_id: None,
+//!     features: vec![FeatureField {
+//!         name: "temperature".into(),
+//!         path: FieldPath::parse("features.temperature")?,
+//!         kind: FeatureKind::Float64,
+//!     }],
+//!     segments: vec![],
+//! };
+//! let time = FieldPath::parse("time")?;
+//! let schema = SourceSchema::try_new(time, TimeFormat::Rfc3339, None, vec![model])?;
+//! let mut decoder = JsonDecoder::new(Arc::new(schema), DecodeLimits { payload_bytes_max: 1 << 20 });
+//!
+//! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
+//! let bad = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": "mild"}}"#;
+//! decoder.decode(&Message { payload: Some(good), offset: 7, timestamp: None });
+//! decoder.decode(&Message { payload: Some(bad), offset: 8, timestamp: None });
+//!
+//! let decoded = decoder.finish();
+//! assert_eq!((decoded.from_offset, decoded.to_offset), (7, 9));
+//! assert_eq!(decoded.rows.len(), 1);
+//! assert_eq!(decoded.rejections[0].reason, RejectReason::WrongType);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod columns;
 mod decode;
