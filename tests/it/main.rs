@@ -1,1 +1,11 @@
-//! Placeholder.
+//! End to end: one binary, one module a topic. The servers are real, and so is `driftd`.
+
+#![expect(clippy::disallowed_methods, reason = "tests read files and start programs")]
+
+mod dashboards;
+mod events;
+mod generated;
+mod judges;
+mod produce;
+mod rules;
+mod tidy;

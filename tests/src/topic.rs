@@ -1,0 +1,89 @@
+//! Topics on a real broker: making them and filling them.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::message::Message;
+
+/// Far above what a broker on loopback needs for any of this.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Makes a topic of one replica with these settings, such as `("cleanup.policy", "compact")`.
+pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    for (name, value) in settings {
+        new = new.set(name, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("the system can start a runtime")
+        .block_on(admin.create_topics([&new], &options));
+    match results.as_deref() {
+        Ok([Ok(_)]) => {}
+        failed => panic!("cannot make topic `{topic}`: {failed:?}"),
+    }
+}
+
+/// Produces the messages in order and returns when the broker holds every one of them.
+pub fn fill(bootstrap: &str, topic: &str, messages: &[Message]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "20")
+        .set("compression.type", "zstd")
+        .create()
+        .expect("the settings are those of librdkafka");
+    let partitions = messages.iter().map(|message| message.partition + 1).max().unwrap_or(0);
+    let before = held(&producer, topic, partitions);
+    for message in messages {
+        send(&producer, topic, message);
+    }
+    producer.flush(TIMEOUT).unwrap_or_else(|e| panic!("`{topic}` did not take all messages: {e}"));
+    let mut expected = before;
+    for message in messages {
+        let index = usize::try_from(message.partition).expect("partitions start at 0");
+        expected[index] += 1;
+    }
+    assert_eq!(held(&producer, topic, partitions), expected, "end offsets of `{topic}`");
+}
+
+/// Queues one message, waiting while the producer's queue is full.
+fn send(producer: &BaseProducer, topic: &str, message: &Message) {
+    let mut record = BaseRecord::to(topic)
+        .partition(message.partition)
+        .key(&message.key)
+        .payload(&message.payload)
+        .timestamp(message.timestamp.as_millis());
+    loop {
+        match producer.send(record) {
+            Ok(()) => return,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                producer.poll(Duration::from_millis(10));
+                record = unsent;
+            }
+            Err((error, _)) => panic!("cannot produce to `{topic}`: {error}"),
+        }
+    }
+}
+
+/// End offset of each partition.
+fn held(producer: &BaseProducer, topic: &str, partitions: i32) -> Vec<i64> {
+    let end = |partition| {
+        let (_, end) = producer
+            .client()
+            .fetch_watermarks(topic, partition, TIMEOUT)
+            .unwrap_or_else(|e| panic!("no offsets of `{topic}` partition {partition}: {e}"));
+        end
+    };
+    (0..partitions).map(end).collect()
+}
