@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 use super::FIRST_LEAF_MASK;
 use crate::backend::KeyCells;
 use crate::scalar;
-use crate::table::{FAN_OUT, FLAT_KEYS, Flat, GROUPS, KEY_CELLS, LEAVES, Tree};
+use crate::table::{FAN_OUT, FLAT_KEYS, Flat, GROUPS, KEY_CELLS, Tree};
 
 /// Lanes of a vector.
 const LANES: usize = 8;
@@ -173,6 +173,10 @@ fn tally_key(key: f32, vectors: &[[f32; LANES]]) -> (u32, u32) {
 
 /// Adds the cell of each value: its group is searched in registers, eight values at a time; then each value
 /// meets the eight separators of its group, and the eight keys of its leaf.
+///
+/// Cells are added up only when a stride's are found. Increments in between would slow the loads of keys by a
+/// third whenever the pages of the cells and of the tree are unlucky: the processor then takes a key at the same
+/// place in its page for the cell just written, and waits.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_tree(tree: &Tree<f32>, values: &[f32], cells: &mut KeyCells) {
     let (strides, rest) = values.as_chunks::<STRIDE>();
@@ -182,14 +186,19 @@ pub(super) fn count_tree(tree: &Tree<f32>, values: &[f32], cells: &mut KeyCells)
         for (first_leaves, vector) in first_leaves.iter_mut().zip(vectors) {
             store(first_leaves, find_first_leaves(&tree.tops, load(vector)));
         }
+        let mut found = [[0; UNROLL]; STRIDE / UNROLL];
         let (first_leaves, _) = first_leaves.as_flattened().as_chunks::<UNROLL>();
         let (values, _) = stride.as_chunks::<UNROLL>();
-        for (first_leaves, values) in first_leaves.iter().zip(values) {
+        for ((found, first_leaves), values) in found.iter_mut().zip(first_leaves).zip(values) {
             for i in 0..UNROLL {
                 // The mask changes nothing, but shows the compiler that the index is good.
                 let first_leaf = first_leaves[i] as usize & FIRST_LEAF_MASK;
-                add_cell(tree, first_leaf, _mm256_set1_ps(values[i]), cells);
+                found[i] = find_twice_cell(tree, first_leaf, _mm256_set1_ps(values[i]));
             }
+        }
+        for &twice_cell in found.as_flattened() {
+            // SAFETY: `find_twice_cell` returns nothing but the doubles of cells.
+            unsafe { add_to_cell(cells, twice_cell) };
         }
     }
     scalar::count_tree(tree, rest, cells);
@@ -216,34 +225,42 @@ fn descend(tops: __m256, node: __m256i, value: __m256) -> __m256i {
     _mm256_sub_epi32(_mm256_add_epi32(node, node), less(top, value))
 }
 
-/// Adds the cell of the value that is in every lane.
+/// Returns twice the cell of the value that is in every lane: what the masks give, and an address needs.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn add_cell(tree: &Tree<f32>, first_leaf: usize, value: __m256, cells: &mut KeyCells) {
+fn find_twice_cell(tree: &Tree<f32>, first_leaf: usize, value: __m256) -> u32 {
     let below = greater(value, load(&tree.separators[first_leaf / FAN_OUT]));
     let leaf = first_leaf + popcount(_mm256_movemask_ps(_mm256_castsi256_ps(below)));
     let keys = load(&tree.leaves[leaf]);
     // One comparison in the even half-lanes, the other in the odd: two bytes of the mask each.
     let both = _mm256_blend_epi16::<0xAA>(less(keys, value), less_or_equal(keys, value));
-    let twice_cell = popcount(_mm256_movemask_epi8(both));
-    // SAFETY: `leaf` was an index, and both bytes of a half-lane are equal.
-    unsafe { add_to_leaf(cells, leaf, twice_cell) };
+    twice_cell(leaf, both)
 }
 
-const _: () =
-    assert!(KEY_CELLS == LEAVES * 2 * FAN_OUT + 1, "the last leaf's last cell is the last");
+/// Returns twice the cell that `leaf` and sixteen comparisons in it, two bytes each, lead to: an even number, and at
+/// most twice the last cell, as the last leaf ends there.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a cell is below 2,065")]
+pub(super) fn twice_cell(leaf: usize, comparisons: __m256i) -> u32 {
+    (leaf * 4 * FAN_OUT + popcount(_mm256_movemask_epi8(comparisons))) as u32
+}
 
-/// Adds 1 to a cell of a leaf. Half of an even number costs an instruction of the twenty in the loop: the
-/// address is computed from twice the cell instead.
+/// Adds 1 to a cell.
+///
+/// Unchecked, and without halving: these are two of the twenty instructions that a value takes.
 ///
 /// # Safety
-/// * `leaf` is below [`LEAVES`].
-/// * `twice_cell` is even and at most 32.
+/// * `twice_cell` is even.
+/// * `twice_cell` is less than `2 * KEY_CELLS`.
 #[inline]
-pub(super) unsafe fn add_to_leaf(cells: &mut KeyCells, leaf: usize, twice_cell: usize) {
-    debug_assert!(leaf < LEAVES && twice_cell <= 4 * FAN_OUT && twice_cell.is_multiple_of(2));
-    let cell = cells.as_mut_ptr().wrapping_byte_add(2 * (leaf * 4 * FAN_OUT + twice_cell));
-    // SAFETY: the offset is four bytes for each of at most `LEAVES * 16` cells, the last index of `cells`.
+pub(super) unsafe fn add_to_cell(cells: &mut KeyCells, twice_cell: u32) {
+    debug_assert!(
+        twice_cell.is_multiple_of(2) && twice_cell as usize / 2 < KEY_CELLS,
+        "a cell's double"
+    );
+    let cell = cells.as_mut_ptr().wrapping_byte_add(2 * twice_cell as usize);
+    // SAFETY: a cell is four bytes, so this is the address of one of `cells`, which is borrowed here.
     unsafe { *cell += 1 };
 }
 

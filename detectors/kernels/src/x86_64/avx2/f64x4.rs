@@ -7,8 +7,8 @@ use std::arch::x86_64::{
     __m128, __m256d, __m256i, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LE_OQ, _CMP_LT_OQ, _mm_cvtss_f32,
     _mm_storeu_ps, _mm256_and_pd, _mm256_blend_epi16, _mm256_blend_epi32, _mm256_blendv_pd,
     _mm256_castpd_si256, _mm256_castsi256_ps, _mm256_cmp_pd, _mm256_cvtpd_ps, _mm256_loadu_pd,
-    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_or_pd, _mm256_permutevar_pd, _mm256_set1_pd,
-    _mm256_setr_pd, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_sub_epi64,
+    _mm256_movemask_ps, _mm256_or_pd, _mm256_permutevar_pd, _mm256_set1_pd, _mm256_setr_pd,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_sub_epi64,
 };
 
 use super::FIRST_LEAF_MASK;
@@ -21,7 +21,7 @@ use crate::table::{FAN_OUT, FLAT_KEYS, Flat, GROUPS, Tree};
 const LANES: usize = 4;
 
 /// Values whose groups are found together: enough independent searches to hide a search's latency.
-const STRIDE: usize = 4 * LANES;
+const STRIDE: usize = 8 * LANES;
 
 /// Values rounded at once.
 const PIECE_VALUES: usize = f32x8::PIECE_VECTORS * FAN_OUT;
@@ -122,7 +122,8 @@ fn round(rounded: &mut [f32], values: &[f64]) {
 }
 
 /// Adds the cell of each value: its group is searched in registers, four values at a time; then each value
-/// meets the eight separators of its group, and the eight keys of its leaf.
+/// meets the eight separators of its group, and the eight keys of its leaf. Cells are added up apart, as
+/// [`f32x8::count_tree`] explains.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_tree(tree: &Tree<f64>, values: &[f64], cells: &mut KeyCells) {
     let (strides, rest) = values.as_chunks::<STRIDE>();
@@ -132,13 +133,18 @@ pub(super) fn count_tree(tree: &Tree<f64>, values: &[f64], cells: &mut KeyCells)
         for (first_leaves, vector) in first_leaves.iter_mut().zip(vectors) {
             f32x8::store(first_leaves, find_first_leaves(&tree.tops, load(vector)));
         }
-        for (first_leaves, vector) in first_leaves.iter().zip(vectors) {
+        let mut found = [[0; LANES]; STRIDE / LANES];
+        for ((found, first_leaves), vector) in found.iter_mut().zip(&first_leaves).zip(vectors) {
             for lane in 0..LANES {
                 // The low half of a lane. The mask changes nothing, but shows the compiler that the index is
                 // good.
                 let first_leaf = first_leaves[2 * lane] as usize & FIRST_LEAF_MASK;
-                add_cell(tree, first_leaf, _mm256_set1_pd(vector[lane]), cells);
+                found[lane] = find_twice_cell(tree, first_leaf, _mm256_set1_pd(vector[lane]));
             }
+        }
+        for &twice_cell in found.as_flattened() {
+            // SAFETY: `find_twice_cell` returns nothing but the doubles of cells.
+            unsafe { f32x8::add_to_cell(cells, twice_cell) };
         }
     }
     scalar::count_tree(tree, rest, cells);
@@ -188,10 +194,10 @@ fn blend(clear: __m256d, set: __m256d, mask: __m256d) -> __m256d {
     _mm256_blendv_pd(clear, set, mask)
 }
 
-/// Adds the cell of the value that is in every lane.
+/// Returns twice the cell of the value that is in every lane.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
-fn add_cell(tree: &Tree<f64>, first_leaf: usize, value: __m256d, cells: &mut KeyCells) {
+fn find_twice_cell(tree: &Tree<f64>, first_leaf: usize, value: __m256d) -> u32 {
     let (low, high) = load_pair(&tree.separators[first_leaf / FAN_OUT]);
     let below = join(greater(value, low), greater(value, high));
     let leaf = first_leaf + popcount(_mm256_movemask_ps(_mm256_castsi256_ps(below)));
@@ -199,10 +205,7 @@ fn add_cell(tree: &Tree<f64>, first_leaf: usize, value: __m256d, cells: &mut Key
     let below = join(less(low, value), less(high, value));
     let at_most = join(less_or_equal(low, value), less_or_equal(high, value));
     // One comparison in the even quarter-lanes, the other in the odd: two bytes of the mask each.
-    let both = _mm256_blend_epi16::<0xAA>(below, at_most);
-    let twice_cell = popcount(_mm256_movemask_epi8(both));
-    // SAFETY: `leaf` was an index, and both bytes of a quarter-lane are equal.
-    unsafe { f32x8::add_to_leaf(cells, leaf, twice_cell) };
+    f32x8::twice_cell(leaf, _mm256_blend_epi16::<0xAA>(below, at_most))
 }
 
 /// Returns eight masks of 32 bits from two times four of 64, in no useful order.
