@@ -105,7 +105,7 @@ fn no_function_is_long() {
 
 #[test]
 fn no_line_of_rust_is_wide() {
-    check(&rust(), "break it after a clause; only a URL or a lone string may be wider", |file| {
+    check(&rust(), "break it after a clause; only a URL or a string may be wider", |file| {
         let lines = file.text.lines().enumerate();
         lines
             .filter(|(_, line)| LINE_CHARS_MAX < line.chars().count() && !may_be_wide(line))
@@ -114,8 +114,10 @@ fn no_line_of_rust_is_wide() {
     });
 }
 
+/// Breaking a URL or a message would hide it from a search.
 fn may_be_wide(line: &str) -> bool {
-    line.contains("://") || line.trim_start().starts_with('"')
+    let is_comment = line.trim_start().starts_with("//");
+    line.contains("://") || (!is_comment && line.contains('"'))
 }
 
 #[test]
