@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The edge of driftd: everything that touches files, sockets, clocks, threads and the environment.
+//!
+//! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where to start reading:
+//! [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a record's way is [`kafka::consumer`] →
+//! `driftd_core::shard` → [`stage`](self) → `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. [`replay`] takes the same way
+//! from files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
+
+pub mod check;
+pub mod cli;
+mod clock;
+pub mod config_file;
+mod console;
+pub mod daemon;
+pub mod demo;
+pub mod export;
+pub mod http;
+pub mod kafka;
+pub mod launch;
+mod outbox;
+pub mod reference;
+pub mod references;
+pub mod replay;
+pub mod run;
+mod stage;
+pub mod table;
+pub mod telemetry;
+mod whole_file;

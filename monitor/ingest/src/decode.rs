@@ -73,11 +73,12 @@ pub struct DecodeLimits {
 
 /// A format's decoder for one partition. It never fails as a whole: one bad record is one rejection.
 pub trait Decode: Send {
-    /// Adds one message to the open batch.
+    /// Adds one message to the open batch; returns its rejection when it was refused, so that the message can be
+    /// dead-lettered while it is still there.
     ///
     /// # Panics
     /// When the offset does not follow those of the open batch.
-    fn decode(&mut self, message: &Message<'_>);
+    fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection>;
 
     /// Returns how many messages the open batch holds.
     fn messages(&self) -> usize;

@@ -92,8 +92,9 @@ impl OpenBatch {
         Ok(())
     }
 
-    pub(super) fn reject(&mut self, message: &Message<'_>, refusal: Refusal) {
+    pub(super) fn reject(&mut self, message: &Message<'_>, refusal: Refusal) -> Option<&Rejection> {
         self.rejections.push(refusal.at(message.offset));
+        self.rejections.last()
     }
 
     /// Returns what was taken since the last call, and starts anew behind it.

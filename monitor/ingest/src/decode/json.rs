@@ -30,7 +30,7 @@ use super::batch::{Accepted, OpenBatch};
 use super::builders::Cell;
 use super::{Decode, DecodeLimits, Decoded, Message};
 use crate::path::FieldPath;
-use crate::rejection::{Refusal, RejectReason};
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 /// Decodes the JSON records of one partition.
@@ -110,10 +110,11 @@ impl JsonDecoder {
 }
 
 impl Decode for JsonDecoder {
-    fn decode(&mut self, message: &Message<'_>) {
+    fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
         self.batch.begin(message);
-        if let Err(refusal) = self.read(message) {
-            self.batch.reject(message, refusal);
+        match self.read(message) {
+            Ok(()) => None,
+            Err(refusal) => self.batch.reject(message, refusal),
         }
     }
 

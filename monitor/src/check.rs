@@ -1,0 +1,86 @@
+//! `driftd check`: everything that can be known before the daemon starts.
+//!
+//! The configuration first, all its errors at once; then the cluster, its topics, and the reference profiles.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use driftd_core::config::Config;
+use driftd_ingest::VersionField;
+
+use crate::config_file::Loaded;
+use crate::console::{say, thousands};
+use crate::kafka::probe::{self, Finding};
+use crate::references::References;
+
+/// Options of `driftd check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check the file only: no connection is made.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Prints what was found; returns whether all of it is well.
+pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
+    let config = &loaded.config;
+    let mut findings = vec![Finding {
+        subject: format!("configuration {}", args.config.display()),
+        outcome: Ok(summary(config)),
+    }];
+    findings.extend(references(loaded));
+    if !args.offline {
+        match &config.kafka {
+            Some(kafka) => findings.extend(probe::look(config, kafka)),
+            None => findings.push(Finding {
+                subject: "kafka".to_owned(),
+                outcome: Err("not configured: `driftd run` needs it, `driftd replay` does not".to_owned()),
+            }),
+        }
+    }
+    for finding in &findings {
+        match &finding.outcome {
+            Ok(found) => say(format_args!("ok    {}: {found}", finding.subject)),
+            Err(problem) => say(format_args!("FAIL  {}: {problem}", finding.subject)),
+        }
+    }
+    findings.iter().all(|finding| finding.outcome.is_ok())
+}
+
+fn summary(config: &Config) -> String {
+    let features: usize = config.models.iter().map(|model| model.features.len()).sum();
+    format!(
+        "{} topics, {} models, {features} watched columns",
+        config.sources.len(),
+        config.models.len()
+    )
+}
+
+/// Reads the reference of every model whose version the configuration knows.
+fn references(loaded: &Loaded) -> Vec<Finding> {
+    let references = References::new(&loaded.folder, Arc::clone(&loaded.config));
+    let mut findings = Vec::new();
+    for source in &loaded.config.sources {
+        for (&model, schema) in source.models.iter().zip(&source.schema.models) {
+            let VersionField::Fixed(version) = &schema.version else { continue };
+            let Ok(id) = loaded.config.models[model].id(version) else { continue };
+            let outcome = match references.load(model, &id) {
+                Ok(Some(reference)) => Ok(format!(
+                    "{} rows, built {}",
+                    thousands(reference.rows),
+                    reference.created
+                )),
+                Ok(None) => Err(format!(
+                    "`{}` does not exist: build it with `driftd reference build`",
+                    loaded.folder.join(loaded.config.models[model].references.of(&id)).display()
+                )),
+                Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
+            };
+            findings.push(Finding { subject: format!("reference {id}"), outcome });
+        }
+    }
+    findings
+}

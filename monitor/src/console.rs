@@ -1,0 +1,46 @@
+//! Words for people on standard output, and nothing else: logs and progress go to standard error.
+
+use std::io::{self, Write};
+
+/// Writes one line to standard output. A reader that has gone away is no error: there is nobody left to tell.
+pub fn say(line: impl std::fmt::Display) {
+    let mut out = io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// Writes one line to standard error.
+pub fn complain(line: impl std::fmt::Display) {
+    let mut out = io::stderr().lock();
+    if writeln!(out, "{line}").is_err() {
+        tracing::debug!("standard error is closed");
+    }
+}
+
+/// Writes a number with separated thousands.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if 0 < index && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_separated_from_the_right() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (255_987, "255,987"), (1_000_000, "1,000,000")]
+        {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The running daemon: its threads, the channels between them, and their orderly end.
+//!
+//! Before: a valid configuration, from `driftd run` or `driftd demo`. After: consumer threads count, [`crate::stage`]
+//! decides and acts, one thread serves HTTP. Every channel is bounded.
+//!
+//! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP closes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::event::Effect;
+use driftd_core::pipeline::Pipeline;
+use driftd_core::snapshot::Snapshot;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
+use tracing::error;
+
+use crate::clock;
+use crate::http::{self, Health, HttpState, Instruments, Milestone};
+use crate::kafka::ConnectError;
+use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
+use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::rebalance::Parked;
+use crate::kafka::status::StatusReader;
+use crate::kafka::watch::{Ends, Watcher};
+use crate::outbox::{EventReceiver, EventSender, events};
+use crate::references::References;
+use crate::stage::Stage;
+
+/// Events waiting for the pipeline; more make the consumers pause.
+const EVENTS_MAX: usize = 256;
+/// Commands waiting for one consumer thread.
+const COMMANDS_MAX: usize = 64;
+
+/// Called with every effect before it is carried out, on the pipeline's thread.
+pub type Observer = Box<dyn FnMut(&Effect) + Send>;
+
+/// A daemon that could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration has no Kafka cluster.
+    #[error("`kafka` is missing from the configuration: say at least `kafka: {{brokers: [HOST:PORT]}}`")]
+    NoKafka,
+    /// A client could not be made.
+    #[error("cannot connect to Kafka")]
+    Connect(#[from] ConnectError),
+    /// The address of metrics and page cannot be taken.
+    #[error("cannot listen on `{address}`: choose another `outputs.listen`")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Threads that read, count, decide and answer.
+#[derive(Debug)]
+pub struct Daemon {
+    address: SocketAddr,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    stopping: Arc<AtomicBool>,
+    /// Hang up to end the threads that only look.
+    looking: Vec<SyncSender<()>>,
+    workers: Vec<JoinHandle<()>>,
+    http: Http,
+}
+
+#[derive(Debug)]
+struct Http {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the threads share.
+struct Shared {
+    config: Arc<Config>,
+    kafka: KafkaConfig,
+    references: Arc<References>,
+    producer: Arc<Producer>,
+    health: Arc<Health>,
+    instruments: Arc<Instruments>,
+    events: EventSender,
+    ends: Ends,
+    parked: Parked,
+}
+
+/// Threads started so far.
+#[derive(Default)]
+struct Started {
+    looking: Vec<SyncSender<()>>,
+    commands: Vec<SyncSender<Command>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Connects everything and starts all threads. `folder` is the configuration file's.
+    pub fn start(
+        config: Arc<Config>,
+        folder: &Path,
+        observer: Observer,
+    ) -> Result<Self, StartError> {
+        let kafka = config.kafka.clone().ok_or(StartError::NoKafka)?;
+        let reports = Reports::default();
+        let (events, receiver) = events(EVENTS_MAX);
+        let shared = Shared {
+            references: Arc::new(References::new(folder, Arc::clone(&config))),
+            producer: Arc::new(Producer::connect(&kafka, reports.clone())?),
+            health: Arc::new(Health::new(clock::instant())),
+            instruments: Arc::new(Instruments::new(EVENTS_MAX)),
+            ends: Ends::default(),
+            parked: Parked::default(),
+            events,
+            config,
+            kafka,
+        };
+        shared.health.reached(Milestone::Restored);
+        let pipeline = Pipeline::new(Arc::clone(&shared.config));
+        let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
+        let (address, http) = start_http(&shared, snapshot.clone())?;
+        let mut started = Started::default();
+        for source in 0..shared.config.sources.len() {
+            started.start_source(&shared, source)?;
+        }
+        started.start_status_reader(&shared)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let Started { looking, commands, mut workers } = started;
+        let stage = stage(shared, pipeline, (receiver, reports), publish, commands, &stopping, observer);
+        workers.push(spawn("pipeline", move || stage.run())?);
+        Ok(Self { address, snapshot, stopping, looking, workers, http })
+    }
+
+    /// Where metrics, API and page are served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The newest picture, and a way to wait for the next.
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Stops reading, decides what was read, and waits until everything that was sent is answered for.
+    pub fn stop(self) -> Arc<Snapshot> {
+        let Self { address: _, snapshot, stopping, looking, workers, http } = self;
+        stopping.store(true, Ordering::Relaxed);
+        drop(looking);
+        for worker in workers {
+            if worker.join().is_err() {
+                error!("a thread ended by a panic");
+            }
+        }
+        if http.stop.send(()).is_err() || http.thread.join().is_err() {
+            error!("the HTTP server had ended before");
+        }
+        let last = Arc::clone(&snapshot.borrow());
+        last
+    }
+}
+
+impl Started {
+    fn start_source(&mut self, shared: &Shared, source: usize) -> Result<(), StartError> {
+        let topic = Arc::clone(&shared.config.sources[source].topic);
+        let watcher = Watcher::connect(
+            &shared.kafka,
+            source,
+            topic,
+            shared.ends.clone(),
+            shared.events.clone(),
+        )?;
+        let (looking, stop) = sync_channel(0);
+        self.looking.push(looking);
+        self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);
+        for index in 0..shared.kafka.consumers {
+            self.start_consumer(shared, source, index)?;
+        }
+        Ok(())
+    }
+
+    fn start_consumer(
+        &mut self,
+        shared: &Shared,
+        source: usize,
+        index: u32,
+    ) -> Result<(), StartError> {
+        let name = format!("consume-{source}-{index}");
+        let (sender, commands) = sync_channel(COMMANDS_MAX);
+        let parts = ConsumerParts {
+            config: Arc::clone(&shared.config),
+            source,
+            references: Arc::clone(&shared.references),
+            parked: shared.parked.clone(),
+            ends: shared.ends.clone(),
+            events: shared.events.clone(),
+            commands,
+            producer: Arc::clone(&shared.producer),
+            heartbeat: shared.health.register(&name, clock::instant()),
+        };
+        let consumer = SourceConsumer::connect(&shared.kafka, parts)?;
+        self.commands.push(sender);
+        self.workers.push(spawn(&name, move || consumer.run())?);
+        Ok(())
+    }
+
+    fn start_status_reader(&mut self, shared: &Shared) -> Result<(), StartError> {
+        let Some(retraining) = &shared.config.retraining else { return Ok(()) };
+        let reader =
+            StatusReader::connect(&shared.kafka, &retraining.status_topic, shared.events.clone())?;
+        let (looking, stop) = sync_channel(0);
+        self.looking.push(looking);
+        self.workers.push(spawn("job-reports", move || reader.run(&stop))?);
+        Ok(())
+    }
+}
+
+fn stage(
+    shared: Shared,
+    pipeline: Pipeline,
+    (events, reports): (EventReceiver, Reports),
+    publish: watch::Sender<Arc<Snapshot>>,
+    commands: Vec<SyncSender<Command>>,
+    stopping: &Arc<AtomicBool>,
+    observer: Observer,
+) -> Stage {
+    Stage {
+        pipeline,
+        events,
+        reports,
+        producer: shared.producer,
+        publish,
+        commands,
+        stopping: Arc::clone(stopping),
+        heartbeat: shared.health.register("pipeline", clock::instant()),
+        health: shared.health,
+        instruments: shared.instruments,
+        config: shared.config,
+        observer,
+    }
+}
+
+fn start_http(
+    shared: &Shared,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+) -> Result<(SocketAddr, Http), StartError> {
+    let address = &shared.config.outputs.listen;
+    let refused = |source| StartError::Listen { address: address.clone(), source };
+    let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    let state = HttpState {
+        config: Arc::clone(&shared.config),
+        snapshot,
+        health: Arc::clone(&shared.health),
+        instruments: Arc::clone(&shared.instruments),
+        simd: driftd_kernels::backend(),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let thread = spawn("http", move || {
+        let served = serve(listener, state, stopped);
+        if let Err(error) = served {
+            error!(%error, "the HTTP server has ended");
+        }
+    })?;
+    Ok((bound, Http { stop, thread }))
+}
+
+/// One thread is enough: answers are made from memory.
+fn serve(
+    listener: std::net::TcpListener,
+    state: HttpState,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        http::serve(listener, state, async move {
+            // Hanging up stops the server as well as asking does.
+            if stopped.await.is_err() {
+                tracing::debug!("the daemon is gone; the HTTP server ends");
+            }
+        })
+        .await
+    })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+}

@@ -1,0 +1,62 @@
+//! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
+//!
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::app`], [`producer`] carries out its
+//! effects, [`watch`] tells what no message tells (partitions, ends of partitions), [`probe`] serves
+//! `driftd check`.
+
+pub mod consumer;
+pub mod probe;
+pub mod producer;
+pub mod rebalance;
+pub mod status;
+pub mod watch;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use driftd_core::config::KafkaConfig;
+use rdkafka::ClientConfig;
+
+/// A connection that cannot be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A property's file cannot be read.
+    #[error("`kafka.property_files.{property}`: cannot read `{}`", path.display())]
+    PropertyFile {
+        /// Name of the property.
+        property: String,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// librdkafka refuses the properties.
+    #[error("librdkafka refuses the configuration: check `kafka.properties`")]
+    Client(#[from] rdkafka::error::KafkaError),
+}
+
+/// Returns the properties that every client shares.
+pub(crate) fn base(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.brokers).set("client.id", "driftd");
+    for (property, value) in &config.properties {
+        client.set(property, value);
+    }
+    for (property, path) in &config.property_files {
+        client.set(property, read_property(property, path)?);
+    }
+    Ok(client)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge reads secrets from files")]
+fn read_property(property: &str, path: &PathBuf) -> Result<String, ConnectError> {
+    let text = fs::read_to_string(path).map_err(|source| ConnectError::PropertyFile {
+        property: property.to_owned(),
+        path: path.clone(),
+        source,
+    })?;
+    // Files made by hand or by `kubectl create secret --from-file` often end with a line break.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,469 @@
+//! One consumer thread: polls, decodes borrowed payloads and counts, all on the same thread.
+//!
+//! Before: the brokers. After: [`Event`]s for the pipeline through a bounded channel; rejected messages to the
+//! dead-letter topic. Offsets are driftd's own: the group's are committed for lag tools only. When the pipeline is
+//! behind, partitions are paused and polling goes on, so that the group never expels the member.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::event::Event;
+use driftd_core::shard::{Output, Shard};
+use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, error, info, info_span, warn};
+
+use crate::clock;
+use crate::http::Heartbeat;
+use crate::kafka::producer::Producer;
+use crate::kafka::rebalance::{Assignments, Change, Parked};
+use crate::kafka::watch::Ends;
+use crate::kafka::{ConnectError, base};
+use crate::outbox::{EventSender, Outbox};
+use crate::references::References;
+
+/// Messages of one partition decoded before they are counted together.
+const BATCH_MESSAGES_MAX: usize = 8_192;
+/// A partial batch is counted after this long, so that a slow topic is seen soon.
+const LINGER_MILLIS: i64 = 200;
+/// How long a poll waits for a message.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often silence is looked for.
+const SILENCE_INTERVAL_MILLIS: i64 = 1_000;
+/// How often positions are committed to the group.
+const COMMIT_INTERVAL_MILLIS: i64 = 5_000;
+/// An end of a partition older than this says nothing about silence.
+const END_AGE_MAX_MILLIS: i64 = 10_000;
+
+/// What the pipeline asks of a consumer thread.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Report the open windows of this partition.
+    Flush(PartitionId),
+    /// Stop fetching it.
+    Pause(PartitionId),
+    /// Fetch it again.
+    Resume(PartitionId),
+}
+
+/// Everything one consumer thread needs.
+pub struct ConsumerParts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Index into [`Config::sources`].
+    pub source: usize,
+    /// Where reference profiles are.
+    pub references: Arc<References>,
+    /// Partitions that moved between threads.
+    pub parked: Parked,
+    /// Ends of partitions.
+    pub ends: Ends,
+    /// To the pipeline.
+    pub events: EventSender,
+    /// From the pipeline; hanging up ends the thread.
+    pub commands: Receiver<Command>,
+    /// Sends dead letters.
+    pub producer: Arc<Producer>,
+    /// Says that the thread still polls.
+    pub heartbeat: Heartbeat,
+}
+
+/// A consumer of one source topic.
+pub struct SourceConsumer {
+    parts: ConsumerParts,
+    client: BaseConsumer<Assignments>,
+    shard: Shard,
+    decoders: BTreeMap<PartitionId, OpenBatch>,
+    outbox: Outbox,
+    outputs: Vec<Output>,
+    /// Paused because they ran ahead of the others.
+    held: BTreeSet<PartitionId>,
+    is_throttled: bool,
+    looked_at: Timestamp,
+    committed_at: Timestamp,
+}
+
+/// Messages of one partition that are decoded but not counted.
+struct OpenBatch {
+    decoder: Box<dyn Decode>,
+    opened_at: Timestamp,
+    /// Nothing came after the newest message when the client last looked.
+    is_at_end: bool,
+}
+
+impl SourceConsumer {
+    /// Connects and subscribes.
+    pub fn connect(kafka: &KafkaConfig, parts: ConsumerParts) -> Result<Self, ConnectError> {
+        let source = &parts.config.sources[parts.source];
+        let context = Assignments::new(
+            parts.source,
+            Arc::clone(&source.topic),
+            source.start,
+            parts.parked.clone(),
+        );
+        let client: BaseConsumer<Assignments> = base(kafka)?
+            .set("group.id", &kafka.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "32768")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("fetch.wait.max.ms", "100")
+            .create_with_context(context)?;
+        client.subscribe(&[&source.topic])?;
+        Ok(Self {
+            shard: Shard::new(Arc::clone(&parts.config)),
+            outbox: Outbox::new(parts.events.clone()),
+            client,
+            parts,
+            decoders: BTreeMap::new(),
+            outputs: Vec::new(),
+            held: BTreeSet::new(),
+            is_throttled: false,
+            looked_at: Timestamp::MIN,
+            committed_at: Timestamp::MIN,
+        })
+    }
+
+    /// Reads until the pipeline hangs up.
+    pub fn run(mut self) {
+        while self.obey() {
+            let now = clock::now();
+            self.parts.heartbeat.beat(clock::instant());
+            self.poll(now);
+            self.follow_assignments(now);
+            self.count_due(now);
+            self.watch_silence(now);
+            self.commit_positions(now);
+            self.throttle();
+        }
+        let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
+        for partition in partitions {
+            self.count(clock::now(), &partition);
+        }
+        self.committed_at = Timestamp::MIN;
+        self.commit_positions(clock::now());
+        self.outbox.drain();
+        debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
+    }
+
+    fn topic(&self) -> &Arc<str> {
+        &self.parts.config.sources[self.parts.source].topic
+    }
+
+    /// Carries out what the pipeline asks; `false` when it has hung up.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.parts.commands.try_recv() {
+                Ok(Command::Flush(partition)) => self.flush(&partition),
+                Ok(Command::Pause(partition)) => {
+                    if self.decoders.contains_key(&partition) {
+                        self.set_paused(std::slice::from_ref(&partition), true);
+                        self.held.insert(partition);
+                    }
+                }
+                Ok(Command::Resume(partition)) => {
+                    self.held.remove(&partition);
+                    if !self.is_throttled {
+                        self.set_paused(&[partition], false);
+                    }
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn poll(&mut self, now: Timestamp) {
+        let mut timeout = POLL_TIMEOUT;
+        for _ in 0..BATCH_MESSAGES_MAX {
+            match self.client.poll(timeout) {
+                None => return,
+                Some(Ok(message)) => {
+                    let message_parts = MessageParts {
+                        topic: &self.parts.config.sources[self.parts.source].topic,
+                        producer: &self.parts.producer,
+                        dead_letter_topic: self.parts.config.sources[self.parts.source]
+                            .dead_letter_topic
+                            .as_deref(),
+                        source: self.parts.source,
+                    };
+                    decode(&mut self.decoders, &message_parts, now, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.note_end(partition),
+                Some(Err(error)) => self.note_error(&error),
+            }
+            if self.client.context().has_changes() {
+                return;
+            }
+            timeout = Duration::ZERO;
+        }
+    }
+
+    fn note_end(&mut self, partition: i32) {
+        let id = PartitionId { topic: Arc::clone(self.topic()), partition };
+        if let Some(batch) = self.decoders.get_mut(&id) {
+            batch.is_at_end = true;
+        }
+    }
+
+    fn note_error(&mut self, error: &KafkaError) {
+        let kind = error_kind(error);
+        error!(topic = %self.topic(), kind, %error, "the Kafka client reports an error");
+        self.outbox.push(Event::ClientError { source: self.parts.source, kind });
+    }
+
+    fn follow_assignments(&mut self, now: Timestamp) {
+        for change in self.client.context().take_changes() {
+            match change {
+                Change::Assigned(states) => {
+                    let partitions: Vec<PartitionId> =
+                        states.iter().map(|state| state.id().clone()).collect();
+                    info!(topic = %self.topic(), ?partitions, "partitions assigned");
+                    for state in states {
+                        self.decoders.insert(state.id().clone(), self.open_batch(now));
+                        self.shard.assign(state);
+                    }
+                    self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
+                }
+                Change::Revoked(partitions) => {
+                    info!(topic = %self.topic(), ?partitions, "partitions revoked");
+                    for partition in &partitions {
+                        self.count(now, partition);
+                        self.decoders.remove(partition);
+                        self.held.remove(partition);
+                        if let Some(state) = self.shard.release(partition) {
+                            self.parts.parked.park(state);
+                        }
+                    }
+                    self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
+                }
+            }
+        }
+    }
+
+    fn open_batch(&self, now: Timestamp) -> OpenBatch {
+        let source = &self.parts.config.sources[self.parts.source];
+        let limits = DecodeLimits { payload_bytes_max: source.payload_bytes_max };
+        OpenBatch {
+            decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits)),
+            opened_at: now,
+            is_at_end: false,
+        }
+    }
+
+    fn count_due(&mut self, now: Timestamp) {
+        let due: Vec<PartitionId> = self
+            .decoders
+            .iter()
+            .filter(|(_, batch)| batch.is_due(now))
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for partition in due {
+            self.count(now, &partition);
+        }
+    }
+
+    /// Closes the open batch of a partition and counts it.
+    fn count(&mut self, now: Timestamp, partition: &PartitionId) {
+        let Some(batch) = self.decoders.get_mut(partition) else { return };
+        if batch.decoder.messages() == 0 {
+            return;
+        }
+        let decoded = batch.decoder.finish();
+        let span = info_span!("count_batch", partition = %partition, messages = decoded.messages);
+        let _entered = span.enter();
+        if let Some(first) = decoded.rejections.first() {
+            warn!(
+                %partition,
+                rejected = decoded.rejections.len(),
+                offset = first.offset,
+                reason = first.reason.as_str(),
+                detail = %first.detail,
+                "records rejected"
+            );
+        }
+        self.parts.references.provide(&mut self.shard, self.parts.source, &decoded);
+        let end = self.parts.ends.of(partition).map(|end| end.offset.max(decoded.to_offset));
+        self.shard.update(now, partition, &decoded, end, &mut self.outputs);
+        self.send_outputs();
+    }
+
+    fn flush(&mut self, partition: &PartitionId) {
+        self.count(clock::now(), partition);
+        let end = self.parts.ends.of(partition).map(|end| end.offset);
+        self.shard.flush(partition, end, &mut self.outputs);
+        self.send_outputs();
+    }
+
+    fn send_outputs(&mut self) {
+        for output in self.outputs.drain(..) {
+            self.outbox.push(output.into());
+        }
+        self.outbox.offer();
+    }
+
+    fn watch_silence(&mut self, now: Timestamp) {
+        if now < self.looked_at.plus_millis(SILENCE_INTERVAL_MILLIS) {
+            return;
+        }
+        self.looked_at = now;
+        let ends: Vec<(PartitionId, i64)> = self
+            .shard
+            .positions()
+            .filter_map(|(partition, position)| {
+                self.silent_end(now, partition, position).map(|end| (partition.clone(), end))
+            })
+            .collect();
+        for (partition, end) in ends {
+            self.shard.watch_silence(now, &partition, end, &mut self.outputs);
+        }
+        self.send_outputs();
+    }
+
+    /// Returns the end of a partition that may be silent.
+    ///
+    /// The client's own end-of-partition counts first: past the last record there may be offsets that hold no
+    /// record (transaction markers), which a comparison of offsets would wait for without end.
+    fn silent_end(&self, now: Timestamp, partition: &PartitionId, position: i64) -> Option<i64> {
+        let batch = self.decoders.get(partition)?;
+        if self.held.contains(partition) || self.is_throttled || 0 < batch.decoder.messages() {
+            return None;
+        }
+        if batch.is_at_end {
+            return Some(position);
+        }
+        let end = self.parts.ends.of(partition)?;
+        (now <= end.seen_at.plus_millis(END_AGE_MAX_MILLIS)).then_some(end.offset)
+    }
+
+    fn commit_positions(&mut self, now: Timestamp) {
+        if now < self.committed_at.plus_millis(COMMIT_INTERVAL_MILLIS) {
+            return;
+        }
+        self.committed_at = now;
+        let mut offsets = TopicPartitionList::new();
+        for (partition, position) in self.shard.positions() {
+            // Nothing read yet is nothing to show.
+            if 0 < position
+                && let Err(error) = offsets.add_partition_offset(
+                    &partition.topic,
+                    partition.partition,
+                    Offset::Offset(position),
+                )
+            {
+                warn!(%partition, %error, "position cannot be shown to the group");
+            }
+        }
+        if 0 < offsets.count()
+            && let Err(error) = self.client.commit(&offsets, CommitMode::Async)
+        {
+            debug!(%error, "positions not committed; they serve lag tools only");
+        }
+    }
+
+    /// Pauses everything while the pipeline is behind, and resumes when it has caught up.
+    fn throttle(&mut self) {
+        let is_full = !self.outbox.offer();
+        if is_full == self.is_throttled {
+            return;
+        }
+        self.is_throttled = is_full;
+        let partitions: Vec<PartitionId> = self
+            .decoders
+            .keys()
+            .filter(|partition| !self.held.contains(*partition))
+            .cloned()
+            .collect();
+        self.set_paused(&partitions, is_full);
+    }
+
+    fn set_paused(&self, partitions: &[PartitionId], paused: bool) {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions.iter().filter(|it| self.decoders.contains_key(*it)) {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        let result =
+            if paused { self.client.pause(&list) } else { self.client.resume(&list) };
+        if let Err(error) = result {
+            warn!(topic = %self.topic(), paused, %error, "partitions could not be paused or resumed");
+        }
+    }
+}
+
+impl OpenBatch {
+    fn is_due(&self, now: Timestamp) -> bool {
+        let messages = self.decoder.messages();
+        BATCH_MESSAGES_MAX <= messages
+            || 0 < messages && self.opened_at.plus_millis(LINGER_MILLIS) <= now
+    }
+}
+
+/// What decoding a message needs beside the message.
+struct MessageParts<'a> {
+    topic: &'a Arc<str>,
+    producer: &'a Producer,
+    dead_letter_topic: Option<&'a str>,
+    source: usize,
+}
+
+fn decode(
+    decoders: &mut BTreeMap<PartitionId, OpenBatch>,
+    parts: &MessageParts<'_>,
+    now: Timestamp,
+    message: &BorrowedMessage<'_>,
+) {
+    let id = PartitionId { topic: Arc::clone(parts.topic), partition: message.partition() };
+    // A message fetched just before its partition was revoked: its new owner reads it.
+    let Some(batch) = decoders.get_mut(&id) else { return };
+    if batch.decoder.messages() == 0 {
+        batch.opened_at = now;
+    }
+    batch.is_at_end = false;
+    let rejection = batch.decoder.decode(&Message {
+        payload: message.payload(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
+    });
+    if let (Some(rejection), Some(topic)) = (rejection, parts.dead_letter_topic) {
+        parts.producer.dead_letter(topic, parts.source, message, rejection);
+    }
+}
+
+/// Short stable name of a client error, the value of a metric's label.
+fn error_kind(error: &KafkaError) -> &'static str {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
+            "offset_out_of_range"
+        }
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            "unknown_topic"
+        }
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) => "authorization",
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::OperationTimedOut,
+        ) => "transport",
+        Some(RDKafkaErrorCode::PollExceeded) => "poll_exceeded",
+        Some(_) | None => "other",
+    }
+}

@@ -1,0 +1,225 @@
+//! Sends retraining events, result lines and dead letters, and reports what the broker said.
+//!
+//! Before: effects of the pipeline, rejected messages of a consumer. After: topics; the broker's answers wait in
+//! [`Reports`] for the pipeline. Idempotent, `acks=all`; a full queue is waited for, up to a bound.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use driftd_catalog::event::{
+    CONTENT_TYPE, CloudEvent, RetrainingRequested, RetrainingStatus,
+};
+use driftd_core::config::KafkaConfig;
+use driftd_core::event::Event;
+use driftd_ingest::Rejection;
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{
+    BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders,
+};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use tracing::error;
+
+use crate::kafka::{ConnectError, base};
+
+/// How often a message is offered to a full local queue before it counts as failed.
+const QUEUE_ATTEMPTS_MAX: u32 = 50;
+/// Pause between two such attempts.
+const QUEUE_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a message is, and whom its delivery concerns.
+#[derive(Debug)]
+enum Delivery {
+    Retrain(Arc<str>),
+    Status(Arc<str>),
+    DeadLetter { source: usize },
+    Result,
+}
+
+/// Answers of the broker that the pipeline has not seen yet.
+///
+/// They are fetched, not pushed: the client's thread must never wait for the pipeline while the pipeline waits for
+/// room in the client's queue.
+#[derive(Clone, Debug, Default)]
+pub struct Reports(Arc<Mutex<Answers>>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    retrain: Vec<(Arc<str>, bool)>,
+    /// Stored and failed dead letters, by source.
+    dead_letters: BTreeMap<usize, (u64, u64)>,
+}
+
+impl Reports {
+    /// Takes all answers so far, as events.
+    pub fn take(&self) -> Vec<Event> {
+        let Answers { retrain, dead_letters } =
+            mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let delivered =
+            retrain.into_iter().map(|(id, stored)| Event::RetrainDelivered { id, stored });
+        let dead_lettered = dead_letters
+            .into_iter()
+            .map(|(source, (stored, failed))| Event::DeadLettered { source, stored, failed });
+        delivered.chain(dead_lettered).collect()
+    }
+
+    fn add(&self, delivery: Delivery, stored: bool) {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match delivery {
+            Delivery::Retrain(id) => answers.retrain.push((id, stored)),
+            Delivery::DeadLetter { source } => {
+                let (all_stored, all_failed) = answers.dead_letters.entry(source).or_default();
+                *all_stored += u64::from(stored);
+                *all_failed += u64::from(!stored);
+            }
+            Delivery::Status(_) | Delivery::Result => {}
+        }
+    }
+}
+
+/// Sends to all topics that driftd writes.
+pub struct Producer {
+    inner: ThreadedProducer<Context>,
+}
+
+struct Context {
+    reports: Reports,
+}
+
+impl ClientContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Delivery>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
+        let failure = result.as_ref().err().map(|(error, _)| error);
+        self.report(*delivery, failure);
+    }
+}
+
+impl Context {
+    fn report(&self, delivery: Delivery, failure: Option<&KafkaError>) {
+        if let Some(failure) = failure {
+            error!(?delivery, error = %failure, "message was not stored");
+        }
+        self.reports.add(delivery, failure.is_none());
+    }
+}
+
+impl Producer {
+    /// Connects; `reports` gets the answers for retraining events and dead letters.
+    pub fn connect(config: &KafkaConfig, reports: Reports) -> Result<Self, ConnectError> {
+        let mut client = base(config)?;
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "20")
+            .set("message.timeout.ms", "60000");
+        Ok(Self { inner: client.create_with_context(Context { reports })? })
+    }
+
+    /// Sends a retraining event, keyed by the model.
+    pub fn retrain(&self, topic: &str, event: &CloudEvent<RetrainingRequested>) {
+        let payload = event.to_json();
+        let delivery = Delivery::Retrain(event.id.as_str().into());
+        self.send(record(topic, &event.partitionkey, &payload, delivery).headers(event_headers(
+            &event.id,
+            &event.source,
+            &event.event_type,
+        )));
+    }
+
+    /// Sends a report on a job, keyed by the model.
+    pub fn status(&self, topic: &str, event: &CloudEvent<RetrainingStatus>) {
+        let payload = event.to_json();
+        let delivery = Delivery::Status(event.id.as_str().into());
+        self.send(record(topic, &event.partitionkey, &payload, delivery).headers(event_headers(
+            &event.id,
+            &event.source,
+            &event.event_type,
+        )));
+    }
+
+    /// Sends one line of results, keyed by model and version.
+    pub fn result(&self, topic: &str, key: &str, line: &[u8]) {
+        self.send(record(topic, key, line, Delivery::Result));
+    }
+
+    /// Sends a rejected message as it came, with its coordinates and the reason as headers.
+    pub fn dead_letter(
+        &self,
+        topic: &str,
+        source: usize,
+        message: &BorrowedMessage<'_>,
+        rejection: &Rejection,
+    ) {
+        let delivery = Box::new(Delivery::DeadLetter { source });
+        let mut record = BaseRecord::with_opaque_to(topic, delivery)
+            .headers(dead_letter_headers(message, rejection));
+        record.key = message.key();
+        record.payload = message.payload();
+        self.send(record);
+    }
+
+    /// Waits until everything is answered for.
+    pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.inner.flush(timeout)
+    }
+
+    fn send(&self, record: BaseRecord<'_, [u8], [u8], Box<Delivery>>) {
+        let mut record = record;
+        for _ in 0..QUEUE_ATTEMPTS_MAX {
+            let (error, returned) = match self.inner.send(record) {
+                Ok(()) => return,
+                Err(refused) => refused,
+            };
+            record = returned;
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                self.inner.context().report(*record.delivery_opaque, Some(&error));
+                return;
+            }
+            self.inner.poll(QUEUE_PAUSE);
+        }
+        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+        self.inner.context().report(*record.delivery_opaque, Some(&full));
+    }
+}
+
+fn record<'a>(
+    topic: &'a str,
+    key: &'a str,
+    payload: &'a [u8],
+    delivery: Delivery,
+) -> BaseRecord<'a, [u8], [u8], Box<Delivery>> {
+    BaseRecord::with_opaque_to(topic, Box::new(delivery)).key(key.as_bytes()).payload(payload)
+}
+
+/// The attributes by which brokers and filters route a structured event without reading it.
+fn event_headers(id: &str, source: &str, event_type: &str) -> OwnedHeaders {
+    [
+        ("content-type", CONTENT_TYPE),
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", source),
+        ("ce_type", event_type),
+    ]
+    .into_iter()
+    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(header(key, value)))
+}
+
+fn dead_letter_headers(message: &BorrowedMessage<'_>, rejection: &Rejection) -> OwnedHeaders {
+    let headers = message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach);
+    headers
+        .insert(header("driftd_reason", rejection.reason.as_str()))
+        .insert(header("driftd_detail", &rejection.detail))
+        .insert(header("driftd_topic", message.topic()))
+        .insert(header("driftd_partition", &message.partition().to_string()))
+        .insert(header("driftd_offset", &message.offset().to_string()))
+}
+
+fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header { key, value: Some(value) }
+}

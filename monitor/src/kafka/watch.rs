@@ -1,0 +1,117 @@
+//! What no message tells: how many partitions a topic has, and where they end.
+//!
+//! Before: a source topic. After: [`Event::TopicPartitions`] for the pipeline, and [`Ends`] for lag and for the
+//! question whether a silent partition has been read to its end. Runs on its own thread with its own client, so that
+//! a slow answer never holds up a consumer.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::config::KafkaConfig;
+use driftd_core::event::Event;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use tracing::warn;
+
+use crate::clock;
+use crate::kafka::{ConnectError, base};
+use crate::outbox::EventSender;
+
+const INTERVAL: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ends of partitions, as last seen.
+#[derive(Clone, Debug, Default)]
+pub struct Ends(Arc<Mutex<BTreeMap<PartitionId, End>>>);
+
+/// The end of one partition at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Offset that the next record will get.
+    pub offset: i64,
+    /// Wall-clock time of the answer.
+    pub seen_at: Timestamp,
+}
+
+impl Ends {
+    /// Returns the end of `partition`, if it has been seen.
+    pub fn of(&self, partition: &PartitionId) -> Option<End> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(partition).copied()
+    }
+
+    fn set(&self, partition: PartitionId, offset: i64) {
+        let end = End { offset, seen_at: clock::now() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, end);
+    }
+}
+
+/// Watches one source topic.
+pub struct Watcher {
+    source: usize,
+    topic: Arc<str>,
+    client: BaseConsumer,
+    ends: Ends,
+    events: EventSender,
+}
+
+impl Watcher {
+    /// Connects a client that reads nothing.
+    pub fn connect(
+        kafka: &KafkaConfig,
+        source: usize,
+        topic: Arc<str>,
+        ends: Ends,
+        events: EventSender,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self { source, topic, client: base(kafka)?.create()?, ends, events })
+    }
+
+    /// Looks every two seconds until `stop` hangs up.
+    pub fn run(self, stop: &Receiver<()>) {
+        let mut known = 0;
+        loop {
+            match self.look(&mut known) {
+                Ok(is_heard) if !is_heard => return,
+                Ok(_) => {}
+                Err(error) => warn!(topic = %self.topic, %error, "cannot see the ends of the topic"),
+            }
+            match stop.recv_timeout(INTERVAL) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Returns `false` when nobody listens any more.
+    fn look(&self, known: &mut usize) -> Result<bool, KafkaError> {
+        let partitions = partitions(&self.client, &self.topic, ANSWER_TIMEOUT)?;
+        let is_grown = partitions.len() != *known;
+        *known = partitions.len();
+        for partition in &partitions {
+            let (_, end) =
+                self.client.fetch_watermarks(&self.topic, partition.partition, ANSWER_TIMEOUT)?;
+            self.ends.set(partition.clone(), end);
+        }
+        let event = Event::TopicPartitions { source: self.source, partitions };
+        Ok(!is_grown || self.events.send(event))
+    }
+}
+
+/// Returns the partitions of a topic; none when it does not exist.
+pub(crate) fn partitions(
+    client: &BaseConsumer,
+    topic: &Arc<str>,
+    timeout: Duration,
+) -> Result<Vec<PartitionId>, KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    Ok(metadata
+        .topics()
+        .iter()
+        .filter(|found| found.name() == &**topic && found.error().is_none())
+        .flat_map(rdkafka::metadata::MetadataTopic::partitions)
+        .map(|found| PartitionId { topic: Arc::clone(topic), partition: found.id() })
+        .collect())
+}
