@@ -59,12 +59,16 @@ pub enum ReferenceCommand {
 /// profile is kilobytes per feature whatever the number of rows, and replaces the output only when
 /// it is complete.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
+// `--version` is the model's here.
+#[command(
+    disable_version_flag = true,
+    after_help = "\
 Examples:
   driftd reference build --config flights.yaml --model flights --version 7 \\
       --input 2013-q1.parquet --output references/flights-7.json
   driftd reference build --model flights --version 7 --input 2013.csv --output flights-7.json \\
-      --exclude prediction_id --event-time event_time --last 42d --until 2013-04-01T00:00:00Z")]
+      --exclude prediction_id --event-time event_time --last 42d --until 2013-04-01T00:00:00Z"
+)]
 pub struct BuildArgs {
     /// Parquet or CSV files (by extension) with the sample's rows.
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]

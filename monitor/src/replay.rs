@@ -43,14 +43,18 @@ const BATCHES_WAITING_MAX: usize = 2;
 /// time, model, version and segments by the last element of their paths. Rows that cannot be read
 /// are rejected and counted by reason.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
+// `--version` is the model's here.
+#[command(
+    disable_version_flag = true,
+    after_help = "\
 Examples:
   driftd replay --config flights.yaml --input 2013.parquet --output results.jsonl
   driftd replay --config flights.yaml --input april.csv may.csv --version 7 --output may.jsonl
 
 Each line of the output is one window and feature with every statistic, its p-value, threshold and
 score, the state and the counts it was decided from. The digest is equal whenever all windows are,
-however the rows were cut.")]
+however the rows were cut."
+)]
 pub struct ReplayArgs {
     /// Configuration of the job; its references are found beside it.
     #[arg(long, value_name = "FILE")]

@@ -375,9 +375,9 @@ fn errors_say_which_file_and_column_and_what_to_do() {
     assert_eq!(
         error(TimeFormat::Rfc3339),
         format!(
-            "column `at` of `{shown}` is of type Int64, but the event time needs a date with time, RFC \
-             3339 text, or a number of a Unix time format: set the source's `event_time.format`, or \
-             store the column as one of these"
+            "column `at` of `{shown}` is of type Int64, but the event time needs a date with time, \
+             RFC 3339 text, or a number of a Unix time format: set the source's \
+             `event_time.format`, or store the column as one of these"
         )
     );
     assert_eq!(
