@@ -68,7 +68,7 @@ impl Retraining {
                 RetrainDecision::None => {}
                 RetrainDecision::Suppressed { .. } => outcomes.suppressed += 1,
                 RetrainDecision::Request(request) => {
-                    let event = event(config, result, merged, &request);
+                    let event = event(config, now, result, merged, &request);
                     entries.push(entry(now, &request, &event));
                     events.push(event);
                 }
@@ -179,6 +179,7 @@ fn entry(
 
 fn event(
     config: &Config,
+    now: Timestamp,
     result: &WindowResult,
     merged: &Merged,
     request: &RetrainRequest,
@@ -208,7 +209,10 @@ fn event(
     };
     let name = format!("/driftd/{}", config.name);
     let mut event = CloudEvent::new(&name, request.id.clone(), request.window.end(), &model, data);
-    event.expirytime = request.expires;
+    // The launcher waits by the clock on the wall, however old the log is that made it wait.
+    event.expirytime = request.expires.map(|expires| {
+        now.plus_millis(expires.as_millis() - request.window.end().as_millis())
+    });
     event
 }
 

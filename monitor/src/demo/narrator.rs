@@ -82,7 +82,8 @@ impl Narrator {
             window.id.span,
             thousands(window.rows)
         ));
-        let mut drifted: Vec<&FeatureResult> = window.in_state(State::Drifted).collect();
+        let mut drifted: Vec<&FeatureResult> =
+            window.in_state(State::Drifted).chain(window.in_state(State::BrokenData)).collect();
         drifted.sort_by(|left, right| {
             let score = |it: &FeatureResult| it.verdict.score.unwrap_or(0.0);
             score(right).total_cmp(&score(left))

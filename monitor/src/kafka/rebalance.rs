@@ -14,7 +14,7 @@ use driftd_core::PartitionState;
 use driftd_core::config::FirstStart;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
@@ -144,7 +144,14 @@ impl Assignments {
     }
 }
 
-impl ClientContext for Assignments {}
+impl ClientContext for Assignments {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Reaching the end of a partition is news for the consumer thread, which polls it, not for the log.
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            error!(topic = %self.topic, %error, reason, "the Kafka client reports an error");
+        }
+    }
+}
 
 impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
