@@ -19,6 +19,9 @@ pub struct Digest(u128);
 
 impl Digest {
     /// Adds one closed window and the counts it was decided from.
+    ///
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes.
     pub fn add(&mut self, result: &WindowResult, counts: &[FeatureCounts]) {
         let mut hash = Sha256::new();
         hash.update(result.id.to_string().as_bytes());

@@ -97,26 +97,25 @@ impl Grouping {
         } else {
             self.groups.iter().position(matches)
         };
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let version = &self.versions[usize::from(row.version)];
-                let id = config.models[model].id(version).ok()?;
-                if !state.open(&config.models[model], &id, span, watermark) {
-                    return None;
-                }
-                self.groups.push(Group {
-                    model: row.model,
-                    config: model,
-                    id,
-                    version: row.version,
-                    span,
-                    rows: Vec::new(),
-                    from_offset: row.offset,
-                    event_time_max: row.event_time,
-                });
-                self.groups.len() - 1
+        let index = if let Some(index) = known {
+            index
+        } else {
+            let version = &self.versions[usize::from(row.version)];
+            let id = config.models[model].id(version).ok()?;
+            if !state.open(&config.models[model], &id, span, watermark) {
+                return None;
             }
+            self.groups.push(Group {
+                model: row.model,
+                config: model,
+                id,
+                version: row.version,
+                span,
+                rows: Vec::new(),
+                from_offset: row.offset,
+                event_time_max: row.event_time,
+            });
+            self.groups.len() - 1
         };
         self.newest = index;
         self.groups.get_mut(index)

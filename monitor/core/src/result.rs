@@ -91,7 +91,7 @@ impl WindowResult {
         self.features
             .iter()
             .map(|feature| feature.verdict.state)
-            .max_by_key(gravity)
+            .max_by_key(|state| gravity(*state))
             .unwrap_or(State::NoReference)
     }
 
@@ -102,7 +102,7 @@ impl WindowResult {
 }
 
 /// Order in which one feature's state speaks for the window.
-fn gravity(state: &State) -> u8 {
+fn gravity(state: State) -> u8 {
     match state {
         State::NoReference => 0,
         State::InsufficientData => 1,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use driftd_alerts::Episode;
+use driftd_catalog::metric::SCORE_BUCKETS;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowSpan};
 use driftd_detectors::State;
 use driftd_ingest::RejectReason;
@@ -154,22 +155,19 @@ pub struct SegmentSnapshot {
 /// Histogram of drift scores, one observation a feature and evaluation.
 #[derive(Debug, Clone, Default)]
 pub struct ScoreHistogram {
-    /// Observations at most each bound of [`SCORE_BOUNDS`].
-    pub cumulative: [u64; SCORE_BOUNDS.len()],
+    /// Observations at most each bound of [`SCORE_BUCKETS`].
+    pub cumulative: [u64; SCORE_BUCKETS.len()],
     /// All observations.
     pub count: u64,
     /// Sum of the observed scores.
     pub sum: f64,
 }
 
-/// Upper bounds of [`ScoreHistogram`]: 1 is at the threshold.
-pub const SCORE_BOUNDS: [f64; 11] = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
-
 impl ScoreHistogram {
     /// Adds one score.
     pub fn observe(&mut self, score: f64) {
-        for (count, bound) in self.cumulative.iter_mut().zip(SCORE_BOUNDS) {
-            *count += u64::from(score <= bound);
+        for (count, bound) in self.cumulative.iter_mut().zip(SCORE_BUCKETS) {
+            *count += u64::from(score <= *bound);
         }
         self.count += 1;
         self.sum += score;

@@ -369,9 +369,3 @@ fn answers_are_counted_by_route_template() {
         }
     });
 }
-
-#[test]
-fn buckets_of_scores_are_those_of_the_catalogue() {
-    let bounds = driftd_core::snapshot::SCORE_BOUNDS;
-    assert_eq!(driftd_catalog::metric::SCORE_BUCKETS, bounds);
-}
