@@ -207,7 +207,15 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
     }
     bar.finish_and_clear();
     let origin = origins(args)?;
-    let bytes = Profile::encode(id.name(), id.version(), clock::now(), rows, origin, &features);
+    let bytes = Profile::encode(
+        id.name(),
+        id.version(),
+        clock::now(),
+        rows,
+        origin,
+        &features,
+        &BTreeMap::new(),
+    );
     // Read back as it will be read, before anybody relies on it.
     let profile = Profile::decode(&bytes).context("the profile just built cannot be read back")?;
     let folder = args.output.parent().unwrap_or(Path::new(""));

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftd_alerts::{HysteresisPolicy, RetrainPolicy};
-use driftd_catalog::{ModelId, NameError};
+use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
 use driftd_ingest::{FeatureKind, SourceSchema};
 
@@ -291,5 +291,18 @@ impl ModelConfig {
     /// Returns the id of one version of this model.
     pub fn id(&self, version: &str) -> Result<ModelId, NameError> {
         ModelId::try_new(&self.name, version)
+    }
+
+    /// Returns every segment that its records are counted in besides all of them.
+    pub fn segment_ids(&self) -> impl Iterator<Item = SegmentId> {
+        self.segments.iter().flat_map(SegmentConfig::ids)
+    }
+}
+
+impl SegmentConfig {
+    /// Returns the segments: one a value, then the one of all other values.
+    pub fn ids(&self) -> impl Iterator<Item = SegmentId> {
+        let values = self.values.iter().map(|value| &**value).chain([OTHER_SEGMENT]);
+        values.filter_map(|value| SegmentId::try_new(&self.name, value).ok())
     }
 }

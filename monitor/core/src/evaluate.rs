@@ -2,6 +2,10 @@
 //!
 //! Before: [`crate::merge`]. After: [`WindowResult`] goes to the alert policies, the snapshot and the outputs.
 //! The statistics and the decision are `driftd_detectors`'; this file lines up configuration, counts and reference.
+//! A window of a segment is compared with the same segment of the reference, never with all traffic.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -23,8 +27,10 @@ pub(crate) fn evaluate(
     now: Timestamp,
 ) -> WindowResult {
     let model = &config.models[merged.model];
-    let features = match &merged.reference {
-        Some(reference) => compare(config, &model.features, &reference.features, &merged.features),
+    let reference = merged.reference.as_ref();
+    let compared = reference.and_then(|reference| reference.of(&merged.id.segment));
+    let features = match compared {
+        Some(references) => compare(config, &model.features, references, &merged.features),
         None => {
             model.features.iter().map(|feature| without_reference(feature, merged.rows)).collect()
         }
@@ -36,7 +42,9 @@ pub(crate) fn evaluate(
         missing,
         offsets: merged.offsets.clone(),
         closed_at: now,
-        reference: merged.reference.as_ref().map(|reference| Arc::clone(&reference.digest)),
+        reference: reference
+            .filter(|_| compared.is_some())
+            .map(|reference| Arc::clone(&reference.digest)),
         features,
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! Before: `driftd reference build` counts a sample and encodes it. After: [`crate::reference`] picks the columns a
 //! model watches. The file is two lines of JSON: a header with format, version and the SHA-256 of the second
-//! line; and the profile itself. It is kilobytes per feature, whatever the number of rows.
+//! line; and the profile itself. It is kilobytes per feature and segment, whatever the number of rows: segments
+//! are counted in the cells of the whole sample, so that a window of a segment has the same shape as one of all.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use driftd_catalog::Timestamp;
+use driftd_catalog::{SegmentId, Timestamp};
 use driftd_detectors::{
     CategoricalCounts, CategoricalReference, FeatureReference, Grid, GridError, Levels,
     LevelsError, NumericCounts, NumericReference, Precision,
@@ -36,6 +40,17 @@ pub struct Profile {
     /// Where the rows came from.
     pub origin: Vec<Origin>,
     /// The columns, by name.
+    pub features: BTreeMap<String, FeatureReference>,
+    /// The parts of the sample that were counted by themselves.
+    pub segments: BTreeMap<SegmentId, SegmentSample>,
+}
+
+/// The rows of the sample that are in one segment.
+#[derive(Clone, Debug)]
+pub struct SegmentSample {
+    /// Rows in the segment.
+    pub rows: u64,
+    /// The columns by name, all that the profile has, in the cells of the whole sample.
     pub features: BTreeMap<String, FeatureReference>,
 }
 
@@ -111,6 +126,22 @@ pub enum ProfileError {
         /// Number of cells.
         expected: usize,
     },
+    /// A segment's name is none.
+    #[error("`{segment}` in the profile is no segment: expected `name=value`")]
+    Segment {
+        /// The name.
+        segment: String,
+    },
+    /// A feature is not counted in every segment.
+    #[error("feature `{feature}` of the profile is counted in {found} of {expected} segments")]
+    Segments {
+        /// The feature.
+        feature: String,
+        /// Number of segments with counts.
+        found: usize,
+        /// Number of segments.
+        expected: usize,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +160,15 @@ struct Body {
     created: Timestamp,
     rows: u64,
     origin: Vec<Origin>,
+    segments: Vec<Segment>,
     features: Vec<Feature>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Segment {
+    segment: String,
+    rows: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,20 +179,36 @@ enum Feature {
         precision: Width,
         edges: Vec<f64>,
         bin_edges: Vec<f64>,
-        cells: Vec<u64>,
-        null: u64,
-        nan: u64,
-        neg_inf: u64,
-        pos_inf: u64,
+        counts: Numbers,
+        /// One entry a segment, in the order of the body's.
+        segments: Vec<Numbers>,
     },
     Categorical {
         name: String,
         levels: Vec<Box<str>>,
-        counts: Vec<u64>,
-        null: u64,
-        /// Rows of levels beyond the bound on levels.
-        other: u64,
+        counts: Categories,
+        /// One entry a segment, in the order of the body's.
+        segments: Vec<Categories>,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    cells: Vec<u64>,
+    null: u64,
+    nan: u64,
+    neg_inf: u64,
+    pos_inf: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Categories {
+    levels: Vec<u64>,
+    null: u64,
+    /// Rows of levels beyond the bound on levels.
+    other: u64,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -167,7 +222,7 @@ impl Profile {
     /// Writes the file's bytes, and the digest they will be known by.
     ///
     /// # Panics
-    /// Never: every part of a profile has a JSON form.
+    /// When a segment lacks a feature of the sample, or has it in other cells.
     pub fn encode(
         model: &str,
         version: &str,
@@ -175,14 +230,25 @@ impl Profile {
         rows: u64,
         origin: Vec<Origin>,
         features: &BTreeMap<String, FeatureReference>,
+        segments: &BTreeMap<SegmentId, SegmentSample>,
     ) -> Vec<u8> {
+        let parts = |name: &str| -> Vec<&FeatureReference> {
+            segments.values().map(|sample| &sample.features[name]).collect()
+        };
         let body = Body {
             model: model.to_owned(),
             version: version.to_owned(),
             created,
             rows,
             origin,
-            features: features.iter().map(|(name, reference)| write(name, reference)).collect(),
+            segments: segments
+                .iter()
+                .map(|(id, sample)| Segment { segment: id.to_string(), rows: sample.rows })
+                .collect(),
+            features: features
+                .iter()
+                .map(|(name, reference)| write(name, reference, &parts(name)))
+                .collect(),
         };
         let body = serde_json::to_string(&body).expect("a profile has a JSON form");
         let sha256 = checksum(body.as_bytes());
@@ -208,7 +274,20 @@ impl Profile {
             return Err(ProfileError::Checksum { found, expected: header.sha256 });
         }
         let body: Body = serde_json::from_slice(body).map_err(ProfileError::Shape)?;
-        let features = body.features.into_iter().map(read).collect::<Result<_, _>>()?;
+        let mut segments =
+            body.segments.into_iter().map(read_segment).collect::<Result<Vec<_>, _>>()?;
+        let mut features = BTreeMap::new();
+        for feature in body.features {
+            let (name, reference, parts) = read(feature)?;
+            if parts.len() != segments.len() {
+                let (found, expected) = (parts.len(), segments.len());
+                return Err(ProfileError::Segments { feature: name, found, expected });
+            }
+            for ((_, sample), part) in segments.iter_mut().zip(parts) {
+                sample.features.insert(name.clone(), part);
+            }
+            features.insert(name, reference);
+        }
         Ok(Self {
             digest: format!("sha256:{found}").into(),
             model: body.model,
@@ -217,6 +296,7 @@ impl Profile {
             rows: body.rows,
             origin: body.origin,
             features,
+            segments: segments.into_iter().collect(),
         })
     }
 }
@@ -228,72 +308,119 @@ fn checksum(bytes: &[u8]) -> String {
     })
 }
 
-fn write(name: &str, reference: &FeatureReference) -> Feature {
+fn write(name: &str, reference: &FeatureReference, parts: &[&FeatureReference]) -> Feature {
+    let name = name.to_owned();
     match reference {
         FeatureReference::Numeric(NumericReference { grid, counts }) => Feature::Numeric {
-            name: name.to_owned(),
+            name,
             precision: match grid.precision() {
                 Precision::F32 => Width::F32,
                 Precision::F64 => Width::F64,
             },
             edges: grid.edges().to_vec(),
             bin_edges: grid.bin_edges().to_vec(),
-            cells: counts.cells.clone(),
-            null: counts.null,
-            nan: counts.nan,
-            neg_inf: counts.neg_inf,
-            pos_inf: counts.pos_inf,
+            counts: Numbers::from(counts),
+            segments: parts
+                .iter()
+                .map(|part| match part {
+                    FeatureReference::Numeric(part) => Numbers::from(&part.counts),
+                    FeatureReference::Categorical(_) => panic!("a segment has the sample's cells"),
+                })
+                .collect(),
         },
         FeatureReference::Categorical(CategoricalReference { levels, counts }) => {
             Feature::Categorical {
-                name: name.to_owned(),
+                name,
                 levels: levels.names().to_vec(),
-                counts: counts.levels.clone(),
-                null: counts.null,
-                other: counts.unseen,
+                counts: Categories::from(counts),
+                segments: parts
+                    .iter()
+                    .map(|part| match part {
+                        FeatureReference::Categorical(part) => Categories::from(&part.counts),
+                        FeatureReference::Numeric(_) => panic!("a segment has the sample's cells"),
+                    })
+                    .collect(),
             }
         }
     }
 }
 
-fn read(feature: Feature) -> Result<(String, FeatureReference), ProfileError> {
+impl From<&NumericCounts> for Numbers {
+    fn from(counts: &NumericCounts) -> Self {
+        let NumericCounts { cells, null, nan, neg_inf, pos_inf } = counts;
+        Self { cells: cells.clone(), null: *null, nan: *nan, neg_inf: *neg_inf, pos_inf: *pos_inf }
+    }
+}
+
+impl From<&CategoricalCounts> for Categories {
+    fn from(counts: &CategoricalCounts) -> Self {
+        Self { levels: counts.levels.clone(), null: counts.null, other: counts.unseen }
+    }
+}
+
+fn read_segment(segment: Segment) -> Result<(SegmentId, SegmentSample), ProfileError> {
+    let Segment { segment, rows } = segment;
+    let id = segment.split_once('=').and_then(|(name, value)| SegmentId::try_new(name, value).ok());
+    match id {
+        Some(id) => Ok((id, SegmentSample { rows, features: BTreeMap::new() })),
+        None => Err(ProfileError::Segment { segment }),
+    }
+}
+
+/// Returns a feature of the sample, and the same of each segment.
+fn read(
+    feature: Feature,
+) -> Result<(String, FeatureReference, Vec<FeatureReference>), ProfileError> {
     match feature {
-        Feature::Numeric {
-            name,
-            precision,
-            edges,
-            bin_edges,
-            cells,
-            null,
-            nan,
-            neg_inf,
-            pos_inf,
-        } => {
+        Feature::Numeric { name, precision, edges, bin_edges, counts, segments } => {
             let precision = match precision {
                 Width::F32 => Precision::F32,
                 Width::F64 => Precision::F64,
             };
             let grid = Grid::try_new(precision, edges, bin_edges)
                 .map_err(|source| ProfileError::Edges { feature: name.clone(), source })?;
-            check_counts(&name, cells.len(), grid.cells())?;
-            let counts = NumericCounts { cells, null, nan, neg_inf, pos_inf };
-            let reference = NumericReference { grid: Arc::new(grid), counts };
-            Ok((name, FeatureReference::Numeric(reference)))
+            let grid = Arc::new(grid);
+            let counted = |numbers| read_numbers(&name, &grid, numbers);
+            let reference = counted(counts)?;
+            let parts = segments.into_iter().map(counted).collect::<Result<_, _>>()?;
+            Ok((name, reference, parts))
         }
-        Feature::Categorical { name, levels, counts, null, other } => {
+        Feature::Categorical { name, levels, counts, segments } => {
             let levels = Levels::try_new(levels)
                 .map_err(|source| ProfileError::Levels { feature: name.clone(), source })?;
-            check_counts(&name, counts.len(), levels.names().len())?;
-            let counts = CategoricalCounts {
-                levels: counts,
-                null,
-                unseen: other,
-                unseen_levels: BTreeMap::new(),
-            };
-            let reference = CategoricalReference { levels: Arc::new(levels), counts };
-            Ok((name, FeatureReference::Categorical(reference)))
+            let levels = Arc::new(levels);
+            let counted = |categories| read_categories(&name, &levels, categories);
+            let reference = counted(counts)?;
+            let parts = segments.into_iter().map(counted).collect::<Result<_, _>>()?;
+            Ok((name, reference, parts))
         }
     }
+}
+
+fn read_numbers(
+    feature: &str,
+    grid: &Arc<Grid>,
+    numbers: Numbers,
+) -> Result<FeatureReference, ProfileError> {
+    let Numbers { cells, null, nan, neg_inf, pos_inf } = numbers;
+    check_counts(feature, cells.len(), grid.cells())?;
+    let counts = NumericCounts { cells, null, nan, neg_inf, pos_inf };
+    Ok(FeatureReference::Numeric(NumericReference { grid: Arc::clone(grid), counts }))
+}
+
+fn read_categories(
+    feature: &str,
+    levels: &Arc<Levels>,
+    categories: Categories,
+) -> Result<FeatureReference, ProfileError> {
+    check_counts(feature, categories.levels.len(), levels.names().len())?;
+    let counts = CategoricalCounts {
+        levels: categories.levels,
+        null: categories.null,
+        unseen: categories.other,
+        unseen_levels: BTreeMap::new(),
+    };
+    Ok(FeatureReference::Categorical(CategoricalReference { levels: Arc::clone(levels), counts }))
 }
 
 fn check_counts(feature: &str, found: usize, expected: usize) -> Result<(), ProfileError> {
