@@ -1,6 +1,7 @@
 //! `driftd check`: everything that can be known before the daemon starts.
 //!
-//! The configuration first, all its errors at once; then the cluster, its topics, and the reference profiles.
+//! The configuration first, all its errors at once; then the cluster, its topics, and the reference
+//! profiles.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +38,9 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
             Some(kafka) => findings.extend(probe::look(config, kafka)),
             None => findings.push(Finding {
                 subject: "kafka".to_owned(),
-                outcome: Err("not configured: `driftd run` needs it, `driftd replay` does not".to_owned()),
+                outcome: Err(
+                    "not configured: `driftd run` needs it, `driftd replay` does not".to_owned()
+                ),
             }),
         }
     }
@@ -68,11 +71,9 @@ fn references(loaded: &Loaded) -> Vec<Finding> {
             let VersionField::Fixed(version) = &schema.version else { continue };
             let Ok(id) = loaded.config.models[model].id(version) else { continue };
             let outcome = match references.load(model, &id) {
-                Ok(Some(reference)) => Ok(format!(
-                    "{} rows, built {}",
-                    thousands(reference.rows),
-                    reference.created
-                )),
+                Ok(Some(reference)) => {
+                    Ok(format!("{} rows, built {}", thousands(reference.rows), reference.created))
+                }
                 Ok(None) => Err(format!(
                     "`{}` does not exist: build it with `driftd reference build`",
                     loaded.folder.join(loaded.config.models[model].references.of(&id)).display()

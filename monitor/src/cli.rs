@@ -27,8 +27,8 @@ const INVARIANT: u8 = 70;
 
 /// Watches machine-learning models in production for drift.
 ///
-/// driftd reads inference logs from Kafka, compares event-time windows with reference profiles, exports Prometheus
-/// metrics, and asks for a retraining when drift is established.
+/// driftd reads inference logs from Kafka, compares event-time windows with reference profiles,
+/// exports Prometheus metrics, and asks for a retraining when drift is established.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -138,7 +138,8 @@ fn configured(path: &std::path::Path) -> anyhow::Result<Loaded> {
     Ok(config_file::read(path)?)
 }
 
-/// Takes the instruction set from `DRIFTD_SIMD`, for tests and bug reports; the best there is otherwise.
+/// Takes the instruction set from `DRIFTD_SIMD`, for tests and bug reports; the best there is
+/// otherwise.
 #[expect(clippy::disallowed_methods, reason = "the edge reads the environment")]
 fn choose_simd() -> anyhow::Result<()> {
     if let Ok(name) = std::env::var("DRIFTD_SIMD") {

@@ -1,6 +1,7 @@
 //! Reads the configuration file and the environment it refers to.
 //!
-//! Before: `--config FILE`. After: a valid [`Config`] and the folder that its relative paths start from.
+//! Before: `--config FILE`. After: a valid [`Config`] and the folder that its relative paths start
+//! from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-/// Writes one line to standard output. A reader that has gone away is no error: there is nobody left to tell.
-pub fn say(line: impl std::fmt::Display) {
+/// Writes one line to standard output. A reader that has gone away is no error: there is nobody
+/// left to tell.
+pub(crate) fn say(line: impl std::fmt::Display) {
     let mut out = io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
         tracing::debug!("standard output is closed");
@@ -11,7 +12,7 @@ pub fn say(line: impl std::fmt::Display) {
 }
 
 /// Writes one line to standard error.
-pub fn complain(line: impl std::fmt::Display) {
+pub(crate) fn complain(line: impl std::fmt::Display) {
     let mut out = io::stderr().lock();
     if writeln!(out, "{line}").is_err() {
         tracing::debug!("standard error is closed");
@@ -19,7 +20,7 @@ pub fn complain(line: impl std::fmt::Display) {
 }
 
 /// Writes a number with separated thousands.
-pub fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -37,9 +38,13 @@ mod tests {
 
     #[test]
     fn thousands_are_separated_from_the_right() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (255_987, "255,987"), (1_000_000, "1,000,000")]
-        {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (255_987, "255,987"),
+            (1_000_000, "1,000,000"),
+        ] {
             assert_eq!(thousands(number), text);
         }
     }

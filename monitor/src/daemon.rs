@@ -1,9 +1,10 @@
 //! The running daemon: its threads, the channels between them, and their orderly end.
 //!
-//! Before: a valid configuration, from `driftd run` or `driftd demo`. After: consumer threads count, [`crate::stage`]
-//! decides and acts, one thread serves HTTP. Every channel is bounded.
+//! Before: a valid configuration, from `driftd run` or `driftd demo`. After: consumer threads
+//! count, [`crate::stage`] decides and acts, one thread serves HTTP. Every channel is bounded.
 //!
-//! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP closes.
+//! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP
+//! closes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +47,9 @@ pub type Observer = Box<dyn FnMut(&Effect) + Send>;
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration has no Kafka cluster.
-    #[error("`kafka` is missing from the configuration: say at least `kafka: {{brokers: [HOST:PORT]}}`")]
+    #[error(
+        "`kafka` is missing from the configuration: say at least `kafka: {{brokers: [HOST:PORT]}}`"
+    )]
     NoKafka,
     /// A client could not be made.
     #[error("cannot connect to Kafka")]
@@ -136,7 +139,8 @@ impl Daemon {
         started.start_status_reader(&shared)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let Started { looking, commands, mut workers } = started;
-        let stage = stage(shared, pipeline, (receiver, reports), publish, commands, &stopping, observer);
+        let stage =
+            stage(shared, pipeline, (receiver, reports), publish, commands, &stopping, observer);
         workers.push(spawn("pipeline", move || stage.run())?);
         Ok(Self { address, snapshot, stopping, looking, workers, http })
     }
@@ -151,7 +155,8 @@ impl Daemon {
         self.snapshot.clone()
     }
 
-    /// Stops reading, decides what was read, and waits until everything that was sent is answered for.
+    /// Stops reading, decides what was read, and waits until everything that was sent is answered
+    /// for.
     pub fn stop(self) -> Arc<Snapshot> {
         let Self { address: _, snapshot, stopping, looking, workers, http } = self;
         stopping.store(true, Ordering::Relaxed);

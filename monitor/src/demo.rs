@@ -1,11 +1,12 @@
 //! `driftd demo`: the whole loop in one process, on real data, without any server.
 //!
-//! librdkafka's in-process mock broker carries the topics; everything else is what `driftd run` and `driftd launch`
-//! use. [`stage_set`] writes the files, [`player`] plays the log, [`narrator`] tells what happens.
+//! librdkafka's in-process mock broker carries the topics; everything else is what `driftd run` and
+//! `driftd launch` use. [`stage_set`] writes the files, [`player`] plays the log, [`narrator`]
+//! tells what happens.
 //!
-//! The story: a model trained on the first quarter of 2013 meets July. Two weeks later the drift of temperature and dew
-//! point is established, a retraining event goes out, the launcher's job freezes a new reference, the next
-//! version is deployed, and the weeks after it are quiet.
+//! The story: a model trained on the first quarter of 2013 meets July. Two weeks later the drift of
+//! temperature and dew point is established, a retraining event goes out, the launcher's job
+//! freezes a new reference, the next version is deployed, and the weeks after it are quiet.
 
 mod narrator;
 mod player;
@@ -102,8 +103,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_cluster() -> Result<MockCluster<'static, DefaultProducerContext>, rdkafka::error::KafkaError>
-{
+fn start_cluster()
+-> Result<MockCluster<'static, DefaultProducerContext>, rdkafka::error::KafkaError> {
     let cluster = MockCluster::new(1)?;
     cluster.create_topic("inference.flights", PARTITIONS, 1)?;
     for topic in ["inference.flights.rejected", "driftd.retraining", "driftd.retraining.status"] {
@@ -126,7 +127,8 @@ struct RunningLauncher {
 }
 
 fn start_launcher(loaded: &Loaded) -> anyhow::Result<RunningLauncher> {
-    let config = loaded.config.launcher.as_ref().context("the demo's configuration has a launcher")?;
+    let config =
+        loaded.config.launcher.as_ref().context("the demo's configuration has a launcher")?;
     let backend = LocalCommand::new(config, &loaded.folder);
     let launcher = Launcher::connect(&loaded.config, Box::new(backend))?;
     let stopping = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,5 @@
-//! `driftd export`: the dashboards, alert rules and configuration schema that belong to this version.
+//! `driftd export`: the dashboards, alert rules and configuration schema that belong to this
+//! version.
 //!
 //! They are generated from the catalogue, so that a name in a panel is a name on `/metrics`.
 
@@ -65,7 +66,9 @@ fn write(folder: &Path, path: &Path, content: &str) -> io::Result<()> {
 fn files(artifact: Artifact) -> Vec<(String, String)> {
     match artifact {
         Artifact::Dashboards => driftd_dashboards::dashboards(),
-        Artifact::Alerts => vec![("driftd.rules.yaml".to_owned(), rules::rules_yaml(rules::RUNBOOK_BASE))],
+        Artifact::Alerts => {
+            vec![("driftd.rules.yaml".to_owned(), rules::rules_yaml(rules::RUNBOOK_BASE))]
+        }
         Artifact::Schema => {
             let schema = driftd_core::config::schema();
             vec![("config.schema.json".to_owned(), format!("{schema:#}"))]

@@ -1,11 +1,12 @@
 //! Metrics, JSON and the page, over HTTP; read only.
 //!
-//! Before: the edge swaps a new [`Snapshot`] in after each change. After: Prometheus, scripts and people. Every answer
-//! is made from one snapshot, so its numbers belong together, and no request waits for, or delays, the pipeline.
+//! Before: the edge swaps a new [`Snapshot`] in after each change. After: Prometheus, scripts and
+//! people. Every answer is made from one snapshot, so its numbers belong together, and no request
+//! waits for, or delays, the pipeline.
 //!
-//! One file a kind of answer: [`metrics`] the scrape, [`api`] the JSON, [`page`] the page, [`health`] liveness and
-//! readiness. All text from records and profiles is hostile here: it leaves as JSON strings
-//! and escaped label values only, and the page sets it as text.
+//! One file a kind of answer: [`metrics`] the scrape, [`api`] the JSON, [`page`] the page,
+//! [`health`] liveness and readiness. All text from records and profiles is hostile here: it leaves
+//! as JSON strings and escaped label values only, and the page sets it as text.
 
 mod api;
 mod exported;
@@ -98,7 +99,8 @@ const ROUTES: [&str; 12] = [
     NO_ROUTE,
 ];
 
-/// Answers requests until `shutdown` resolves, and then until those under way have ended or two seconds are over.
+/// Answers requests until `shutdown` resolves, and then until those under way have ended or two
+/// seconds are over.
 pub async fn serve(
     listener: TcpListener,
     state: HttpState,

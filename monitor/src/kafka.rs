@@ -1,8 +1,8 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
-//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::app`], [`producer`] carries out its
-//! effects, [`watch`] tells what no message tells (partitions, ends of partitions), [`probe`] serves
-//! `driftd check`.
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::app`], [`producer`]
+//! carries out its effects, [`watch`] tells what no message tells (partitions, ends of partitions),
+//! [`probe`] serves `driftd check`.
 
 pub mod consumer;
 pub mod probe;

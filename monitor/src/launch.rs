@@ -1,10 +1,12 @@
-//! `driftd launch`: takes retraining events from their topic, starts jobs, and reports what became of them.
+//! `driftd launch`: takes retraining events from their topic, starts jobs, and reports what became
+//! of them.
 //!
-//! Before: the retraining topic. After: a [`Backend`] runs the job; every step is a status event. The local command is
-//! the first backend ([`command`]); others start jobs elsewhere by the same trait.
+//! Before: the retraining topic. After: a [`Backend`] runs the job; every step is a status event.
+//! The local command is the first backend ([`command`]); others start jobs elsewhere by the same
+//! trait.
 //!
-//! An event starts at most one job: the status topic is the memory ([`ledger`]), read whole before the first event is
-//! taken. An event's offset is committed only when its last status is stored.
+//! An event starts at most one job: the status topic is the memory ([`ledger`]), read whole before
+//! the first event is taken. An event's offset is committed only when its last status is stored.
 
 pub mod command;
 mod desk;
@@ -26,7 +28,7 @@ use crate::clock;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::{ConnectError, base};
 use crate::launch::desk::{Desk, Place, Report};
-use crate::launch::ledger::LedgerError;
+pub use crate::launch::ledger::LedgerError;
 
 /// How long a poll waits for an event; also how often running jobs are looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -36,10 +38,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where jobs run.
 pub trait Backend: Send {
     /// Starts the job of an event. The job's name is the event's id.
-    fn start(
-        &self,
-        event: &CloudEvent<RetrainingRequested>,
-    ) -> Result<Box<dyn Job>, StartJobError>;
+    fn start(&self, event: &CloudEvent<RetrainingRequested>)
+    -> Result<Box<dyn Job>, StartJobError>;
 }
 
 /// A started job.
@@ -118,16 +118,16 @@ impl Launcher {
             .set("group.id", &launcher.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // A new launcher must not lose what was asked for before it came; the ledger keeps it from repeating.
+            // A new launcher must not lose what was asked for before it came; the ledger keeps it
+            // from repeating.
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
             .create()
             .map_err(ConnectError::from)?;
         let ledger = ledger::read(kafka, &retraining.status_topic)?;
-        client.subscribe(&[&retraining.topic]).map_err(|source| LaunchError::Subscribe {
-            topic: retraining.topic.clone(),
-            source,
-        })?;
+        client
+            .subscribe(&[&retraining.topic])
+            .map_err(|source| LaunchError::Subscribe { topic: retraining.topic.clone(), source })?;
         Ok(Self {
             retraining: retraining.clone(),
             client,
@@ -158,8 +158,7 @@ impl Launcher {
         match self.client.poll(POLL_TIMEOUT) {
             None => {}
             Some(Ok(message)) => {
-                let place =
-                    Place { partition: message.partition(), offset: message.offset() };
+                let place = Place { partition: message.partition(), offset: message.offset() };
                 let reports = match read(&message) {
                     Some(event) => self.desk.take(clock::now(), place, event),
                     None => {
@@ -174,7 +173,8 @@ impl Launcher {
         }
     }
 
-    /// Stops fetching while too many events wait, and goes on polling: the group must not expel the launcher.
+    /// Stops fetching while too many events wait, and goes on polling: the group must not expel the
+    /// launcher.
     fn throttle(&mut self) {
         if self.desk.is_full() == self.is_full {
             return;

@@ -1,9 +1,10 @@
 //! The edge of driftd: everything that touches files, sockets, clocks, threads and the environment.
 //!
-//! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where to start reading:
-//! [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a record's way is [`kafka::consumer`] →
-//! `driftd_core::shard` → [`stage`](self) → `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. [`replay`] takes the same way
-//! from files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
+//! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where
+//! to start reading: [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a
+//! record's way is [`kafka::consumer`] → `driftd_core::shard` → [`stage`](self) →
+//! `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. [`replay`] takes the same way from
+//! files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
 
 pub mod check;
 pub mod cli;
@@ -16,7 +17,7 @@ pub mod export;
 pub mod http;
 pub mod kafka;
 pub mod launch;
-mod outbox;
+pub mod outbox;
 pub mod reference;
 pub mod references;
 pub mod replay;

@@ -1,7 +1,9 @@
-//! The bounded channel of events into the pipeline, and the outbox from which a consumer thread fills it.
+//! The bounded channel of events into the pipeline, and the outbox from which a consumer thread
+//! fills it.
 //!
-//! Before: consumer, watcher and status threads. After: [`crate::stage`]. A consumer must never block, so it offers
-//! what it has and pauses its partitions while something is left: held is at most what one poll round made.
+//! Before: consumer, watcher and status threads. After: [`crate::stage`]. A consumer must never
+//! block, so it offers what it has and pauses its partitions while something is left: held is at
+//! most what one poll round made.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

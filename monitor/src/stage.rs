@@ -1,7 +1,8 @@
 //! The pipeline's thread: takes events, lets the sans-io pipeline decide, carries out its effects.
 //!
-//! Before: [`crate::outbox`]. After: snapshots for HTTP, result lines and retraining events for the producer, commands for
-//! the consumers. It ends when every sender of events has hung up, after everything that was read is decided.
+//! Before: [`crate::outbox`]. After: snapshots for HTTP, result lines and retraining events for the
+//! producer, commands for the consumers. It ends when every sender of events has hung up, after
+//! everything that was read is decided.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

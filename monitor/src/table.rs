@@ -35,7 +35,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 
 pub use layout::{Layout, Overrides};
-pub(crate) use layout::{feature_column, last_element};
+pub(crate) use layout::{feature_column, last_element, segment_column};
 pub use records::RecordReader;
 pub(crate) use time::{from_integer as millis_of_integer, from_text as millis_of_text};
 

@@ -1,7 +1,8 @@
 //! The daemon's own logs and traces.
 //!
-//! Logs go to standard error, in text or JSON, filtered by `DRIFTD_LOG` (for example `debug,librdkafka=info`). Traces
-//! go to an OTLP/HTTP endpoint when one is configured: one span a batch and a retraining event, never one a record.
+//! Logs go to standard error, in text or JSON, filtered by `DRIFTD_LOG` (for example
+//! `debug,librdkafka=info`). Traces go to an OTLP/HTTP endpoint when one is configured: one span a
+//! batch and a retraining event, never one a record.
 
 use std::io;
 

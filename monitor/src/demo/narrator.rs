@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use driftd_alerts::Transition;
+use driftd_catalog::Timestamp;
 use driftd_core::config::Config;
 use driftd_core::event::Effect;
 use driftd_core::result::{FeatureResult, WindowResult};
@@ -77,9 +78,10 @@ impl Narrator {
             State::NoReference => "no reference yet",
         };
         self.line(format_args!(
-            "{} {}  {:>6} records  {state}",
+            "{}  {} to {}  {:>6} records  {state}",
             window.id.model,
-            window.id.span,
+            day(window.id.span.start()),
+            day(window.id.span.end()),
             thousands(window.rows)
         ));
         let mut drifted: Vec<&FeatureResult> =
@@ -128,7 +130,9 @@ impl Narrator {
 
     pub(super) fn wait(&self, address: SocketAddr) {
         self.line("");
-        self.line(format_args!("The story is over; the page stays at http://{address}/ until Ctrl-C."));
+        self.line(format_args!(
+            "The story is over; the page stays at http://{address}/ until Ctrl-C."
+        ));
     }
 
     pub(super) fn close(&self, last: &Snapshot) {
@@ -144,4 +148,10 @@ impl Narrator {
             last.digest
         ));
     }
+}
+
+/// Returns the date alone: windows of the demo begin and end at midnight.
+fn day(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.split_once('T').map_or(text.clone(), |(day, _)| day.to_owned())
 }

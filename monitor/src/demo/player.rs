@@ -1,8 +1,9 @@
 //! Plays ten weeks of flights into the topic, with their real event times, compressed.
 //!
-//! It also plays the part of whoever deploys: when a job has registered a new version, the records after it are
-//! that version's. The log waits at each Monday for the week to be decided, and for a job that was asked for: an hour
-//! of training is nothing against a week, but not when the week takes two seconds.
+//! It also plays the part of whoever deploys: when a job has registered a new version, the records
+//! after it are that version's. The log waits at each Monday for the week to be decided, and for a
+//! job that was asked for: an hour of training is nothing against a week, but not when the week
+//! takes two seconds.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ use driftd_catalog::Timestamp;
 use driftd_core::snapshot::Snapshot;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer, DefaultProducerContext};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 

@@ -6,6 +6,6 @@ next=$((DRIFTD_MODEL_VERSION + 1))
 "DRIFTD" reference build --config "FOLDER/flights.yaml" --model "$DRIFTD_MODEL" --version "$next" \
     --input "FOLDER/current.parquet" \
     --event-time event_time --last 42d --until "$DRIFTD_WINDOW_END" \
-    --output "FOLDER/references/$DRIFTD_MODEL/$next.json" >&2
+    --output "FOLDER/references/$DRIFTD_MODEL/$next.json" > "FOLDER/retrain.log"
 printf '{"new_version": "%s", "reference": "%s"}\n' "$next" "FOLDER/references/$DRIFTD_MODEL/$next.json" \
     > "$DRIFTD_OUTPUT_FILE"

@@ -1,4 +1,5 @@
-//! The files of the demo, in a folder of its own: data, configuration, the job's script, the first reference.
+//! The files of the demo, in a folder of its own: data, configuration, the job's script, the first
+//! reference.
 //!
 //! The data is built into the binary, so that the demo runs wherever the binary does.
 

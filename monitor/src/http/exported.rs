@@ -1,8 +1,9 @@
 //! Which features of a model have series of their own, where there are more than the cap.
 //!
-//! Before: the model's snapshot. After: [`super::metrics`] exports these and says how many it left out. A feature that
-//! comes and goes makes a new series each time, so the order is made of things that change seldom: what drifted since
-//! the start first, then the greatest score of the kept windows, then the configured order.
+//! Before: the model's snapshot. After: [`super::metrics`] exports these and says how many it left
+//! out. A feature that comes and goes makes a new series each time, so the order is made of things
+//! that change seldom: what drifted since the start first, then the greatest score of the kept
+//! windows, then the configured order.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,8 @@ use driftd_core::config::{ModelConfig, Role};
 use driftd_core::snapshot::ModelSnapshot;
 use driftd_detectors::State;
 
-/// Features to export, and how many there are beyond them. Predictions are not capped and not in here.
+/// Features to export, and how many there are beyond them. Predictions are not capped and not in
+/// here.
 #[derive(Debug)]
 pub(super) struct Exported<'a> {
     names: BTreeSet<&'a str>,
@@ -44,7 +46,8 @@ pub(super) fn exported<'a>(
     Exported { names: features.into_iter().map(|(_, name)| name).collect(), dropped }
 }
 
-/// A feature's claim to series: whether it ever left `ok`, then its greatest kept score in thousandths.
+/// A feature's claim to series: whether it ever left `ok`, then its greatest kept score in
+/// thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
     ever: bool,

@@ -1,7 +1,8 @@
 //! Metric families of the `prometheus` crate, built from the catalogue's constants.
 //!
-//! Before: [`super::metrics`] names a metric of the catalogue, label values and a sample. After: the text encoder.
-//! Owns the rules of the exposition: a label for each value, finite samples only, kinds as in the catalogue.
+//! Before: [`super::metrics`] names a metric of the catalogue, label values and a sample. After:
+//! the text encoder. Owns the rules of the exposition: a label for each value, finite samples only,
+//! kinds as in the catalogue.
 
 use driftd_catalog::metric::{Metric, MetricKind};
 use prometheus::proto;

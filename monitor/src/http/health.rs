@@ -1,7 +1,7 @@
 //! Whether the daemon is alive (its threads run) and ready (its start is done).
 //!
-//! Before: consumer and pipeline threads beat, the start reports what it has reached. After: `/healthz` tells the
-//! orchestrator whether to restart, `/readyz` whether to wait.
+//! Before: consumer and pipeline threads beat, the start reports what it has reached. After:
+//! `/healthz` tells the orchestrator whether to restart, `/readyz` whether to wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// A thread that has not come around for this long hangs: a consumer polls ten times a second, and the slowest
-/// thing it does in between, closing its windows, takes tens of milliseconds.
+/// A thread that has not come around for this long hangs: a consumer polls ten times a second, and
+/// the slowest thing it does in between, closing its windows, takes tens of milliseconds.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// What has to be reached before the daemon is of use. That the configuration is valid is a condition of starting.
+/// What has to be reached before the daemon is of use. That the configuration is valid is a
+/// condition of starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
     /// Reference profiles and state of earlier runs are read.
@@ -66,8 +67,8 @@ impl Health {
         }
     }
 
-    /// Adds a thread that must beat from now on. It counts as hanging, not as gone, when its heartbeat is dropped:
-    /// a thread that ended by a panic has to be noticed.
+    /// Adds a thread that must beat from now on. It counts as hanging, not as gone, when its
+    /// heartbeat is dropped: a thread that ended by a panic has to be noticed.
     pub fn register(&self, name: &str, now: Instant) -> Heartbeat {
         let heartbeat = Heartbeat { origin: self.origin, beat: Arc::default() };
         heartbeat.beat(now);

@@ -1,7 +1,8 @@
 //! What the edge measures about itself: answers, evaluations, the queue before the pipeline.
 //!
-//! Before: the threads that do these things write here. After: [`super::metrics`] reads at each scrape. Writers add to
-//! atomic numbers; only the counts of requests, whose labels are found at run time, are behind a lock.
+//! Before: the threads that do these things write here. After: [`super::metrics`] reads at each
+//! scrape. Writers add to atomic numbers; only the counts of requests, whose labels are found at
+//! run time, are behind a lock.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 //! The scrape: one snapshot as metric families of the catalogue.
 //!
-//! Before: [`HttpState`] holds the newest snapshot. After: Prometheus. Families are built anew at each scrape, so the
-//! series of a model, version or segment that is gone go stale with the next one. Too little data means no sample of a
-//! statistic, never 0.
+//! Before: [`HttpState`] holds the newest snapshot. After: Prometheus. Families are built anew at
+//! each scrape, so the series of a model, version or segment that is gone go stale with the next
+//! one. Too little data means no sample of a statistic, never 0.
 
 mod model;
 mod process;

@@ -1,6 +1,7 @@
 //! The page's files, inside the binary.
 //!
-//! Before: a browser. After: `page/app.js` asks [`super::api`] every two seconds. No file names another server.
+//! Before: a browser. After: `page/app.js` asks [`super::api`] every two seconds. No file names
+//! another server.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -50,7 +51,8 @@ pub(super) fn asset(name: &str) -> Response {
     }
 }
 
-/// The files change with the binary and are small: a browser asks again rather than mix two versions.
+/// The files change with the binary and are small: a browser asks again rather than mix two
+/// versions.
 fn answer(asset: &Asset) -> Response {
     ([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "no-cache")], asset.text).into_response()
 }

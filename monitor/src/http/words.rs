@@ -1,12 +1,13 @@
 //! A verdict in plain words, with the numbers that made it.
 //!
-//! Before: a [`FeatureResult`] and the policy it was judged by. After: the page, the API, and whoever prints results.
+//! Before: a [`FeatureResult`] and the policy it was judged by. After: the page, the API, and
+//! whoever prints results.
 
 use driftd_core::result::FeatureResult;
 use driftd_detectors::{DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, State};
 
-/// Says why a feature is in its state, for example `KS 0.31 > 0.12 (n = 4,812; effect at least 0.28, minimum 0.1;
-/// adjusted p < 0.0001 over 20 columns)`.
+/// Says why a feature is in its state, for example `KS 0.31 > 0.12 (n = 4,812; effect at least
+/// 0.28, minimum 0.1; adjusted p < 0.0001 over 20 columns)`.
 ///
 /// `columns` is the number of columns judged together, `policy` the one of this feature.
 pub fn explain(

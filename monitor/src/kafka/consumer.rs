@@ -1,8 +1,9 @@
 //! One consumer thread: polls, decodes borrowed payloads and counts, all on the same thread.
 //!
-//! Before: the brokers. After: [`Event`]s for the pipeline through a bounded channel; rejected messages to the
-//! dead-letter topic. Offsets are driftd's own: the group's are committed for lag tools only. When the pipeline is
-//! behind, partitions are paused and polling goes on, so that the group never expels the member.
+//! Before: the brokers. After: [`Event`]s for the pipeline through a bounded channel; rejected
+//! messages to the dead-letter topic. Offsets are driftd's own: the group's are committed for lag
+//! tools only. When the pipeline is behind, partitions are paused and polling goes on, so that the
+//! group never expels the member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -334,8 +335,9 @@ impl SourceConsumer {
 
     /// Returns the end of a partition that may be silent.
     ///
-    /// The client's own end-of-partition counts first: past the last record there may be offsets that hold no
-    /// record (transaction markers), which a comparison of offsets would wait for without end.
+    /// The client's own end-of-partition counts first: past the last record there may be offsets
+    /// that hold no record (transaction markers), which a comparison of offsets would wait for
+    /// without end.
     fn silent_end(&self, now: Timestamp, partition: &PartitionId, position: i64) -> Option<i64> {
         let batch = self.decoders.get(partition)?;
         if self.held.contains(partition) || self.is_throttled || 0 < batch.decoder.messages() {
@@ -394,8 +396,7 @@ impl SourceConsumer {
         for partition in partitions.iter().filter(|it| self.decoders.contains_key(*it)) {
             list.add_partition(&partition.topic, partition.partition);
         }
-        let result =
-            if paused { self.client.pause(&list) } else { self.client.resume(&list) };
+        let result = if paused { self.client.pause(&list) } else { self.client.resume(&list) };
         if let Err(error) = result {
             warn!(topic = %self.topic(), paused, %error, "partitions could not be paused or resumed");
         }

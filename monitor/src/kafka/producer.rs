@@ -1,16 +1,16 @@
 //! Sends retraining events, result lines and dead letters, and reports what the broker said.
 //!
-//! Before: effects of the pipeline, rejected messages of a consumer. After: topics; the broker's answers wait in
-//! [`Reports`] for the pipeline. Idempotent, `acks=all`; a full queue is waited for, up to a bound.
+//! Before: effects of the pipeline, rejected messages of a consumer. After: topics; the broker's
+//! answers wait in [`Reports`] for the pipeline. Idempotent, `acks=all`; a full queue is waited
+//! for, up to a bound.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use driftd_catalog::event::{
-    CONTENT_TYPE, CloudEvent, RetrainingRequested, RetrainingStatus,
-};
+use driftd_catalog::event::{CONTENT_TYPE, CloudEvent, RetrainingRequested, RetrainingStatus};
 use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
 use driftd_ingest::Rejection;
@@ -38,10 +38,21 @@ enum Delivery {
     Result,
 }
 
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retrain(id) => write!(f, "retraining event {id}"),
+            Self::Status(id) => write!(f, "job report {id}"),
+            Self::DeadLetter { .. } => f.write_str("dead letter"),
+            Self::Result => f.write_str("result line"),
+        }
+    }
+}
+
 /// Answers of the broker that the pipeline has not seen yet.
 ///
-/// They are fetched, not pushed: the client's thread must never wait for the pipeline while the pipeline waits for
-/// room in the client's queue.
+/// They are fetched, not pushed: the client's thread must never wait for the pipeline while the
+/// pipeline waits for room in the client's queue.
 #[derive(Clone, Debug, Default)]
 pub struct Reports(Arc<Mutex<Answers>>);
 
@@ -102,7 +113,7 @@ impl ProducerContext for Context {
 impl Context {
     fn report(&self, delivery: Delivery, failure: Option<&KafkaError>) {
         if let Some(failure) = failure {
-            error!(?delivery, error = %failure, "message was not stored");
+            error!(message = %delivery, error = %failure, "message was not stored");
         }
         self.reports.add(delivery, failure.is_none());
     }

@@ -1,8 +1,9 @@
 //! Which partitions a consumer thread owns: librdkafka's rebalance callbacks, turned into data.
 //!
-//! Before: the group coordinator. After: [`crate::kafka::consumer`] follows the [`Change`]s between two polls.
-//! The start offset is set inside the callback, before the first fetch, so that no seek races with it. The
-//! cooperative protocol gives differences: partitions that stay are not mentioned.
+//! Before: the group coordinator. After: [`crate::kafka::consumer`] follows the [`Change`]s between
+//! two polls. The start offset is set inside the callback, before the first fetch, so that no seek
+//! races with it. The cooperative protocol gives differences: partitions that stay are not
+//! mentioned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -23,10 +24,12 @@ use crate::clock;
 /// A rebalance waits this long for the ends of its partitions.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A partition is waited for this long when another thread of the process still has to let go of it.
+/// A partition is waited for this long when another thread of the process still has to let go of
+/// it.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The partitions of this process: read by one of its threads, or parked with what was counted in them.
+/// The partitions of this process: read by one of its threads, or parked with what was counted in
+/// them.
 ///
 /// A partition that moves to another thread, or leaves and comes back, goes on where it stopped.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +59,8 @@ impl Parked {
     /// Takes a partition to read it; `None` when this process has never read it.
     fn take(&self, partition: &PartitionId) -> Option<PartitionState> {
         let places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
-        // The coordinator gives a partition away only after its reader agreed, but that thread may still be
-        // counting its last batch.
+        // The coordinator gives a partition away only after its reader agreed, but that thread may
+        // still be counting its last batch.
         let (mut places, waited) = self
             .0
             .freed
@@ -135,7 +138,8 @@ impl Assignments {
                 FirstStart::Latest => end,
             },
             Err(error) => {
-                // Offset 0 is either there, or out of range and then visible as such: never a silent skip.
+                // Offset 0 is either there, or out of range and then visible as such: never a
+                // silent skip.
                 warn!(partition = %id, %error, "ends of the partition are unknown; starting at offset 0");
                 0
             }
@@ -146,7 +150,8 @@ impl Assignments {
 
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
-        // Reaching the end of a partition is news for the consumer thread, which polls it, not for the log.
+        // Reaching the end of a partition is news for the consumer thread, which polls it, not for
+        // the log.
         if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
             error!(topic = %self.topic, %error, reason, "the Kafka client reports an error");
         }
@@ -162,11 +167,7 @@ impl ConsumerContext for Assignments {
         }
     }
 
-    fn commit_callback(
-        &self,
-        result: Result<(), KafkaError>,
-        _offsets: &TopicPartitionList,
-    ) {
+    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
             tracing::debug!(%error, "positions not committed; they serve lag tools only");
         }

@@ -1,7 +1,8 @@
 //! Reads what launchers report on jobs, so that the loop from drift to retraining closes.
 //!
-//! Before: the status topic. After: [`Event::RetrainReported`]. Reports from before the start are not needed: whoever
-//! asks for a retraining afterwards learns of its end here. No consumer group: every daemon hears every report.
+//! Before: the status topic. After: [`Event::RetrainReported`]. Reports from before the start are
+//! not needed: whoever asks for a retraining afterwards learns of its end here. No consumer group:
+//! every daemon hears every report.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -47,13 +48,8 @@ impl StatusReader {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .create()?;
-        let mut reader = Self {
-            topic: topic.into(),
-            client,
-            assigned: 0,
-            looked_at: Timestamp::MIN,
-            events,
-        };
+        let mut reader =
+            Self { topic: topic.into(), client, assigned: 0, looked_at: Timestamp::MIN, events };
         reader.look(Offset::End);
         Ok(reader)
     }

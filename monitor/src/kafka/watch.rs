@@ -1,8 +1,8 @@
 //! What no message tells: how many partitions a topic has, and where they end.
 //!
-//! Before: a source topic. After: [`Event::TopicPartitions`] for the pipeline, and [`Ends`] for lag and for the
-//! question whether a silent partition has been read to its end. Runs on its own thread with its own client, so that
-//! a slow answer never holds up a consumer.
+//! Before: a source topic. After: [`Event::TopicPartitions`] for the pipeline, and [`Ends`] for lag
+//! and for the question whether a silent partition has been read to its end. Runs on its own thread
+//! with its own client, so that a slow answer never holds up a consumer.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -76,7 +76,9 @@ impl Watcher {
             match self.look(&mut known) {
                 Ok(is_heard) if !is_heard => return,
                 Ok(_) => {}
-                Err(error) => warn!(topic = %self.topic, %error, "cannot see the ends of the topic"),
+                Err(error) => {
+                    warn!(topic = %self.topic, %error, "cannot see the ends of the topic")
+                }
             }
             match stop.recv_timeout(INTERVAL) {
                 Err(RecvTimeoutError::Timeout) => {}

@@ -1,8 +1,8 @@
 //! The local backend: a job is a command on this machine.
 //!
-//! The command gets the event as a file, and the essentials as environment variables; it may leave a JSON object in
-//! the output file to say which version it registered. It runs in a process group of its own, so that stopping it
-//! stops everything it started.
+//! The command gets the event as a file, and the essentials as environment variables; it may leave
+//! a JSON object in the output file to say which version it registered. It runs in a process group
+//! of its own, so that stopping it stops everything it started.
 
 use std::fs;
 use std::io;
@@ -49,7 +49,8 @@ struct CommandJob {
 }
 
 impl LocalCommand {
-    /// Takes the command of the configuration; relative working directories are relative to `folder`.
+    /// Takes the command of the configuration; relative working directories are relative to
+    /// `folder`.
     ///
     /// # Panics
     /// When the command is empty, which the configuration excludes.
@@ -167,7 +168,8 @@ impl CommandJob {
                 metadata.len()
             ));
         }
-        read_output(&path).map_err(|error| format!("the job's output file is not understood: {error}"))
+        read_output(&path)
+            .map_err(|error| format!("the job's output file is not understood: {error}"))
     }
 }
 

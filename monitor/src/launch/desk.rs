@@ -1,7 +1,7 @@
 //! Decides about each retraining event: start, wait, refuse; and follows the jobs that run.
 //!
-//! Before: [`crate::launch`] reads events. After: [`Report`]s for the status topic, finished offsets for the group.
-//! Knows neither Kafka nor how a job runs; time is an argument.
+//! Before: [`crate::launch`] reads events. After: [`Report`]s for the status topic, finished
+//! offsets for the group. Knows neither Kafka nor how a job runs; time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -109,7 +109,12 @@ impl Desk {
         }
         if event.expirytime.is_some_and(|expiry| expiry < now) {
             self.finish(place);
-            return vec![self.report(now, &event, RetrainingState::Rejected, "the event has expired")];
+            return vec![self.report(
+                now,
+                &event,
+                RetrainingState::Rejected,
+                "the event has expired",
+            )];
         }
         self.unfinished.insert(place);
         let report = self.report(now, &event, RetrainingState::Accepted, "");

@@ -1,7 +1,7 @@
 //! What earlier launchers did with which event: the status topic, read once from its beginning.
 //!
-//! Before: the status topic. After: [`crate::launch::desk`] refuses events that are in it. It reads up to the ends
-//! that the topic had when reading began.
+//! Before: the status topic. After: [`crate::launch::desk`] refuses events that are in it. It reads
+//! up to the ends that the topic had when reading began.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,7 +72,9 @@ pub(crate) fn read(kafka: &KafkaConfig, topic: &str) -> Result<Ledger, LedgerErr
         let (first, end) =
             client.fetch_watermarks(topic, id.partition, ANSWER_TIMEOUT).map_err(look)?;
         if first < end {
-            unread.add_partition_offset(topic, id.partition, Offset::Offset(first)).map_err(look)?;
+            unread
+                .add_partition_offset(topic, id.partition, Offset::Offset(first))
+                .map_err(look)?;
             missing.push(id.partition);
         }
     }

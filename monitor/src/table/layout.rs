@@ -149,12 +149,7 @@ impl ModelLayout {
             .features
             .iter()
             .map(|feature| feature_column(table, &feature.name, &feature.path, feature.kind));
-        let segments = schema.segments.iter().map(|segment| {
-            let role = format!("segment `{}`", segment.name);
-            let position = required(table, &segment.path, &role)?;
-            check_kind(table, position, FeatureKind::Categorical, &segment.name)?;
-            Ok(position)
-        });
+        let segments = schema.segments.iter().map(|it| segment_column(table, &it.name, &it.path));
         Ok(Self {
             version,
             features: features.collect::<Result<_, _>>()?,
@@ -200,6 +195,17 @@ pub(crate) fn feature_column(
     let role = format!("feature `{name}`");
     let position = found.ok_or_else(|| missing(table, role, &[name.to_owned(), last]))?;
     check_kind(table, position, kind, name)?;
+    Ok(position)
+}
+
+/// Returns the position of the column that tells a record's segment: by the last element of its path.
+pub(crate) fn segment_column(
+    table: &Table,
+    name: &str,
+    path: &FieldPath,
+) -> Result<usize, TableError> {
+    let position = required(table, path, &format!("segment `{name}`"))?;
+    check_kind(table, position, FeatureKind::Categorical, name)?;
     Ok(position)
 }
 

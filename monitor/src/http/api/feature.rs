@@ -1,4 +1,5 @@
-//! `/api/v1/models/{name}/{version}/features/{feature}`: one feature in one window, with both distributions.
+//! `/api/v1/models/{name}/{version}/features/{feature}`: one feature in one window, with both
+//! distributions.
 //!
 //! Before: [`super`]. After: the page's histogram and statistics.
 

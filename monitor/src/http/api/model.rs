@@ -1,4 +1,5 @@
-//! `/api/v1/models` and `/api/v1/models/{name}/{version}`: what is watched, and one window of one segment.
+//! `/api/v1/models` and `/api/v1/models/{name}/{version}`: what is watched, and one window of one
+//! segment.
 //!
 //! Before: [`super`]. After: the page's choosers, verdict line and ranked table.
 
@@ -144,7 +145,8 @@ pub(in crate::http) fn detail(
     })
 }
 
-/// Before its first window has closed, a segment is not decided: for want of a reference, or of data.
+/// Before its first window has closed, a segment is not decided: for want of a reference, or of
+/// data.
 fn state_of(model: &ModelSnapshot, segment: Option<&SegmentSnapshot>) -> State {
     let undecided =
         if model.reference.is_some() { State::InsufficientData } else { State::NoReference };

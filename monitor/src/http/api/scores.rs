@@ -1,6 +1,7 @@
 //! `/api/v1/models/{name}/{version}/scores`: scores of features over windows, for the heat map.
 //!
-//! Before: [`super`]. After: the page's map. Bounded: the newest windows, and the features that stood out most in them.
+//! Before: [`super`]. After: the page's map. Bounded: the newest windows, and the features that
+//! stood out most in them.
 
 use driftd_core::config::{Config, ModelConfig};
 use driftd_core::result::WindowResult;
@@ -72,8 +73,8 @@ fn label(config: &ModelConfig, at: usize) -> Row {
     Row { feature: feature.name.to_string(), role: role(feature.role) }
 }
 
-/// Indices of the columns to show: by the gravest state in these windows, then by the greatest score. Windows hold
-/// their columns in the configured order.
+/// Indices of the columns to show: by the gravest state in these windows, then by the greatest
+/// score. Windows hold their columns in the configured order.
 fn order(config: &ModelConfig, windows: &[&WindowResult]) -> Vec<usize> {
     let mut peaks: Vec<(usize, u8, f64)> = (0..config.features.len())
         .map(|at| {

@@ -1,6 +1,8 @@
-//! Families about one model version: its reference, its segments, their newest window, its features.
+//! Families about one model version: its reference, its segments, their newest window, its
+//! features.
 //!
-//! Before: [`super`] takes the snapshot. After: [`super::super::families`]. [`exported`] bounds the series of features.
+//! Before: [`super`] takes the snapshot. After: [`super::super::families`]. [`exported`] bounds the
+//! series of features.
 
 use std::sync::Arc;
 
@@ -211,7 +213,8 @@ fn statistic_metric(detector: DetectorKind) -> Option<&'static metric::Metric> {
     }
 }
 
-/// Shares of values that are out of order in one window; absent where there is nothing to divide by.
+/// Shares of values that are out of order in one window; absent where there is nothing to divide
+/// by.
 #[derive(Debug, PartialEq)]
 pub(in crate::http) struct Quality {
     /// Absent, null or not a number, of all rows.
