@@ -1,14 +1,15 @@
 //! `driftd reference build|show`: freezes a sample of good data as a profile, and shows one.
 //!
 //! Before: files of records. After: the profile file that [`crate::references`] loads. [`sample`]
-//! reads the files with polars, [`columns`] says which columns become which features, [`describe`]
-//! writes a profile for a person.
+//! reads the files with polars, [`columns`] says which columns become which features, [`segments`]
+//! counts the parts of the sample, [`describe`] writes a profile for a person.
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 
 mod columns;
 mod describe;
 mod sample;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use driftd_catalog::{ModelId, Timestamp};
+use driftd_catalog::{ModelId, SegmentId, Timestamp};
 use driftd_core::config::Config;
-use driftd_core::profile::{Origin, Profile};
+use driftd_core::profile::{Origin, Profile, SegmentSample};
+use driftd_detectors::FeatureReference;
 use driftd_ingest::TimeFormat;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -54,10 +56,11 @@ pub enum ReferenceCommand {
 
 /// Freezes a sample of good data as a reference profile: edges, levels and counts of each feature.
 ///
-/// With `--config` the features, their types and the time format come from the configuration;
-/// without it every column but the excluded ones is a feature, of the type that the file has. The
-/// profile is kilobytes per feature whatever the number of rows, and replaces the output only when
-/// it is complete.
+/// With `--config` the features, their types and the time format come from the configuration, and
+/// the segments, each of which gets counts of its own; without it every column but the excluded
+/// ones is a feature, of the type that the file has, and there are no segments. The profile is
+/// kilobytes per feature and segment whatever the number of rows, and replaces the output only
+/// when it is complete.
 #[derive(Args, Clone, Debug)]
 // `--version` is the model's here.
 #[command(
@@ -197,25 +200,24 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
     );
     let bar = progress_bar(columns.features.len());
     let mut features = BTreeMap::new();
+    let mut segments = BTreeMap::new();
     for feature in &columns.features {
         bar.set_message(feature.name.clone());
         let reference = sample
             .reference(feature, usize::from(args.bins))
             .with_context(|| format!("cannot build a reference of feature `{}`", feature.name))?;
+        for segment in &columns.segments {
+            let parts = segments::count(&sample, feature, &reference, segment)
+                .with_context(|| format!("cannot count the segments of `{}`", feature.name))?;
+            insert(&mut segments, &feature.name, parts);
+        }
         features.insert(feature.name.clone(), reference);
         bar.inc(1);
     }
     bar.finish_and_clear();
     let origin = origins(args)?;
-    let bytes = Profile::encode(
-        id.name(),
-        id.version(),
-        clock::now(),
-        rows,
-        origin,
-        &features,
-        &BTreeMap::new(),
-    );
+    let bytes =
+        Profile::encode(id.name(), id.version(), clock::now(), rows, origin, &features, &segments);
     // Read back as it will be read, before anybody relies on it.
     let profile = Profile::decode(&bytes).context("the profile just built cannot be read back")?;
     let folder = args.output.parent().unwrap_or(Path::new(""));
@@ -225,6 +227,19 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
     file.write(&bytes)?;
     file.finish()?;
     Ok(profile)
+}
+
+/// Adds a feature's counts to those of each segment. A segment without rows gets none: it can be
+/// compared with nothing.
+fn insert(
+    segments: &mut BTreeMap<SegmentId, SegmentSample>,
+    feature: &str,
+    parts: Vec<(SegmentId, FeatureReference)>,
+) {
+    for (id, part) in parts.into_iter().filter(|(_, part)| 0 < part.rows()) {
+        let empty = SegmentSample { rows: part.rows(), features: BTreeMap::new() };
+        segments.entry(id).or_insert(empty).features.insert(feature.to_owned(), part);
+    }
 }
 
 /// Reads, checks and shows a profile.

@@ -116,6 +116,7 @@ impl References {
                 Ok(Some(reference)) => {
                     let rows = reference.rows;
                     info!(model = %id, path = %path.display(), rows, "reference loaded");
+                    self.warn_of_segments(model, &id, &reference);
                     Some(reference)
                 }
                 Ok(None) => {
@@ -130,6 +131,18 @@ impl References {
             };
             let again_at = self.again_at(model, &id, decoded);
             shard.set_reference(id, reference, again_at);
+        }
+    }
+
+    /// Names the segments that will not be judged. That of all other values may be missing: a
+    /// sample in which every value is configured has none.
+    fn warn_of_segments(&self, model: usize, id: &ModelId, reference: &ModelReference) {
+        for segment in &self.config.models[model].segments {
+            for segment in segment.ids().take(segment.values.len()) {
+                if reference.of(&segment).is_none() {
+                    warn!(model = %id, %segment, "segment without reference: build it with `--config`");
+                }
+            }
         }
     }
 

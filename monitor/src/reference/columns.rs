@@ -9,19 +9,21 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use driftd_catalog::ModelId;
-use driftd_core::config::Config;
+use driftd_core::config::{Config, SegmentConfig};
 use driftd_ingest::{FeatureKind, TimeFormat, VersionField};
 use polars::prelude::{DataType, PlSmallStr};
 
 use super::BuildArgs;
 use super::sample::{is_csv, scan};
-use crate::table::{Table, feature_column, last_element};
+use crate::table::{Table, TableError, feature_column, last_element, segment_column};
 
 /// The columns of a sample.
 #[derive(Debug)]
 pub(super) struct Columns {
     /// What becomes a feature.
     pub(super) features: Vec<SampleFeature>,
+    /// What divides the rows into segments.
+    pub(super) segments: Vec<SampleSegment>,
     /// Column and format of the event time, where one is known.
     pub(super) event_time: Option<(String, TimeFormat)>,
 }
@@ -31,6 +33,14 @@ pub(super) struct Columns {
 pub(super) struct SampleFeature {
     pub(super) name: String,
     pub(super) kind: FeatureKind,
+    /// Name of the column, one an input.
+    pub(super) columns: Vec<String>,
+}
+
+/// One segmentation, and the column with its values in each input.
+#[derive(Debug)]
+pub(super) struct SampleSegment {
+    pub(super) config: SegmentConfig,
     /// Name of the column, one an input.
     pub(super) columns: Vec<String>,
 }
@@ -53,20 +63,23 @@ impl Columns {
         let tables = args.input.iter().map(|it| Table::open(it)).collect::<Result<Vec<_>, _>>()?;
         let mut features = Vec::with_capacity(schema.features.len());
         for field in &schema.features {
-            let mut columns = Vec::with_capacity(tables.len());
-            for table in &tables {
-                let position = feature_column(table, &field.name, &field.path, field.kind)?;
-                columns.push(table.columns().field(position).name().clone());
-            }
+            let column = |it: &Table| feature_column(it, &field.name, &field.path, field.kind);
+            let columns = column_names(&tables, column)?;
             features.push(SampleFeature {
                 name: field.name.to_string(),
                 kind: field.kind,
                 columns,
             });
         }
+        let mut segments = Vec::with_capacity(schema.segments.len());
+        for (field, config) in schema.segments.iter().zip(&model.segments) {
+            let column = |it: &Table| segment_column(it, &field.name, &field.path);
+            let columns = column_names(&tables, column)?;
+            segments.push(SampleSegment { config: config.clone(), columns });
+        }
         let event_time =
             args.event_time.clone().unwrap_or_else(|| last_element(&source.event_time));
-        Ok(Self { features, event_time: Some((event_time, source.time_format)) })
+        Ok(Self { features, segments, event_time: Some((event_time, source.time_format)) })
     }
 
     /// Takes every column that is not excluded, with the type that it has in the first file.
@@ -96,13 +109,19 @@ impl Columns {
         }
         anyhow::ensure!(!features.is_empty(), "every column is excluded: nothing is left to watch");
         let format = args.time_format.map_or(TimeFormat::Rfc3339, TimeFormat::from);
-        Ok(Self { features, event_time: args.event_time.clone().map(|it| (it, format)) })
+        let event_time = args.event_time.clone().map(|it| (it, format));
+        Ok(Self { features, segments: Vec::new(), event_time })
     }
 
     /// Returns the types that CSV columns of an input must be read as, instead of guessing from
-    /// their first rows.
+    /// their first rows. A column that also tells the segment stays text: `07` is not `7`.
     pub(super) fn csv_types(&self, input: usize) -> Vec<(String, DataType)> {
-        let types = self.features.iter().map(|feature| {
+        let mut types: Vec<_> =
+            self.segments.iter().map(|it| (it.columns[input].clone(), DataType::String)).collect();
+        let others = |feature: &&SampleFeature| {
+            self.segments.iter().all(|it| it.columns[input] != feature.columns[input])
+        };
+        types.extend(self.features.iter().filter(others).map(|feature| {
             let data_type = match feature.kind {
                 FeatureKind::Float32 => DataType::Float32,
                 FeatureKind::Float64 => DataType::Float64,
@@ -110,9 +129,17 @@ impl Columns {
                 FeatureKind::Categorical | FeatureKind::Boolean => DataType::String,
             };
             (feature.columns[input].clone(), data_type)
-        });
-        types.collect()
+        }));
+        types
     }
+}
+
+fn column_names(
+    tables: &[Table],
+    position: impl Fn(&Table) -> Result<usize, TableError>,
+) -> Result<Vec<String>, TableError> {
+    let name = |table: &Table| Ok(table.columns().field(position(table)?).name().clone());
+    tables.iter().map(name).collect()
 }
 
 /// Returns the version that the configuration fixes for a model.

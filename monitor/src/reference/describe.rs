@@ -20,7 +20,15 @@ struct ProfileView<'a> {
     created: String,
     rows: u64,
     origin: &'a [driftd_core::profile::Origin],
+    segments: Vec<SegmentView<'a>>,
     features: Vec<FeatureView<'a>>,
+}
+
+/// A part of the sample that was counted by itself.
+#[derive(Debug, Serialize)]
+struct SegmentView<'a> {
+    segment: &'a str,
+    rows: u64,
 }
 
 /// The overview of one feature.
@@ -72,6 +80,9 @@ pub(super) fn describe(
         let until = origin.until.map_or_else(String::new, |it| format!(" until {it}"));
         writeln!(out, "from {} ({} bytes){from}{until}", origin.path, origin.bytes)?;
     }
+    for SegmentView { segment, rows } in &view.segments {
+        writeln!(out, "segment {segment}, {rows} rows ({:.1}%)", percent(*rows, view.rows))?;
+    }
     writeln!(out)?;
     match (&view.features[..], only) {
         ([feature], Some(_)) => write_feature(feature, view.rows, out),
@@ -90,6 +101,7 @@ pub(super) fn write_json(
 }
 
 fn view<'a>(profile: &'a Profile, only: Option<&str>) -> ProfileView<'a> {
+    let segments = profile.segments.iter();
     let features =
         profile.features.iter().filter(|(name, _)| only.is_none_or(|only| *name == only));
     ProfileView {
@@ -99,6 +111,9 @@ fn view<'a>(profile: &'a Profile, only: Option<&str>) -> ProfileView<'a> {
         created: profile.created.to_string(),
         rows: profile.rows,
         origin: &profile.origin,
+        segments: segments
+            .map(|(id, sample)| SegmentView { segment: id.as_str(), rows: sample.rows })
+            .collect(),
         features: features.map(|(name, reference)| feature(name, reference)).collect(),
     }
 }

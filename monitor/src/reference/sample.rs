@@ -22,10 +22,11 @@ use polars::prelude::{
     SortOptions, TimeUnit, UnionArgs, col, concat, len, lit,
 };
 
-use super::columns::{Columns, SampleFeature};
+use super::columns::{Columns, SampleFeature, SampleSegment};
+use super::segments::PLACE;
 
 /// Name of the count column of a query: no column of a sample is called so.
-const ROWS: &str = "driftd rows";
+pub(super) const ROWS: &str = "driftd rows";
 
 /// The rows taken.
 #[derive(Debug, Default)]
@@ -121,14 +122,7 @@ impl Sample {
         precision: Precision,
         bins: usize,
     ) -> anyhow::Result<Frozen> {
-        let data_type = match precision {
-            Precision::F32 => DataType::Float32,
-            Precision::F64 => DataType::Float64,
-        };
-        let sorted = self.column(feature, |column| {
-            // Through the feature's own precision, so that reference and records are rounded alike.
-            column.strict_cast(data_type.clone()).cast(DataType::Float64)
-        })?;
+        let sorted = self.column(feature)?;
         let sorted = collect(sorted.select([col(&feature.name).sort(SortOptions::default())]))?;
         let column = sorted.column(&feature.name)?.f64()?.rechunk();
         let null = column.null_count() as u64;
@@ -137,14 +131,12 @@ impl Sample {
     }
 
     fn categorical(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
-        let texts = self.column(feature, |column| column.cast(DataType::String))?;
-        Ok(Frozen::Categorical(categorical(&level_counts(texts, &feature.name)?)?))
+        let counts = level_counts(self.column(feature)?, &feature.name)?;
+        Ok(Frozen::Categorical(categorical(&counts)?))
     }
 
     fn boolean(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
-        let texts =
-            self.column(feature, |column| column.cast(DataType::String).str().to_lowercase())?;
-        let mut counts = level_counts(texts, &feature.name)?;
+        let mut counts = level_counts(self.column(feature)?, &feature.name)?;
         if let Some(other) =
             counts.levels.keys().find(|it| !["false", "true"].contains(&it.as_str()))
         {
@@ -157,16 +149,36 @@ impl Sample {
     }
 
     /// Returns one column of all inputs, under the feature's name.
-    fn column(
+    fn column(&self, feature: &SampleFeature) -> anyhow::Result<LazyFrame> {
+        let frames = self.frames.iter().enumerate();
+        union(frames.map(|(input, frame)| frame.clone().select([feature.values(input)])).collect())
+    }
+
+    /// Returns one column of all inputs with the place of each row's segment in `segment`, as [`PLACE`].
+    pub(super) fn column_by_segment(
         &self,
         feature: &SampleFeature,
-        convert: impl Fn(Expr) -> Expr,
+        segment: &SampleSegment,
     ) -> anyhow::Result<LazyFrame> {
-        let frames = self.frames.iter().zip(&feature.columns);
-        let frames = frames.map(|(frame, column)| {
-            frame.clone().select([convert(col(column)).alias(&feature.name)])
+        let frames = self.frames.iter().enumerate().map(|(input, frame)| {
+            frame.clone().select([feature.values(input), segment.places(input).alias(PLACE)])
         });
         union(frames.collect())
+    }
+}
+
+impl SampleFeature {
+    /// Returns the values in one input, as they are counted.
+    fn values(&self, input: usize) -> Expr {
+        let column = col(&self.columns[input]);
+        // Through the feature's own precision, so that reference and records are rounded alike.
+        let values = match self.kind {
+            FeatureKind::Float32 => column.strict_cast(DataType::Float32).cast(DataType::Float64),
+            FeatureKind::Float64 | FeatureKind::Integer => column.strict_cast(DataType::Float64),
+            FeatureKind::Categorical => column.cast(DataType::String),
+            FeatureKind::Boolean => column.cast(DataType::String).str().to_lowercase(),
+        };
+        values.alias(&self.name)
     }
 }
 
@@ -274,7 +286,7 @@ fn union(frames: Vec<LazyFrame>) -> anyhow::Result<LazyFrame> {
     Ok(concat(frames, UnionArgs::default())?)
 }
 
-fn collect(frame: LazyFrame) -> anyhow::Result<DataFrame> {
+pub(super) fn collect(frame: LazyFrame) -> anyhow::Result<DataFrame> {
     Ok(frame.collect_with_engine(Engine::Streaming)?.unwrap_single())
 }
 

@@ -37,11 +37,16 @@ fn write_parquet(folder: &TempDir, name: &str, columns: Vec<Column>) {
 }
 
 fn config(features: &str) -> Config {
+    config_with_segments(features, "[]")
+}
+
+fn config_with_segments(features: &str, segments: &str) -> Config {
     let text = format!(
         r#"{{"name": "job",
             "sources": [{{"topic": "t", "start": "earliest", "event_time": {{"path": "meta.at"}}}}],
             "models": [{{"name": "m", "source": "t", "version": "1", "references": "m.json",
-                         "window": {{"length": "1h"}}, "features": {features}}}]}}"#
+                         "window": {{"length": "1h"}}, "features": {features},
+                         "segments": {segments}}}]}}"#
     );
     driftd_core::config::load(&text, &|_| None).unwrap()
 }
@@ -135,6 +140,71 @@ fn files_of_both_formats_add_up() {
     assert_eq!(profile.origin.len(), 2);
     let read = Profile::decode(&fs::read(&args.output).unwrap()).unwrap();
     assert_eq!(read.digest, profile.digest);
+}
+
+#[test]
+fn segments_are_counted_in_the_cells_of_the_whole_sample() {
+    let folder = TempDir::new().unwrap();
+    let column = |name: &str, values: [Option<&str>; 3]| Series::new(name.into(), values);
+    write_parquet(
+        &folder,
+        "a.parquet",
+        vec![
+            Series::new("x".into(), [Some(1.0), None, Some(2.0)]).into_column(),
+            column("c", [Some("a"), Some("b"), None]).into_column(),
+            column("site", [Some("07"), Some("7"), None]).into_column(),
+        ],
+    );
+    write_csv(&folder, "b.csv", "x,c,site\n3,a,07\n,,07\n4,b,12\nnan,b,\n");
+    let config = config_with_segments(
+        r#"[{"name": "x", "path": "x", "type": "float32"},
+            {"name": "c", "path": "c", "type": "categorical"},
+            {"name": "number", "path": "site", "type": "integer"}]"#,
+        r#"[{"name": "site", "path": "meta.site", "values": ["7", "07", "99"]},
+            {"name": "c", "path": "c", "values": ["a", "b"]}]"#,
+    );
+    let args = args(&folder, &["a.parquet", "b.csv"]);
+    let profile = build(&args, Some(&config)).unwrap();
+    let rows: Vec<_> = profile.segments.iter().map(|(id, it)| (id.as_str(), it.rows)).collect();
+    let expected = [
+        ("c=__other__", 2),
+        ("c=a", 2),
+        ("c=b", 3),
+        ("site=07", 3),
+        ("site=7", 1),
+        ("site=__other__", 3),
+    ];
+    assert_eq!(rows, expected, "a value that the sample lacks has no reference");
+    let part = |segment: &str, feature: &str| {
+        let found = profile.segments.iter().find(|(id, _)| id.as_str() == segment);
+        found.unwrap().1.features[feature].clone()
+    };
+    let FeatureReference::Numeric(x) = part("site=07", "x") else { panic!("x is numeric") };
+    assert_eq!(x.grid, numeric(&profile, "x").grid);
+    assert_eq!((x.counts.present(), x.counts.null, x.counts.nan), (2, 1, 0));
+    let FeatureReference::Numeric(x) = part("site=__other__", "x") else { panic!("x is numeric") };
+    assert_eq!((x.counts.present(), x.counts.null, x.counts.nan), (2, 0, 1));
+    let FeatureReference::Categorical(c) = part("site=__other__", "c") else {
+        panic!("c has levels")
+    };
+    assert_eq!((levels(&c), c.counts.null), (vec![("a", 0), ("b", 2)], 1));
+    // The parts of each segmentation add up to the sample, in every feature.
+    for (name, whole) in &profile.features {
+        for segmentation in ["site=", "c="] {
+            let parts =
+                profile.segments.iter().filter(|(id, _)| id.as_str().starts_with(segmentation));
+            let parts: Vec<_> = parts.map(|(_, sample)| &sample.features[name]).collect();
+            let sum = |count: &dyn Fn(&FeatureReference) -> u64| {
+                parts.iter().map(|it| count(it)).sum::<u64>()
+            };
+            assert_eq!(sum(&|it| it.rows()), whole.rows(), "{name} by {segmentation}");
+            assert_eq!(sum(&|it| it.present()), whole.present(), "{name} by {segmentation}");
+        }
+    }
+    let mut out = Vec::new();
+    describe(&profile, None, &mut out).unwrap();
+    let told = String::from_utf8(out).unwrap();
+    assert!(told.contains("segment site=07, 3 rows (42.9%)\n"), "{told}");
 }
 
 #[test]
