@@ -7,6 +7,7 @@
 //!
 //! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never about a record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, Timestamp};
@@ -113,12 +114,14 @@ impl Pipeline {
             self.models.advance(model);
         }
         if self.sources.advance(now, progress) {
+            self.sources.align(now, &self.config, effects);
             self.close_ready(now, effects);
-            self.sources.align(&self.config, effects);
         }
     }
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        // Also without progress: the partition that the others waited for may have gone away.
+        self.sources.align(now, &self.config, effects);
         self.close_ready(now, effects);
         let is_old = self.published_at.plus_millis(PUBLISH_INTERVAL_MILLIS) <= now;
         if self.is_changed || is_old {
@@ -129,18 +132,28 @@ impl Pipeline {
     }
 
     fn close_ready(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut waiting = BTreeSet::new();
         for key in self.windows.open_spans() {
             let (span, model) = key;
-            match self.sources.readiness(now, &self.config.models[model], span) {
-                Closing::Wait => {}
-                Closing::Complete => self.close(now, key, &[], effects),
+            let missing = match self.sources.readiness(now, &self.config.models[model], span) {
+                Closing::Wait => {
+                    self.windows.forget_flush(key);
+                    waiting.insert(model);
+                    continue;
+                }
+                Closing::Complete => Vec::new(),
+                Closing::Overdue(missing) if self.windows.is_flushed(now, key) => missing,
                 Closing::Overdue(missing) => {
                     if self.windows.ask_flush(now, key) {
                         effects.extend(missing.into_iter().map(Effect::Flush));
-                    } else if self.windows.is_flushed(now, key) {
-                        self.close(now, key, &missing, effects);
                     }
+                    waiting.insert(model);
+                    continue;
                 }
+            };
+            // What a partition reports when it is asked may be an earlier window than the one it was asked for.
+            if !waiting.contains(&model) {
+                self.close(now, key, &missing, effects);
             }
         }
     }

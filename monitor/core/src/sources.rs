@@ -53,6 +53,11 @@ impl Partition {
     fn is_behind(&self) -> bool {
         self.high_watermark.is_some_and(|end| self.next_offset < end)
     }
+
+    /// Whether it has made no step forward for `wait_max_millis`.
+    fn is_stuck(&self, now: Timestamp, wait_max_millis: i64) -> bool {
+        self.progressed_at.plus_millis(wait_max_millis) <= now
+    }
 }
 
 impl Sources {
@@ -150,10 +155,9 @@ impl Sources {
             }
         }
         let is_past = window.is_passed(span, now.plus_millis(-window.wait_max_millis));
-        let is_stuck = |at: Timestamp| at.plus_millis(window.wait_max_millis) <= now;
         if waiting.is_empty() {
             if is_any_passed || is_past { Closing::Complete } else { Closing::Wait }
-        } else if waiting.iter().all(|(_, it)| is_stuck(it.progressed_at))
+        } else if waiting.iter().all(|(_, it)| it.is_stuck(now, window.wait_max_millis))
             && (is_any_passed || is_past)
         {
             Closing::Overdue(waiting.into_iter().map(|(id, _)| id.clone()).collect())
@@ -164,24 +168,31 @@ impl Sources {
 
     /// Pauses partitions that ran ahead of the slowest one, and resumes those that no longer do.
     ///
-    /// Without it a catch-up would hold open windows of days for the partition that is read last.
-    pub(crate) fn align(&mut self, config: &Config, effects: &mut Vec<Effect>) {
+    /// Without it a catch-up would hold open windows of days for the partition that is read last. One that is
+    /// not waited for any more holds nobody back: a dead partition must not stop the others.
+    pub(crate) fn align(&mut self, now: Timestamp, config: &Config, effects: &mut Vec<Effect>) {
         for (index, source) in config.sources.iter().enumerate() {
-            let slowest = self
-                .partitions
-                .values()
-                .filter(|it| it.source == index && it.is_assigned && !it.paused && it.is_behind())
-                .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
-                .min();
-            let limit = slowest.map_or(Timestamp::MAX, |slowest| {
+            let models = source.models.iter().map(|model| &config.models[*model].window);
+            let wait_max = models.map(|window| window.wait_max_millis).max().unwrap_or_default();
+            let limit = self.slowest(now, index, wait_max).map_or(Timestamp::MAX, |slowest| {
                 slowest.plus_millis(source.time.drift_max_millis)
             });
             for (id, partition) in &mut self.partitions {
                 if partition.source == index && partition.is_assigned {
-                    partition.align(id, limit, effects);
+                    partition.align(now, id, limit, effects);
                 }
             }
         }
+    }
+
+    /// Returns the least watermark among the partitions of a source that are being caught up.
+    fn slowest(&self, now: Timestamp, source: usize, wait_max_millis: i64) -> Option<Timestamp> {
+        self.partitions
+            .values()
+            .filter(|it| it.source == source && it.is_assigned && !it.paused)
+            .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
+            .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
+            .min()
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
@@ -204,13 +215,21 @@ impl Sources {
 }
 
 impl Partition {
-    fn align(&mut self, id: &PartitionId, limit: Timestamp, effects: &mut Vec<Effect>) {
+    fn align(
+        &mut self,
+        now: Timestamp,
+        id: &PartitionId,
+        limit: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         let is_ahead = self.watermark.is_some_and(|watermark| limit < watermark);
         if is_ahead && !self.paused {
             self.paused = true;
             effects.push(Effect::Pause(id.clone()));
         } else if !is_ahead && self.paused {
             self.paused = false;
+            // It stood still because it was told to.
+            self.progressed_at = now;
             effects.push(Effect::Resume(id.clone()));
         }
     }

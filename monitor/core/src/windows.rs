@@ -1,6 +1,6 @@
 //! The windows that stage 2 waits for, and those it closed lately.
 //!
-//! Before: [`Partial`]s. After: [`Merged`] windows, in the order of their ends, `all` before other segments.
+//! Before: [`Partial`]s. After: [`Merged`] windows, in the order of their ends.
 //! Owns which windows are open; [`crate::sources`] says when one may close.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,9 @@ pub(crate) type SpanKey = (WindowSpan, usize);
 /// Time that partitions get to report an overdue window, in wall-clock time.
 const FLUSH_GRACE_MILLIS: i64 = 2_000;
 
-/// Closed windows remembered for each model version and segment, to recognise what comes too late for them.
-const CLOSED_MAX: usize = 32;
+/// Closed windows remembered for each model version, to recognise what comes too late for them. Those that
+/// partitions still report are kept; fewer than a partition holds open at once would count its rows again.
+const CLOSED_MAX: usize = 256;
 
 /// Whether a window may close.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(crate) struct Late {
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
     open: BTreeMap<SpanKey, OpenSpan>,
-    closed: BTreeMap<(ModelId, SegmentId), BTreeMap<WindowSpan, BTreeMap<PartitionId, u64>>>,
+    closed: BTreeMap<ModelId, Closed>,
 }
 
 #[derive(Debug, Default)]
@@ -49,32 +50,36 @@ struct OpenSpan {
     flush_asked_at: Option<Timestamp>,
 }
 
+/// The windows of one model version that are closed.
+#[derive(Debug)]
+struct Closed {
+    newest: WindowSpan,
+    remembered: BTreeMap<WindowSpan, Remembered>,
+    touches: u64,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Number of the touch at which it was last looked at.
+    touched: u64,
+    /// Rows of each partition that are in the window, or were counted as late for it.
+    rows: BTreeMap<PartitionId, u64>,
+}
+
 impl Windows {
     /// Takes a partial of an open window; returns the rows that are too late when it is closed already.
+    ///
+    /// All segments of a model version close together, so that one never holds rows that `all` does not.
     pub(crate) fn insert(&mut self, partial: Partial) -> Option<Late> {
         let WindowId { span, model, segment } = &partial.window;
-        if let Some(late) = self.late_rows(&partial) {
+        if let Some(closed) = self.closed.get_mut(model).filter(|closed| *span <= closed.newest) {
             let is_total = *segment == SegmentId::all();
-            return is_total.then(|| Late { model: model.clone(), rows: late });
+            return is_total
+                .then(|| Late { model: model.clone(), rows: closed.late_rows(&partial) });
         }
         let open = self.open.entry((*span, partial.model)).or_default();
         open.windows.entry((model.clone(), segment.clone())).or_default().insert(partial);
         None
-    }
-
-    /// Returns the rows of `partial` that its closed window does not include, if that window is closed.
-    fn late_rows(&mut self, partial: &Partial) -> Option<u64> {
-        let WindowId { span, model, segment } = &partial.window;
-        let closed = self.closed.get_mut(&(model.clone(), segment.clone()))?;
-        if closed.keys().next_back().is_none_or(|newest| newest < span) {
-            return None;
-        }
-        let counted =
-            closed.entry(*span).or_default().entry(partial.partition.clone()).or_insert(0);
-        let late = partial.rows.saturating_sub(*counted);
-        *counted = partial.rows.max(*counted);
-        trim(closed);
-        Some(late)
     }
 
     /// Returns what is open, by end of the window.
@@ -96,6 +101,13 @@ impl Windows {
         is_first
     }
 
+    /// Notes that the window waits for partitions again, which may later have more to report.
+    pub(crate) fn forget_flush(&mut self, key: SpanKey) {
+        if let Some(open) = self.open.get_mut(&key) {
+            open.flush_asked_at = None;
+        }
+    }
+
     /// Returns whether partitions that were asked to report have had the time to.
     pub(crate) fn is_flushed(&self, now: Timestamp, key: SpanKey) -> bool {
         let asked_at = self.open.get(&key).and_then(|open| open.flush_asked_at);
@@ -107,17 +119,46 @@ impl Windows {
         let Some(open) = self.open.remove(&key) else { return Vec::new() };
         let mut merged = Vec::with_capacity(open.windows.len());
         for ((model, segment), pending) in open.windows {
-            let closed = self.closed.entry((model, segment)).or_default();
-            closed.insert(key.0, pending.rows());
-            trim(closed);
+            if segment == SegmentId::all() {
+                let closed = self.closed.entry(model).or_insert_with(|| Closed::new(key.0));
+                closed.add(key.0, pending.rows());
+            }
             merged.extend(pending.merge());
         }
         merged
     }
 }
 
-fn trim(closed: &mut BTreeMap<WindowSpan, BTreeMap<PartitionId, u64>>) {
-    while CLOSED_MAX < closed.len() {
-        closed.pop_first();
+impl Closed {
+    fn new(newest: WindowSpan) -> Self {
+        Self { newest, remembered: BTreeMap::new(), touches: 0 }
+    }
+
+    fn add(&mut self, span: WindowSpan, rows: BTreeMap<PartitionId, u64>) {
+        self.newest = self.newest.max(span);
+        self.touch(span).rows = rows;
+    }
+
+    /// Returns the rows of `partial` that were neither in its window nor counted as late before.
+    fn late_rows(&mut self, partial: &Partial) -> u64 {
+        let rows = &mut self.touch(partial.window.span).rows;
+        let counted = rows.entry(partial.partition.clone()).or_insert(0);
+        let late = partial.rows.saturating_sub(*counted);
+        *counted = partial.rows.max(*counted);
+        late
+    }
+
+    /// Returns what is remembered of a window; the one that was not looked at for longest makes room.
+    fn touch(&mut self, span: WindowSpan) -> &mut Remembered {
+        self.touches += 1;
+        if CLOSED_MAX <= self.remembered.len() && !self.remembered.contains_key(&span) {
+            let oldest = self.remembered.iter().min_by_key(|(_, it)| it.touched);
+            if let Some(oldest) = oldest.map(|(span, _)| *span) {
+                self.remembered.remove(&oldest);
+            }
+        }
+        let remembered = self.remembered.entry(span).or_default();
+        remembered.touched = self.touches;
+        remembered
     }
 }

@@ -1,0 +1,84 @@
+//! Partitions that run ahead are held back, and never for longer than somebody can catch up.
+
+use driftd_catalog::PartitionId;
+use driftd_core::event::{Effect, Event};
+
+use crate::log::regular;
+use crate::model;
+use crate::simulation::{Simulation, partition};
+
+/// Two partitions with two records a second for ten minutes; 40 s may lie between them.
+fn two() -> Simulation {
+    let mut tree = model::tree();
+    tree["sources"][0]["time"]["drift_max"] = "40s".into();
+    let log = regular("1", |_| 5.0, 0..600_000, 500);
+    Simulation::new(&model::config(&tree), &[log.clone(), log], 1)
+}
+
+/// Which partitions were paused (`true`) and resumed (`false`), in order.
+fn pauses(simulation: &Simulation) -> Vec<(PartitionId, bool)> {
+    let changes = simulation.effects.iter().filter_map(|effect| {
+        if let Effect::Pause(id) = effect {
+            return Some((id.clone(), true));
+        }
+        if let Effect::Resume(id) = effect { Some((id.clone(), false)) } else { None }
+    });
+    changes.collect()
+}
+
+fn flush_count(simulation: &Simulation) -> usize {
+    simulation.effects.iter().filter(|effect| matches!(effect, Effect::Flush(_))).count()
+}
+
+#[test]
+fn a_partition_ahead_is_paused_until_the_slow_one_has_come_near() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 81);
+    assert_eq!(pauses(&simulation), [], "40 s ahead are allowed");
+    simulation.read(0, 1);
+    assert_eq!(pauses(&simulation), [(partition(0), true)]);
+    assert!(simulation.snapshot().partitions[0].paused);
+    simulation.read(1, 1);
+    assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+    assert!(!simulation.snapshot().partitions[0].paused);
+}
+
+#[test]
+fn a_paused_partition_goes_on_when_the_slow_one_is_read_by_somebody_else() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 200);
+    simulation.handle(Event::Revoked { source: 0, partitions: vec![partition(1)] });
+    simulation.tick(1);
+    assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+}
+
+#[test]
+fn a_partition_that_is_dead_holds_nobody_back_for_longer_than_wait_max() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 200);
+    simulation.tick(59_999);
+    assert_eq!(pauses(&simulation), [(partition(0), true)]);
+    simulation.tick(1);
+    assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+    simulation.read(0, 100);
+    assert_eq!(pauses(&simulation).len(), 2, "and is still not waited for");
+}
+
+#[test]
+fn a_pause_is_not_taken_for_standing_still() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 100);
+    for _ in 0..10 {
+        simulation.tick(30_000);
+        simulation.read(1, 1);
+    }
+    // The slow one overtakes: windows wait for the other, which has not moved for minutes.
+    simulation.read(1, 200);
+    simulation.tick(1);
+    assert_eq!(flush_count(&simulation), 0);
+    assert!(simulation.windows().iter().all(|window| window.complete));
+}

@@ -1,0 +1,12 @@
+//! The sans-io core as the edge drives it: logs read in any cut and order, by any number of shards, against an
+//! obvious recount of the same logs.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod alignment;
+mod log;
+mod model;
+mod readiness;
+mod recount;
+mod simulation;
+mod windows;

@@ -1,0 +1,139 @@
+//! What is watched in these tests: two models on one topic, some of their versions with a reference.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, Timestamp};
+use driftd_core::config::{Config, load};
+use driftd_core::profile::Profile;
+use driftd_core::reference::ModelReference;
+use driftd_detectors::{
+    CategoricalCounts, CategoricalReference, FeatureReference, Grid, Levels, NumericCounts,
+    NumericReference, Precision,
+};
+use serde_json::{Value, json};
+
+/// Configured models, in the order of the configuration.
+pub(crate) const MODELS: [&str; 2] = ["alpha", "beta"];
+
+/// Versions that have a reference; others have none.
+const REFERENCES: [(&str, &str); 3] = [("alpha", "1"), ("alpha", "2"), ("beta", "1")];
+
+/// Least and greatest value of every numeric reference.
+pub(crate) const REFERENCE_RANGE: (f64, f64) = (0.0, 9.0);
+
+/// Levels of the reference of `alpha`'s category.
+const LEVELS: [&str; 3] = ["blue", "green", "red"];
+
+/// Windows of 20 s for `alpha`, with segments that sort before and after `all`; of 30 s, shifted by 7 s, for `beta`.
+pub(crate) fn tree() -> Value {
+    json!({
+        "name": "sim",
+        "sources": [{
+            "topic": "logs",
+            "start": "earliest",
+            "event_time": {"path": "at"},
+            "model": "model",
+            "time": {
+                "out_of_orderness": "3s",
+                "idle_timeout": "30s",
+                "future_skew_max": "1m",
+                "drift_max": "1h",
+            },
+        }],
+        "models": [
+            {
+                "name": "alpha",
+                "source": "logs",
+                "version_path": "version",
+                "versions_max": 3,
+                "references": "{model}-{version}.json",
+                "window": {
+                    "length": "20s", "lateness": "5s", "wait_max": "1m", "open_max": 3, "history": 4,
+                },
+                "features": [
+                    {"name": "x", "path": "x", "type": "float64"},
+                    {"name": "c", "path": "c", "type": "categorical"},
+                ],
+                "predictions": [{"name": "p", "path": "p", "type": "float32"}],
+                "segments": [
+                    {"name": "age", "path": "age", "values": ["old"]},
+                    {"name": "country", "path": "country", "values": ["de", "fr"]},
+                ],
+            },
+            {
+                "name": "beta",
+                "source": "logs",
+                "version_path": "version",
+                "versions_max": 1,
+                "references": "{model}-{version}.json",
+                "window": {
+                    "length": "30s", "offset": "7s", "lateness": "0s", "wait_max": "1m",
+                    "open_max": 2, "history": 4,
+                },
+                "features": [
+                    {"name": "k", "path": "k", "type": "integer"},
+                    {"name": "b", "path": "b", "type": "boolean"},
+                ],
+            },
+        ],
+        "detection": {"minimum_rows": 5},
+        "alerts": {"raise": 2, "of": 3, "clear": 2},
+    })
+}
+
+/// Checks a tree as the daemon would.
+pub(crate) fn config(tree: &Value) -> Arc<Config> {
+    let loaded = load(&tree.to_string(), &|_| None);
+    Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+/// Returns the reference of a model version, if it has one.
+pub(crate) fn reference(config: &Config, id: &ModelId) -> Option<Arc<ModelReference>> {
+    if !REFERENCES.contains(&(id.name(), id.version())) {
+        return None;
+    }
+    let model = config.models.iter().find(|model| &*model.name == id.name()).unwrap();
+    let profile = Profile {
+        digest: format!("sha256:{id}").into(),
+        model: id.name().to_owned(),
+        version: id.version().to_owned(),
+        created: Timestamp::from_millis(0),
+        rows: 200,
+        origin: Vec::new(),
+        features: features(),
+        segments: BTreeMap::new(),
+    };
+    Some(Arc::new(ModelReference::try_new(id, model, profile).unwrap()))
+}
+
+fn features() -> BTreeMap<String, FeatureReference> {
+    let levels = LEVELS.map(Box::from).to_vec();
+    let booleans = vec![Box::from("false"), Box::from("true")];
+    BTreeMap::from([
+        ("x".to_owned(), numeric(Precision::F64)),
+        ("c".to_owned(), categorical(levels, vec![100, 60, 40])),
+        ("p".to_owned(), numeric(Precision::F32)),
+        ("k".to_owned(), numeric(Precision::F64)),
+        ("b".to_owned(), categorical(booleans, vec![100, 100])),
+    ])
+}
+
+/// The whole numbers from 0 to 9, twenty times each.
+fn numeric(precision: Precision) -> FeatureReference {
+    let sample: Vec<f64> = (0..200_u32).map(|row| f64::from(row / 20)).collect();
+    let grid = Grid::from_sorted(precision, &sample, 5).unwrap();
+    let mut counts = NumericCounts::empty(&grid);
+    for (edge, value) in grid.edges().iter().enumerate() {
+        let rows = sample.iter().filter(|it| *it == value).count();
+        counts.cells[2 * edge + 1] = rows as u64;
+    }
+    FeatureReference::Numeric(NumericReference { grid: Arc::new(grid), counts })
+}
+
+fn categorical(names: Vec<Box<str>>, levels: Vec<u64>) -> FeatureReference {
+    FeatureReference::Categorical(CategoricalReference {
+        levels: Arc::new(Levels::try_new(names).unwrap()),
+        counts: CategoricalCounts { levels, null: 0, unseen: 0, unseen_levels: BTreeMap::new() },
+    })
+}

@@ -1,0 +1,282 @@
+//! The edge in miniature: threads that read partitions become steps, and every order of them can be played.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::PartitionState;
+use driftd_core::config::Config;
+use driftd_core::event::{Effect, Event};
+use driftd_core::partial::Partial;
+use driftd_core::pipeline::Pipeline;
+use driftd_core::result::WindowResult;
+use driftd_core::shard::{Output, Shard};
+use driftd_core::snapshot::Snapshot;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::log::{Record, START, decode};
+use crate::model;
+
+/// The same cases in every run; a failure prints its smallest case.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(5),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Something that a thread of the edge does next.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// Which partition it is about; wraps around.
+    pub(crate) partition: usize,
+    /// Messages that are decoded as one batch.
+    pub(crate) messages: usize,
+    /// The shard that takes the partition over before; wraps around. Absent: it stays.
+    pub(crate) moves_to: Option<usize>,
+    /// Partials sent before that are sent again.
+    pub(crate) echoes: usize,
+    pub(crate) is_ticking: bool,
+    pub(crate) is_flushing: bool,
+}
+
+/// Draws what happens, and in which order.
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let moves_to = prop::option::weighted(0.2, 0..4_usize);
+    let step = (0..8_usize, 1..40_usize, moves_to, 0..4_usize, any::<bool>(), 0..6_u8).prop_map(
+        |(partition, messages, moves_to, echoes, is_ticking, flush)| Step {
+            partition,
+            messages,
+            moves_to,
+            echoes,
+            is_ticking,
+            is_flushing: flush == 0,
+        },
+    );
+    prop::collection::vec(step, 1..40)
+}
+
+/// A topic that is being read.
+pub(crate) struct Simulation {
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Timestamp,
+    pub(crate) effects: Vec<Effect>,
+    logs: Vec<Vec<Record>>,
+    read: Vec<usize>,
+    owners: Vec<usize>,
+    shards: Vec<Shard>,
+    paused: BTreeSet<PartitionId>,
+    pipeline: Pipeline,
+    sent: Vec<Partial>,
+}
+
+/// Names a partition of the simulated topic.
+pub(crate) fn partition(index: usize) -> PartitionId {
+    PartitionId { topic: "logs".into(), partition: i32::try_from(index).unwrap() }
+}
+
+impl Simulation {
+    /// Assigns every partition to the first shard.
+    pub(crate) fn new(config: &Arc<Config>, logs: &[Vec<Record>], shards: usize) -> Self {
+        let now = START;
+        let mut simulation = Self {
+            config: Arc::clone(config),
+            now,
+            effects: Vec::new(),
+            logs: logs.to_vec(),
+            read: vec![0; logs.len()],
+            owners: vec![0; logs.len()],
+            shards: (0..shards).map(|_| Shard::new(Arc::clone(config))).collect(),
+            paused: BTreeSet::new(),
+            pipeline: Pipeline::new(Arc::clone(config)),
+            sent: Vec::new(),
+        };
+        let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
+        for id in &partitions {
+            simulation.shards[0].assign(PartitionState::new(id.clone(), 0, 0, now));
+        }
+        simulation.handle(Event::TopicPartitions { source: 0, partitions: partitions.clone() });
+        simulation.handle(Event::Assigned { source: 0, partitions });
+        simulation
+    }
+
+    /// Plays the steps, then reads what is left and ends the input.
+    pub(crate) fn play(mut self, steps: &[Step]) -> Outcome {
+        for step in steps {
+            self.step(step);
+        }
+        while self.has_unread() {
+            let before = self.read.clone();
+            for index in 0..self.logs.len() {
+                self.read(index, 25);
+            }
+            self.tick(1);
+            assert_ne!(before, self.read, "every partition with records is paused");
+        }
+        self.end()
+    }
+
+    /// Ends the input, as a replay of files does.
+    pub(crate) fn end(mut self) -> Outcome {
+        for index in 0..self.logs.len() {
+            self.flush(index);
+        }
+        self.handle(Event::InputEnded);
+        self.tick(1);
+        let snapshot = self.pipeline.snapshot(self.now);
+        Outcome { effects: self.effects, snapshot }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let index = step.partition % self.logs.len();
+        if let Some(to) = step.moves_to {
+            self.hand_over(index, to % self.shards.len());
+        }
+        self.read(index, step.messages);
+        self.echo(step.echoes, step.messages);
+        if step.is_flushing {
+            self.flush(index);
+        }
+        if step.is_ticking {
+            self.tick(1);
+        }
+    }
+
+    fn hand_over(&mut self, index: usize, to: usize) {
+        let from = std::mem::replace(&mut self.owners[index], to);
+        let state = self.shards[from].release(&partition(index)).unwrap();
+        self.handle(Event::Revoked { source: 0, partitions: vec![partition(index)] });
+        self.shards[to].assign(state);
+        self.paused.remove(&partition(index));
+        self.handle(Event::Assigned { source: 0, partitions: vec![partition(index)] });
+    }
+
+    /// Reads up to `messages` messages as one batch, unless the partition is paused or read.
+    pub(crate) fn read(&mut self, index: usize, messages: usize) {
+        let log = &self.logs[index];
+        let from = self.read[index];
+        let to = log.len().min(from + messages);
+        if from == to || self.paused.contains(&partition(index)) {
+            return;
+        }
+        let decoded = decode(&self.config, &log[from..to]);
+        let high_watermark = self.high_watermark(index);
+        self.read[index] = to;
+        let shard = &mut self.shards[self.owners[index]];
+        for id in shard.missing_references(0, &decoded) {
+            let reference = model::reference(&self.config, &id);
+            shard.set_reference(id, reference, START.plus_millis(60_000));
+        }
+        let mut outputs = Vec::new();
+        shard.update(self.now, &partition(index), &decoded, Some(high_watermark), &mut outputs);
+        self.deliver(outputs);
+    }
+
+    /// Returns the next offset of the partition's producer.
+    pub(crate) fn high_watermark(&self, index: usize) -> i64 {
+        self.logs[index].last().map_or(0, |record| record.offset + 1)
+    }
+
+    /// Adds records at the end of a partition, after those that are there.
+    pub(crate) fn produce(&mut self, index: usize, records: &[Record]) {
+        let start = self.high_watermark(index);
+        let moved = records.iter().map(|it| Record { offset: start + it.offset, ..it.clone() });
+        self.logs[index].extend(moved);
+    }
+
+    /// Asks the partition's shard to report what is open.
+    pub(crate) fn flush(&mut self, index: usize) {
+        let mut outputs = Vec::new();
+        let high_watermark = self.high_watermark(index);
+        let shard = &mut self.shards[self.owners[index]];
+        shard.flush(&partition(index), Some(high_watermark), &mut outputs);
+        self.deliver(outputs);
+    }
+
+    /// Lets the partition's shard look for silence.
+    pub(crate) fn watch_silence(&mut self, index: usize) {
+        let mut outputs = Vec::new();
+        let high_watermark = self.high_watermark(index);
+        let shard = &mut self.shards[self.owners[index]];
+        shard.watch_silence(self.now, &partition(index), high_watermark, &mut outputs);
+        self.deliver(outputs);
+    }
+
+    /// Lets wall-clock time pass.
+    pub(crate) fn tick(&mut self, millis: i64) {
+        self.now = self.now.plus_millis(millis);
+        self.handle(Event::Tick);
+    }
+
+    /// Returns the picture as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.pipeline.snapshot(self.now)
+    }
+
+    /// Returns the windows closed so far.
+    pub(crate) fn windows(&self) -> Vec<Arc<WindowResult>> {
+        windows(&self.effects)
+    }
+
+    fn has_unread(&self) -> bool {
+        self.logs.iter().zip(&self.read).any(|(log, read)| *read < log.len())
+    }
+
+    /// Sends partials again that were sent before: the broker or a shard repeats itself.
+    fn echo(&mut self, count: usize, salt: usize) {
+        for nth in 0..count {
+            if let Some(index) = (salt * 31 + nth * 17).checked_rem(self.sent.len()) {
+                self.handle(Event::Partial(Box::new(self.sent[index].clone())));
+            }
+        }
+    }
+
+    /// Sends a report, its partials last first: only the progress has a place, after them.
+    fn deliver(&mut self, outputs: Vec<Output>) {
+        let (partials, progress): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Partial(_)));
+        for output in partials.into_iter().rev().chain(progress) {
+            if let Output::Partial(partial) = &output {
+                self.sent.push((**partial).clone());
+            }
+            self.handle(Event::from(output));
+        }
+    }
+
+    /// Gives the pipeline an event, and obeys its pauses.
+    pub(crate) fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.pipeline.handle(self.now, event, &mut effects);
+        for effect in &effects {
+            if let Effect::Pause(id) = effect {
+                assert!(self.paused.insert(id.clone()), "{id} is paused twice");
+            } else if let Effect::Resume(id) = effect {
+                assert!(self.paused.remove(id), "{id} is resumed without a pause");
+            }
+        }
+        self.effects.extend(effects);
+    }
+}
+
+/// What a run did.
+pub(crate) struct Outcome {
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Outcome {
+    /// Returns the closed windows in the order of closing.
+    pub(crate) fn windows(&self) -> Vec<Arc<WindowResult>> {
+        windows(&self.effects)
+    }
+}
+
+fn windows(effects: &[Effect]) -> Vec<Arc<WindowResult>> {
+    let closed = effects.iter().filter_map(|effect| {
+        if let Effect::Window(result) = effect { Some(Arc::clone(result)) } else { None }
+    });
+    closed.collect()
+}

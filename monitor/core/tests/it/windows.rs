@@ -1,0 +1,119 @@
+//! Closed windows are a function of the log: of no cut, order, thread, repetition or hand-over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, WindowSpan};
+use driftd_core::config::Config;
+use proptest::prelude::*;
+
+use crate::log::{Draft, Record, drafts, records};
+use crate::model;
+use crate::recount::{Recount, recount};
+use crate::simulation::{Outcome, Simulation, Step, cases, steps};
+
+fn logs() -> impl Strategy<Value = Vec<Vec<Draft>>> {
+    prop::collection::vec(drafts(1..250), 1..5)
+}
+
+fn written(drafts: &[Vec<Draft>]) -> Vec<Vec<Record>> {
+    drafts.iter().map(|drafts| records(drafts)).collect()
+}
+
+fn run(config: &Arc<Config>, logs: &[Vec<Record>], shards: usize, steps: &[Step]) -> Outcome {
+    Simulation::new(config, logs, shards).play(steps)
+}
+
+/// Every message is in a window, late, over a limit or refused; and each is where the recount has it.
+fn compare_totals(outcome: &Outcome, expected: &Recount) {
+    let source = &outcome.snapshot.sources[0];
+    let late: BTreeMap<ModelId, u64> = outcome
+        .snapshot
+        .models
+        .iter()
+        .filter(|model| model.late != 0)
+        .map(|model| (model.id.clone(), model.late))
+        .collect();
+    assert_eq!(late, expected.late, "late");
+    assert_eq!(source.clamped, expected.clamped, "clamped");
+    assert_eq!(source.over_limit, expected.over_limit, "over a limit");
+    assert_eq!(source.rejected.values().sum::<u64>(), expected.rejected, "rejected");
+    assert_eq!(source.messages, expected.messages, "messages");
+    let windows = outcome.windows();
+    let in_windows: u64 =
+        windows.iter().filter(|it| it.id.segment.as_str() == "all").map(|it| it.rows).sum();
+    let left_out = late.values().sum::<u64>() + source.over_limit + expected.rejected;
+    assert_eq!(in_windows + left_out, source.messages, "messages without a place");
+    let records: u64 = outcome.snapshot.models.iter().map(|model| model.records).sum();
+    assert_eq!(records, in_windows, "records counted by model");
+}
+
+/// Windows of one model close by their end, whatever version or segment.
+fn assert_in_order(outcome: &Outcome) {
+    let mut newest: BTreeMap<String, WindowSpan> = BTreeMap::new();
+    for window in outcome.windows() {
+        assert!(window.complete && window.missing.is_empty(), "{} is incomplete", window.id);
+        let span = window.id.span;
+        let before = newest.insert(window.id.model.name().to_owned(), span);
+        assert!(before.is_none_or(|before| before <= span), "{} closed too late", window.id);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn closed_windows_are_those_of_a_plain_recount(
+        logs in logs(),
+        shards in 1..4_usize,
+        steps in steps(),
+    ) {
+        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let expected = recount(&config, &logs);
+        let outcome = run(&config, &logs, shards, &steps);
+        expected.compare(&outcome.windows());
+        compare_totals(&outcome, &expected);
+        assert_in_order(&outcome);
+    }
+
+    #[test]
+    fn the_digest_depends_on_no_cut_order_thread_or_hand_over(
+        logs in logs(),
+        shards in 1..4_usize,
+        one in steps(),
+        other in steps(),
+    ) {
+        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let whole = run(&config, &logs, 1, &[]);
+        for steps in [&one, &other] {
+            let outcome = run(&config, &logs, shards, steps);
+            prop_assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
+        }
+    }
+
+    #[test]
+    fn equal_events_have_bit_equal_effects(
+        logs in logs(),
+        shards in 1..4_usize,
+        steps in steps(),
+    ) {
+        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let one = run(&config, &logs, shards, &steps);
+        let other = run(&config, &logs, shards, &steps);
+        prop_assert_eq!(format!("{:?}", one.effects), format!("{:?}", other.effects));
+    }
+
+    #[test]
+    fn holding_fast_partitions_back_changes_no_window(
+        logs in logs(),
+        shards in 1..4_usize,
+        steps in steps(),
+    ) {
+        let logs = written(&logs);
+        let free = run(&model::config(&model::tree()), &logs, 1, &[]);
+        let mut tree = model::tree();
+        tree["sources"][0]["time"]["drift_max"] = "20s".into();
+        let held = run(&model::config(&tree), &logs, shards, &steps);
+        prop_assert_eq!(held.snapshot.digest, free.snapshot.digest);
+    }
+}
