@@ -26,6 +26,7 @@ pub(crate) struct Group {
     /// Positions in the model's batch, increasing.
     pub(crate) rows: Vec<u32>,
     pub(crate) from_offset: i64,
+    pub(crate) event_time_min: Timestamp,
     pub(crate) event_time_max: Timestamp,
 }
 
@@ -74,6 +75,7 @@ impl Grouping {
         match self.group_of(config, state, row, model, span, watermark) {
             Some(group) => {
                 group.rows.push(position);
+                group.event_time_min = group.event_time_min.min(event.time);
                 group.event_time_max = group.event_time_max.max(event.time);
             }
             None => self.over_limit += 1,
@@ -113,7 +115,9 @@ impl Grouping {
                 span,
                 rows: Vec::new(),
                 from_offset: row.offset,
-                event_time_max: row.event_time,
+                // Widened with each row.
+                event_time_min: Timestamp::MAX,
+                event_time_max: Timestamp::MIN,
             });
             self.groups.len() - 1
         };

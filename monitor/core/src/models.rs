@@ -14,6 +14,7 @@ use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
 use crate::shard::ModelProgress;
 use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot};
+use crate::window::earliest;
 use crate::windows::Windows;
 
 #[derive(Debug)]
@@ -57,12 +58,13 @@ impl Models {
             records: 0,
             late: 0,
             event_time_max: None,
-            activated: progress.event_time_max,
+            activated: None,
             segments: BTreeMap::new(),
         });
         model.records += progress.records;
         model.late += progress.late;
         model.event_time_max = model.event_time_max.max(progress.event_time_max);
+        model.activated = earliest(model.activated, progress.event_time_min);
         if progress.reference.is_some() {
             model.reference.clone_from(&progress.reference);
         }

@@ -15,6 +15,7 @@ use crate::group::{Group, Grouping};
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::reference::ModelReference;
+use crate::window::earliest;
 
 /// The partitions of one consumer thread.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub struct ModelProgress {
     pub records: u64,
     /// Records that came after their window had been passed.
     pub late: u64,
+    /// Oldest event time of a counted record.
+    pub event_time_min: Option<Timestamp>,
     /// Newest event time of a counted record.
     pub event_time_max: Option<Timestamp>,
     /// Its reference, where one is known.
@@ -234,6 +237,7 @@ impl Shard {
         for group in &grouping.groups {
             let progress = self.entry(&mut models, &group.id, group.config);
             progress.records += group.rows.len() as u64;
+            progress.event_time_min = earliest(progress.event_time_min, Some(group.event_time_min));
             progress.event_time_max = progress.event_time_max.max(Some(group.event_time_max));
         }
         for (&(model, version), late) in &grouping.late {
@@ -256,6 +260,7 @@ impl Shard {
             model,
             records: 0,
             late: 0,
+            event_time_min: None,
             event_time_max: None,
             reference: self.references.get(id).and_then(|lookup| lookup.reference.clone()),
         })

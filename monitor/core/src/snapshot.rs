@@ -110,7 +110,7 @@ pub struct ModelSnapshot {
     pub late: u64,
     /// Newest event time.
     pub event_time_max: Option<Timestamp>,
-    /// When the first record of this version was seen, in event time.
+    /// Oldest event time of its records: when the version came into use.
     pub activated: Option<Timestamp>,
     /// Windows waiting to be closed.
     pub windows_open: usize,

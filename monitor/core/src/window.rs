@@ -61,6 +61,11 @@ pub(crate) fn clamp(
     }
 }
 
+/// Returns the earlier of two times that may be absent.
+pub(crate) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

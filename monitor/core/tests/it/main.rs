@@ -9,4 +9,5 @@ mod model;
 mod readiness;
 mod recount;
 mod simulation;
+mod snapshot;
 mod windows;
