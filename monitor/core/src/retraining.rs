@@ -21,11 +21,22 @@ use crate::snapshot::{RetrainOutcomes, RetrainingEntry};
 /// Entries kept for the page.
 const ENTRIES_MAX: usize = 100;
 
+/// Requests whose reports are recognised: more than are under way at once, one a model and policy.
+const REQUESTS_MAX: usize = 1_000;
+
 #[derive(Debug)]
 pub(crate) struct Retraining {
     triggers: Vec<RetrainTrigger>,
+    requests: VecDeque<Followed>,
     entries: Arc<VecDeque<RetrainingEntry>>,
     outcomes: Arc<Outcomes>,
+}
+
+/// A request, and what was told of it.
+#[derive(Debug)]
+struct Followed {
+    request: RetrainingEntry,
+    reported: Vec<RetrainingState>,
 }
 
 type Outcomes = BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>;
@@ -41,7 +52,12 @@ impl Retraining {
     pub(crate) fn new(config: &Config) -> Self {
         let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
         let triggers = policies.cloned().map(RetrainTrigger::new).collect();
-        Self { triggers, entries: Arc::default(), outcomes: Arc::default() }
+        Self {
+            triggers,
+            requests: VecDeque::new(),
+            entries: Arc::default(),
+            outcomes: Arc::default(),
+        }
     }
 
     /// Takes a closed window with the open episodes of its segment; returns the events to send.
@@ -75,25 +91,40 @@ impl Retraining {
             }
         }
         for entry in entries {
-            self.push(entry);
+            self.follow(entry);
         }
         events
     }
 
     /// Notes the broker's answer.
     pub(crate) fn delivered(&mut self, now: Timestamp, id: &str, stored: bool) {
-        self.count_delivery(now, id, stored);
+        let Some(followed) = self.requests.iter().rev().find(|it| &*it.request.id == id) else {
+            return;
+        };
+        let request = followed.request.clone();
+        self.count_delivery(now, &request, stored);
         let state = if stored { "published" } else { "failed" };
         let summary = if stored {
             "stored in the retraining topic"
         } else {
             "the broker did not store the event; see the log"
         };
-        self.follow(now, id, state, summary.into(), None);
+        let (state, summary) = (state.into(), summary.into());
+        self.push(RetrainingEntry { at: now, state, summary, ..request });
     }
 
-    /// Notes a report of the launcher.
+    /// Notes a report of the launcher. One that repeats another changes nothing, nor does one on a request of
+    /// somebody else: several jobs may share the topic.
     pub(crate) fn reported(&mut self, now: Timestamp, status: &RetrainingStatus) -> Reported {
+        let id = status.request_id.as_str();
+        let Some(followed) = self.requests.iter_mut().rev().find(|it| &*it.request.id == id) else {
+            return Reported::default();
+        };
+        if followed.reported.contains(&status.state) {
+            return Reported::default();
+        }
+        followed.reported.push(status.state);
+        let request = followed.request.clone();
         if status.state.is_final() {
             for trigger in &mut self.triggers {
                 trigger.settle(&status.request_id);
@@ -104,16 +135,20 @@ impl Retraining {
             (None, Some(version)) => format!("registered version {version}"),
             (None, None) => String::new(),
         };
-        let new_version = status.new_version.as_deref().map(Arc::from);
-        self.follow(now, &status.request_id, status.state.as_str(), summary.into(), new_version);
+        self.push(RetrainingEntry {
+            at: now,
+            state: status.state.as_str().into(),
+            summary: summary.into(),
+            new_version: status.new_version.as_deref().map(Arc::from),
+            ..request
+        });
         Reported {
             succeeded: status.state == RetrainingState::Succeeded,
             failed: status.state == RetrainingState::Failed,
         }
     }
 
-    fn count_delivery(&mut self, now: Timestamp, id: &str, stored: bool) {
-        let Some(request) = self.entries.iter().find(|entry| &*entry.id == id) else { return };
+    fn count_delivery(&mut self, now: Timestamp, request: &RetrainingEntry, stored: bool) {
         let key = (request.model.clone(), Arc::clone(&request.policy));
         let outcomes = Arc::make_mut(&mut self.outcomes).entry(key).or_default();
         if stored {
@@ -134,20 +169,12 @@ impl Retraining {
         Arc::clone(&self.entries)
     }
 
-    fn follow(
-        &mut self,
-        at: Timestamp,
-        id: &str,
-        state: &str,
-        summary: Arc<str>,
-        new_version: Option<Arc<str>>,
-    ) {
-        let Some(request) = self.entries.iter().rev().find(|entry| &*entry.id == id) else {
-            return;
-        };
-        let entry =
-            RetrainingEntry { at, state: state.into(), summary, new_version, ..request.clone() };
-        self.push(entry);
+    fn follow(&mut self, request: RetrainingEntry) {
+        self.push(request.clone());
+        self.requests.push_back(Followed { request, reported: Vec::new() });
+        while REQUESTS_MAX < self.requests.len() {
+            self.requests.pop_front();
+        }
     }
 
     fn push(&mut self, entry: RetrainingEntry) {
@@ -210,9 +237,9 @@ fn event(
     let name = format!("/driftd/{}", config.name);
     let mut event = CloudEvent::new(&name, request.id.clone(), request.window.end(), &model, data);
     // The launcher waits by the clock on the wall, however old the log is that made it wait.
-    event.expirytime = request.expires.map(|expires| {
-        now.plus_millis(expires.as_millis() - request.window.end().as_millis())
-    });
+    event.expirytime = request
+        .expires
+        .map(|expires| now.plus_millis(expires.as_millis() - request.window.end().as_millis()));
     event
 }
 

@@ -8,6 +8,7 @@ mod log;
 mod model;
 mod readiness;
 mod recount;
+mod retraining;
 mod simulation;
 mod snapshot;
 mod windows;
