@@ -93,7 +93,7 @@ pub(crate) fn drafts(lengths: Range<usize>) -> impl Strategy<Value = Vec<Draft>>
 
 fn draft() -> impl Strategy<Value = Draft> {
     let step = prop_oneof![20 => 0..2_000_i64, 1 => 10_000..90_000_i64];
-    let behind = prop_oneof![6 => Just(0_i64), 3 => 0..6_000_i64, 1 => 0..60_000_i64];
+    let behind = prop_oneof![6 => Just(0_i64), 3 => 0..6_000_i64, 1 => 0..120_000_i64];
     let kafka = prop_oneof![12 => (0..1_000_i64).prop_map(Some), 1 => Just(None)];
     let poison = prop::bool::weighted(0.03);
     let gap = prop_oneof![9 => Just(1_i64), 1 => 2..20_i64];

@@ -6,6 +6,7 @@
 mod alignment;
 mod log;
 mod model;
+mod profile;
 mod readiness;
 mod recount;
 mod retraining;

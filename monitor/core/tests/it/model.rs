@@ -107,7 +107,8 @@ pub(crate) fn reference(config: &Config, id: &ModelId) -> Option<Arc<ModelRefere
     Some(Arc::new(ModelReference::try_new(id, model, profile).unwrap()))
 }
 
-fn features() -> BTreeMap<String, FeatureReference> {
+/// Returns the reference of every column of both models.
+pub(crate) fn features() -> BTreeMap<String, FeatureReference> {
     let levels = LEVELS.map(Box::from).to_vec();
     let booleans = vec![Box::from("false"), Box::from("true")];
     BTreeMap::from([

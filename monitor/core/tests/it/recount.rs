@@ -19,6 +19,8 @@ pub(crate) struct Recount {
     pub(crate) rejected: u64,
     pub(crate) clamped: u64,
     pub(crate) over_limit: u64,
+    /// Part of [`Recount::over_limit`]: those of a version too many.
+    pub(crate) over_versions: u64,
     pub(crate) late: BTreeMap<ModelId, u64>,
 }
 
@@ -68,12 +70,14 @@ impl Recount {
             let versions: BTreeSet<_> =
                 unpassed.iter().map(|(it, _)| it).filter(|it| **it != id).collect();
             let is_known = opened.contains(&(id.clone(), span));
-            let is_over = model.window.open_max <= windows || model.versions_max <= versions.len();
+            let is_over_versions = model.versions_max <= versions.len();
+            let is_over = is_over_versions || model.window.open_max <= windows;
             newest = newest.max(Some(event_time));
             if is_late {
                 *self.late.entry(id).or_insert(0) += 1;
             } else if is_over && !is_known {
                 self.over_limit += 1;
+                self.over_versions += u64::from(is_over_versions);
             } else {
                 opened.insert((id.clone(), span));
                 for segment in segments(values) {

@@ -6,11 +6,22 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, WindowSpan};
 use driftd_core::config::Config;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::Value;
 
 use crate::log::{Draft, Record, drafts, records};
 use crate::model;
 use crate::recount::{Recount, recount};
 use crate::simulation::{Outcome, Simulation, Step, cases, steps};
+
+/// As many windows open at once as the bound allows, so that a leap in time meets it.
+fn tree() -> Value {
+    let mut tree = model::tree();
+    tree["models"][0]["window"]["lateness"] = "45s".into();
+    tree["models"][0]["window"]["open_max"] = 4.into();
+    tree
+}
 
 fn logs() -> impl Strategy<Value = Vec<Vec<Draft>>> {
     prop::collection::vec(drafts(1..250), 1..5)
@@ -59,8 +70,34 @@ fn assert_in_order(outcome: &Outcome) {
     }
 }
 
+#[test]
+fn the_drawn_logs_hold_every_kind_of_record() {
+    let config = model::config(&tree());
+    let mut runner = TestRunner::new(cases(1));
+    let mut seen = Recount::default();
+    for _ in 0..40 {
+        let drafts = logs().new_tree(&mut runner).unwrap().current();
+        let drawn = recount(&config, &written(&drafts));
+        seen.messages += drawn.messages;
+        seen.rejected += drawn.rejected;
+        seen.clamped += drawn.clamped;
+        seen.over_limit += drawn.over_limit;
+        seen.over_versions += drawn.over_versions;
+        for (id, late) in drawn.late {
+            *seen.late.entry(id).or_default() += late;
+        }
+    }
+    assert!(10_000 < seen.messages, "{} messages", seen.messages);
+    let late = seen.late.values().sum();
+    let over_windows = seen.over_limit - seen.over_versions;
+    for count in [seen.rejected, seen.clamped, late, seen.over_versions, over_windows] {
+        assert!(seen.messages / 1_000 < count, "too few of a kind: {seen:?}");
+    }
+    assert!(5 < seen.late.len(), "late records of several versions");
+}
+
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn closed_windows_are_those_of_a_plain_recount(
@@ -68,7 +105,7 @@ proptest! {
         shards in 1..4_usize,
         steps in steps(),
     ) {
-        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let (config, logs) = (model::config(&tree()), written(&logs));
         let expected = recount(&config, &logs);
         let outcome = run(&config, &logs, shards, &steps);
         expected.compare(&outcome.windows());
@@ -83,7 +120,7 @@ proptest! {
         one in steps(),
         other in steps(),
     ) {
-        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let (config, logs) = (model::config(&tree()), written(&logs));
         let whole = run(&config, &logs, 1, &[]);
         for steps in [&one, &other] {
             let outcome = run(&config, &logs, shards, steps);
@@ -97,7 +134,7 @@ proptest! {
         shards in 1..4_usize,
         steps in steps(),
     ) {
-        let (config, logs) = (model::config(&model::tree()), written(&logs));
+        let (config, logs) = (model::config(&tree()), written(&logs));
         let one = run(&config, &logs, shards, &steps);
         let other = run(&config, &logs, shards, &steps);
         prop_assert_eq!(format!("{:?}", one.effects), format!("{:?}", other.effects));
@@ -110,8 +147,8 @@ proptest! {
         steps in steps(),
     ) {
         let logs = written(&logs);
-        let free = run(&model::config(&model::tree()), &logs, 1, &[]);
-        let mut tree = model::tree();
+        let free = run(&model::config(&tree()), &logs, 1, &[]);
+        let mut tree = tree();
         tree["sources"][0]["time"]["drift_max"] = "20s".into();
         let held = run(&model::config(&tree), &logs, shards, &steps);
         prop_assert_eq!(held.snapshot.digest, free.snapshot.digest);
