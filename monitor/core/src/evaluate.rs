@@ -1,8 +1,9 @@
 //! Compares one merged window with its reference.
 //!
-//! Before: [`crate::merge`]. After: [`WindowResult`] goes to the alert policies, the snapshot and the outputs.
-//! The statistics and the decision are `driftd_detectors`'; this file lines up configuration, counts and reference.
-//! A window of a segment is compared with the same segment of the reference, never with all traffic.
+//! Before: [`crate::merge`]. After: [`WindowResult`] goes to the alert policies, the snapshot and
+//! the outputs. The statistics and the decision are `driftd_detectors`'; this file lines up
+//! configuration, counts and reference. A window of a segment is compared with the same segment of
+//! the reference, never with all traffic.
 
 #[cfg(test)]
 mod tests;

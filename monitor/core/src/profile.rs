@@ -1,9 +1,10 @@
 //! The reference profile file: one reference sample, frozen as edges, levels and counts.
 //!
-//! Before: `driftd reference build` counts a sample and encodes it. After: [`crate::reference`] picks the columns a
-//! model watches. The file is two lines of JSON: a header with format, version and the SHA-256 of the second
-//! line; and the profile itself. It is kilobytes per feature and segment, whatever the number of rows: segments
-//! are counted in the cells of the whole sample, so that a window of a segment has the same shape as one of all.
+//! Before: `driftd reference build` counts a sample and encodes it. After: [`crate::reference`]
+//! picks the columns a model watches. The file is two lines of JSON: a header with format, version
+//! and the SHA-256 of the second line; and the profile itself. It is kilobytes per feature and
+//! segment, whatever the number of rows: segments are counted in the cells of the whole sample, so
+//! that a window of a segment has the same shape as one of all.
 
 #[cfg(test)]
 mod tests;

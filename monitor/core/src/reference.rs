@@ -1,7 +1,8 @@
 //! The reference of one model version, laid out like the model's columns.
 //!
-//! Before: [`crate::profile`] reads the file. After: [`crate::shard`] counts against it, [`crate::evaluate`] compares
-//! with it. A model version's profile never changes: a new reference is a new version.
+//! Before: [`crate::profile`] reads the file. After: [`crate::shard`] counts against it,
+//! [`crate::evaluate`] compares with it. A model version's profile never changes: a new reference
+//! is a new version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,8 +78,8 @@ impl ModelReference {
         Ok(Self { digest, rows, created, features, segments })
     }
 
-    /// Returns what windows of `segment` are compared with. `None` when the profile has no counts of it: what is
-    /// usual in all traffic says nothing about a part of it.
+    /// Returns what windows of `segment` are compared with. `None` when the profile has no counts of
+    /// it: what is usual in all traffic says nothing about a part of it.
     pub fn of(&self, segment: &SegmentId) -> Option<&[FeatureReference]> {
         if *segment == SegmentId::all() {
             return Some(&self.features);

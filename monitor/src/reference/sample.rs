@@ -154,7 +154,8 @@ impl Sample {
         union(frames.map(|(input, frame)| frame.clone().select([feature.values(input)])).collect())
     }
 
-    /// Returns one column of all inputs with the place of each row's segment in `segment`, as [`PLACE`].
+    /// Returns one column of all inputs with the place of each row's segment in `segment`, as
+    /// [`PLACE`].
     pub(super) fn column_by_segment(
         &self,
         feature: &SampleFeature,

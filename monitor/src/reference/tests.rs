@@ -197,8 +197,12 @@ fn segments_are_counted_in_the_cells_of_the_whole_sample() {
             let sum = |count: &dyn Fn(&FeatureReference) -> u64| {
                 parts.iter().map(|it| count(it)).sum::<u64>()
             };
-            assert_eq!(sum(&|it| it.rows()), whole.rows(), "{name} by {segmentation}");
-            assert_eq!(sum(&|it| it.present()), whole.present(), "{name} by {segmentation}");
+            assert_eq!(sum(&FeatureReference::rows), whole.rows(), "{name} by {segmentation}");
+            assert_eq!(
+                sum(&FeatureReference::present),
+                whole.present(),
+                "{name} by {segmentation}"
+            );
         }
     }
     let mut out = Vec::new();

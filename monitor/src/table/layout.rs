@@ -198,7 +198,8 @@ pub(crate) fn feature_column(
     Ok(position)
 }
 
-/// Returns the position of the column that tells a record's segment: by the last element of its path.
+/// Returns the position of the column that tells a record's segment: by the last element of its
+/// path.
 pub(crate) fn segment_column(
     table: &Table,
     name: &str,
