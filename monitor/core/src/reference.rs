@@ -78,8 +78,8 @@ impl ModelReference {
         Ok(Self { digest, rows, created, features, segments })
     }
 
-    /// Returns what windows of `segment` are compared with. `None` when the profile has no counts of
-    /// it: what is usual in all traffic says nothing about a part of it.
+    /// Returns what windows of `segment` are compared with. `None` when the profile has no counts
+    /// of it: what is usual in all traffic says nothing about a part of it.
     pub fn of(&self, segment: &SegmentId) -> Option<&[FeatureReference]> {
         if *segment == SegmentId::all() {
             return Some(&self.features);
