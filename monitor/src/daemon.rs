@@ -169,8 +169,7 @@ impl Daemon {
         if http.stop.send(()).is_err() || http.thread.join().is_err() {
             error!("the HTTP server had ended before");
         }
-        let last = Arc::clone(&snapshot.borrow());
-        last
+        Arc::clone(&snapshot.borrow())
     }
 }
 
@@ -254,6 +253,7 @@ fn stage(
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]
 fn start_http(
     shared: &Shared,
     snapshot: watch::Receiver<Arc<Snapshot>>,

@@ -114,6 +114,7 @@ fn start_cluster()
 }
 
 /// Returns `wished`, or any free port of the same machine when it is taken.
+#[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]
 fn free_address(wished: &str) -> String {
     match TcpListener::bind(wished) {
         Ok(_) => wished.to_owned(),

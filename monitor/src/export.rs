@@ -58,6 +58,7 @@ pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the edge writes files")]
 fn write(folder: &Path, path: &Path, content: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(path, content)

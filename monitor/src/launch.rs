@@ -159,12 +159,11 @@ impl Launcher {
             None => {}
             Some(Ok(message)) => {
                 let place = Place { partition: message.partition(), offset: message.offset() };
-                let reports = match read(&message) {
-                    Some(event) => self.desk.take(clock::now(), place, event),
-                    None => {
-                        self.desk.skip(place);
-                        Vec::new()
-                    }
+                let reports = if let Some(event) = read(&message) {
+                    self.desk.take(clock::now(), place, event)
+                } else {
+                    self.desk.skip(place);
+                    Vec::new()
                 };
                 drop(message);
                 self.publish(reports);

@@ -41,6 +41,7 @@ impl EventSender {
         self.sender.send(event).is_ok()
     }
 
+    #[expect(clippy::result_large_err, reason = "the error is the event, given back")]
     fn try_send(&self, event: Event) -> Result<(), TrySendError<Event>> {
         self.sender.try_send(event)?;
         self.waiting.fetch_add(1, Ordering::Relaxed);

@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType, UInt32Type,
-};
+use arrow::datatypes::{Float32Type, Float64Type, TimestampMicrosecondType, UInt32Type};
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 use driftd_core::snapshot::Snapshot;
@@ -38,7 +36,7 @@ const WEEKS: i64 = 10;
 /// Records played past a Monday so that every partition has passed it.
 const RECORDS_PAST_MONDAY: usize = 40;
 /// A week, or a job, that is not decided after this long is a failure of the demo.
-const WAIT_MAX: Duration = Duration::from_secs(120);
+const WAIT_MAX: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(20);
 /// Columns of the prediction; all others that are not named here are features.
 const PREDICTIONS: [&str; 3] = ["late_probability", "late_predicted", "arr_delay_predicted"];
@@ -253,16 +251,17 @@ fn value(column: &dyn Array, row: usize) -> anyhow::Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
-    Ok(match column.data_type() {
+    if let Some(singles) = column.as_primitive_opt::<Float32Type>() {
         // The shortest decimal that reads back as the same single.
-        DataType::Float32 => {
-            serde_json::from_str(&column.as_primitive::<Float32Type>().value(row).to_string())?
-        }
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
-        DataType::Boolean => column.as_boolean().value(row).into(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => Value::Null,
-        _ => text(column, row).map_or(Value::Null, Value::from),
-    })
+        return Ok(serde_json::from_str(&singles.value(row).to_string())?);
+    }
+    if let Some(doubles) = column.as_primitive_opt::<Float64Type>() {
+        return Ok(doubles.value(row).into());
+    }
+    if let Some(booleans) = column.as_boolean_opt() {
+        return Ok(booleans.value(row).into());
+    }
+    text(column, row).map(Value::from).context("the log has a column of an unexpected type")
 }
 
 fn text(column: &dyn Array, row: usize) -> Option<&str> {

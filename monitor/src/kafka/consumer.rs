@@ -442,7 +442,17 @@ fn decode(
     }
 }
 
-/// Short stable name of a client error, the value of a metric's label.
+/// Every [`error_kind`], for counters that exist from the start.
+pub(crate) const ERROR_KINDS: [&str; 6] = [
+    "authorization",
+    "offset_out_of_range",
+    "other",
+    "poll_exceeded",
+    "transport",
+    "unknown_topic",
+];
+
+/// Short stable name of a client error, the value of a metric's label: one of [`ERROR_KINDS`].
 fn error_kind(error: &KafkaError) -> &'static str {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {

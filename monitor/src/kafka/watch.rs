@@ -77,7 +77,7 @@ impl Watcher {
                 Ok(is_heard) if !is_heard => return,
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(topic = %self.topic, %error, "cannot see the ends of the topic")
+                    warn!(topic = %self.topic, %error, "cannot see the ends of the topic");
                 }
             }
             match stop.recv_timeout(INTERVAL) {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use driftd_catalog::Timestamp;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use driftd_core::config::LauncherConfig;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tracing::warn;
@@ -64,6 +64,7 @@ impl LocalCommand {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the edge starts processes")]
     fn spawn(&self, event: &CloudEvent<RetrainingRequested>) -> io::Result<CommandJob> {
         let files = TempDir::with_prefix("driftd-job-")?;
         let event_file = files.path().join("event.json");
@@ -105,7 +106,10 @@ impl Backend for LocalCommand {
 
 impl Job for CommandJob {
     fn poll(&mut self) -> Option<JobEnd> {
-        if self.kill_at.is_some_and(|at| at <= clock::now()) {
+        if let Some(at) = self.kill_at
+            && (at <= clock::now() || self.has_ended())
+        {
+            // Also when the command itself has obeyed: what it started may not have.
             self.signal(Signal::KILL);
         }
         match self.child.try_wait() {
@@ -125,9 +129,21 @@ impl Job for CommandJob {
 }
 
 impl CommandJob {
+    /// The command's process, which leads a group of the same number.
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Returns whether the command has ended, without taking its status: until that is taken, no
+    /// other process can get its number.
+    fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = self.pid().map(|pid| waitid(WaitId::Pid(pid), look));
+        matches!(status, Some(Ok(Some(_))))
+    }
+
     fn signal(&self, signal: Signal) {
-        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group
+        if let Some(group) = self.pid()
             && let Err(error) = kill_process_group(group, signal)
         {
             warn!(?signal, %error, "the job could not be signalled");

@@ -18,7 +18,7 @@ use crate::kafka::watch::partitions;
 use crate::kafka::{ConnectError, base};
 
 /// Time that reading the whole topic may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 

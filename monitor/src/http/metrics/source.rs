@@ -10,9 +10,10 @@ use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::RejectReason;
 
 use crate::http::families::Families;
+use crate::kafka::consumer::ERROR_KINDS;
 
 pub(super) fn collect(families: &mut Families, snapshot: &Snapshot) {
-    let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut errors: BTreeMap<&str, u64> = ERROR_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for source in &snapshot.sources {
         topic(families, source);
         let assigned = snapshot.partitions.iter().filter(|it| it.id.topic == source.topic).count();

@@ -1,0 +1,171 @@
+//! From a topic to closed windows, against a bare consumer loop over the same topic in the same
+//! run, on a real Kafka: how much of the log's speed is left after decoding and counting.
+//!
+//! `cargo bench -p driftd-tests --bench topic` prints the ratio. The broker shares the cores with
+//! both, so only the ratio means something. Records: 1,000,000 of about 530 bytes with 20 floats
+//! in a nested object, 4 partitions, no compression.
+
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use driftd::daemon::Daemon;
+use driftd_catalog::Timestamp;
+use driftd_fixtures::kafka::KafkaBroker;
+use driftd_fixtures::wait;
+use driftd_fixtures::work_dir::WorkDir;
+use driftd_tests::message::Message;
+use driftd_tests::topic;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message as _;
+
+const TOPIC: &str = "bench.records";
+const RECORDS: u64 = 1_000_000;
+const PARTITIONS: i32 = 4;
+const FEATURES: usize = 20;
+const REPEATS: usize = 3;
+const DEADLINE: Duration = Duration::from_mins(5);
+
+fn main() {
+    let broker = KafkaBroker::start();
+    let dir = WorkDir::new("bench-topic");
+    topic::create(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    fill(broker.bootstrap());
+    write_files(dir.path(), broker.bootstrap());
+    let mut ratios = Vec::new();
+    for run in 0..REPEATS {
+        let bare = bare(broker.bootstrap(), run);
+        let driftd = watched(dir.path());
+        println!(
+            "bare consumer {:>9.0} records/s, topic to closed windows {:>9.0} records/s, ratio {:.2}",
+            RECORDS as f64 / bare.as_secs_f64(),
+            RECORDS as f64 / driftd.as_secs_f64(),
+            bare.as_secs_f64() / driftd.as_secs_f64(),
+        );
+        ratios.push(bare.as_secs_f64() / driftd.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("median ratio {:.2} (target 0.6 for JSON)", ratios[ratios.len() / 2]);
+}
+
+/// Numbers without a generator's dependency: the values only have to differ.
+struct Lcg(u64);
+
+impl Lcg {
+    fn next(&mut self) -> f64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / 9_007_199_254_740_992.0
+    }
+}
+
+fn fill(bootstrap: &str) {
+    let mut lcg = Lcg(1);
+    let chunk = 50_000;
+    for start in (0..RECORDS).step_by(chunk) {
+        let messages: Vec<Message> =
+            (start..start + chunk as u64).map(|index| message(&mut lcg, index)).collect();
+        topic::fill(bootstrap, TOPIC, &messages);
+    }
+}
+
+/// Ten records a second of event time: a window of an hour holds 36,000 of them.
+fn message(lcg: &mut Lcg, index: u64) -> Message {
+    let millis = 1_700_000_000_000 + i64::try_from(index).expect("a small number") * 100;
+    let mut features = String::new();
+    for feature in 0..FEATURES {
+        let comma = if feature == 0 { "" } else { "," };
+        write!(features, "{comma}\"f{feature:02}\":{:.6}", lcg.next()).expect("a String takes all");
+    }
+    let payload = format!(
+        "{{\"model\":\"bench\",\"version\":\"1\",\"id\":\"{index:012}\",\"at\":{millis},\"features\":{{{features}}}}}"
+    );
+    Message {
+        partition: i32::try_from(index % 4).expect("a small number"),
+        key: format!("{index:012}"),
+        timestamp: Timestamp::from_millis(millis),
+        payload: payload.into_bytes(),
+    }
+}
+
+fn write_files(folder: &Path, bootstrap: &str) {
+    let mut lcg = Lcg(2);
+    let names: Vec<String> = (0..FEATURES).map(|feature| format!("f{feature:02}")).collect();
+    let mut csv = names.join(",");
+    for _ in 0..20_000 {
+        csv.push('\n');
+        let row: Vec<String> = names.iter().map(|_| format!("{:.6}", lcg.next())).collect();
+        csv.push_str(&row.join(","));
+    }
+    fs::write(folder.join("reference.csv"), csv).expect("the folder takes files");
+    let mut features = String::new();
+    for name in &names {
+        writeln!(features, "      - {{name: {name}, path: features.{name}, type: float64}}")
+            .expect("a String takes all");
+    }
+    let config = format!(
+        "name: bench\nkafka: {{brokers: [\"{bootstrap}\"]}}\nsources:\n  - topic: {TOPIC}\n    \
+         start: earliest\n    event_time: {{path: at, format: unix_millis}}\n    \
+         time: {{idle_timeout: 1s}}\nmodels:\n  - name: bench\n    source: {TOPIC}\n    \
+         version: \"1\"\n    references: references/{{model}}/{{version}}.json\n    \
+         window: {{length: 1h}}\n    features:\n{features}outputs: {{listen: \"127.0.0.1:0\"}}\n"
+    );
+    fs::write(folder.join("bench.yaml"), config).expect("the folder takes files");
+    driftd::reference::build_for_model(
+        &folder.join("bench.yaml"),
+        "bench",
+        "1",
+        &[folder.join("reference.csv")],
+        &folder.join("references/bench/1.json"),
+    )
+    .expect("the sample makes a reference");
+}
+
+/// The time from the first to the last message of a loop that does nothing with them.
+fn bare(bootstrap: &str, run: usize) -> Duration {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", format!("bare-{run}"))
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.queue.backoff.ms", "20")
+        .create()
+        .expect("the settings are those of librdkafka");
+    consumer.subscribe(&[TOPIC]).expect("the topic exists");
+    let (mut count, mut bytes, mut start) = (0, 0, Instant::now());
+    while count < RECORDS {
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            let message = message.expect("the broker is there");
+            if count == 0 {
+                start = Instant::now();
+            }
+            count += 1;
+            bytes += message.payload().map_or(0, <[u8]>::len);
+        }
+    }
+    assert!(0 < bytes);
+    start.elapsed()
+}
+
+/// The time from the first counted message until the last is counted and its windows are closed.
+fn watched(folder: &Path) -> Duration {
+    let loaded = driftd::config_file::read(&folder.join("bench.yaml")).expect("a valid file");
+    let daemon = Daemon::start(Arc::clone(&loaded.config), &loaded.folder, Box::new(|_| {}))
+        .expect("the broker is there");
+    let snapshot = daemon.snapshot();
+    let messages = || snapshot.borrow().totals.messages;
+    wait::until("the first message", DEADLINE, || (0 < messages()).then_some(()));
+    let start = Instant::now();
+    wait::until("the last message", DEADLINE, || (messages() == RECORDS).then_some(()));
+    let took = start.elapsed();
+    daemon.stop();
+    took
+}
