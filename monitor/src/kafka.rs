@@ -1,6 +1,6 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
-//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::app`], [`producer`]
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`], [`producer`]
 //! carries out its effects, [`watch`] tells what no message tells (partitions, ends of partitions),
 //! [`probe`] serves `driftd check`.
 

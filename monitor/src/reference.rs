@@ -2,7 +2,7 @@
 //!
 //! Before: files of records. After: the profile file that [`crate::references`] loads. [`sample`]
 //! reads the files with polars, [`columns`] says which columns become which features, [`segments`]
-//! counts the parts of the sample, [`describe`] writes a profile for a person.
+//! counts the parts of the sample, [`mod@describe`] writes a profile for a person.
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 

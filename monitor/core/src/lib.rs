@@ -2,7 +2,7 @@
 //!
 //! A record's way, one file a hop:
 //! 1. [`shard`] takes a decoded batch of one partition; [`group`](self) sorts its rows into windows and
-//!    [`partition`](self) counts them against the model's [`reference`].
+//!    [`partition`](self) counts them against the model's [`mod@reference`].
 //! 2. [`partial`]s leave the shard when the partition has passed a window.
 //! 3. [`pipeline`] collects them, closes windows that every partition has passed, and adds them up.
 //! 4. `evaluate` compares a window with its reference; the answer is a [`result::WindowResult`].
