@@ -1,7 +1,8 @@
 //! What more than one end-to-end test needs beside the servers of `driftd-fixtures`.
 //!
 //! A test reads a data set ([`frame`]), turns its rows into messages ([`message`]) and puts them on
-//! a topic ([`topic`]); from there on it only looks at what the real binary does.
+//! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary does,
+//! also at what it writes to topics ([`reader`]).
 
 #![expect(
     clippy::missing_panics_doc,
@@ -9,5 +10,7 @@
 )]
 
 pub mod frame;
+pub mod job;
 pub mod message;
+pub mod reader;
 pub mod topic;

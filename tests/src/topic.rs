@@ -57,6 +57,34 @@ pub fn fill(bootstrap: &str, topic: &str, messages: &[Message]) {
     assert_eq!(held(&producer, topic, partitions), expected, "end offsets of `{topic}`");
 }
 
+/// One message as it is, without a rule of what it has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Key.
+    pub key: String,
+    /// Value; none makes a tombstone.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Produces raw messages in order and returns when the broker holds every one of them.
+pub fn put(bootstrap: &str, topic: &str, messages: &[Raw]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .create()
+        .expect("the settings are those of librdkafka");
+    for Raw { partition, key, payload } in messages {
+        let mut record = BaseRecord::to(topic).partition(*partition).key(key);
+        record.payload = payload.as_ref();
+        if let Err((error, _)) = producer.send(record) {
+            panic!("cannot produce to `{topic}`: {error}");
+        }
+    }
+    producer.flush(TIMEOUT).unwrap_or_else(|e| panic!("`{topic}` did not take all messages: {e}"));
+}
+
 /// Queues one message, waiting while the producer's queue is full.
 fn send(producer: &BaseProducer, topic: &str, message: &Message) {
     let mut record = BaseRecord::to(topic)
