@@ -22,7 +22,8 @@ fn model() -> ModelRef {
     ModelRef { name: "flights".into(), version: "1".into() }
 }
 
-fn requested() -> CloudEvent<RetrainingRequested> {
+/// A request for a retraining with every attribute that it can have.
+pub(crate) fn requested() -> CloudEvent<RetrainingRequested> {
     let start = Timestamp::from_millis(1_372_636_800_000);
     let end = start.plus_millis(86_400_000);
     let data = RetrainingRequested {

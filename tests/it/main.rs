@@ -6,6 +6,7 @@ mod dashboards;
 mod events;
 mod generated;
 mod judges;
+mod launch;
 mod produce;
 mod rules;
 mod tidy;
