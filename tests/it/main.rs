@@ -2,7 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and start programs")]
 
+mod bad_input;
+mod check;
 mod dashboards;
+mod demo;
 mod events;
 mod generated;
 mod judges;
