@@ -67,12 +67,14 @@ fn variables() -> Vec<Variable> {
 }
 
 fn annotations() -> Vec<Annotation> {
+    // True at the one point after a request. `changes` would not see a model's first one, with which
+    // the series begins.
     let requested = MODEL.select(&LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS);
     let firing = r#"ALERTS{alertname=~"Model.*", alertstate="firing", model="$model"}"#;
     vec![
         Annotation {
             name: "Retraining requested",
-            expr: format!("changes({requested}[$__interval]) > 0"),
+            expr: format!("time() - {requested} < $__interval_ms / 1000"),
             color: "blue",
             title_format: "Retraining of {{model}} {{model_version}} requested",
         },

@@ -15,7 +15,7 @@ use promql_parser::parser::{Expr, VectorSelector, parse};
 use serde_json::Value;
 
 /// A value for each variable; the rate interval is one that nobody would write by hand.
-const VALUES: [(&str, &str); 9] = [
+const VALUES: [(&str, &str); 10] = [
     ("job", "chosen-job"),
     ("instance", "chosen-instance"),
     ("model", "chosen-model"),
@@ -25,6 +25,7 @@ const VALUES: [(&str, &str); 9] = [
     ("feature", "chosen-feature"),
     ("__rate_interval", "4m47s"),
     ("__interval", "1m"),
+    ("__interval_ms", "60000"),
 ];
 const RATE_INTERVAL: Duration = Duration::from_secs(287);
 

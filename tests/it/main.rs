@@ -10,6 +10,7 @@ mod events;
 mod generated;
 mod judges;
 mod launch;
+mod main_job;
 mod produce;
 mod rules;
 mod tidy;
