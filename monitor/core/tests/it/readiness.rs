@@ -123,6 +123,7 @@ fn what_a_missing_partition_brings_later_is_late_and_counted_once() {
     assert_eq!(late(&simulation), 0, "the window is open in its partition");
     for _ in 0..3 {
         simulation.flush(1);
+        simulation.echo_all();
         assert_eq!(late(&simulation), 20);
     }
     simulation.read(1, 1_000);

@@ -234,6 +234,13 @@ impl Simulation {
         }
     }
 
+    /// Sends every partial again, in the order they were sent.
+    pub(crate) fn echo_all(&mut self) {
+        for partial in self.sent.clone() {
+            self.handle(Event::Partial(Box::new(partial)));
+        }
+    }
+
     /// Sends a report, its partials last first: only the progress has a place, after them.
     fn deliver(&mut self, outputs: Vec<Output>) {
         let (partials, progress): (Vec<Output>, Vec<Output>) =
