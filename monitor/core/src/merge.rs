@@ -43,6 +43,11 @@ impl Pending {
         }
     }
 
+    /// Returns the memory that the counts take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.partials.values().map(Partial::bytes).sum()
+    }
+
     /// Returns the rows that each partition contributes.
     pub(crate) fn rows(&self) -> BTreeMap<PartitionId, u64> {
         self.partials.iter().map(|(id, partial)| (id.clone(), partial.rows)).collect()

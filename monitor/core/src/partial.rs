@@ -40,6 +40,15 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// Returns the memory that the counts take; names and offsets are small beside them.
+    pub(crate) fn bytes(&self) -> u64 {
+        let counts = self.features.iter().map(|counts| match counts {
+            FeatureCounts::Numeric(counts) => counts.cells.len(),
+            FeatureCounts::Categorical(counts) => counts.levels.len() + counts.unseen_levels.len(),
+        });
+        (counts.sum::<usize>() * size_of::<u64>()) as u64
+    }
+
     /// Adds rows of this window: the columns stand in the order of the reference's features.
     pub(crate) fn add(&mut self, rows: &RecordBatch) {
         self.rows += rows.num_rows() as u64;

@@ -191,11 +191,12 @@ impl PartitionState {
 
     /// Returns the open windows as they stand.
     pub(crate) fn partials(&self) -> impl Iterator<Item = Partial> {
-        self.open
-            .values()
-            .flat_map(BTreeMap::values)
-            .flat_map(BTreeMap::values)
+        self.open_partials()
             .map(|partial| Partial { to_offset: self.next_offset, ..partial.clone() })
+    }
+
+    fn open_partials(&self) -> impl Iterator<Item = &Partial> {
+        self.open.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
     }
 
     /// Returns whether the partition has just become idle.
@@ -219,6 +220,7 @@ impl PartitionState {
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
             idle: self.idle,
+            state_bytes: self.open_partials().map(Partial::bytes).sum(),
             messages: 0,
             bytes: 0,
             rejected: BTreeMap::new(),

@@ -96,6 +96,7 @@ impl Pipeline {
             models: self.models.snapshot(&self.windows),
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
+            state_bytes: self.sources.state_bytes() + self.windows.bytes(),
             totals: self.totals,
             digest: self.digest,
         }

@@ -57,6 +57,8 @@ pub struct Progress {
     pub watermark: Option<Timestamp>,
     /// Read to its end and silent: not waited for.
     pub idle: bool,
+    /// Memory that the counts of its open windows take.
+    pub state_bytes: u64,
     /// Messages since the last report.
     pub messages: u64,
     /// Payload bytes since the last report.

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub retraining: Arc<VecDeque<RetrainingEntry>>,
     /// What came of retraining events since the start, by model version and policy.
     pub retrain_outcomes: Arc<BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>>,
+    /// Memory that the counts of open windows take, in both stages.
+    pub state_bytes: u64,
     /// Totals since the start.
     pub totals: Totals,
     /// Digest of every window closed since the start.

@@ -30,6 +30,7 @@ struct Partition {
     high_watermark: Option<i64>,
     watermark: Option<Timestamp>,
     idle: bool,
+    state_bytes: u64,
     paused: bool,
     /// Wall-clock time of the last step forward.
     progressed_at: Timestamp,
@@ -44,6 +45,7 @@ impl Partition {
             high_watermark: None,
             watermark: None,
             idle: false,
+            state_bytes: 0,
             paused: false,
             progressed_at: now,
         }
@@ -110,6 +112,7 @@ impl Sources {
         partition.high_watermark = progress.high_watermark.or(partition.high_watermark);
         partition.watermark = progress.watermark;
         partition.idle = progress.idle;
+        partition.state_bytes = progress.state_bytes;
         is_moved
     }
 
@@ -197,6 +200,11 @@ impl Sources {
 
     pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
         self.counters.clone()
+    }
+
+    /// Returns the memory that counts take in stage 1.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.partitions.values().map(|partition| partition.state_bytes).sum()
     }
 
     pub(crate) fn partitions_snapshot(&self) -> Vec<PartitionSnapshot> {

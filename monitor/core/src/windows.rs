@@ -87,6 +87,11 @@ impl Windows {
         self.open.keys().copied().collect()
     }
 
+    /// Returns the memory that counts take in stage 2.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.open.values().flat_map(|open| open.windows.values()).map(Pending::bytes).sum()
+    }
+
     /// Returns the number of open windows of a model version, over all segments.
     pub(crate) fn open_count(&self, model: &ModelId) -> usize {
         let windows = self.open.values().flat_map(|open| open.windows.keys());

@@ -126,6 +126,7 @@ pub(super) fn snapshot() -> Snapshot {
         taken_at: at(2),
         sources: vec![source()],
         partitions: vec![partition(0, Some(1_312)), partition(1, Some(1_000))],
+        state_bytes: 48_000,
         models: vec![ModelSnapshot {
             id: model_id(),
             config: 0,

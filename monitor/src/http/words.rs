@@ -18,7 +18,9 @@ pub fn explain(
 ) -> String {
     let verdict = &feature.verdict;
     match verdict.state {
-        State::NoReference => "not judged: this version has no reference profile".to_owned(),
+        State::NoReference => "not judged: no reference for this version and segment; build one with `driftd reference \
+             build --config`"
+                .to_owned(),
         State::InsufficientData => too_few(feature, policy),
         State::Ok | State::Drifted | State::BrokenData => {
             let deciding = verdict.results.iter().find(|it| Some(it.detector) == verdict.deciding);

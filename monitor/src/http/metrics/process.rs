@@ -25,6 +25,7 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
         .sum();
     families.gauge(&metric::TRACKED_FEATURES, &[], tracked as f64);
 
+    families.gauge(&metric::STATE_BYTES, &[], snapshot.state_bytes as f64);
     let totals = &snapshot.totals;
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], totals.jobs_succeeded);
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], totals.jobs_failed);
