@@ -67,8 +67,8 @@ fn variables() -> Vec<Variable> {
 }
 
 fn annotations() -> Vec<Annotation> {
-    // True at the one point after a request. `changes` would not see a model's first one, with which
-    // the series begins.
+    // True at the one point after a request. `changes` would not see a model's first one, with
+    // which the series begins.
     let requested = MODEL.select(&LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS);
     let firing = r#"ALERTS{alertname=~"Model.*", alertstate="firing", model="$model"}"#;
     vec![

@@ -2,7 +2,8 @@
 //!
 //! Before: `driftd_ingest::columns` builds these from Arrow arrays. After: [`crate::counts`].
 
-/// Validity bits of a column, least significant bit first, as Arrow lays them out. A set bit is a value.
+/// Validity bits of a column, least significant bit first, as Arrow lays them out. A set bit is a
+/// value.
 #[derive(Clone, Copy, Debug)]
 pub struct Validity<'a> {
     bits: &'a [u8],

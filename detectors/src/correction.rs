@@ -5,8 +5,8 @@
 /// Returns p-values adjusted by Benjamini & Hochberg 1995 (JRSS B 57(1)), in the order given:
 /// the `i`-th smallest of `k` becomes `min over j ≥ i of p(j) k / j`, at most 1.
 ///
-/// Rejecting those at most `q` keeps the expected share of false rejections at or below `q` when the
-/// tests are independent or positively dependent (Benjamini & Yekutieli 2001).
+/// Rejecting those at most `q` keeps the expected share of false rejections at or below `q` when
+/// the tests are independent or positively dependent (Benjamini & Yekutieli 2001).
 pub(crate) fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
     let count = p_values.len();
     let mut order: Vec<usize> = (0..count).collect();

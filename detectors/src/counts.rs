@@ -1,9 +1,9 @@
 //! Counts of one feature in one window: mergeable, and all that detectors need.
 //!
 //! Before: [`crate::column`] views of a batch. After: [`crate::decision`]. Owns how values become
-//! counts; every row lands in exactly one cell or special count, whatever its value. Counts are sums
-//! over rows, so neither the order of rows, nor how they are split into batches and partitions, nor
-//! the order of merges can be seen in them.
+//! counts; every row lands in exactly one cell or special count, whatever its value. Counts are
+//! sums over rows, so neither the order of rows, nor how they are split into batches and
+//! partitions, nor the order of merges can be seen in them.
 
 use std::collections::BTreeMap;
 
@@ -121,9 +121,9 @@ pub struct CategoricalCounts {
     pub null: u64,
     /// Rows whose level the reference does not have.
     pub unseen: u64,
-    /// Rows by unseen level, of the first [`UNSEEN_LEVELS_MAX`] names by code point among all unseen
-    /// ones. Which these are and their exact counts follow from the rows alone: a name that leaves
-    /// the map for a smaller one can never come back.
+    /// Rows by unseen level, of the first [`UNSEEN_LEVELS_MAX`] names by code point among all
+    /// unseen ones. Which these are and their exact counts follow from the rows alone: a name that
+    /// leaves the map for a smaller one can never come back.
     pub unseen_levels: BTreeMap<Box<str>, u64>,
 }
 

@@ -1,16 +1,17 @@
 //! Decides about all features of one window together.
 //!
-//! Before: [`crate::counts`] of a closed window and its [`crate::reference`]. After: verdicts, which
-//! alerting and metrics take as they are. Owns what "drifted" means:
+//! Before: [`crate::counts`] of a closed window and its [`crate::reference`]. After: verdicts,
+//! which alerting and metrics take as they are. Owns what "drifted" means:
 //!
 //! 1. Too few rows on either side is `insufficient_data`, never "no drift".
-//! 2. A missing rate that moved significantly and by more than the policy's effect is `broken_data`:
-//!    a storm of nulls is a fault of the pipeline, and what is left of the feature is not judged.
-//! 3. Else a feature drifted when its distribution, or its unseen rate, moved significantly *and* the
-//!    lower confidence bound of the effect is above the policy's minimum effect.
+//! 2. A missing rate that moved significantly and by more than the policy's effect is
+//!    `broken_data`: a storm of nulls is a fault of the pipeline, and what is left of the feature
+//!    is not judged.
+//! 3. Else a feature drifted when its distribution, or its unseen rate, moved significantly *and*
+//!    the lower confidence bound of the effect is above the policy's minimum effect.
 //!
-//! Significance is Benjamini–Hochberg over the window's features, once for the missing rates and once
-//! for all drift tests, so that broken features cannot loosen the level for the others.
+//! Significance is Benjamini–Hochberg over the window's features, once for the missing rates and
+//! once for all drift tests, so that broken features cannot loosen the level for the others.
 
 mod evidence;
 
@@ -75,7 +76,8 @@ pub struct FeaturePolicy {
 /// How sure a decision has to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DecisionPolicy {
-    /// Expected share of false ones among a window's significant features; strictly between 0 and 1.
+    /// Expected share of false ones among a window's significant features; strictly between 0 and
+    /// 1.
     pub false_discovery_rate: f64,
     /// Confidence of each lower bound, one-sided; from ½ to below 1.
     pub confidence: f64,
@@ -185,8 +187,9 @@ fn missing_tests(
     tests
 }
 
-/// Compares the values of features that have enough of them: returns what decides, and adds what only
-/// informs to the verdicts. Broken data are compared for those who look into them; nothing decides.
+/// Compares the values of features that have enough of them: returns what decides, and adds what
+/// only informs to the verdicts. Broken data are compared for those who look into them; nothing
+/// decides.
 fn drift_tests(
     features: &[FeatureInput<'_>],
     verdicts: &mut [FeatureVerdict],
@@ -240,7 +243,8 @@ fn minimum_effect(
     }
 }
 
-/// Judges tests together and enters them into the verdicts; a breach makes the feature's state `breach`.
+/// Judges tests together and enters them into the verdicts; a breach makes the feature's state
+/// `breach`.
 fn judge(
     verdicts: &mut [FeatureVerdict],
     tests: &[DecidingTest],

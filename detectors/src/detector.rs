@@ -1,7 +1,7 @@
 //! The detectors: their names and what each reports for one feature of one window.
 //!
-//! Before: [`crate::counts`]. After: [`crate::decision`]. One file a detector, each with its formula
-//! and paper; all are functions of two rows of counts, reference and current.
+//! Before: [`crate::counts`]. After: [`crate::decision`]. One file a detector, each with its
+//! formula and paper; all are functions of two rows of counts, reference and current.
 
 pub(crate) mod chi_squared;
 pub(crate) mod jensen_shannon;
@@ -99,18 +99,20 @@ pub struct DetectorResult {
     pub statistic: f64,
     /// KS: the upper end of the bracket, equal to `statistic` when that is exact.
     pub statistic_upper: Option<f64>,
-    /// Probability of such a statistic, or a greater one, without drift. For a deciding PSI, KL or JS
-    /// that of Pearson's χ² on the same cells, because their own null distributions fail where counts
-    /// are small.
+    /// Probability of such a statistic, or a greater one, without drift. For a deciding PSI, KL or
+    /// JS that of Pearson's χ² on the same cells, because their own null distributions fail where
+    /// counts are small.
     pub p_value: Option<f64>,
     /// The p-value after Benjamini–Hochberg over the window's features.
     pub adjusted_p_value: Option<f64>,
-    /// One-sided lower confidence bound of the true effect, at least 0. Rates: of its absolute value.
+    /// One-sided lower confidence bound of the true effect, at least 0. Rates: of its absolute
+    /// value.
     pub lower_bound: Option<f64>,
     /// The statistic at which this window would be at the limit: `statistic / score` (rates: of the
     /// absolute statistic).
     pub threshold: Option<f64>,
-    /// `statistic / threshold`: above 1 exactly when both significance and effect are beyond limits.
+    /// `statistic / threshold`: above 1 exactly when both significance and effect are beyond
+    /// limits.
     pub score: Option<f64>,
 }
 

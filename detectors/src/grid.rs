@@ -1,7 +1,7 @@
 //! The frozen edges that a numeric feature is counted against, and the coarse bins made of them.
 //!
-//! Before: a reference sample. After: [`crate::counts`], which counts columns into the grid's cells.
-//! Owns which edges a reference gets. Never changes after it was built.
+//! Before: a reference sample. After: [`crate::counts`], which counts columns into the grid's
+//! cells. Owns which edges a reference gets. Never changes after it was built.
 
 use std::sync::OnceLock;
 
@@ -122,10 +122,11 @@ impl Grid {
     /// Builds the grid of a reference from its finite values in ascending order.
     ///
     /// Edges are all distinct values if they fit beside the bin edges, and else evenly spaced order
-    /// statistics from the least to the greatest, so that an open cell holds less than
-    /// `1/(k − 1) + 1/n` of the `n` values, `k` = [`EDGES_MAX`] − bin edges. Bin edges are the `1/bins`
-    /// quantiles of Hyndman & Fan 1996, type 7 (the default of R and `numpy`), equal ones merged. In single
-    /// precision a bin edge is rounded down, which moves no single-precision value to another bin.
+    /// statistics from the least to the greatest, so that an open cell holds less than `1/(k − 1) +
+    /// 1/n` of the `n` values, `k` = [`EDGES_MAX`] − bin edges. Bin edges are the `1/bins`
+    /// quantiles of Hyndman & Fan 1996, type 7 (the default of R and `numpy`), equal ones merged.
+    /// In single precision a bin edge is rounded down, which moves no single-precision value to
+    /// another bin.
     pub fn from_sorted(
         precision: Precision,
         sorted: &[f64],
@@ -279,8 +280,8 @@ fn rank(i: usize, last: usize, parts: usize) -> usize {
     last / parts * i + last % parts * i / parts
 }
 
-/// The sample quantile of Hyndman & Fan 1996, type 7, with `numpy`'s order of operations, so that the
-/// edges are bit-equal to `numpy.quantile(sample, q)`.
+/// The sample quantile of Hyndman & Fan 1996, type 7, with `numpy`'s order of operations, so that
+/// the edges are bit-equal to `numpy.quantile(sample, q)`.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = (sorted.len() - 1) as f64 * q;
     let below = position.floor();

@@ -139,8 +139,11 @@ fn flights_of_an_airport_are_compared_with_that_airport() {
     let alarms = verdicts.iter().filter(|it| {
         it.is_alarm() && segments.contains(&&*it.segment) && stays.contains(&&*it.feature)
     });
-    let mut alarms: Vec<_> =
-        alarms.map(|it| (&*it.segment, &*it.feature, it.window.get("2013-".len()..10).unwrap_or_default())).collect();
+    let mut alarms: Vec<_> = alarms
+        .map(|it| {
+            (&*it.segment, &*it.feature, it.window.get("2013-".len()..10).unwrap_or_default())
+        })
+        .collect();
     let mut expected = vec![("origin=EWR", "carrier", "12-03")];
     for window in ["09-01", "10-02", "11-02", "12-03"] {
         expected.push(("origin=__other__", "carrier", window));

@@ -1,8 +1,8 @@
 //! What more than one end-to-end test needs beside the servers of `driftd-fixtures`.
 //!
 //! A test reads a data set ([`frame`]), turns its rows into messages ([`message`]) and puts them on
-//! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary does,
-//! also at what it writes to topics ([`reader`]).
+//! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary
+//! does, also at what it writes to topics ([`reader`]).
 
 #![expect(
     clippy::missing_panics_doc,

@@ -1,9 +1,10 @@
-//! Counting speed against its limits, as ratios within one run: memory read bandwidth for a few bins,
-//! `slice::partition_point` for many edges.
+//! Counting speed against its limits, as ratios within one run: memory read bandwidth for a few
+//! bins, `slice::partition_point` for many edges.
 //!
-//! Run with `cargo bench -p driftd-kernels --bench kernels`. Rivals take turns, round by round; a ratio is that
-//! of one round. A busy neighbour on the same physical core slows the kernels, which fill its execution
-//! units, more than `partition_point`, which waits: run again when the quartiles lie far apart.
+//! Run with `cargo bench -p driftd-kernels --bench kernels`. Rivals take turns, round by round; a
+//! ratio is that of one round. A busy neighbour on the same physical core slows the kernels, which
+//! fill its execution units, more than `partition_point`, which waits: run again when the quartiles
+//! lie far apart.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
@@ -14,8 +15,8 @@ use driftd_kernels::{Backend, EdgeTable, Number, cell_counts, select};
 
 /// More than any last-level cache: 256 MiB of `f64`.
 const STREAM_VALUES: usize = 1 << 25;
-/// A competitor's share of a round, 2 MiB: short, so that most rounds escape the scheduler. They walk the
-/// array far from each other, so that each finds its segment cold.
+/// A competitor's share of a round, 2 MiB: short, so that most rounds escape the scheduler. They
+/// walk the array far from each other, so that each finds its segment cold.
 const SEGMENT_VALUES: usize = 1 << 18;
 /// Stays in the second-level cache, as a batch's column does.
 const HOT_VALUES: usize = 1 << 16;
@@ -110,7 +111,8 @@ fn many_edges<T: Number + std::fmt::Debug>(name: &str, values: &[T], backends: &
     }
 }
 
-/// Prints work per second and how often the rival's time it is: medians, and the quartiles around them.
+/// Prints work per second and how often the rival's time it is: medians, and the quartiles around
+/// them.
 fn report(name: &str, own: &[f64], work: f64, rival: Option<&[f64]>) {
     let rates = quartiles(own.iter().map(|seconds| work / seconds));
     print!("  {name:32} {:7.1} ({:.1}–{:.1})", rates[1], rates[0], rates[2]);

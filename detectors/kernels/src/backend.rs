@@ -1,7 +1,7 @@
 //! Which kernels run: detected on first use, or chosen by the program.
 //!
-//! Owns the one process-wide choice. Every backend counts the same, so a change between two batches is
-//! visible in speed only.
+//! Owns the one process-wide choice. Every backend counts the same, so a change between two batches
+//! is visible in speed only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,15 +30,18 @@ pub struct BackendUnavailable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownBackend;
 
-/// Counts per key cell of one block of values; `u32`, so a block is bounded by [`BLOCK_VALUES_MAX`].
+/// Counts per key cell of one block of values; `u32`, so a block is bounded by
+/// [`BLOCK_VALUES_MAX`].
 pub(crate) type KeyCells = [u32; KEY_CELLS];
 
-/// Values a kernel gets at once: far below what overflows a `u32`, far above what makes the widening show.
+/// Values a kernel gets at once: far below what overflows a `u32`, far above what makes the
+/// widening show.
 pub(crate) const BLOCK_VALUES_MAX: usize = 1 << 18;
 
 /// The counting functions of one backend for one width of numbers.
 ///
-/// Each adds the block's values to the cells over the *keys*: key `i` is at `2i + 1`, and NaN is in cell 0.
+/// Each adds the block's values to the cells over the *keys*: key `i` is at `2i + 1`, and NaN is in
+/// cell 0.
 #[derive(Clone, Copy)]
 pub struct Kernels<T: 'static> {
     pub(crate) flat: fn(&Flat<T>, &[T], &mut KeyCells),

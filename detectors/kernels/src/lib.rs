@@ -1,16 +1,16 @@
 //! Counting kernels: how many values fall between, and exactly on, frozen edges.
 //!
-//! A drift detector needs one thing of a window of numbers: its counts over the cells that the reference
-//! sample's edges cut the number line into. From these counts come the two-sample Kolmogorov–Smirnov
-//! statistic, PSI, the divergences and χ². This crate makes the counts, at the speed of memory for a few
-//! bins and at hundreds of millions of values a second for a thousand edges. It knows nothing of Arrow,
-//! features or time: slices in, counts out.
+//! A drift detector needs one thing of a window of numbers: its counts over the cells that the
+//! reference sample's edges cut the number line into. From these counts come the two-sample
+//! Kolmogorov–Smirnov statistic, PSI, the divergences and χ². This crate makes the counts, at the
+//! speed of memory for a few bins and at hundreds of millions of values a second for a thousand
+//! edges. It knows nothing of Arrow, features or time: slices in, counts out.
 //!
 //! # Cells
-//! `n` edges make `2n + 1` cells. Cell `2i + 1` holds the values *equal* to edge `i`; cell `2i` those
-//! strictly between edge `i − 1` and edge `i`, open at both ends of the number line. A cell per edge keeps
-//! point masses exact (zeros, clipped and integer features), whichever side a bin is closed on. −0.0 equals
-//! 0.0. NaN and ±∞ are in no cell; they come back as [`Specials`].
+//! `n` edges make `2n + 1` cells. Cell `2i + 1` holds the values *equal* to edge `i`; cell `2i`
+//! those strictly between edge `i − 1` and edge `i`, open at both ends of the number line. A cell
+//! per edge keeps point masses exact (zeros, clipped and integer features), whichever side a bin is
+//! closed on. −0.0 equals 0.0. NaN and ±∞ are in no cell; they come back as [`Specials`].
 //!
 //! ```
 //! use driftd_kernels::{EdgeTable, Specials, cell_counts};
@@ -25,28 +25,30 @@
 //! # Ok::<(), driftd_kernels::EdgeError>(())
 //! ```
 //!
-//! Counts are added to what `cells` held, so batches and threads merge by addition, and the order of
-//! values never shows.
+//! Counts are added to what `cells` held, so batches and threads merge by addition, and the order
+//! of values never shows.
 //!
 //! # How
-//! An [`EdgeTable`] lays −∞, the edges and +∞ out as sorted *keys*. A value's cell over the keys is the number
-//! of keys below it plus the number at or below it. NaN then falls in cell 0 and each infinity in the cell of
-//! its own key, so they cost nothing to count and are taken out when a block's `u32` counts are widened.
+//! An [`EdgeTable`] lays −∞, the edges and +∞ out as sorted *keys*. A value's cell over the keys is
+//! the number of keys below it plus the number at or below it. NaN then falls in cell 0 and each
+//! infinity in the cell of its own key, so they cost nothing to count and are taken out when a
+//! block's `u32` counts are widened.
 //!
-//! * Up to 16 edges (`Flat`): every value meets every edge in registers. `f64` is compared in single
-//!   precision first; only edges that a rounded value touches are compared again.
+//! * Up to 16 edges (`Flat`): every value meets every edge in registers. `f64` is compared in
+//!   single precision first; only edges that a rounded value touches are compared again.
 //! * More (`Tree`): 16 groups of 8 leaves of 8 keys. The group is found by four steps of binary
-//!   search in registers, for a vector of values at once; leaf and key by comparing a value with eight at once.
-//!   No step branches on a value, so that the distribution of the data, sorted or constant included, hardly
-//!   matters.
+//!   search in registers, for a vector of values at once; leaf and key by comparing a value with
+//!   eight at once. No step branches on a value, so that the distribution of the data, sorted or
+//!   constant included, hardly matters.
 //!
-//! The way through the files: `table` lays out, this file cuts into blocks, `scalar` or `x86_64` count,
-//! `widen` adds up. `backend` chooses between them once, at the first batch or in [`select`].
+//! The way through the files: `table` lays out, this file cuts into blocks, `scalar` or `x86_64`
+//! count, `widen` adds up. `backend` chooses between them once, at the first batch or in
+//! [`select`].
 //!
 //! # Safety
-//! This is the only crate of the workspace with `unsafe`, and all of it is in the vector kernels. They are
-//! reached through functions that exist only after the processor was asked, and every index they compute
-//! is bounded by arithmetic on fixed-size arrays, whatever the edges and values.
+//! This is the only crate of the workspace with `unsafe`, and all of it is in the vector kernels.
+//! They are reached through functions that exist only after the processor was asked, and every
+//! index they compute is bounded by arithmetic on fixed-size arrays, whatever the edges and values.
 
 mod backend;
 mod number;
@@ -64,7 +66,8 @@ pub use table::{EDGES_MAX, EdgeError, EdgeTable};
 use backend::{BLOCK_VALUES_MAX, Kernels, KeyCells};
 use table::{KEY_CELLS, Layout};
 
-/// Values below which clearing and widening a block's counts costs more than a slower search of each value.
+/// Values below which clearing and widening a block's counts costs more than a slower search of
+/// each value.
 const SHORT_VALUES: usize = 32;
 
 /// What a value that no key is at or below falls in: NaN.

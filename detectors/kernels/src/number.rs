@@ -1,6 +1,7 @@
 //! The two widths of numbers that are counted, and nothing a kernel needs beyond them.
 //!
-//! Owns the sealed trait behind [`Number`], through which generic code reaches the kernels of a width.
+//! Owns the sealed trait behind [`Number`], through which generic code reaches the kernels of a
+//! width.
 
 use crate::backend::{Backend, Kernels};
 

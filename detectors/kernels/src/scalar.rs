@@ -1,7 +1,8 @@
-//! Portable kernels: what runs without AVX2, what counts a vector kernel's last few values, and what Miri
-//! checks.
+//! Portable kernels: what runs without AVX2, what counts a vector kernel's last few values, and
+//! what Miri checks.
 //!
-//! Before: [`crate::cell_counts`] cuts the values into blocks. After: it widens the cells. No `unsafe`.
+//! Before: [`crate::cell_counts`] cuts the values into blocks. After: it widens the cells. No
+//! `unsafe`.
 
 use std::hint::select_unpredictable;
 
@@ -77,7 +78,8 @@ fn tree_cells<T: Number, const N: usize>(tree: &Tree<T>, values: &[T; N]) -> [us
     cells
 }
 
-/// Returns how many of the first `SEARCHED − 1` keys, one less than a power of two, are below each value.
+/// Returns how many of the first `SEARCHED − 1` keys, one less than a power of two, are below each
+/// value.
 ///
 /// The steps are sums, not branches: which way a value goes is not to be predicted.
 #[inline]

@@ -1,7 +1,8 @@
-//! The frozen edges of one numeric feature, laid out once so that every kernel only loads and compares.
+//! The frozen edges of one numeric feature, laid out once so that every kernel only loads and
+//! compares.
 //!
-//! Before: the caller's sorted edges. After: [`crate::scalar`] and the vector kernels. Owns the layouts
-//! and the promise that an index which a kernel computes stays inside them; does not count.
+//! Before: the caller's sorted edges. After: [`crate::scalar`] and the vector kernels. Owns the
+//! layouts and the promise that an index which a kernel computes stays inside them; does not count.
 
 use std::{array, fmt};
 
@@ -81,8 +82,8 @@ impl fmt::Display for EdgeError {
 
 impl std::error::Error for EdgeError {}
 
-/// The frozen edges of a numeric feature, ready to count against: 1 to [`EDGES_MAX`] sorted, distinct,
-/// finite numbers.
+/// The frozen edges of a numeric feature, ready to count against: 1 to [`EDGES_MAX`] sorted,
+/// distinct, finite numbers.
 ///
 /// Takes about 9 kB for `f64` and 5 kB for `f32`, or a few hundred bytes for up to 16 edges.
 #[derive(Clone, Debug)]
@@ -100,7 +101,8 @@ pub(crate) enum Layout<T> {
     Tree(Box<Tree<T>>),
 }
 
-/// Up to [`FLAT_EDGES_MAX`] edges between −∞ and +∞; the rest is NaN, which no value is above or equal to.
+/// Up to [`FLAT_EDGES_MAX`] edges between −∞ and +∞; the rest is NaN, which no value is above or
+/// equal to.
 #[derive(Clone, Debug)]
 pub(crate) struct Flat<T> {
     /// How many keys are not NaN.
@@ -113,18 +115,18 @@ pub(crate) struct Flat<T> {
     pub(crate) keys: [T; FLAT_KEYS],
 }
 
-/// Keys in leaves of 8, the last key of each leaf again as a separator, the last separator of each group
-/// again as a top.
+/// Keys in leaves of 8, the last key of each leaf again as a separator, the last separator of each
+/// group again as a top.
 ///
-/// A value goes into the group whose index is the number of tops below the value, then likewise into a
-/// leaf. The numbers of keys below and at or below it there make its cell. A missing key is NaN:
-/// no value is above or equal to it, so the way never leads past the keys.
+/// A value goes into the group whose index is the number of tops below the value, then likewise
+/// into a leaf. The numbers of keys below and at or below it there make its cell. A missing key is
+/// NaN: no value is above or equal to it, so the way never leads past the keys.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Tree<T> {
-    /// The last separator of every group but the last, in the order of a binary search: node `i` leads to
-    /// node `2i`, or `2i + 1` when the value is above it; nodes 16 and on are the groups. Node 0 is unused.
-    /// The last group needs no top: its separators lead on to the leaf behind it.
+    /// The last separator of every group but the last, in the order of a binary search: node `i`
+    /// leads to node `2i`, or `2i + 1` when the value is above it; nodes 16 and on are the groups.
+    /// Node 0 is unused. The last group needs no top: its separators lead on to the leaf behind it.
     pub(crate) tops: [T; GROUPS],
     /// `separators[g][i]` is the last key of leaf `8g + i`.
     pub(crate) separators: [[T; FAN_OUT]; GROUPS],

@@ -1,5 +1,5 @@
-//! One runner for every kernel: each backend and width against an obvious twin, on lengths, offsets and
-//! values chosen to hurt. A new backend is tested by adding its line to [`BACKENDS`].
+//! One runner for every kernel: each backend and width against an obvious twin, on lengths, offsets
+//! and values chosen to hurt. A new backend is tested by adding its line to [`BACKENDS`].
 
 use proptest::prelude::*;
 
@@ -205,7 +205,8 @@ fn blocks_and_lane_counters_do_not_overflow_on_a_constant() {
 
 #[test]
 fn each_stretch_of_values_is_counted_by_its_own_kind() {
-    // Finite, with the infinities, on the edges, close to the edges, and too large for single precision.
+    // Finite, with the infinities, on the edges, close to the edges, and too large for single
+    // precision.
     let edges: Vec<f64> = (0..10_u8).map(|i| f64::from(i) + 0.1).collect();
     let stretches: [&dyn Fn(usize) -> f64; 5] = [
         &|i| (i % 97) as f64 / 9.0,

@@ -1,7 +1,7 @@
 //! What one test of one feature says before the features of a window are judged together.
 //!
-//! Before: [`crate::detector`]. After: [`crate::decision`]. Owns the score and the minimum detectable
-//! effect.
+//! Before: [`crate::detector`]. After: [`crate::decision`]. Owns the score and the minimum
+//! detectable effect.
 
 use crate::counts::FeatureCounts;
 use crate::detector::chi_squared::{self, ChiSquaredTest};
@@ -112,8 +112,8 @@ impl Evidence {
         self.result.p_value.unwrap_or(1.0)
     }
 
-    /// Judges the evidence: significant when `correction.adjusted` is at most its rate, which is when
-    /// the p-value is at most its level; large when the lower bound is above `minimum_effect`.
+    /// Judges the evidence: significant when `correction.adjusted` is at most its rate, which is
+    /// when the p-value is at most its level; large when the lower bound is above `minimum_effect`.
     ///
     /// Score = the smaller of `statistic / (minimum effect + margin)` and
     /// `test statistic / critical value at the level`: each is above 1 when its condition holds.
@@ -135,12 +135,12 @@ impl Evidence {
         }
     }
 
-    /// Returns the smallest true effect that is both significant at `level` and large with probability
-    /// [`DETECTION_POWER`], in normal approximation; nothing for rates.
+    /// Returns the smallest true effect that is both significant at `level` and large with
+    /// probability [`DETECTION_POWER`], in normal approximation; nothing for rates.
     ///
-    /// KS: the estimate's standard error at the point of the greatest difference is at most
-    /// `½ √(1/n + 1/m)`. Binned: on PSI's scale (KL doubled, JS eightfold) the statistic is `s` =
-    /// `1/n + 1/m` times a noncentral χ² of `d` degrees and noncentrality `effect / s`, so it has the
+    /// KS: the estimate's standard error at the point of the greatest difference is at most `½
+    /// √(1/n + 1/m)`. Binned: on PSI's scale (KL doubled, JS eightfold) the statistic is `s` = `1/n
+    /// + 1/m` times a noncentral χ² of `d` degrees and noncentrality `effect / s`, so it has the
     /// mean `effect + d s` and the variance `2 d s² + 4 effect s` (Patnaik 1949).
     pub(super) fn detectable_effect(
         &self,

@@ -1,7 +1,7 @@
 //! Pearson's χ² test of homogeneity of two samples on coarse bins or levels.
 //!
-//! Before: [`crate::counts`]. After: [`crate::decision`]. The significance behind PSI, KL and JS: it
-//! keeps its level down to about 4 expected rows a cell, where theirs do not.
+//! Before: [`crate::counts`]. After: [`crate::decision`]. The significance behind PSI, KL and JS:
+//! it keeps its level down to about 4 expected rows a cell, where theirs do not.
 
 use super::Cells;
 use crate::special::chi_squared_tail;
@@ -17,9 +17,9 @@ pub(crate) struct ChiSquaredTest {
     pub(crate) p_value: f64,
 }
 
-/// Tests whether both samples come from one distribution: `X² = Σ (observed − expected)² / expected`
-/// over the two rows of the contingency table, without continuity correction. Cells empty on both
-/// sides are left out. Pearson 1900; as a test of homogeneity Cochran 1952.
+/// Tests whether both samples come from one distribution: `X² = Σ (observed − expected)² /
+/// expected` over the two rows of the contingency table, without continuity correction. Cells empty
+/// on both sides are left out. Pearson 1900; as a test of homogeneity Cochran 1952.
 ///
 /// For a cell with `r` reference and `c` current rows both terms together are
 /// `(r m − c n)² / ((r + c) n m)`, whose numerator is exact.

@@ -5,12 +5,12 @@
 use super::{Cells, Effect, delta_variance};
 
 /// Returns `JS = ½ Σ p ln(p/h) + ½ Σ q ln(q/h)`, `h = ½(p + q)`, in nats and without smoothing, and
-/// the margin of its lower confidence bound at `z` standard normal units. It lies in `[0, ln 2]`; the
-/// Jensen–Shannon *distance* other tools report is its root (over `√ln 2` where they use bits).
+/// the margin of its lower confidence bound at `z` standard normal units. It lies in `[0, ln 2]`;
+/// the Jensen–Shannon *distance* other tools report is its root (over `√ln 2` where they use bits).
 ///
-/// Lin 1991, IEEE Transactions on Information Theory 37(1). Without drift
-/// `8 JS ≈ (1/n + 1/m) χ²(B − 1)`; the margin takes the bias `⅛ (B − 1)(1/n + 1/m)` and `z` standard
-/// errors of the delta method, with gradients `½ ln(p/h)` and `½ ln(q/h)`, off the statistic.
+/// Lin 1991, IEEE Transactions on Information Theory 37(1). Without drift `8 JS ≈ (1/n + 1/m) χ²(B
+/// − 1)`; the margin takes the bias `⅛ (B − 1)(1/n + 1/m)` and `z` standard errors of the delta
+/// method, with gradients `½ ln(p/h)` and `½ ln(q/h)`, off the statistic.
 pub(crate) fn effect(cells: &Cells<'_>, z: f64) -> Effect {
     let (n, m) = (cells.n(), cells.m());
     let logs = || {

@@ -17,14 +17,15 @@ pub(crate) struct Bracket {
 /// Brackets `D` from cells in the kernel's order: even ones open, odd ones single values.
 ///
 /// `F` and `G` are known at every edge and just before it, so `lower` is their greatest difference
-/// there. Inside an open cell from `a` to `b` both only rise, so no difference exceeds
-/// `max(F(b) − G(a), G(b) − F(a))`, and `upper` is the greatest of these and `lower`. A cell adds at
-/// most the smaller of its two masses, so `upper − lower` ≤ the largest mass the reference (or the
-/// current sample) has in an open cell.
+/// there. Inside an open cell from `a` to `b` both only rise, so no difference exceeds `max(F(b) −
+/// G(a), G(b) − F(a))`, and `upper` is the greatest of these and `lower`. A cell adds at most the
+/// smaller of its two masses, so `upper − lower` ≤ the largest mass the reference (or the current
+/// sample) has in an open cell.
 ///
-/// The bracket is exact, `lower = upper`, when in every open cell one side has no value, whatever the
-/// other has there: then one function is flat inside and the difference is greatest at an end. In
-/// particular it is exact for every current sample if the reference's distinct values are all edges.
+/// The bracket is exact, `lower = upper`, when in every open cell one side has no value, whatever
+/// the other has there: then one function is flat inside and the difference is greatest at an end.
+/// In particular it is exact for every current sample if the reference's distinct values are all
+/// edges.
 ///
 /// Differences are taken as integers `|Fₐ m − Gₐ n|` and divided once: no rounding until then.
 pub(crate) fn bracket(cells: &Cells<'_>) -> Bracket {

@@ -4,12 +4,13 @@
 
 use super::{Cells, Effect, delta_variance};
 
-/// Returns `KL = Σ p ln(p/q)` in nats, `p` the reference's shares, `q` the current ones, with half a
-/// pseudo-count a cell, and the margin of its lower confidence bound at `z` standard normal units.
+/// Returns `KL = Σ p ln(p/q)` in nats, `p` the reference's shares, `q` the current ones, with half
+/// a pseudo-count a cell, and the margin of its lower confidence bound at `z` standard normal
+/// units.
 ///
-/// Kullback & Leibler 1951. Without drift `2 KL ≈ (1/n + 1/m) χ²(B − 1)` (Kullback 1959, chapter 6);
-/// the margin takes the bias `½ (B − 1)(1/n + 1/m)` and `z` standard errors of the delta method, with
-/// gradients `ln(p/q)` and `−p/q`, off the statistic.
+/// Kullback & Leibler 1951. Without drift `2 KL ≈ (1/n + 1/m) χ²(B − 1)` (Kullback 1959, chapter
+/// 6); the margin takes the bias `½ (B − 1)(1/n + 1/m)` and `z` standard errors of the delta
+/// method, with gradients `ln(p/q)` and `−p/q`, off the statistic.
 pub(crate) fn effect(cells: &Cells<'_>, z: f64) -> Effect {
     let statistic = cells.smoothed_shares().map(|(p, q)| p * (p / q).ln()).sum();
     let gradients = cells.smoothed_shares().map(|(p, q)| (p, q, (p / q).ln(), -p / q));

@@ -9,8 +9,8 @@ use super::{Cells, Effect, delta_variance};
 ///
 /// Without drift `PSI ≈ (1/n + 1/m) χ²(B − 1)` (Yurdakul & Naranjo 2020, Journal of Risk Model
 /// Validation 14(3)); the mean of that, `(B − 1)(1/n + 1/m)`, is also the first-order bias under
-/// drift and is taken off together with `z` standard errors of the delta method, whose gradients are
-/// `ln(p/q) − q/p` and `ln(q/p) − p/q`. `B` counts the cells used by either side.
+/// drift and is taken off together with `z` standard errors of the delta method, whose gradients
+/// are `ln(p/q) − q/p` and `ln(q/p) − p/q`. `B` counts the cells used by either side.
 pub(crate) fn effect(cells: &Cells<'_>, z: f64) -> Effect {
     let statistic = cells.smoothed_shares().map(|(p, q)| (p - q) * (p / q).ln()).sum();
     let gradients = cells.smoothed_shares().map(|(p, q)| {

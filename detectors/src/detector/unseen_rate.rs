@@ -1,7 +1,8 @@
 //! Unseen rate: the share of present rows whose level the reference does not have.
 //!
 //! Before: [`crate::counts`]. After: [`crate::decision`]. A reference with more levels than it may
-//! keep has an unseen rate of its own, so the rates are compared rather than the current one judged.
+//! keep has an unseen rate of its own, so the rates are compared rather than the current one
+//! judged.
 
 use super::two_proportions::{Proportions, Share, compare};
 use crate::counts::CategoricalCounts;

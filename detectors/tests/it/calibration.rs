@@ -1,7 +1,7 @@
 //! Error rates and power of whole decisions on seeded streams.
 //!
-//! The settings without drift are those in which the defaults of other tools alarm in a third to all
-//! of the windows: one-sample χ² on 10 levels, Jensen–Shannon distance over 0.1 on 50 and 1,000
+//! The settings without drift are those in which the defaults of other tools alarm in a third to
+//! all of the windows: one-sample χ² on 10 levels, Jensen–Shannon distance over 0.1 on 50 and 1,000
 //! levels with small windows, normed Wasserstein on 200 rows, PSI against a threshold that forgets
 //! the reference's size.
 

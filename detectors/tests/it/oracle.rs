@@ -1,8 +1,8 @@
 //! Statistics and p-values against `scipy` and `statsmodels`, through columns and decisions.
 //!
-//! Tolerances: counts and bin edges equal; statistics 1e-12 relative, because they are sums of at most
-//! a thousand terms, with 1e-15 absolute for those that cancel to nearly 0; p-values 1e-9 above 1e-12
-//! and 1e-6 relative below, where one rounding of a large statistic shows.
+//! Tolerances: counts and bin edges equal; statistics 1e-12 relative, because they are sums of at
+//! most a thousand terms, with 1e-15 absolute for those that cancel to nearly 0; p-values 1e-9
+//! above 1e-12 and 1e-6 relative below, where one rounding of a large statistic shows.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! The events that leave and enter the process: `CloudEvents` 1.0 in structured JSON.
 //!
 //! Before: a retraining decision (`driftd-alerts`), which the core dresses as a
-//! [`RetrainingRequested`]. After: the retraining topic, the launcher, and its answer, [`RetrainingStatus`].
+//! [`RetrainingRequested`]. After: the retraining topic, the launcher, and its answer,
+//! [`RetrainingStatus`].
 //!
 //! The type of an event changes only when a consumer of the old shape would break; a new optional
 //! field does not change it. No event carries values of records, only statistics over them.

@@ -157,8 +157,9 @@ pub struct ModelConfig {
 pub struct ReferencePath(pub(crate) String);
 
 impl ReferencePath {
-    /// Returns the path of one version's profile. Text from records cannot leave the folder: characters
-    /// other than letters, digits, `.`, `_` and `-` become `_`, and so does a leading dot.
+    /// Returns the path of one version's profile. Text from records cannot leave the folder:
+    /// characters other than letters, digits, `.`, `_` and `-` become `_`, and so does a leading
+    /// dot.
     pub fn of(&self, model: &ModelId) -> PathBuf {
         let filled = self
             .0
@@ -233,7 +234,8 @@ pub struct WindowConfig {
     pub offset_millis: i64,
     /// Records are added this long after a window's end, in event time.
     pub lateness_millis: i64,
-    /// A window that waits longer than this, in wall-clock time, is closed without the missing partitions.
+    /// A window that waits longer than this, in wall-clock time, is closed without the missing
+    /// partitions.
     pub wait_max_millis: i64,
     /// Windows open at once for one model version and segment, counted per source partition.
     pub open_max: usize,

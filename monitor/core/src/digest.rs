@@ -1,10 +1,12 @@
 //! A digest of closed windows that does not depend on the order in which they closed.
 //!
-//! Two runs over the same log agree on it however their partitions, batches and threads were cut. It covers
-//! what a window counted and concluded, not where the records lay (offsets) or when it closed.
+//! Two runs over the same log agree on it however their partitions, batches and threads were cut.
+//! It covers what a window counted and concluded, not where the records lay (offsets) or when it
+//! closed.
 //!
-//! Each window is hashed with SHA-256; the hashes are added modulo 2^128, which makes the sum a hash of the
-//! multiset (Clarke et al. 2003, "Incremental multiset hash functions", `MSet-Add-Hash`).
+//! Each window is hashed with SHA-256; the hashes are added modulo 2^128, which makes the sum a
+//! hash of the multiset (Clarke et al. 2003, "Incremental multiset hash functions",
+//! `MSet-Add-Hash`).
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The whole contract between the sans-io pipeline and the world: events in, effects out.
 //!
-//! Before: the edge's threads turn what happens into [`Event`]s. After: [`crate::pipeline`] answers with
-//! [`Effect`]s, which the edge carries out.
+//! Before: the edge's threads turn what happens into [`Event`]s. After: [`crate::pipeline`] answers
+//! with [`Effect`]s, which the edge carries out.
 
 use std::sync::Arc;
 

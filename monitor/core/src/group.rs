@@ -1,7 +1,8 @@
 //! Sorts the rows of one batch into windows, row by row in offset order.
 //!
-//! Before: [`crate::shard`] walks a batch. After: [`crate::partition`] counts each group of rows at once.
-//! Each answer uses only what came before the row in its partition, so it does not matter where a batch was cut.
+//! Before: [`crate::shard`] walks a batch. After: [`crate::partition`] counts each group of rows at
+//! once. Each answer uses only what came before the row in its partition, so it does not matter
+//! where a batch was cut.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,15 +1,18 @@
-//! The sans-io pipeline: from decoded batches to closed windows, verdicts, episodes and retraining events.
+//! The sans-io pipeline: from decoded batches to closed windows, verdicts, episodes and retraining
+//! events.
 //!
 //! A record's way, one file a hop:
-//! 1. [`shard`] takes a decoded batch of one partition; [`group`](self) sorts its rows into windows and
-//!    [`partition`](self) counts them against the model's [`mod@reference`].
+//! 1. [`shard`] takes a decoded batch of one partition; [`group`](self) sorts its rows into windows
+//!    and [`partition`](self) counts them against the model's [`mod@reference`].
 //! 2. [`partial`]s leave the shard when the partition has passed a window.
 //! 3. [`pipeline`] collects them, closes windows that every partition has passed, and adds them up.
 //! 4. `evaluate` compares a window with its reference; the answer is a [`result::WindowResult`].
-//! 5. Policies turn answers into episodes and retraining events; a [`snapshot::Snapshot`] shows everything.
+//! 5. Policies turn answers into episodes and retraining events; a [`snapshot::Snapshot`] shows
+//!    everything.
 //!
-//! Nothing here reads a clock, a file, a socket, the environment or a random number: time is an argument and
-//! the outside is [`event::Event`]s and [`event::Effect`]s. Equal inputs give bit-equal outputs.
+//! Nothing here reads a clock, a file, a socket, the environment or a random number: time is an
+//! argument and the outside is [`event::Event`]s and [`event::Effect`]s. Equal inputs give
+//! bit-equal outputs.
 
 pub mod config;
 mod digest;

@@ -1,6 +1,7 @@
 //! One line of results: a window and a feature, with every statistic and what it was decided from.
 //!
-//! Before: [`WindowResult`]. After: `driftd replay` writes lines to a file, the daemon to the results topic.
+//! Before: [`WindowResult`]. After: `driftd replay` writes lines to a file, the daemon to the
+//! results topic.
 
 use serde::Serialize;
 

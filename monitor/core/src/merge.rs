@@ -1,8 +1,8 @@
 //! Adds the partials of one window from all source partitions.
 //!
-//! Before: [`crate::partial`]s arrive in any order, more than once. After: one [`Merged`] window for
-//! [`crate::evaluate`]. Of each partition the partial that looked furthest counts; the sum over partitions does not
-//! depend on any order.
+//! Before: [`crate::partial`]s arrive in any order, more than once. After: one [`Merged`] window
+//! for [`crate::evaluate`]. Of each partition the partial that looked furthest counts; the sum over
+//! partitions does not depend on any order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ impl Merged {
         let digest = |reference: &Option<Arc<ModelReference>>| {
             reference.as_ref().map(|reference| Arc::clone(&reference.digest))
         };
-        // Counts against different grids cannot be added: the window is then reported without a reference.
+        // Counts against different grids cannot be added: the window is then reported without a
+        // reference.
         if digest(&self.reference) == digest(&partial.reference) {
             for (sum, counts) in self.features.iter_mut().zip(&partial.features) {
                 sum.merge(counts).expect("counts against one reference have one shape");

@@ -1,6 +1,7 @@
 //! What is known of each model version: counters, closed windows, open episodes.
 //!
-//! Before: [`crate::pipeline`] reports progress and closed windows. After: the model part of the snapshot.
+//! Before: [`crate::pipeline`] reports progress and closed windows. After: the model part of the
+//! snapshot.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -172,7 +173,8 @@ fn signal(feature: &FeatureResult) -> FeatureSignal<'_> {
     FeatureSignal { feature: &feature.name, signal, score: feature.verdict.score }
 }
 
-/// A single drifted window is not yet an episode; an open episode outlives a window without a verdict.
+/// A single drifted window is not yet an episode; an open episode outlives a window without a
+/// verdict.
 fn after_hysteresis(window: State, open: &[Episode]) -> State {
     match window {
         _ if !open.is_empty() => State::Drifted,

@@ -2,9 +2,9 @@
 //!
 //! Before: [`crate::shard`] makes partials. After: [`crate::merge`] adds those of all partitions.
 //!
-//! A partial is cumulative: it includes every record of its window in `[from_offset, to_offset)` of its partition.
-//! Of two partials of the same window and partition, the one with the greater `to_offset` therefore replaces the
-//! other, and a repeated one changes nothing.
+//! A partial is cumulative: it includes every record of its window in `[from_offset, to_offset)` of
+//! its partition. Of two partials of the same window and partition, the one with the greater
+//! `to_offset` therefore replaces the other, and a repeated one changes nothing.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Everything stage 1 keeps about one source partition: position, event time, open windows.
 //!
-//! Before: [`crate::group`] says which rows belong together. After: [`Partial`]s go to [`crate::merge`].
-//! The state moves as a whole when another consumer thread takes the partition over.
+//! Before: [`crate::group`] says which rows belong together. After: [`Partial`]s go to
+//! [`crate::merge`]. The state moves as a whole when another consumer thread takes the partition
+//! over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,7 +129,8 @@ impl PartitionState {
         reference: Option<&Arc<ModelReference>>,
     ) {
         let windows = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
-        // The reference is the one known when the window's first record came, so that a window has one grid.
+        // The reference is the one known when the window's first record came, so that a window has
+        // one grid.
         let partial = windows.entry(segment.clone()).or_insert_with(|| Partial {
             window: WindowId { span: group.span, model: group.id.clone(), segment },
             model: group.config,

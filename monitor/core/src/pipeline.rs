@@ -1,11 +1,12 @@
 //! Stage 2: the state machine that waits for windows, closes and decides them, and says what to do.
 //!
-//! Before: [`crate::shard`] outputs and news from the edge, as [`Event`]s. After: [`Effect`]s. This file only
-//! branches; the work is done by the parts it owns: [`crate::sources`] (who is how far), [`crate::windows`]
-//! (what is open, what may close), [`crate::evaluate`], [`crate::models`] (what is known of each model) and
-//! [`crate::retraining`].
+//! Before: [`crate::shard`] outputs and news from the edge, as [`Event`]s. After: [`Effect`]s. This
+//! file only branches; the work is done by the parts it owns: [`crate::sources`] (who is how far),
+//! [`crate::windows`] (what is open, what may close), [`crate::evaluate`], [`crate::models`] (what
+//! is known of each model) and [`crate::retraining`].
 //!
-//! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never about a record.
+//! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never
+//! about a record.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -152,7 +153,8 @@ impl Pipeline {
                     continue;
                 }
             };
-            // What a partition reports when it is asked may be an earlier window than the one it was asked for.
+            // What a partition reports when it is asked may be an earlier window than the one it
+            // was asked for.
             if !waiting.contains(&model) {
                 self.close(now, key, &missing, effects);
             }

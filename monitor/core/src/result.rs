@@ -1,7 +1,7 @@
 //! What one closed window said: counts, statistics and verdict of every feature.
 //!
-//! Before: [`crate::evaluate`] makes it. After: [`crate::pipeline`] feeds it to the alert policies and puts it
-//! into the [`crate::snapshot::Snapshot`]; the edge writes it as lines.
+//! Before: [`crate::evaluate`] makes it. After: [`crate::pipeline`] feeds it to the alert policies
+//! and puts it into the [`crate::snapshot::Snapshot`]; the edge writes it as lines.
 
 use std::sync::Arc;
 
@@ -62,7 +62,8 @@ pub struct Histogram {
 /// The cells of a [`Histogram`].
 #[derive(Debug)]
 pub enum Cells {
-    /// Bins between these edges, open at both ends: one cell more than edges, each `(lower, upper]`.
+    /// Bins between these edges, open at both ends: one cell more than edges, each `(lower,
+    /// upper]`.
     Edges(Vec<f64>),
     /// One cell a level.
     Levels(Arc<Levels>),
@@ -81,7 +82,8 @@ pub struct SpecialCounts {
     pub pos_inf: u64,
     /// Levels that the reference does not have.
     pub unseen: u64,
-    /// Finite, but below the least or above the greatest reference value (also counted in the end bins).
+    /// Finite, but below the least or above the greatest reference value (also counted in the end
+    /// bins).
     pub out_of_range: u64,
 }
 

@@ -1,7 +1,7 @@
 //! From open episodes to retraining events, and what became of them.
 //!
-//! Before: [`crate::pipeline`] closes a window. After: the event goes out as an effect; the broker's answer and the
-//! launcher's reports come back as events and are shown in the snapshot.
+//! Before: [`crate::pipeline`] closes a window. After: the event goes out as an effect; the
+//! broker's answer and the launcher's reports come back as events and are shown in the snapshot.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -62,7 +62,8 @@ impl Retraining {
 
     /// Takes a closed window with the open episodes of its segment; returns the events to send.
     ///
-    /// Only the whole traffic asks for a retraining: a segment's drift is part of it, or too small for it.
+    /// Only the whole traffic asks for a retraining: a segment's drift is part of it, or too small
+    /// for it.
     pub(crate) fn observe(
         &mut self,
         config: &Config,
@@ -113,8 +114,8 @@ impl Retraining {
         self.push(RetrainingEntry { at: now, state, summary, ..request });
     }
 
-    /// Notes a report of the launcher. One that repeats another changes nothing, nor does one on a request of
-    /// somebody else: several jobs may share the topic.
+    /// Notes a report of the launcher. One that repeats another changes nothing, nor does one on a
+    /// request of somebody else: several jobs may share the topic.
     pub(crate) fn reported(&mut self, now: Timestamp, status: &RetrainingStatus) -> Reported {
         let id = status.request_id.as_str();
         let Some(followed) = self.requests.iter_mut().rev().find(|it| &*it.request.id == id) else {

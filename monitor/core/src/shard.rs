@@ -1,8 +1,9 @@
 //! Stage 1: counts the records of the source partitions that one consumer thread owns.
 //!
-//! Before: a decoder's [`Decoded`] batch of one partition. After: [`Output`]s, partials before the progress that
-//! covers them, for [`crate::pipeline`]. Owns the decisions about a single record: which window, too late, too many.
-//! Does not merge partitions, evaluate, or know a clock: `now` is an argument and only measures silence.
+//! Before: a decoder's [`Decoded`] batch of one partition. After: [`Output`]s, partials before the
+//! progress that covers them, for [`crate::pipeline`]. Owns the decisions about a single record:
+//! which window, too late, too many. Does not merge partitions, evaluate, or know a clock: `now` is
+//! an argument and only measures silence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,7 +114,8 @@ impl Shard {
         self.partitions.iter().map(|(id, state)| (id, state.next_offset()))
     }
 
-    /// Returns the model versions in `decoded` whose reference must be searched before [`Shard::update`].
+    /// Returns the model versions in `decoded` whose reference must be searched before
+    /// [`Shard::update`].
     pub fn missing_references(&self, source: usize, decoded: &Decoded) -> Vec<ModelId> {
         let mut seen: Vec<(u16, u16)> = Vec::new();
         let mut missing = Vec::new();
@@ -133,7 +135,8 @@ impl Shard {
         missing
     }
 
-    /// Stores the answer to [`Shard::missing_references`]; `None` is asked again from `again_at` on.
+    /// Stores the answer to [`Shard::missing_references`]; `None` is asked again from `again_at`
+    /// on.
     pub fn set_reference(
         &mut self,
         id: ModelId,
@@ -176,7 +179,8 @@ impl Shard {
         self.partitions.insert(partition.clone(), state);
     }
 
-    /// Reports the partition as idle when it is read to its end and has been silent for long enough.
+    /// Reports the partition as idle when it is read to its end and has been silent for long
+    /// enough.
     pub fn watch_silence(
         &mut self,
         now: Timestamp,

@@ -1,7 +1,8 @@
 //! The immutable picture of the daemon that a scrape, the API and the page read.
 //!
-//! Before: [`crate::pipeline`] builds one after each change. After: the edge swaps it in; readers never wait for,
-//! and never delay, the pipeline. All numbers of a model in one snapshot are of the same windows.
+//! Before: [`crate::pipeline`] builds one after each change. After: the edge swaps it in; readers
+//! never wait for, and never delay, the pipeline. All numbers of a model in one snapshot are of the
+//! same windows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! How far each source partition has been read, and which windows may therefore close.
 //!
-//! Before: [`Progress`] of the shards, assignments and metadata from the edge. After: [`Closing`] for
-//! [`crate::windows`], pauses that keep partitions together, and counters for the snapshot.
+//! Before: [`Progress`] of the shards, assignments and metadata from the edge. After: [`Closing`]
+//! for [`crate::windows`], pauses that keep partitions together, and counters for the snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,9 +138,9 @@ impl Sources {
 
     /// Returns whether a window may close.
     ///
-    /// It is complete when every partition of the topic has passed it, idle ones aside. When all are idle,
-    /// nothing more is to be expected once the wall clock is past the window as well. A partition that stands
-    /// still for longer than `wait_max` is not waited for.
+    /// It is complete when every partition of the topic has passed it, idle ones aside. When all
+    /// are idle, nothing more is to be expected once the wall clock is past the window as well. A
+    /// partition that stands still for longer than `wait_max` is not waited for.
     pub(crate) fn readiness(
         &self,
         now: Timestamp,
@@ -171,8 +171,9 @@ impl Sources {
 
     /// Pauses partitions that ran ahead of the slowest one, and resumes those that no longer do.
     ///
-    /// Without it a catch-up would hold open windows of days for the partition that is read last. One that is
-    /// not waited for any more holds nobody back: a dead partition must not stop the others.
+    /// Without it a catch-up would hold open windows of days for the partition that is read last.
+    /// One that is not waited for any more holds nobody back: a dead partition must not stop the
+    /// others.
     pub(crate) fn align(&mut self, now: Timestamp, config: &Config, effects: &mut Vec<Effect>) {
         for (index, source) in config.sources.iter().enumerate() {
             let models = source.models.iter().map(|model| &config.models[*model].window);

@@ -1,7 +1,8 @@
 //! Which window a record belongs to, and when a partition has passed a window.
 //!
-//! Before: decoded rows. After: [`crate::shard`] groups rows by the answer. Everything here depends on the prefix of
-//! the record's own partition and on the configuration, so a replay decides the same.
+//! Before: decoded rows. After: [`crate::shard`] groups rows by the answer. Everything here depends
+//! on the prefix of the record's own partition and on the configuration, so a replay decides the
+//! same.
 
 use driftd_catalog::{Timestamp, WindowSpan};
 
@@ -15,7 +16,8 @@ impl WindowConfig {
         WindowSpan::starting_at(event_time.plus_millis(-since_border), self.length_millis)
     }
 
-    /// Returns whether a partition whose watermark is `watermark` can add no more records to `span`.
+    /// Returns whether a partition whose watermark is `watermark` can add no more records to
+    /// `span`.
     pub fn is_passed(&self, span: WindowSpan, watermark: Timestamp) -> bool {
         span.end().plus_millis(self.lateness_millis) <= watermark
     }
@@ -35,7 +37,8 @@ pub(crate) struct EventTime {
 }
 
 impl Progression {
-    /// Returns the watermark: no record older than this is expected. Absent before the first record.
+    /// Returns the watermark: no record older than this is expected. Absent before the first
+    /// record.
     pub(crate) fn watermark(self, config: &TimeConfig) -> Option<Timestamp> {
         self.event_time_max.map(|time| time.plus_millis(-config.out_of_orderness_millis))
     }
@@ -47,8 +50,8 @@ impl Progression {
 
 /// Holds an event time back to what Kafka's record time makes believable.
 ///
-/// One record dated in the future would otherwise close every window. Kafka's time is in the log, so a replay
-/// clamps the same records; the wall clock is not.
+/// One record dated in the future would otherwise close every window. Kafka's time is in the log,
+/// so a replay clamps the same records; the wall clock is not.
 pub(crate) fn clamp(
     event_time: Timestamp,
     record_time: Option<Timestamp>,

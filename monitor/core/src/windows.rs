@@ -16,8 +16,9 @@ pub(crate) type SpanKey = (WindowSpan, usize);
 /// Time that partitions get to report an overdue window, in wall-clock time.
 const FLUSH_GRACE_MILLIS: i64 = 2_000;
 
-/// Closed windows remembered for each model version, to recognise what comes too late for them. Those that
-/// partitions still report are kept; fewer than a partition holds open at once would count its rows again.
+/// Closed windows remembered for each model version, to recognise what comes too late for them.
+/// Those that partitions still report are kept; fewer than a partition holds open at once would
+/// count its rows again.
 const CLOSED_MAX: usize = 256;
 
 /// Whether a window may close.
@@ -67,9 +68,11 @@ struct Remembered {
 }
 
 impl Windows {
-    /// Takes a partial of an open window; returns the rows that are too late when it is closed already.
+    /// Takes a partial of an open window; returns the rows that are too late when it is closed
+    /// already.
     ///
-    /// All segments of a model version close together, so that one never holds rows that `all` does not.
+    /// All segments of a model version close together, so that one never holds rows that `all` does
+    /// not.
     pub(crate) fn insert(&mut self, partial: Partial) -> Option<Late> {
         let WindowId { span, model, segment } = &partial.window;
         if let Some(closed) = self.closed.get_mut(model).filter(|closed| *span <= closed.newest) {
@@ -153,7 +156,8 @@ impl Closed {
         late
     }
 
-    /// Returns what is remembered of a window; the one that was not looked at for longest makes room.
+    /// Returns what is remembered of a window; the one that was not looked at for longest makes
+    /// room.
     fn touch(&mut self, span: WindowSpan) -> &mut Remembered {
         self.touches += 1;
         if CLOSED_MAX <= self.remembered.len() && !self.remembered.contains_key(&span) {

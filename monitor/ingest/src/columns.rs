@@ -1,7 +1,7 @@
 //! Arrow arrays as the column views that detectors count: the only place that knows both.
 //!
-//! Before: a decoder's (or a replayed file's) `RecordBatch`, possibly sliced by window.
-//! After: `driftd_detectors` counts the view. Accepts the types of [`crate::ModelSchema::arrow_schema`].
+//! Before: a decoder's (or a replayed file's) `RecordBatch`, possibly sliced by window. After:
+//! `driftd_detectors` counts the view. Accepts the types of [`crate::ModelSchema::arrow_schema`].
 
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::buffer::NullBuffer;

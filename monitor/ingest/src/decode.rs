@@ -58,7 +58,8 @@ pub struct Decoded {
     pub rows: Vec<Row>,
     /// Distinct versions of the rows in order of appearance, each a valid name.
     pub versions: Vec<Arc<str>>,
-    /// For each model of the schema the columns of its rows, in the rows' order; `None` without rows.
+    /// For each model of the schema the columns of its rows, in the rows' order; `None` without
+    /// rows.
     pub batches: Vec<Option<RecordBatch>>,
     /// The refused messages in offset order.
     pub rejections: Vec<Rejection>,
@@ -71,10 +72,11 @@ pub struct DecodeLimits {
     pub payload_bytes_max: usize,
 }
 
-/// A format's decoder for one partition. It never fails as a whole: one bad record is one rejection.
+/// A format's decoder for one partition. It never fails as a whole: one bad record is one
+/// rejection.
 pub trait Decode: Send {
-    /// Adds one message to the open batch; returns its rejection when it was refused, so that the message can be
-    /// dead-lettered while it is still there.
+    /// Adds one message to the open batch; returns its rejection when it was refused, so that the
+    /// message can be dead-lettered while it is still there.
     ///
     /// # Panics
     /// When the offset does not follow those of the open batch.

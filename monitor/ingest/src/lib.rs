@@ -1,7 +1,8 @@
 //! Bytes to Arrow: what one Kafka message says, as one row of typed columns or one rejection.
 //!
-//! Before: the consumer (crate `driftd`) lends a [`Message`]. After: `driftd-core` counts the columns
-//! of the [`Decoded`] batch through the views of [`numeric_column`] and [`categorical_column`].
+//! Before: the consumer (crate `driftd`) lends a [`Message`]. After: `driftd-core` counts the
+//! columns of the [`Decoded`] batch through the views of [`numeric_column`] and
+//! [`categorical_column`].
 //!
 //! The way through the files:
 //! 1. `schema.rs`: what a source's records look like ([`SourceSchema`]), with paths from `path.rs`.

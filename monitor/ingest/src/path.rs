@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// Longest accepted path text, in bytes: it is repeated in rejections.
 const PATH_BYTES_MAX: usize = 128;
 
-/// Most steps of a path. Below `serde_json`'s recursion limit of 128, which a walk therefore never meets.
+/// Most steps of a path. Below `serde_json`'s recursion limit of 128, which a walk therefore never
+/// meets.
 const STEPS_MAX: usize = 32;
 
 /// Largest array index: wide feature vectors fit, a slip of the finger does not.
@@ -94,7 +95,8 @@ impl fmt::Debug for FieldPath {
 pub struct PathError {
     /// The refused text.
     pub path: String,
-    /// Character, from 1, at which the problem was seen; one past the last when the text ends early.
+    /// Character, from 1, at which the problem was seen; one past the last when the text ends
+    /// early.
     pub position: usize,
     /// What is wrong there.
     pub problem: PathProblem,

@@ -29,7 +29,8 @@ const DEADLINE: Duration = Duration::from_mins(3);
 const SUMMER: [i64; 2] = [1_370_044_800_000, 1_377_993_600_000];
 
 /// Identity of the request: its window rounded down to a whole cooldown since 1970, and the id that
-/// `printf DEDUPE_KEY | sha256sum` begins with. Written out, because it must stay the same for ever.
+/// `printf DEDUPE_KEY | sha256sum` begins with. Written out, because it must stay the same for
+/// ever.
 pub(super) const DEDUPE_KEY: &str = "flights/1/weather/2012-11-08T00:00:00Z";
 pub(super) const EVENT_ID: &str = "rt-flights-1-edf1f675";
 

@@ -1,7 +1,8 @@
 //! Kernels for AVX2: eight `f32` or four `f64` at a time.
 //!
-//! Before: [`crate::cell_counts`] cuts the values into blocks. After: it widens the cells. Owns the check that
-//! the processor has the instructions; the closures here are the only way to the functions that need them.
+//! Before: [`crate::cell_counts`] cuts the values into blocks. After: it widens the cells. Owns the
+//! check that the processor has the instructions; the closures here are the only way to the
+//! functions that need them.
 
 mod f32x8;
 mod f64x4;

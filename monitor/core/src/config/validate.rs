@@ -1,7 +1,7 @@
 //! From the file as written to a valid configuration: the only way to a [`Config`].
 //!
-//! Before: [`super::raw`], whose keys have their types already. After: everything. Checks what needs
-//! more than one value, or more than a pattern, and finds all of it at once. One file a part.
+//! Before: [`super::raw`], whose keys have their types already. After: everything. Checks what
+//! needs more than one value, or more than a pattern, and finds all of it at once. One file a part.
 
 mod features;
 pub(super) mod kafka;

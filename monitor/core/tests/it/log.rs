@@ -1,4 +1,5 @@
-//! Inference logs, made up: drafts that proptest draws and shrinks, the records they stand for, and batches of them.
+//! Inference logs, made up: drafts that proptest draws and shrinks, the records they stand for, and
+//! batches of them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -168,7 +169,8 @@ pub(crate) fn records(drafts: &[Draft]) -> Vec<Record> {
     records.collect()
 }
 
-/// Returns a regular log: one record of `alpha` `version` each `step_millis` of `times`, milliseconds after [`START`].
+/// Returns a regular log: one record of `alpha` `version` each `step_millis` of `times`,
+/// milliseconds after [`START`].
 ///
 /// Categories are as frequent as in the reference.
 pub(crate) fn regular(

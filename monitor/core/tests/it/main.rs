@@ -1,5 +1,5 @@
-//! The sans-io core as the edge drives it: logs read in any cut and order, by any number of shards, against an
-//! obvious recount of the same logs.
+//! The sans-io core as the edge drives it: logs read in any cut and order, by any number of shards,
+//! against an obvious recount of the same logs.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

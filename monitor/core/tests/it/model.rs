@@ -1,4 +1,5 @@
-//! What is watched in these tests: two models on one topic, some of their versions with a reference.
+//! What is watched in these tests: two models on one topic, some of their versions with a
+//! reference.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub(crate) const REFERENCE_RANGE: (f64, f64) = (0.0, 9.0);
 /// Levels of the reference of `alpha`'s category.
 const LEVELS: [&str; 3] = ["blue", "green", "red"];
 
-/// Windows of 20 s for `alpha`, with segments that sort before and after `all`; of 30 s, shifted by 7 s, for `beta`.
+/// Windows of 20 s for `alpha`, with segments that sort before and after `all`; of 30 s, shifted by
+/// 7 s, for `beta`.
 pub(crate) fn tree() -> Value {
     json!({
         "name": "sim",

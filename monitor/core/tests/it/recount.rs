@@ -1,4 +1,5 @@
-//! The same logs counted in the obvious way: partition by partition, record by record, with nothing kept open.
+//! The same logs counted in the obvious way: partition by partition, record by record, with nothing
+//! kept open.
 //!
 //! The rules of `monitor/docs/architecture.md`, written a second time and as plainly as possible.
 

@@ -12,7 +12,8 @@ use crate::simulation::{Outcome, Simulation};
 
 const WINDOW_MILLIS: i64 = 20_000;
 
-/// One partition of ten records a second; `x` and `p` drift in the given windows. Requests need `x`.
+/// One partition of ten records a second; `x` and `p` drift in the given windows. Requests need
+/// `x`.
 fn simulation(windows: i64, drifted: Range<i64>) -> Simulation {
     let mut tree = model::tree();
     tree["retraining"] = json!({

@@ -1,4 +1,5 @@
-//! The edge in miniature: threads that read partitions become steps, and every order of them can be played.
+//! The edge in miniature: threads that read partitions become steps, and every order of them can be
+//! played.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

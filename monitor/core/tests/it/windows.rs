@@ -35,7 +35,8 @@ fn run(config: &Arc<Config>, logs: &[Vec<Record>], shards: usize, steps: &[Step]
     Simulation::new(config, logs, shards).play(steps)
 }
 
-/// Every message is in a window, late, over a limit or refused; and each is where the recount has it.
+/// Every message is in a window, late, over a limit or refused; and each is where the recount has
+/// it.
 fn compare_totals(outcome: &Outcome, expected: &Recount) {
     let source = &outcome.snapshot.sources[0];
     let late: BTreeMap<ModelId, u64> = outcome

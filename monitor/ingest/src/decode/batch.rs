@@ -1,7 +1,7 @@
 //! The batch that a decoder holds open: rows, versions, columns and rejections, in offset order.
 //!
-//! Before: a format's decoder accepts or refuses each message. After: [`OpenBatch::finish`] gives the
-//! [`Decoded`] batch to the core. Shared by all formats; owns the invariants of [`Decoded`].
+//! Before: a format's decoder accepts or refuses each message. After: [`OpenBatch::finish`] gives
+//! the [`Decoded`] batch to the core. Shared by all formats; owns the invariants of [`Decoded`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A record's event time from text or a number, as the source writes it. Shared by all formats.
 //!
-//! Before: a format finds the value. After: the row carries the [`Timestamp`], which the core clamps
-//! and sorts into windows.
+//! Before: a format finds the value. After: the row carries the [`Timestamp`], which the core
+//! clamps and sorts into windows.
 
 use driftd_catalog::Timestamp;
 

@@ -1,7 +1,7 @@
 //! Eight `f32` at a time.
 //!
-//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f32`] checks. Unsafe are only the loads and
-//! stores of whole vectors behind references, and the address of a cell.
+//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f32`] checks. Unsafe are only
+//! the loads and stores of whole vectors behind references, and the address of a cell.
 
 use std::arch::x86_64::{
     __m256, __m256i, _CMP_GT_OQ, _CMP_LE_OQ, _CMP_LT_OQ, _mm256_add_epi32, _mm256_blend_epi16,
@@ -33,10 +33,12 @@ const PASSES: usize = (FLAT_KEYS - 1) / PASS_KEYS;
 /// processor's reading ahead goes on beside the compares.
 pub(super) const PIECE_VECTORS: usize = 32;
 
-/// Values that stay in the first-level cache until the infinities' comparison; no counter overflows on them.
+/// Values that stay in the first-level cache until the infinities' comparison; no counter overflows
+/// on them.
 pub(super) const CACHED_VALUES: usize = 2_048;
 
-/// Adds the cell of each value: every value meets every edge, and the infinities only where it must.
+/// Adds the cell of each value: every value meets every edge, and the infinities only where it
+/// must.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_flat(flat: &Flat<f32>, values: &[f32], cells: &mut KeyCells) {
     for cached in values.chunks(CACHED_VALUES) {
@@ -76,7 +78,8 @@ impl Tally {
         self.not_finite != [0; LANES]
     }
 
-    /// Returns the sums over the lanes, and for the infinities what holds when all values are finite.
+    /// Returns the sums over the lanes, and for the infinities what holds when all values are
+    /// finite.
     #[expect(clippy::cast_possible_truncation, reason = "a block of values fits in u32")]
     pub(super) fn totals(&self, value_count: usize, key_count: usize) -> Totals {
         let sums = |lanes: &[[[u32; LANES]; PASS_KEYS]; PASSES]| {
@@ -171,12 +174,12 @@ fn tally_key(key: f32, vectors: &[[f32; LANES]]) -> (u32, u32) {
     (below[0].iter().sum(), at_most[0].iter().sum())
 }
 
-/// Adds the cell of each value: its group is searched in registers, eight values at a time; then each value
-/// meets the eight separators of its group, and the eight keys of its leaf.
+/// Adds the cell of each value: its group is searched in registers, eight values at a time; then
+/// each value meets the eight separators of its group, and the eight keys of its leaf.
 ///
-/// Cells are added up only when a stride's are found. Increments in between would slow the loads of keys by a
-/// third whenever the pages of the cells and of the tree are unlucky: the processor then takes a key at the same
-/// place in its page for the cell just written, and waits.
+/// Cells are added up only when a stride's are found. Increments in between would slow the loads of
+/// keys by a third whenever the pages of the cells and of the tree are unlucky: the processor then
+/// takes a key at the same place in its page for the cell just written, and waits.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_tree(tree: &Tree<f32>, values: &[f32], cells: &mut KeyCells) {
     let (strides, rest) = values.as_chunks::<STRIDE>();
@@ -209,7 +212,8 @@ pub(super) fn count_tree(tree: &Tree<f32>, values: &[f32], cells: &mut KeyCells)
 #[inline]
 fn find_first_leaves(tops: &[f32; GROUPS], value: __m256) -> __m256i {
     let (tables, _) = tops.as_chunks();
-    // A look-up uses the low three bits of a node: 0 to 7 are in the one table, 8 to 15 in the other.
+    // A look-up uses the low three bits of a node: 0 to 7 are in the one table, 8 to 15 in the
+    // other.
     let (upper, lower) = (load(&tables[0]), load(&tables[1]));
     let node = _mm256_sub_epi32(_mm256_set1_epi32(2), less(_mm256_set1_ps(tops[1]), value));
     let node = descend(upper, node, value);
@@ -225,7 +229,8 @@ fn descend(tops: __m256, node: __m256i, value: __m256) -> __m256i {
     _mm256_sub_epi32(_mm256_add_epi32(node, node), less(top, value))
 }
 
-/// Returns twice the cell of the value that is in every lane: what the masks give, and an address needs.
+/// Returns twice the cell of the value that is in every lane: what the masks give, and an address
+/// needs.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn find_twice_cell(tree: &Tree<f32>, first_leaf: usize, value: __m256) -> u32 {
@@ -237,8 +242,8 @@ fn find_twice_cell(tree: &Tree<f32>, first_leaf: usize, value: __m256) -> u32 {
     twice_cell(leaf, both)
 }
 
-/// Returns twice the cell that `leaf` and sixteen comparisons in it, two bytes each, lead to: an even number, and at
-/// most twice the last cell, as the last leaf ends there.
+/// Returns twice the cell that `leaf` and sixteen comparisons in it, two bytes each, lead to: an
+/// even number, and at most twice the last cell, as the last leaf ends there.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a cell is below 2,065")]
@@ -260,7 +265,8 @@ pub(super) unsafe fn add_to_cell(cells: &mut KeyCells, twice_cell: u32) {
         "a cell's double"
     );
     let cell = cells.as_mut_ptr().wrapping_byte_add(2 * twice_cell as usize);
-    // SAFETY: a cell is four bytes, so this is the address of one of `cells`, which is borrowed here.
+    // SAFETY: a cell is four bytes, so this is the address of one of `cells`, which is borrowed
+    // here.
     unsafe { *cell += 1 };
 }
 

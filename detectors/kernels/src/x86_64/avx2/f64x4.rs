@@ -1,7 +1,7 @@
 //! Four `f64` at a time.
 //!
-//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f64`] checks. Unsafe are only the loads and
-//! stores of whole vectors behind references, and the address of a cell.
+//! Every function here needs AVX2 and POPCNT, which [`super::kernels_f64`] checks. Unsafe are only
+//! the loads and stores of whole vectors behind references, and the address of a cell.
 
 use std::arch::x86_64::{
     __m128, __m256d, __m256i, _CMP_EQ_OQ, _CMP_GT_OQ, _CMP_LE_OQ, _CMP_LT_OQ, _mm_cvtss_f32,
@@ -31,8 +31,9 @@ const _: () = assert!(FIRST_LEAF_MASK == 64 + 32 + 16 + 8, "`find_first_leaves` 
 
 /// Adds the cell of each value: every value meets every edge, in single precision first.
 ///
-/// Rounding keeps order: a rounded value above (below) a rounded edge was above (below) it before. So an edge
-/// that no rounded value equals was compared exactly, at half the cost; the others are compared again.
+/// Rounding keeps order: a rounded value above (below) a rounded edge was above (below) it before.
+/// So an edge that no rounded value equals was compared exactly, at half the cost; the others are
+/// compared again.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_flat(flat: &Flat<f64>, values: &[f64], cells: &mut KeyCells) {
     let rounded_flat = Flat { key_count: flat.key_count, keys: round_keys(&flat.keys) };
@@ -55,8 +56,8 @@ pub(super) fn count_flat(flat: &Flat<f64>, values: &[f64], cells: &mut KeyCells)
     }
 }
 
-/// Makes an edge's totals exact. The values that round to where the edge rounds to are mostly equal to it: whole
-/// numbers, prices, the end of a scale. Then one comparison proves the totals right.
+/// Makes an edge's totals exact. The values that round to where the edge rounds to are mostly equal
+/// to it: whole numbers, prices, the end of a scale. Then one comparison proves the totals right.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn correct_edge(totals: &mut Totals, key: usize, edge: f64, whole: &[f64]) {
@@ -95,7 +96,8 @@ fn tally_rounded(rounded_flat: &Flat<f32>, whole: &[f64]) -> Tally {
     tally
 }
 
-/// Returns for how many of the values, in whole vectors, the comparison of the key with the value is true.
+/// Returns for how many of the values, in whole vectors, the comparison of the key with the value
+/// is true.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn count_where<const COMPARISON: i32>(key: f64, values: &[f64]) -> u32 {
@@ -121,9 +123,9 @@ fn round(rounded: &mut [f32], values: &[f64]) {
     }
 }
 
-/// Adds the cell of each value: its group is searched in registers, four values at a time; then each value
-/// meets the eight separators of its group, and the eight keys of its leaf. Cells are added up apart, as
-/// [`f32x8::count_tree`] explains.
+/// Adds the cell of each value: its group is searched in registers, four values at a time; then
+/// each value meets the eight separators of its group, and the eight keys of its leaf. Cells are
+/// added up apart, as [`f32x8::count_tree`] explains.
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count_tree(tree: &Tree<f64>, values: &[f64], cells: &mut KeyCells) {
     let (strides, rest) = values.as_chunks::<STRIDE>();
@@ -136,8 +138,8 @@ pub(super) fn count_tree(tree: &Tree<f64>, values: &[f64], cells: &mut KeyCells)
         let mut found = [[0; LANES]; STRIDE / LANES];
         for ((found, first_leaves), vector) in found.iter_mut().zip(&first_leaves).zip(vectors) {
             for lane in 0..LANES {
-                // The low half of a lane. The mask changes nothing, but shows the compiler that the index is
-                // good.
+                // The low half of a lane. The mask changes nothing, but shows the compiler that the
+                // index is good.
                 let first_leaf = first_leaves[2 * lane] as usize & FIRST_LEAF_MASK;
                 found[lane] = find_twice_cell(tree, first_leaf, _mm256_set1_pd(vector[lane]));
             }

@@ -129,8 +129,9 @@ fn kind_of(detector: RawDetector) -> DetectorKind {
     }
 }
 
-/// Returns the least effect of a detector that is given no other. PSI 0.1 is the usual border of "some
-/// change"; for small changes KL is half and JS an eighth of PSI, so these limits mean the same.
+/// Returns the least effect of a detector that is given no other. PSI 0.1 is the usual border of
+/// "some change"; for small changes KL is half and JS an eighth of PSI, so these limits mean the
+/// same.
 fn minimum_effect(detector: RawDetector) -> f64 {
     match detector {
         RawDetector::Ks | RawDetector::Psi => 0.1,

@@ -1,4 +1,5 @@
-//! Reads the values that a walk found: each becomes a name, a time or a cell, or refuses the record.
+//! Reads the values that a walk found: each becomes a name, a time or a cell, or refuses the
+//! record.
 //!
 //! Before: [`super::walk`]. After: [`super::JsonDecoder`] hands the accepted record to the batch.
 //! A detail names the path, what it expected and what it found; never the record's own text.
@@ -15,8 +16,8 @@ use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
 
-/// Longest text of a category, in bytes. A longer one is free text by mistake; the record is refused
-/// rather than the text cut, because two cut texts could become one level.
+/// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
+/// refused rather than the text cut, because two cut texts could become one level.
 const LEVEL_BYTES_MAX: usize = 256;
 
 /// Longest `name=value` of a segment, in bytes: what `driftd_catalog::SegmentId` accepts.

@@ -1,7 +1,7 @@
 //! The JSON text of one value, and the numbers it may stand for.
 //!
-//! Before: [`super::walk`] has checked the text against JSON's grammar, so that its first byte tells
-//! its kind and every number parses. After: [`super::record`] makes cells of it.
+//! Before: [`super::walk`] has checked the text against JSON's grammar, so that its first byte
+//! tells its kind and every number parses. After: [`super::record`] makes cells of it.
 
 use std::fmt;
 
@@ -54,8 +54,8 @@ pub(super) enum Whole {
     OutOfRange,
 }
 
-/// Reads a number that must be whole. `5.0` and `1e3` are: writers of columns with gaps produce them.
-/// Their nearest `f64` decides, and must be below 2^53.
+/// Reads a number that must be whole. `5.0` and `1e3` are: writers of columns with gaps produce
+/// them. Their nearest `f64` decides, and must be below 2^53.
 pub(super) fn whole(text: &str) -> Whole {
     const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
     if let Ok(value) = text.parse::<i64>() {

@@ -5,8 +5,8 @@
 //!
 //! What is checked: the whole payload is UTF-8 (before the walk) and one value of JSON's grammar.
 //! Not checked is what only matters when a value is kept: in skipped strings that `\u` escapes of
-//! surrogates come in pairs, and in skipped numbers that they fit a type. Skipping takes no stack, so
-//! nesting is unbounded there (but for the payload's own size); wanted paths are bounded.
+//! surrogates come in pairs, and in skipped numbers that they fit a type. Skipping takes no stack,
+//! so nesting is unbounded there (but for the payload's own size); wanted paths are bounded.
 
 use std::fmt;
 use std::ops::Range;
