@@ -21,7 +21,8 @@
 //!
 //! use driftd_detectors::{
 //!     DecisionPolicy, DetectorKind, FeatureCounts, FeatureInput, FeaturePolicy, FeatureReference,
-//!     Grid, NumericColumn, NumericCounts, NumericReference, NumericValues, Precision, State, decide,
+//!     Grid, NumericColumn, NumericCounts, NumericReference, NumericValues, Precision, State,
+//!     decide,
 //! };
 //!
 //! let sample: Vec<f64> = (0..5_000).map(|i| f64::from(i) / 5_000.0).collect();

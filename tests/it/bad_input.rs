@@ -7,6 +7,7 @@ use std::time::Duration;
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::http;
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::reader::Record;
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ fn good() -> Value {
 }
 
 /// The good record with another value at `pointer`; `None` takes the key out.
+#[expect(clippy::unnecessary_wraps, reason = "a payload, which some messages do not have")]
 fn with(pointer: &str, value: Option<Value>) -> Option<Vec<u8>> {
     let mut record = good();
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
@@ -36,6 +38,7 @@ fn with(pointer: &str, value: Option<Value>) -> Option<Vec<u8>> {
 }
 
 /// The good record with the text `from` replaced, for what no JSON library writes.
+#[expect(clippy::unnecessary_wraps, reason = "a payload, which some messages do not have")]
 fn edited(from: &str, to: &[u8]) -> Option<Vec<u8>> {
     let text = good().to_string();
     let (before, after) = text.split_once(from).expect("the record has the text");
@@ -80,7 +83,7 @@ struct DeadLetter {
 fn mixed() -> (Vec<Raw>, BTreeMap<(i32, i64), DeadLetter>) {
     let mut messages = Vec::new();
     let mut dead_letters = BTreeMap::new();
-    let mut ends = BTreeMap::from_iter((0..PARTITIONS).map(|partition| (partition, 0_i64)));
+    let mut ends: BTreeMap<i32, i64> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut put = |partition: i32, key: &str, payload: Option<Vec<u8>>| {
         messages.push(Raw { partition, key: key.to_owned(), payload });
         let end = ends.get_mut(&partition).expect("a partition of the topic");
@@ -149,7 +152,7 @@ fn bad_records_are_counted_by_reason_and_set_aside_and_nothing_else_is_lost() {
 
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
     let mut results = job.reader(TopicRole::Results);
-    let lines: Vec<Value> = results.all().iter().map(|record| record.json()).collect();
+    let lines: Vec<Value> = results.all().iter().map(Record::json).collect();
     assert_eq!(lines.len(), 3, "one window, three features");
     assert!(lines.iter().all(|line| line["rows"] == goods), "{lines:?}");
     check_dead_letters(&job, &expected);

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// Sends one request.
 fn request(job: &Job, id: &str, model: &str) {
     let mut event = requested();
-    event.id = id.to_owned();
+    id.clone_into(&mut event.id);
     event.expirytime = None;
     event.data.model = ModelRef { name: model.into(), version: "1".into() };
     send(job, model, event.to_json());

@@ -138,10 +138,10 @@ impl Evidence {
     /// Returns the smallest true effect that is both significant at `level` and large with
     /// probability [`DETECTION_POWER`], in normal approximation; nothing for rates.
     ///
-    /// KS: the estimate's standard error at the point of the greatest difference is at most `½
-    /// √(1/n + 1/m)`. Binned: on PSI's scale (KL doubled, JS eightfold) the statistic is `s` = `1/n
-    /// + 1/m` times a noncentral χ² of `d` degrees and noncentrality `effect / s`, so it has the
-    /// mean `effect + d s` and the variance `2 d s² + 4 effect s` (Patnaik 1949).
+    /// KS: the estimate's standard error at the point of the greatest difference is at most
+    /// `½ √(1/n + 1/m)`. Binned: on PSI's scale (KL doubled, JS eightfold) the statistic is
+    /// `s = 1/n + 1/m` times a noncentral χ² of `d` degrees and noncentrality `effect / s`, so it
+    /// has the mean `effect + d s` and the variance `2 d s² + 4 effect s` (Patnaik 1949).
     pub(super) fn detectable_effect(
         &self,
         minimum_effect: f64,

@@ -106,7 +106,11 @@ fn check_merges(a: &FeatureCounts, b: &FeatureCounts, c: &FeatureCounts) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_row_is_in_the_cell_it_belongs_to(rows in vec(row(), 0..1_300), offset in 0_usize..9) {
@@ -131,7 +135,8 @@ proptest! {
         let expected = count(&wide_grid, &wide);
         for grid in [&narrow_grid, &wide_grid] {
             let mut counts = NumericCounts::empty(grid);
-            counts.update(grid, &NumericColumn { values: NumericValues::F32(&values), validity: None });
+            let values = NumericValues::F32(&values);
+            counts.update(grid, &NumericColumn { values, validity: None });
             prop_assert_eq!(&counts, &expected);
             prop_assert_eq!(&count(grid, &wide), &expected);
         }
@@ -246,8 +251,10 @@ proptest! {
         let numeric_counts = FeatureCounts::Numeric(numeric(theirs, gaps[1]));
         let names = Arc::new(self::levels());
         let [ours, theirs] = levels;
-        let categorical =
-            |levels, unseen| CategoricalCounts { levels, unseen, ..CategoricalCounts::empty(&names) };
+        let categorical = |levels, unseen| {
+            let empty = CategoricalCounts::empty(&names);
+            CategoricalCounts { levels, unseen, ..empty }
+        };
         let categorical_reference = FeatureReference::Categorical(CategoricalReference {
             levels: names.clone(),
             counts: categorical(ours, gaps[2]),

@@ -35,7 +35,8 @@
 //! };
 //! let time = FieldPath::parse("time")?;
 //! let schema = SourceSchema::try_new(time, TimeFormat::Rfc3339, None, vec![model])?;
-//! let mut decoder = JsonDecoder::new(Arc::new(schema), DecodeLimits { payload_bytes_max: 1 << 20 });
+//! let limits = DecodeLimits { payload_bytes_max: 1 << 20 };
+//! let mut decoder = JsonDecoder::new(Arc::new(schema), limits);
 //!
 //! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
 //! let bad = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": "mild"}}"#;

@@ -509,7 +509,13 @@ proptest! {
 
     #[test]
     fn where_batches_are_cut_changes_no_outcome(
-        payloads in prop::collection::vec(prop_oneof![3 => payload(TimeFormat::UnixSeconds).prop_map(String::into_bytes), 1 => mutated()], 0..30),
+        payloads in prop::collection::vec(
+            prop_oneof![
+                3 => payload(TimeFormat::UnixSeconds).prop_map(String::into_bytes),
+                1 => mutated(),
+            ],
+            0..30,
+        ),
         cuts in prop::collection::vec(0usize..30, 0..6),
     ) {
         let schema = schema(TimeFormat::UnixSeconds);
