@@ -104,6 +104,11 @@ impl Episodes {
         Self { policy, streams: BTreeMap::new() }
     }
 
+    /// Forgets a model version that is followed no more.
+    pub fn forget(&mut self, model: &ModelId) {
+        self.streams.retain(|(known, _), _| known != model);
+    }
+
     /// Takes the signals of one closed window, and returns what changed, in the order of `signals`.
     ///
     /// Windows of one segment must come in order. One that does not end after the newest observed

@@ -18,6 +18,9 @@ use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentS
 use crate::window::earliest;
 use crate::windows::Windows;
 
+/// Versions of a model that stay in the picture after their time, beside those followed at once.
+const VERSIONS_PAST_MAX: usize = 16;
+
 #[derive(Debug)]
 pub(crate) struct Models {
     models: BTreeMap<ModelId, Model>,
@@ -69,6 +72,32 @@ impl Models {
         if progress.reference.is_some() {
             model.reference.clone_from(&progress.reference);
         }
+    }
+
+    /// Forgets versions beyond the model's bound, those with the oldest records first; returns
+    /// them.
+    ///
+    /// A version with open windows is still being read. Endless versions in the records must not
+    /// become endless memory.
+    pub(crate) fn retire(&mut self, config: &Config, windows: &Windows) -> Vec<ModelId> {
+        let mut retired = Vec::new();
+        for (index, model) in config.models.iter().enumerate() {
+            let mut versions: Vec<(Option<Timestamp>, &ModelId)> = self
+                .models
+                .iter()
+                .filter(|(_, it)| it.config == index)
+                .map(|(id, it)| (it.event_time_max, id))
+                .collect();
+            versions.sort_unstable();
+            let excess = versions.len().saturating_sub(model.versions_max + VERSIONS_PAST_MAX);
+            let idle = versions.into_iter().filter(|(_, id)| windows.open_count(id) == 0);
+            retired.extend(idle.take(excess).map(|(_, id)| id.clone()));
+        }
+        for id in &retired {
+            self.models.remove(id);
+            self.episodes.forget(id);
+        }
+        retired
     }
 
     /// Counts rows that came after their window was closed.

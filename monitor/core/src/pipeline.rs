@@ -125,6 +125,10 @@ impl Pipeline {
         // Also without progress: the partition that the others waited for may have gone away.
         self.sources.align(now, &self.config, effects);
         self.close_ready(now, effects);
+        for retired in self.models.retire(&self.config, &self.windows) {
+            self.windows.forget(&retired);
+            self.retraining.forget(&retired);
+        }
         let is_old = self.published_at.plus_millis(PUBLISH_INTERVAL_MILLIS) <= now;
         if self.is_changed || is_old {
             self.is_changed = false;

@@ -160,6 +160,13 @@ impl Retraining {
         }
     }
 
+    /// Forgets a model version that is followed no more.
+    pub(crate) fn forget(&mut self, model: &ModelId) {
+        if self.outcomes.keys().any(|(known, _)| known == model) {
+            Arc::make_mut(&mut self.outcomes).retain(|(known, _), _| known != model);
+        }
+    }
+
     /// Returns what came of the events so far.
     pub(crate) fn outcomes(&self) -> Arc<Outcomes> {
         Arc::clone(&self.outcomes)

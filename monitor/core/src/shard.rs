@@ -18,6 +18,9 @@ use crate::partition::PartitionState;
 use crate::reference::ModelReference;
 use crate::window::earliest;
 
+/// Answers to searches for references that a shard remembers.
+const REFERENCES_MAX: usize = 256;
+
 /// The partitions of one consumer thread.
 #[derive(Debug)]
 pub struct Shard {
@@ -144,6 +147,12 @@ impl Shard {
         again_at: Timestamp,
     ) {
         self.references.insert(id, Lookup { reference, again_at });
+        while REFERENCES_MAX < self.references.len() {
+            // The one asked for longest ago in event time; if it is needed again, it is asked for.
+            let oldest = self.references.iter().min_by_key(|(_, lookup)| lookup.again_at);
+            let Some(oldest) = oldest.map(|(id, _)| id.clone()) else { return };
+            self.references.remove(&oldest);
+        }
     }
 
     /// Counts one batch of one partition.

@@ -90,6 +90,11 @@ impl Windows {
         self.open.keys().copied().collect()
     }
 
+    /// Forgets what was closed of a model version that is followed no more.
+    pub(crate) fn forget(&mut self, model: &ModelId) {
+        self.closed.remove(model);
+    }
+
     /// Returns the memory that counts take in stage 2.
     pub(crate) fn bytes(&self) -> u64 {
         self.open.values().flat_map(|open| open.windows.values()).map(Pending::bytes).sum()

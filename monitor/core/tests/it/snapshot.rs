@@ -82,3 +82,28 @@ fn all_traffic_stands_before_its_segments() {
     assert_eq!(segments, ["all", "age=__other__", "country=de"]);
     assert_eq!(snapshot.models[0].activated, Some(START));
 }
+
+#[test]
+fn endless_versions_leave_only_the_newest_in_the_picture() {
+    const VERSIONS: [&str; 22] = [
+        "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15",
+        "16", "17", "18", "19", "20", "21", "22",
+    ];
+    let mut log = Vec::new();
+    for (start, version) in (0..).step_by(40_000).zip(VERSIONS) {
+        log.extend(regular(version, tenth, start..start + 40_000, 1_000));
+    }
+    for (offset, record) in (0..).zip(&mut log) {
+        record.offset = offset;
+    }
+    let records = log.len();
+    let mut simulation = Simulation::new(&model::config(&model::tree()), &[log], 1);
+    for _ in 0..records {
+        simulation.read(0, 1);
+        simulation.tick(1);
+    }
+    let snapshot = simulation.snapshot();
+    let versions: Vec<&str> = snapshot.models.iter().map(|model| model.id.version()).collect();
+    // Three followed at once and sixteen past ones.
+    assert_eq!(versions, VERSIONS[3..]);
+}
