@@ -40,7 +40,7 @@ pub enum ConnectError {
 /// Returns the properties that every client shares.
 pub(crate) fn base(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &config.brokers).set("client.id", "driftd");
+    client.set("bootstrap.servers", &config.brokers).set("client.id", &config.client_id);
     for (property, value) in &config.properties {
         client.set(property, value);
     }

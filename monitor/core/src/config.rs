@@ -6,6 +6,7 @@
 mod duration;
 mod error;
 mod interpolate;
+mod mend;
 mod mismatch;
 mod raw;
 mod schema;
@@ -24,6 +25,7 @@ use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
 use driftd_ingest::{FeatureKind, SourceSchema};
 
+use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
 pub use schema::schema;
 
@@ -35,13 +37,16 @@ pub fn load(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigErrors> {
-    validate::validate(&structure::read(text, environment)?)
+    let mut findings = Findings::default();
+    let config = structure::read(text, environment, &mut findings)
+        .and_then(|raw| validate::validate(&raw, &mut findings));
+    findings.conclude(config)
 }
 
 /// Everything one daemon does.
 #[derive(Debug)]
 pub struct Config {
-    /// Name of this job: its consumer group, transactional ids and event source.
+    /// Name of this job: its consumer group, client id and event source.
     pub name: Arc<str>,
     /// How to reach Kafka. Absent where only files are replayed.
     pub kafka: Option<KafkaConfig>,
@@ -68,13 +73,15 @@ pub struct Config {
 pub struct KafkaConfig {
     /// `host:port`, comma separated.
     pub brokers: String,
+    /// What brokers call this client in logs and quotas.
+    pub client_id: String,
     /// Consumer group; offsets are committed there for lag tools only.
     pub group: String,
     /// Consumer threads; partitions are spread over them.
     pub consumers: u32,
     /// Further librdkafka properties, none of them one that driftd owns.
     pub properties: Vec<(String, String)>,
-    /// librdkafka properties whose value is the content of a file, re-read at each connection.
+    /// librdkafka properties whose value is the content of a file, read when a client is made.
     pub property_files: Vec<(String, PathBuf)>,
 }
 
@@ -84,6 +91,7 @@ impl fmt::Debug for KafkaConfig {
         let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("KafkaConfig")
             .field("brokers", &self.brokers)
+            .field("client_id", &self.client_id)
             .field("group", &self.group)
             .field("consumers", &self.consumers)
             .field("properties", &names)

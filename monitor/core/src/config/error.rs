@@ -3,6 +3,7 @@
 //! Before: [`super::structure`] and [`super::validate`] find the problems. After: the command line
 //! prints them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One problem of a configuration.
@@ -76,36 +77,67 @@ pub(super) fn child(place: &str, key: &str) -> String {
     }
 }
 
+/// Writes a place as a kind of place: `models[0].name` is `models[].name`.
+pub(super) fn without_positions(place: &str) -> String {
+    let steps = place.split_inclusive('[');
+    steps.map(|it| it.trim_start_matches(|c: char| c.is_ascii_digit())).collect()
+}
+
+/// Returns whether a place is another one, or inside it.
+fn is_within(place: &str, outer: &str) -> bool {
+    let rest = place.strip_prefix(outer);
+    rest.is_some_and(|it| outer.is_empty() || it.is_empty() || it.starts_with(['.', '[']))
+}
+
 /// Says that something could not be read, and that the reason is among the findings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noted;
 
 /// Problems found so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<ConfigError>);
+pub(super) struct Findings {
+    found: Vec<ConfigError>,
+    /// Places that hold a stand-in for what the user wrote.
+    doubtful: BTreeSet<String>,
+}
 
 impl Findings {
-    /// Notes a problem.
+    /// Notes a problem, unless one is known there: what stands in for a wrong value is not the
+    /// user's.
     pub(super) fn add(&mut self, path: &str, problem: &str, hint: &str) -> Noted {
+        if self.doubtful.iter().any(|place| is_within(path, place)) {
+            return Noted;
+        }
         self.push(ConfigError { path: path.into(), problem: problem.into(), hint: hint.into() })
+    }
+
+    /// From now on, says nothing more about a place.
+    pub(super) fn doubt(&mut self, place: String) {
+        self.doubtful.insert(place);
+    }
+
+    /// Returns whether a value of this kind is not the user's, such as `models[].name`: what is
+    /// missing elsewhere may have been meant to be there.
+    pub(super) fn doubts(&self, kind: &str) -> bool {
+        self.doubtful.iter().any(|place| is_within(kind, &without_positions(place)))
     }
 
     /// Notes a problem that is already in words.
     pub(super) fn push(&mut self, error: ConfigError) -> Noted {
-        self.0.push(error);
+        self.found.push(error);
         Noted
     }
 
     /// Returns true while nothing was found.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// Returns what was read, unless something was found.
     pub(super) fn conclude<T>(self, read: Result<T, Noted>) -> Result<T, ConfigErrors> {
         match read {
-            Ok(read) if self.0.is_empty() => Ok(read),
-            Ok(_) | Err(Noted) => Err(ConfigErrors(self.0)),
+            Ok(read) if self.found.is_empty() => Ok(read),
+            Ok(_) | Err(Noted) => Err(ConfigErrors(self.found)),
         }
     }
 }

@@ -8,7 +8,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use super::error::{Findings, child, place};
+use super::error::{Findings, child, place, without_positions};
 use super::schema::{Mapping, mappings};
 use super::text;
 
@@ -83,10 +83,7 @@ impl<'a> Words<'a> {
 
     /// Finds the mapping at a place, whatever the positions in lists on the way.
     fn mapping(&self, path: &str) -> Option<&Mapping<'a>> {
-        let anywhere: String = path
-            .split_inclusive('[')
-            .map(|it| it.trim_start_matches(|c: char| c.is_ascii_digit()))
-            .collect();
+        let anywhere = without_positions(path);
         self.mappings.iter().find(|it| it.path == anywhere)
     }
 

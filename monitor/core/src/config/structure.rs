@@ -1,7 +1,8 @@
 //! Reads the file: YAML to a tree, the environment into its texts, the tree against the schema.
 //!
 //! Before: the text of the file. After: [`super::raw`] in the types of its keys, which
-//! [`super::validate`] checks further. Every structural problem is found at once, in our words.
+//! [`super::validate`] checks further, with every structural problem in our words. A file that has
+//! some is mended ([`super::mend`]), so that the other problems are found in the same go.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -11,8 +12,9 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Number, Value};
 use serde_saphyr::UserMessageFormatter;
 
-use super::error::{ConfigError, ConfigErrors, Findings, Noted};
+use super::error::{ConfigError, Findings, Noted, place};
 use super::interpolate::interpolate;
+use super::mend::Mend;
 use super::mismatch::Words;
 use super::raw::RawConfig;
 use super::schema::schema;
@@ -31,17 +33,15 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
     (schema, validator)
 });
 
-/// Reads the file into the types of its keys.
+/// Reads the file into the types of its keys. What does not fit them is a finding, and something
+/// else stands in for it.
 pub(super) fn read(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<RawConfig, ConfigErrors> {
-    let mut findings = Findings::default();
-    let raw = match parse(text) {
-        Ok(tree) => structure(tree, environment, &mut findings),
-        Err(error) => Err(findings.push(error)),
-    };
-    findings.conclude(raw)
+    findings: &mut Findings,
+) -> Result<RawConfig, Noted> {
+    let tree = parse(text).map_err(|error| findings.push(error))?;
+    structure(tree, environment, findings)
 }
 
 fn parse(text: &str) -> Result<Value, ConfigError> {
@@ -81,21 +81,27 @@ fn structure(
         .into_iter()
         .map(|(pointer, error)| {
             findings.push(error);
+            findings.doubt(place(&pointer));
             pointer
         })
         .collect();
     let words = Words::new(schema, &interpolation.filled);
+    let mut mends = Vec::new();
     for error in validator.iter_errors(&tree).take(MISMATCHES_MAX) {
         if !refused.contains(error.instance_path().as_str()) {
             words.describe(&error, findings);
         }
+        mends.extend(Mend::of(&error));
     }
-    if !findings.is_empty() {
-        return Err(Noted);
+    for mend in mends {
+        mend.apply(&mut tree, schema, findings);
     }
     // What fits the schema fits the types; should the two ever differ, this is no crash.
     serde_json::from_value(tree).map_err(|error| {
-        findings.add("", &format!("cannot be read: {error}"), "correct that value")
+        if findings.is_empty() {
+            findings.add("", &format!("cannot be read: {error}"), "correct that value");
+        }
+        Noted
     })
 }
 

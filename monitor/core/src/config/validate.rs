@@ -20,19 +20,12 @@ use driftd_ingest::FieldPath;
 
 use super::Config;
 use super::duration;
-use super::error::{ConfigErrors, Findings, Noted};
+use super::error::{Findings, Noted};
 use super::raw::{RawAlerts, RawConfig};
 use super::text::{DURATION_HINT, DurationText};
 
-/// Checks everything and returns the configuration, or every problem.
-pub(super) fn validate(raw: &RawConfig) -> Result<Config, ConfigErrors> {
-    let mut findings = Findings::default();
-    let config = config(raw, &mut findings);
-    findings.conclude(config)
-}
-
-/// Reads every part before it gives up on one, so that no problem hides another.
-fn config(raw: &RawConfig, findings: &mut Findings) -> Result<Config, Noted> {
+/// Checks everything. Reads every part before it gives up on one, so that no problem hides another.
+pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Config, Noted> {
     let name = raw.name.0.as_str();
     let kafka = raw.kafka.as_ref().map(|it| kafka::kafka(it, name, findings));
     let policies = features::Policies::read(&raw.detection, findings);

@@ -258,10 +258,12 @@ fn values_outside_a_choice_or_bound_say_which() {
         json!([]),
         "`models[0].features`: has 0 entries; list at least 1",
     );
-    check_one(
-        "/launcher/command",
-        json!(vec!["x"; 257]),
-        "`launcher.command`: has 257 entries; list at most 256",
+    check(
+        &[
+            ("/launcher/command", json!(vec!["x"; 257])),
+            ("/retraining/policies", json!([{"name": "p"}])),
+        ],
+        &["`launcher.command`: has 257 entries; list at most 256"],
     );
     check_one(
         "/models/0/references",

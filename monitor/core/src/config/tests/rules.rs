@@ -44,7 +44,7 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
             "`kafka.properties.acks`: is set by driftd itself; remove it: events must reach all \
          replicas",
             "`kafka.properties[\"auto.commit.interval.ms\"]`: is set by driftd itself; remove it: \
-         offsets are kept with the counts",
+         driftd keeps and commits its own positions",
             "`kafka.properties[\"auto.offset.reset\"]`: is set by driftd itself; remove it: \
          `sources[].start` says what the first start reads",
             "`kafka.properties[\"bootstrap.servers\"]`: is set by driftd itself; use \
@@ -52,9 +52,9 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
             "`kafka.properties[\"client.id\"]`: is set by driftd itself; remove it: the job's \
          `name` is used",
             "`kafka.properties[\"enable.auto.commit\"]`: is set by driftd itself; remove it: \
-         offsets are kept with the counts",
+         driftd keeps and commits its own positions",
             "`kafka.properties[\"enable.auto.offset.store\"]`: is set by driftd itself; remove it: \
-         offsets are kept with the counts",
+         driftd keeps and commits its own positions",
             "`kafka.properties[\"enable.gapless.guarantee\"]`: is set by driftd itself; remove it: \
          producers are idempotent",
             "`kafka.properties[\"enable.idempotence\"]`: is set by driftd itself; remove it: \
@@ -73,7 +73,7 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
             "`kafka.properties[\"metadata.broker.list\"]`: is set by driftd itself; use \
          `kafka.brokers`",
             "`kafka.properties[\"offset.store.method\"]`: is set by driftd itself; remove it: \
-         offsets are kept with the counts",
+         driftd keeps and commits its own positions",
             "`kafka.properties[\"partition.assignment.strategy\"]`: is set by driftd itself; remove \
          it: partitions move one by one",
             "`kafka.properties[\"plugin.library.paths\"]`: is set by driftd itself; remove it: \
@@ -81,9 +81,9 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
             "`kafka.properties[\"request.required.acks\"]`: is set by driftd itself; remove it: \
          events must reach all replicas",
             "`kafka.properties[\"statistics.interval.ms\"]`: is set by driftd itself; remove it: \
-         metrics of the client need a fixed interval",
-            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; remove it: it is \
-         made from the job's `name`",
+         nothing reads these statistics",
+            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; remove it: the \
+         producer is idempotent, without transactions",
         ],
     );
 }
@@ -543,4 +543,80 @@ fn all_problems_are_found_at_once() {
             "outputs.listen",
         ]
     );
+}
+
+#[test]
+fn a_file_that_does_not_fit_the_schema_is_checked_further() {
+    let mut tree = smallest();
+    put(&mut tree, "/nmae", json!("job"));
+    put(&mut tree, "/name", json!(null));
+    put(&mut tree, "/kafka/brokers", json!(["nowhere"]));
+    put(&mut tree, "/kafka/consumers", json!("two"));
+    put(&mut tree, "/models/0/version", json!(1));
+    put(&mut tree, "/models/0/window/length", json!("an hour"));
+    put(&mut tree, "/models/0/window/wait_max", json!("0s"));
+    put(&mut tree, "/models/0/features/0/minimum_effect", json!(-1));
+    put(&mut tree, "/models/0/features/0/detector", json!("chi"));
+    put(&mut tree, "/models/0/features/0/path", json!("a..b"));
+    put(&mut tree, "/models/0/segments", json!([{"name": "a=b", "path": "a"}]));
+    put(&mut tree, "/outputs/listen", json!("here"));
+    let errors = load_tree(&tree).unwrap_err();
+    let mut places: Vec<_> = errors.as_slice().iter().map(|it| it.path.as_str()).collect();
+    places.sort_unstable();
+    assert_eq!(
+        places,
+        [
+            "kafka.brokers[0]",
+            "kafka.consumers",
+            "models[0].features[0].detector",
+            "models[0].features[0].minimum_effect",
+            "models[0].features[0].path",
+            "models[0].segments[0].name",
+            "models[0].segments[0].values",
+            "models[0].version",
+            "models[0].window.length",
+            "models[0].window.wait_max",
+            "name",
+            "nmae",
+            "outputs.listen",
+        ]
+    );
+}
+
+/// What stands in for a wrong value must not be taken for the user's.
+#[test]
+fn a_mismatch_has_no_consequences_elsewhere() {
+    let policy = json!({"name": "p", "minimum_features": 2, "features": ["x", "y"]});
+    let retraining = json!({"policies": [policy]});
+    for (pointer, value, place) in [
+        ("/sources/0/topic", json!(7), "sources[0].topic"),
+        ("/sources/0/topic", json!(null), "sources[0].topic"),
+        ("/sources", json!("logs"), "sources"),
+        ("/models/0/source", json!(["logs"]), "models[0].source"),
+        ("/models/0/features/0/name", json!(true), "models[0].features[0].name"),
+        ("/models/0/features", json!("x"), "models[0].features"),
+        ("/models/0/features", json!([]), "models[0].features"),
+        ("/models", json!({}), "models"),
+        ("/models/0", json!("m"), "models[0]"),
+        ("/models/0/window", json!("1h"), "models[0].window"),
+        ("/sources/0/event_time", json!("at"), "sources[0].event_time"),
+        ("/sources/0/start", json!("now"), "sources[0].start"),
+        ("/retraining/policies", json!("p"), "retraining.policies"),
+        ("/retraining", json!(true), "retraining"),
+        ("/detection", json!([]), "detection"),
+        ("/alerts/raise", json!(0), "alerts.raise"),
+    ] {
+        let mut tree = smallest();
+        put(
+            &mut tree,
+            "/models/0/features/1",
+            json!({"name": "y", "path": "y", "type": "float64"}),
+        );
+        put(&mut tree, "/retraining", retraining.clone());
+        put(&mut tree, "/launcher", json!({"command": ["true"]}));
+        put(&mut tree, pointer, value.clone());
+        let errors = load_tree(&tree).unwrap_err();
+        let places: Vec<_> = errors.as_slice().iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(places, [place], "{pointer}: {value}: {errors}");
+    }
 }

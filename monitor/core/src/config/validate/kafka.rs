@@ -10,12 +10,12 @@ use super::is_address;
 /// librdkafka properties that driftd sets itself, and what to do instead.
 pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("acks", "remove it: events must reach all replicas"),
-    ("auto.commit.interval.ms", "remove it: offsets are kept with the counts"),
+    ("auto.commit.interval.ms", "remove it: driftd keeps and commits its own positions"),
     ("auto.offset.reset", "remove it: `sources[].start` says what the first start reads"),
     ("bootstrap.servers", "use `kafka.brokers`"),
     ("client.id", "remove it: the job's `name` is used"),
-    ("enable.auto.commit", "remove it: offsets are kept with the counts"),
-    ("enable.auto.offset.store", "remove it: offsets are kept with the counts"),
+    ("enable.auto.commit", "remove it: driftd keeps and commits its own positions"),
+    ("enable.auto.offset.store", "remove it: driftd keeps and commits its own positions"),
     ("enable.gapless.guarantee", "remove it: producers are idempotent"),
     ("enable.idempotence", "remove it: producers are idempotent"),
     ("enable.partition.eof", "remove it: idle partitions are found by it"),
@@ -25,12 +25,12 @@ pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("group.remote.assignor", "remove it: the classic protocol is used"),
     ("isolation.level", "remove it: only committed records count"),
     ("metadata.broker.list", "use `kafka.brokers`"),
-    ("offset.store.method", "remove it: offsets are kept with the counts"),
+    ("offset.store.method", "remove it: driftd keeps and commits its own positions"),
     ("partition.assignment.strategy", "remove it: partitions move one by one"),
     ("plugin.library.paths", "remove it: plugins are not loaded"),
     ("request.required.acks", "remove it: events must reach all replicas"),
-    ("statistics.interval.ms", "remove it: metrics of the client need a fixed interval"),
-    ("transactional.id", "remove it: it is made from the job's `name`"),
+    ("statistics.interval.ms", "remove it: nothing reads these statistics"),
+    ("transactional.id", "remove it: the producer is idempotent, without transactions"),
 ];
 
 /// Checks the connection.
@@ -39,6 +39,7 @@ pub(super) fn kafka(raw: &RawKafka, name: &str, findings: &mut Findings) -> Kafk
     properties(raw, findings);
     KafkaConfig {
         brokers: raw.brokers.join(","),
+        client_id: name.to_owned(),
         group: raw.group.clone().unwrap_or_else(|| name.to_owned()),
         consumers: raw.consumers,
         properties: raw.properties.iter().map(|(key, it)| (key.clone(), text(it))).collect(),

@@ -98,6 +98,9 @@ fn source(
 ) -> Result<usize, Noted> {
     let found = raw.sources.iter().position(|it| it.topic == model.source);
     found.ok_or_else(|| {
+        if findings.doubts("sources[].topic") {
+            return Noted;
+        }
         let known: Vec<_> = raw.sources.iter().map(|it| format!("`{}`", it.topic.0)).collect();
         findings.add(
             path,

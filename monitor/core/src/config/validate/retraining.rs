@@ -9,6 +9,10 @@ use super::super::raw::{RawConfig, RawLauncher, RawModel, RawPolicy, RawRetraini
 use super::super::{LauncherConfig, RetrainingConfig};
 use super::{distinct, millis, positive_millis};
 
+/// Where the names stand that a policy counts.
+const NAMES: [&str; 3] =
+    ["models[].features[].name", "models[].predictions[].name", "retraining.policies[].features"];
+
 /// Checks the events that ask for retraining.
 pub(super) fn retraining(
     raw: &RawConfig,
@@ -35,11 +39,13 @@ fn policy(
     findings: &mut Findings,
 ) -> Result<RetrainPolicy, Noted> {
     let counted = policy.features.as_deref();
+    // What is not known here may be the name that could not be read there.
+    let is_sure = !NAMES.iter().any(|kind| findings.doubts(kind));
     if let Some(counted) = counted {
         let at = |index| format!("{path}.features[{index}]");
         let names = || counted.iter().enumerate().map(|(index, it)| (at(index), it.0.as_str()));
         distinct(names(), "feature", findings);
-        for (path, name) in names().filter(|(_, name)| !is_watched(raw, name)) {
+        for (path, name) in names().filter(|(_, name)| is_sure && !is_watched(raw, name)) {
             findings.add(
                 &path,
                 &format!("`{name}` is no feature or prediction of any model"),
@@ -53,7 +59,7 @@ fn policy(
         None => raw.models.iter().map(watched).max().unwrap_or_default(),
     };
     let minimum = policy.minimum_features;
-    if usize::try_from(minimum).is_ok_and(|minimum| most < minimum) {
+    if usize::try_from(minimum).is_ok_and(|it| most < it) && is_sure {
         findings.add(
             &format!("{path}.minimum_features"),
             &format!("is {minimum}, but only {most} features count"),

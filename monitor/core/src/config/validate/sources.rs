@@ -95,6 +95,7 @@ fn time(
 /// Checks that each record belongs to exactly one model.
 fn told_apart(source: &RawSource, models: usize, path: &str, findings: &mut Findings) {
     match (models, &source.model) {
+        (0, _) if findings.doubts("models[].source") => {}
         (0, _) => {
             findings.add(
                 &format!("{path}.topic"),
