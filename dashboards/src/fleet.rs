@@ -13,8 +13,8 @@ use driftd_catalog::metric::{
     KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL, KAFKA_REBALANCES_TOTAL,
     LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE,
     MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
-    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
-    RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL,
+    RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
     SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, TRACKED_FEATURES,
     WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN,
     WINDOWS_OPEN_MAX,
@@ -199,13 +199,19 @@ fn input(layout: &mut Layout) {
             ],
         ),
         panel::time_series(
-            "Dead letters per second",
-            "Rejected messages handed to the dead-letter topic, by outcome.",
+            "Messages written per second",
+            "Rejected messages handed to the dead-letter topic and lines of results, by outcome.",
             "cps",
-            vec![(
-                format!("sum by (topic, outcome) ({})", FLEET.rate(&DEAD_LETTER_RECORDS_TOTAL)),
-                "{{topic}}: {{outcome}}",
-            )],
+            vec![
+                (
+                    format!("sum by (topic, outcome) ({})", FLEET.rate(&DEAD_LETTER_RECORDS_TOTAL)),
+                    "dead letters of {{topic}}: {{outcome}}",
+                ),
+                (
+                    format!("sum by (outcome) ({})", FLEET.rate(&RESULT_LINES_TOTAL)),
+                    "results: {{outcome}}",
+                ),
+            ],
         ),
     ];
     for panel in panels {

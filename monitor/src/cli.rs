@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 well, 1 failed, 64 wrong usage or configuration, 70 a broken invariant.
 
-use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::{io, panic};
 
 use clap::{Parser, Subcommand};
 
@@ -71,6 +71,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    end_on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,12 +82,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match std::panic::catch_unwind(|| dispatch(cli)) {
-        Ok(Ok(code)) => code,
-        Ok(Err(error)) => fail(&error),
-        // The panic hook has said where.
-        Err(_) => ExitCode::from(INVARIANT),
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
     }
+}
+
+/// A panic on any thread ends the process: half a daemon looks alive and counts nothing.
+#[expect(clippy::exit, reason = "an invariant is broken: no destructor can be trusted")]
+fn end_on_panic() {
+    let say_where = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        say_where(info);
+        process::exit(INVARIANT.into());
+    }));
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use crate::clock;
-use crate::http::{self, Health, HttpState, Instruments, Milestone};
+use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
 use crate::kafka::producer::{Producer, Reports};
@@ -128,7 +128,6 @@ impl Daemon {
             config,
             kafka,
         };
-        shared.health.reached(Milestone::Restored);
         let pipeline = Pipeline::new(Arc::clone(&shared.config));
         let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
@@ -210,6 +209,7 @@ impl Started {
             commands,
             producer: Arc::clone(&shared.producer),
             heartbeat: shared.health.register(&name, clock::instant()),
+            health: Arc::clone(&shared.health),
         };
         let consumer = SourceConsumer::connect(&shared.kafka, parts)?;
         self.commands.push(sender);

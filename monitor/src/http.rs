@@ -45,7 +45,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::api::{ApiError, Query};
 use self::health::Verdict;
-pub use self::health::{Health, Heartbeat, Milestone};
+pub use self::health::{Health, Heartbeat};
 pub use self::instruments::Instruments;
 pub use self::words::explain;
 use crate::clock;

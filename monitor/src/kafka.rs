@@ -17,6 +17,10 @@ use std::path::PathBuf;
 
 use driftd_core::config::KafkaConfig;
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tracing::error;
 
 /// A connection that cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +38,26 @@ pub enum ConnectError {
     },
     /// librdkafka refuses the properties.
     #[error("librdkafka refuses the configuration: check `kafka.properties`")]
-    Client(#[from] rdkafka::error::KafkaError),
+    Client(#[from] KafkaError),
+}
+
+/// Callbacks of a client that no group rebalances.
+pub(crate) struct Alone;
+
+impl ClientContext for Alone {
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Alone {}
+
+/// Logs an error of a client. Reaching the end of a partition is news for who polls, not for the
+/// log.
+pub(crate) fn log_error(error: &KafkaError, reason: &str) {
+    if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+        error!(%error, reason, "the Kafka client reports an error");
+    }
 }
 
 /// Returns the properties that every client shares.

@@ -129,7 +129,7 @@ impl References {
                     None
                 }
             };
-            let again_at = self.again_at(model, &id, decoded);
+            let again_at = self.again_at(source, &id, decoded);
             shard.set_reference(id, reference, again_at);
         }
     }
@@ -152,10 +152,14 @@ impl References {
 
     /// Returns the end of the window of the version's first record in `decoded`: a window has one
     /// reference.
-    fn again_at(&self, model: usize, id: &ModelId, decoded: &Decoded) -> Timestamp {
-        let mut rows = decoded.rows.iter();
-        let first = rows.find(|row| &*decoded.versions[usize::from(row.version)] == id.version());
-        let window = &self.config.models[model].window;
-        first.map_or(Timestamp::MIN, |row| window.span_of(row.event_time).end())
+    fn again_at(&self, source: usize, id: &ModelId, decoded: &Decoded) -> Timestamp {
+        let models = &self.config.sources[source].models;
+        let mut rows = decoded.rows.iter().filter_map(|row| {
+            let model = &self.config.models[models[usize::from(row.model)]];
+            let version = &decoded.versions[usize::from(row.version)];
+            let is_its_own = *model.name == *id.name() && **version == *id.version();
+            is_its_own.then(|| model.window.span_of(row.event_time).end())
+        });
+        rows.next().unwrap_or(Timestamp::MIN)
     }
 }

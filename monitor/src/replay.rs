@@ -221,7 +221,7 @@ impl<'a> Replay<'a> {
         let partition = PartitionId { topic, partition: 0 };
         let now = clock::now();
         let mut shard = Shard::new(Arc::clone(&plan.config));
-        shard.assign(PartitionState::new(partition.clone(), plan.source, 0, now));
+        shard.assign(PartitionState::new(partition.clone(), plan.source, now));
         let mut replay = Self {
             plan,
             shard,

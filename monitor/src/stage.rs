@@ -20,7 +20,7 @@ use tracing::{error, info, info_span};
 
 use crate::clock::{self, Stopwatch};
 use crate::daemon::Observer;
-use crate::http::{Health, Heartbeat, Instruments, Milestone};
+use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
 use crate::outbox::EventReceiver;
@@ -91,7 +91,7 @@ impl Stage {
 
     fn handle(&mut self, event: Event) {
         if matches!(event, Event::Assigned { .. }) {
-            self.health.reached(Milestone::Assigned);
+            self.health.assigned();
         }
         let mut effects = Vec::new();
         let stopwatch = Stopwatch::start();

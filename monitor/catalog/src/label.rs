@@ -20,7 +20,7 @@ pub enum Label {
     /// Version of the model; the number tracked is capped.
     ModelVersion,
     /// What came of an attempt; a closed set ([`RETRAIN_OUTCOMES`],
-    /// [`RETRAIN_JOB_OUTCOMES`], [`DEAD_LETTER_OUTCOMES`]).
+    /// [`RETRAIN_JOB_OUTCOMES`], [`WRITTEN_OUTCOMES`]).
     Outcome,
     /// Prediction (model output) by its configured name.
     Output,
@@ -117,5 +117,6 @@ pub const OUTCOME_SUCCEEDED: &str = "succeeded";
 pub const RETRAIN_OUTCOMES: [&str; 3] = [OUTCOME_PUBLISHED, OUTCOME_SUPPRESSED, OUTCOME_FAILED];
 /// Values of `outcome` in [`crate::metric::RETRAIN_JOBS_TOTAL`].
 pub const RETRAIN_JOB_OUTCOMES: [&str; 2] = [OUTCOME_SUCCEEDED, OUTCOME_FAILED];
-/// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`].
-pub const DEAD_LETTER_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];
+/// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`] and
+/// [`crate::metric::RESULT_LINES_TOTAL`].
+pub const WRITTEN_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];

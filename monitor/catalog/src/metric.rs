@@ -376,6 +376,12 @@ pub const RETRAIN_JOBS_TOTAL: Metric = counter(
     "Retraining jobs reported as ended, by outcome: succeeded or failed.",
 );
 
+pub const RESULT_LINES_TOTAL: Metric = counter(
+    "driftd_result_lines_total",
+    &[Label::Outcome],
+    "Lines handed to the results topic, by outcome: published or failed.",
+);
+
 // Self.
 pub const PIPELINE_QUEUE_BATCHES: Metric =
     gauge("driftd_pipeline_queue_batches", &[], "Decoded batches that wait for the pipeline.");
@@ -454,6 +460,7 @@ pub const METRICS: &[Metric] = &[
     RETRAIN_EVENTS_TOTAL,
     LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS,
     RETRAIN_JOBS_TOTAL,
+    RESULT_LINES_TOTAL,
     PIPELINE_QUEUE_BATCHES,
     PIPELINE_QUEUE_BATCHES_MAX,
     STATE_BYTES,

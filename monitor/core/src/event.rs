@@ -65,6 +65,13 @@ pub enum Event {
         /// Whether it was stored.
         stored: bool,
     },
+    /// The broker answered for lines of results, since the last such event.
+    ResultsDelivered {
+        /// Stored in the topic.
+        stored: u64,
+        /// Refused or timed out.
+        failed: u64,
+    },
     /// The launcher reported on a job.
     RetrainReported(RetrainingStatus),
     /// The input is finite and has ended: nothing more will come.

@@ -26,7 +26,8 @@ use crate::window::Progression;
 pub struct PartitionState {
     id: PartitionId,
     source: usize,
-    next_offset: i64,
+    /// Absent until the first message tells where the log begins for this reader.
+    next_offset: Option<i64>,
     progression: Progression,
     open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
     quiet_since: Timestamp,
@@ -34,12 +35,12 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
-    /// Starts a partition at `next_offset`, with nothing counted.
-    pub fn new(id: PartitionId, source: usize, next_offset: i64, now: Timestamp) -> Self {
+    /// Starts a partition with nothing counted. Its first message may have any offset.
+    pub fn new(id: PartitionId, source: usize, now: Timestamp) -> Self {
         Self {
             id,
             source,
-            next_offset,
+            next_offset: None,
             progression: Progression::default(),
             open: BTreeMap::new(),
             quiet_since: now,
@@ -57,8 +58,8 @@ impl PartitionState {
         self.source
     }
 
-    /// Next offset to read.
-    pub fn next_offset(&self) -> i64 {
+    /// Next offset to read; `None` before the first message.
+    pub fn next_offset(&self) -> Option<i64> {
         self.next_offset
     }
 
@@ -153,15 +154,15 @@ impl PartitionState {
     /// # Panics
     /// When the batch does not lie after everything read so far.
     pub(crate) fn advance_to(&mut self, now: Timestamp, decoded: &Decoded) {
+        let next_offset = self.next_offset.unwrap_or(decoded.from_offset);
         assert!(
-            self.next_offset <= decoded.from_offset && decoded.from_offset <= decoded.to_offset,
-            "batches of {} follow one another: expected {}, got {}..{}",
+            next_offset <= decoded.from_offset && decoded.from_offset <= decoded.to_offset,
+            "batches of {} follow one another: expected {next_offset}, got {}..{}",
             self.id,
-            self.next_offset,
             decoded.from_offset,
             decoded.to_offset,
         );
-        self.next_offset = decoded.to_offset;
+        self.next_offset = Some(decoded.to_offset);
         self.quiet_since = now;
         self.idle = false;
     }
@@ -171,7 +172,7 @@ impl PartitionState {
         let Some(watermark) = self.watermark(&config.sources[self.source].time) else {
             return Vec::new();
         };
-        let next_offset = self.next_offset;
+        let to_offset = self.position();
         let mut passed = Vec::new();
         for (id, windows) in &mut self.open {
             let Some(model) = config.models.iter().find(|model| &*model.name == id.name()) else {
@@ -180,11 +181,8 @@ impl PartitionState {
             for (_, segments) in
                 windows.extract_if(.., |span, _| model.window.is_passed(*span, watermark))
             {
-                passed.extend(
-                    segments
-                        .into_values()
-                        .map(|partial| Partial { to_offset: next_offset, ..partial }),
-                );
+                passed
+                    .extend(segments.into_values().map(|partial| Partial { to_offset, ..partial }));
             }
         }
         self.open.retain(|_, windows| !windows.is_empty());
@@ -193,15 +191,21 @@ impl PartitionState {
 
     /// Returns the open windows as they stand.
     pub(crate) fn partials(&self) -> impl Iterator<Item = Partial> {
-        self.open_partials()
-            .map(|partial| Partial { to_offset: self.next_offset, ..partial.clone() })
+        let to_offset = self.position();
+        self.open_partials().map(move |partial| Partial { to_offset, ..partial.clone() })
+    }
+
+    /// Next offset to read. A partition without messages so far has no partial that would show it.
+    fn position(&self) -> i64 {
+        self.next_offset.unwrap_or_default()
     }
 
     fn open_partials(&self) -> impl Iterator<Item = &Partial> {
         self.open.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
     }
 
-    /// Returns whether the partition has just become idle.
+    /// Returns whether the partition has just become idle. The caller knows of one without messages
+    /// that it is at its end.
     pub(crate) fn becomes_idle(
         &mut self,
         config: &Config,
@@ -209,8 +213,8 @@ impl PartitionState {
         high_watermark: i64,
     ) -> bool {
         let timeout = config.sources[self.source].time.idle_timeout_millis;
-        let is_idle =
-            high_watermark <= self.next_offset && self.quiet_since.plus_millis(timeout) <= now;
+        let is_at_end = self.next_offset.is_none_or(|next_offset| high_watermark <= next_offset);
+        let is_idle = is_at_end && self.quiet_since.plus_millis(timeout) <= now;
         is_idle && !std::mem::replace(&mut self.idle, is_idle)
     }
 
@@ -218,7 +222,7 @@ impl PartitionState {
         Progress {
             partition: self.id.clone(),
             source: self.source,
-            next_offset: self.next_offset,
+            next_offset: self.next_offset.or(high_watermark).unwrap_or_default(),
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
             idle: self.idle,

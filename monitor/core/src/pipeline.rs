@@ -40,7 +40,7 @@ pub struct Pipeline {
     published_at: Timestamp,
 }
 
-/// A picture is published at least this often, so that its own age says that the pipeline lives.
+/// A picture is published at least this often, changed or not: what it says of silence grows old.
 const PUBLISH_INTERVAL_MILLIS: i64 = 5_000;
 
 impl Pipeline {
@@ -61,6 +61,8 @@ impl Pipeline {
 
     /// Takes one event and appends what is to be done about it.
     pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
+        // Time alone changes nothing that is shown, unless it makes something happen.
+        self.is_changed |= !matches!(event, Event::Tick);
         match event {
             Event::TopicPartitions { source, partitions } => {
                 self.sources.set_known(now, source, partitions);
@@ -77,6 +79,10 @@ impl Pipeline {
                 self.totals.retrain_published += u64::from(stored);
                 self.retraining.delivered(now, &id, stored);
             }
+            Event::ResultsDelivered { stored, failed } => {
+                self.totals.results_stored += stored;
+                self.totals.results_failed += failed;
+            }
             Event::RetrainReported(status) => {
                 let outcome = self.retraining.reported(now, &status);
                 self.totals.jobs_succeeded += u64::from(outcome.succeeded);
@@ -85,7 +91,6 @@ impl Pipeline {
             Event::InputEnded => self.close_all(now, effects),
             Event::Tick => self.tick(now, effects),
         }
-        self.is_changed = true;
     }
 
     /// Returns the picture of everything as it is now.
@@ -122,9 +127,13 @@ impl Pipeline {
     }
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         // Also without progress: the partition that the others waited for may have gone away.
         self.sources.align(now, &self.config, effects);
         self.close_ready(now, effects);
+        let repeats = self.retraining.repeats(now);
+        effects.extend(repeats.into_iter().map(Box::new).map(Effect::Retrain));
+        self.is_changed |= before < effects.len();
         for retired in self.models.retire(&self.config, &self.windows) {
             self.windows.forget(&retired);
             self.retraining.forget(&retired);

@@ -32,11 +32,29 @@ pub(crate) struct Retraining {
     outcomes: Arc<Outcomes>,
 }
 
+/// How often an event is sent in all. With the waits between, and the client's own retries within
+/// each, that is some ten minutes of a broker that does not answer.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Wait before the second attempt; doubles with each further one, up to the bound.
+const REPEAT_MILLIS: i64 = 1_000;
+const REPEAT_MILLIS_MAX: i64 = 60_000;
+
 /// A request, and what was told of it.
 #[derive(Debug)]
 struct Followed {
     request: RetrainingEntry,
     reported: Vec<RetrainingState>,
+    /// The event, until the broker has stored it or it was given up.
+    unstored: Option<Unstored>,
+}
+
+#[derive(Debug)]
+struct Unstored {
+    event: CloudEvent<RetrainingRequested>,
+    attempts: u32,
+    /// When to send it again; `None` while an answer is awaited.
+    due_at: Option<Timestamp>,
 }
 
 type Outcomes = BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>;
@@ -76,7 +94,6 @@ impl Retraining {
             return Vec::new();
         }
         let mut events = Vec::new();
-        let mut entries = Vec::new();
         let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
         for (trigger, policy) in self.triggers.iter_mut().zip(policies) {
             let key = (result.id.model.clone(), Arc::clone(&policy.name));
@@ -86,32 +103,50 @@ impl Retraining {
                 RetrainDecision::Suppressed { .. } => outcomes.suppressed += 1,
                 RetrainDecision::Request(request) => {
                     let event = event(config, now, result, merged, &request);
-                    entries.push(entry(now, &request, &event));
-                    events.push(event);
+                    events.push((entry(now, &request, &event), event));
                 }
             }
         }
-        for entry in entries {
-            self.follow(entry);
-        }
-        events
+        events.into_iter().map(|(entry, event)| self.follow(entry, event)).collect()
     }
 
-    /// Notes the broker's answer.
+    /// Notes the broker's answer. An event that was not stored is sent again, a bounded number of
+    /// times; given up, it holds back no other.
     pub(crate) fn delivered(&mut self, now: Timestamp, id: &str, stored: bool) {
-        let Some(followed) = self.requests.iter().rev().find(|it| &*it.request.id == id) else {
+        let Some(followed) = self.requests.iter_mut().rev().find(|it| &*it.request.id == id) else {
             return;
         };
         let request = followed.request.clone();
+        if !stored && followed.unstored.as_mut().is_some_and(|it| it.wait(now)) {
+            return;
+        }
+        followed.unstored = None;
         self.count_delivery(now, &request, stored);
-        let state = if stored { "published" } else { "failed" };
-        let summary = if stored {
-            "stored in the retraining topic"
+        let (state, summary) = if stored {
+            ("published", "stored in the retraining topic")
         } else {
-            "the broker did not store the event; see the log"
+            self.settle(id);
+            ("failed", "the broker did not store the event; see the log")
         };
         let (state, summary) = (state.into(), summary.into());
         self.push(RetrainingEntry { at: now, state, summary, ..request });
+    }
+
+    /// Returns the events that are to be sent again now.
+    pub(crate) fn repeats(&mut self, now: Timestamp) -> Vec<CloudEvent<RetrainingRequested>> {
+        let unstored = self.requests.iter_mut().filter_map(|it| it.unstored.as_mut());
+        let due = unstored.filter(|it| it.due_at.is_some_and(|due_at| due_at <= now));
+        due.map(|it| {
+            it.due_at = None;
+            it.event.clone()
+        })
+        .collect()
+    }
+
+    fn settle(&mut self, id: &str) {
+        for trigger in &mut self.triggers {
+            trigger.settle(id);
+        }
     }
 
     /// Notes a report of the launcher. One that repeats another changes nothing, nor does one on a
@@ -127,9 +162,7 @@ impl Retraining {
         followed.reported.push(status.state);
         let request = followed.request.clone();
         if status.state.is_final() {
-            for trigger in &mut self.triggers {
-                trigger.settle(&status.request_id);
-            }
+            self.settle(&status.request_id);
         }
         let summary = match (&status.reason, &status.new_version) {
             (Some(reason), _) => reason.clone(),
@@ -177,12 +210,19 @@ impl Retraining {
         Arc::clone(&self.entries)
     }
 
-    fn follow(&mut self, request: RetrainingEntry) {
+    /// Keeps a request until its end, and returns its event to be sent.
+    fn follow(
+        &mut self,
+        request: RetrainingEntry,
+        event: CloudEvent<RetrainingRequested>,
+    ) -> CloudEvent<RetrainingRequested> {
         self.push(request.clone());
-        self.requests.push_back(Followed { request, reported: Vec::new() });
+        let unstored = Some(Unstored { event: event.clone(), attempts: 1, due_at: None });
+        self.requests.push_back(Followed { request, reported: Vec::new(), unstored });
         while REQUESTS_MAX < self.requests.len() {
             self.requests.pop_front();
         }
+        event
     }
 
     fn push(&mut self, entry: RetrainingEntry) {
@@ -191,6 +231,19 @@ impl Retraining {
         while ENTRIES_MAX < entries.len() {
             entries.pop_front();
         }
+    }
+}
+
+impl Unstored {
+    /// Plans the next attempt; `false` when there is none left, or the event has expired.
+    fn wait(&mut self, now: Timestamp) -> bool {
+        if ATTEMPTS_MAX <= self.attempts || self.event.expirytime.is_some_and(|it| it <= now) {
+            return false;
+        }
+        let wait = (REPEAT_MILLIS << (self.attempts - 1)).min(REPEAT_MILLIS_MAX);
+        self.attempts += 1;
+        self.due_at = Some(now.plus_millis(wait));
+        true
     }
 }
 

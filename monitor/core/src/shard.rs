@@ -53,7 +53,7 @@ pub struct Progress {
     pub partition: PartitionId,
     /// Index into [`Config::sources`].
     pub source: usize,
-    /// Next offset to read.
+    /// Next offset to read; the end, before the first message.
     pub next_offset: i64,
     /// End of the partition, where known.
     pub high_watermark: Option<i64>,
@@ -112,8 +112,8 @@ impl Shard {
         self.partitions.remove(partition)
     }
 
-    /// Returns the owned partitions and the next offset of each.
-    pub fn positions(&self) -> impl Iterator<Item = (&PartitionId, i64)> {
+    /// Returns the owned partitions and the next offset of each, where known.
+    pub fn positions(&self) -> impl Iterator<Item = (&PartitionId, Option<i64>)> {
         self.partitions.iter().map(|(id, state)| (id, state.next_offset()))
     }
 

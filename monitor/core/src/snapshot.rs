@@ -54,6 +54,10 @@ pub struct Totals {
     pub jobs_succeeded: u64,
     /// Jobs reported as failed.
     pub jobs_failed: u64,
+    /// Lines of results acknowledged by the broker.
+    pub results_stored: u64,
+    /// Lines of results that were lost.
+    pub results_failed: u64,
 }
 
 /// One topic of inference logs.

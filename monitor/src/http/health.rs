@@ -1,8 +1,9 @@
 //! Whether the daemon is alive (its threads run) and ready (its start is done).
 //!
-//! Before: consumer and pipeline threads beat, the start reports what it has reached. After:
+//! Before: consumer and pipeline threads beat, and tell of assignments and stalls. After:
 //! `/healthz` tells the orchestrator whether to restart, `/readyz` whether to wait.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,23 +14,14 @@ use serde::Serialize;
 /// the slowest thing it does in between, closing its windows, takes tens of milliseconds.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// What has to be reached before the daemon is of use. That the configuration is valid is a
-/// condition of starting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Milestone {
-    /// Reference profiles and state of earlier runs are read.
-    Restored,
-    /// The consumer group has given its first assignment.
-    Assigned,
-}
-
 /// Liveness and readiness, written by the threads and read by requests.
 #[derive(Debug)]
 pub struct Health {
     /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
     origin: Instant,
-    restored: AtomicBool,
     assigned: AtomicBool,
+    /// What no longer works and needs a person, by place.
+    stalled: Mutex<BTreeMap<Arc<str>, &'static str>>,
     // Locked for a push at start and a read a request, never by a beat.
     threads: Mutex<Vec<Thread>>,
 }
@@ -57,12 +49,12 @@ pub(super) struct Verdict {
 }
 
 impl Health {
-    /// Returns the health of a daemon without threads that has reached nothing yet.
+    /// Returns the health of a daemon without threads or partitions.
     pub fn new(now: Instant) -> Self {
         Self {
             origin: now,
-            restored: AtomicBool::new(false),
             assigned: AtomicBool::new(false),
+            stalled: Mutex::default(),
             threads: Mutex::new(Vec::new()),
         }
     }
@@ -77,13 +69,16 @@ impl Health {
         heartbeat
     }
 
-    /// Notes that a milestone is reached, for good.
-    pub fn reached(&self, milestone: Milestone) {
-        let flag = match milestone {
-            Milestone::Restored => &self.restored,
-            Milestone::Assigned => &self.assigned,
-        };
-        flag.store(true, Ordering::Relaxed);
+    /// Notes that the consumer group has given its first assignment, for good. That the
+    /// configuration is valid is a condition of starting.
+    pub fn assigned(&self) {
+        self.assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that reading a topic has come to a halt, for good.
+    pub fn stalled(&self, topic: &Arc<str>, why: &'static str) {
+        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        stalled.insert(Arc::clone(topic), why);
     }
 
     pub(super) fn live(&self, now: Instant) -> Verdict {
@@ -100,12 +95,11 @@ impl Health {
 
     pub(super) fn ready(&self, now: Instant) -> Verdict {
         let mut reasons = self.live(now).reasons;
-        if !self.restored.load(Ordering::Relaxed) {
-            reasons.push("references and state are still being read".to_owned());
-        }
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
         }
+        let stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.extend(stalled.iter().map(|(topic, why)| format!("topic `{topic}`: {why}")));
         Verdict::against(reasons)
     }
 }
@@ -150,21 +144,30 @@ mod tests {
         let start = clock::instant();
         let health = Health::new(start);
         assert!(health.live(start).ok);
-        assert_eq!(health.ready(start).reasons.len(), 2);
+        assert_eq!(health.ready(start).reasons, ["no partitions assigned yet"]);
     }
 
     #[test]
-    fn readiness_needs_every_milestone_and_life() {
+    fn readiness_needs_an_assignment_and_life() {
         let start = clock::instant();
         let health = Health::new(start);
         let heartbeat = health.register("consumer-0", start);
-        health.reached(Milestone::Restored);
-        assert_eq!(health.ready(start).reasons, ["no partitions assigned yet"]);
-        health.reached(Milestone::Assigned);
+        health.assigned();
         assert!(health.ready(start).ok);
         let later = start + SILENCE_MAX + Duration::from_millis(1);
         assert!(!health.ready(later).ok);
         heartbeat.beat(later);
         assert!(health.ready(later).ok);
+    }
+
+    #[test]
+    fn a_stalled_topic_is_no_reason_to_restart_and_one_not_to_be_ready() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        health.assigned();
+        health.stalled(&"logs".into(), "an offset is gone");
+        health.stalled(&"logs".into(), "an offset is gone");
+        assert!(health.live(start).ok);
+        assert_eq!(health.ready(start).reasons, ["topic `logs`: an offset is gone"]);
     }
 }

@@ -19,7 +19,7 @@ use driftd_detectors::{
 use driftd_ingest::RejectReason;
 use tokio::sync::watch;
 
-use super::{Health, HttpState, Instruments, Milestone};
+use super::{Health, HttpState, Instruments};
 use crate::clock;
 
 /// A feature whose name would be a script where text is taken for markup.
@@ -90,8 +90,7 @@ outputs: {{ features_exported_max: {features_exported_max} }}
 pub(super) fn state(features_exported_max: usize) -> HttpState {
     let now = clock::instant();
     let health = Arc::new(Health::new(now));
-    health.reached(Milestone::Restored);
-    health.reached(Milestone::Assigned);
+    health.assigned();
     HttpState {
         config: Arc::new(config(features_exported_max)),
         snapshot: watch::channel(Arc::new(snapshot())).1,
@@ -158,6 +157,8 @@ pub(super) fn snapshot() -> Snapshot {
             retrain_published: 1,
             jobs_succeeded: 0,
             jobs_failed: 0,
+            results_stored: 24,
+            results_failed: 0,
         },
         digest: Digest::default(),
     }

@@ -22,7 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
-use crate::http::Heartbeat;
+use crate::http::{Health, Heartbeat};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, Change, Parked};
 use crate::kafka::watch::Ends;
@@ -74,6 +74,8 @@ pub struct ConsumerParts {
     pub producer: Arc<Producer>,
     /// Says that the thread still polls.
     pub heartbeat: Heartbeat,
+    /// Hears of a topic that can no longer be read.
+    pub health: Arc<Health>,
 }
 
 /// A consumer of one source topic.
@@ -222,6 +224,9 @@ impl SourceConsumer {
     fn note_error(&mut self, error: &KafkaError) {
         let kind = error_kind(error);
         error!(topic = %self.topic(), kind, %error, "the Kafka client reports an error");
+        if kind == OFFSET_OUT_OF_RANGE {
+            self.parts.health.stalled(self.topic(), OFFSET_GONE);
+        }
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
     }
 
@@ -235,6 +240,9 @@ impl SourceConsumer {
                     for state in states {
                         self.decoders.insert(state.id().clone(), self.open_batch(now));
                         self.shard.assign(state);
+                    }
+                    if self.is_throttled {
+                        self.set_paused(&partitions, true);
                     }
                     self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
                 }
@@ -324,7 +332,7 @@ impl SourceConsumer {
             .shard
             .positions()
             .filter_map(|(partition, position)| {
-                self.silent_end(now, partition, position).map(|end| (partition.clone(), end))
+                Some((partition.clone(), self.silent_end(now, partition, position)?))
             })
             .collect();
         for (partition, end) in ends {
@@ -335,19 +343,29 @@ impl SourceConsumer {
 
     /// Returns the end of a partition that may be silent.
     ///
-    /// The client's own end-of-partition counts first: past the last record there may be offsets
-    /// that hold no record (transaction markers), which a comparison of offsets would wait for
-    /// without end.
-    fn silent_end(&self, now: Timestamp, partition: &PartitionId, position: i64) -> Option<i64> {
+    /// The client's own end-of-partition counts before the end by offset: past the last record
+    /// there may be offsets that hold no record (transaction markers), which a comparison would
+    /// wait for without end. But it may be old, and the leader gone since: silence needs a leader
+    /// that answered lately.
+    fn silent_end(
+        &self,
+        now: Timestamp,
+        partition: &PartitionId,
+        position: Option<i64>,
+    ) -> Option<i64> {
         let batch = self.decoders.get(partition)?;
         if self.held.contains(partition) || self.is_throttled || 0 < batch.decoder.messages() {
             return None;
         }
-        if batch.is_at_end {
-            return Some(position);
-        }
         let end = self.parts.ends.of(partition)?;
-        (now <= end.seen_at.plus_millis(END_AGE_MAX_MILLIS)).then_some(end.offset)
+        if end.seen_at.plus_millis(END_AGE_MAX_MILLIS) < now {
+            return None;
+        }
+        match (batch.is_at_end, position) {
+            (true, Some(position)) => Some(position),
+            (true, None) | (false, Some(_)) => Some(end.offset),
+            (false, None) => None,
+        }
     }
 
     fn commit_positions(&mut self, now: Timestamp) {
@@ -358,7 +376,7 @@ impl SourceConsumer {
         let mut offsets = TopicPartitionList::new();
         for (partition, position) in self.shard.positions() {
             // Nothing read yet is nothing to show.
-            if 0 < position
+            if let Some(position) = position
                 && let Err(error) = offsets.add_partition_offset(
                     &partition.topic,
                     partition.partition,
@@ -442,21 +460,22 @@ fn decode(
     }
 }
 
+/// Kind of the error that ends the reading of a partition.
+const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
+
+/// Skipping records, or reading them twice, is for a person to decide.
+const OFFSET_GONE: &str = "a partition is no longer read: its next offset is not in the log, \
+    because records were deleted or the topic was created anew; restart to read it from `start`";
+
 /// Every [`error_kind`], for counters that exist from the start.
-pub(crate) const ERROR_KINDS: [&str; 6] = [
-    "authorization",
-    "offset_out_of_range",
-    "other",
-    "poll_exceeded",
-    "transport",
-    "unknown_topic",
-];
+pub(crate) const ERROR_KINDS: [&str; 6] =
+    ["authorization", OFFSET_OUT_OF_RANGE, "other", "poll_exceeded", "transport", "unknown_topic"];
 
 /// Short stable name of a client error, the value of a metric's label: one of [`ERROR_KINDS`].
 fn error_kind(error: &KafkaError) -> &'static str {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-            "offset_out_of_range"
+            OFFSET_OUT_OF_RANGE
         }
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             "unknown_topic"

@@ -1,13 +1,17 @@
 //! Sends retraining events, result lines and dead letters, and reports what the broker said.
 //!
-//! Before: effects of the pipeline, rejected messages of a consumer. After: topics; the broker's
-//! answers wait in [`Reports`] for the pipeline. Idempotent, `acks=all`; a full queue is waited
-//! for, up to a bound.
+//! Before: effects of the pipeline, rejected messages of a consumer, reports of the launcher. After:
+//! topics; the broker's answers wait in [`Reports`] for whoever sent. Idempotent, `acks=all`.
+//!
+//! Nobody waits for a broker that does not answer. An event that was not taken is reported as not
+//! stored, and its sender sends it again; of dead letters and lines of results there may be more
+//! than fit, and those left out are counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driftd_catalog::event::{CONTENT_TYPE, CloudEvent, RetrainingRequested, RetrainingStatus};
@@ -24,9 +28,7 @@ use tracing::error;
 
 use crate::kafka::{ConnectError, base};
 
-/// How often a message is offered to a full local queue before it counts as failed.
-const QUEUE_ATTEMPTS_MAX: u32 = 50;
-/// Pause between two such attempts.
+/// A full local queue is given this long to make room; one that stays full is not waited for again.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a message is, and whom its delivery concerns.
@@ -49,7 +51,10 @@ impl fmt::Display for Delivery {
     }
 }
 
-/// Answers of the broker that the pipeline has not seen yet.
+/// Stored and failed messages.
+type Counts = (u64, u64);
+
+/// Answers of the broker that the sender has not seen yet.
 ///
 /// They are fetched, not pushed: the client's thread must never wait for the pipeline while the
 /// pipeline waits for room in the client's queue.
@@ -59,44 +64,59 @@ pub struct Reports(Arc<Mutex<Answers>>);
 #[derive(Debug, Default)]
 struct Answers {
     retrain: Vec<(Arc<str>, bool)>,
-    /// Stored and failed dead letters, by source.
-    dead_letters: BTreeMap<usize, (u64, u64)>,
+    statuses: Vec<(Arc<str>, bool)>,
+    /// By source.
+    dead_letters: BTreeMap<usize, Counts>,
+    results: Counts,
 }
 
 impl Reports {
-    /// Takes all answers so far, as events.
+    /// Takes all answers for what a daemon sends, as events.
     pub fn take(&self) -> Vec<Event> {
-        let Answers { retrain, dead_letters } =
-            mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let Answers { retrain, statuses: _, dead_letters, results } = mem::take(&mut *self.lock());
         let delivered =
             retrain.into_iter().map(|(id, stored)| Event::RetrainDelivered { id, stored });
         let dead_lettered = dead_letters
             .into_iter()
             .map(|(source, (stored, failed))| Event::DeadLettered { source, stored, failed });
-        delivered.chain(dead_lettered).collect()
+        let results = (results != Counts::default())
+            .then_some(Event::ResultsDelivered { stored: results.0, failed: results.1 });
+        delivered.chain(dead_lettered).chain(results).collect()
+    }
+
+    /// Takes the answers for job reports: the id of each event, and whether it was stored.
+    pub fn take_statuses(&self) -> Vec<(Arc<str>, bool)> {
+        mem::take(&mut self.lock().statuses)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, delivery: Delivery, stored: bool) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match delivery {
-            Delivery::Retrain(id) => answers.retrain.push((id, stored)),
-            Delivery::DeadLetter { source } => {
-                let (all_stored, all_failed) = answers.dead_letters.entry(source).or_default();
-                *all_stored += u64::from(stored);
-                *all_failed += u64::from(!stored);
-            }
-            Delivery::Status(_) | Delivery::Result => {}
-        }
+        let mut answers = self.lock();
+        let counts = match delivery {
+            Delivery::Retrain(id) => return answers.retrain.push((id, stored)),
+            Delivery::Status(id) => return answers.statuses.push((id, stored)),
+            Delivery::DeadLetter { source } => answers.dead_letters.entry(source).or_default(),
+            Delivery::Result => &mut answers.results,
+        };
+        counts.0 += u64::from(stored);
+        counts.1 += u64::from(!stored);
     }
 }
 
 /// Sends to all topics that driftd writes.
 pub struct Producer {
     inner: ThreadedProducer<Context>,
+    /// The local queue was full when a message was last offered.
+    is_full: AtomicBool,
 }
 
 struct Context {
     reports: Reports,
+    /// The last dead letter or line of results was not stored: of many in a row one is logged.
+    is_failing: AtomicBool,
 }
 
 impl ClientContext for Context {}
@@ -112,7 +132,15 @@ impl ProducerContext for Context {
 
 impl Context {
     fn report(&self, delivery: Delivery, failure: Option<&KafkaError>) {
-        if let Some(failure) = failure {
+        let is_one_of_many = match delivery {
+            Delivery::Retrain(_) | Delivery::Status(_) => false,
+            Delivery::DeadLetter { .. } | Delivery::Result => {
+                self.is_failing.swap(failure.is_some(), Ordering::Relaxed)
+            }
+        };
+        if let Some(failure) = failure
+            && !is_one_of_many
+        {
             error!(message = %delivery, error = %failure, "message was not stored");
         }
         self.reports.add(delivery, failure.is_none());
@@ -120,7 +148,7 @@ impl Context {
 }
 
 impl Producer {
-    /// Connects; `reports` gets the answers for retraining events and dead letters.
+    /// Connects; `reports` gets the broker's answers.
     pub fn connect(config: &KafkaConfig, reports: Reports) -> Result<Self, ConnectError> {
         let mut client = base(config)?;
         client
@@ -129,7 +157,8 @@ impl Producer {
             .set("compression.type", "lz4")
             .set("linger.ms", "20")
             .set("message.timeout.ms", "60000");
-        Ok(Self { inner: client.create_with_context(Context { reports })? })
+        let context = Context { reports, is_failing: AtomicBool::new(false) };
+        Ok(Self { inner: client.create_with_context(context)?, is_full: AtomicBool::new(false) })
     }
 
     /// Sends a retraining event, keyed by the model.
@@ -181,22 +210,29 @@ impl Producer {
     }
 
     fn send(&self, record: BaseRecord<'_, [u8], [u8], Box<Delivery>>) {
-        let mut record = record;
-        for _ in 0..QUEUE_ATTEMPTS_MAX {
-            let (error, returned) = match self.inner.send(record) {
-                Ok(()) => return,
-                Err(refused) => refused,
-            };
-            record = returned;
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                self.inner.context().report(*record.delivery_opaque, Some(&error));
-                return;
+        let refused = match self.inner.send(record) {
+            Err((error, record)) if is_queue_full(&error) && self.may_wait() => {
+                self.inner.poll(QUEUE_PAUSE);
+                self.inner.send(record)
             }
-            self.inner.poll(QUEUE_PAUSE);
+            sent => sent,
+        };
+        match refused {
+            Ok(()) => self.is_full.store(false, Ordering::Relaxed),
+            Err((error, record)) => {
+                self.inner.context().report(*record.delivery_opaque, Some(&error));
+            }
         }
-        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-        self.inner.context().report(*record.delivery_opaque, Some(&full));
     }
+
+    /// Returns whether the queue was not full already the last time.
+    fn may_wait(&self) -> bool {
+        !self.is_full.swap(true, Ordering::Relaxed)
+    }
+}
+
+fn is_queue_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }
 
 fn record<'a>(

@@ -1,9 +1,10 @@
 //! Which partitions a consumer thread owns: librdkafka's rebalance callbacks, turned into data.
 //!
 //! Before: the group coordinator. After: [`crate::kafka::consumer`] follows the [`Change`]s between
-//! two polls. The start offset is set inside the callback, before the first fetch, so that no seek
-//! races with it. The cooperative protocol gives differences: partitions that stay are not
-//! mentioned.
+//! two polls. Where to read from is set inside the callback, before the first fetch, so that no
+//! seek races with it; a partition that this process has never read begins at the oldest or after
+//! the newest record, which the client finds out without holding up the callback. The cooperative
+//! protocol gives differences: partitions that stay are not mentioned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -14,15 +15,13 @@ use driftd_catalog::PartitionId;
 use driftd_core::PartitionState;
 use driftd_core::config::FirstStart;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::clock;
-
-/// A rebalance waits this long for the ends of its partitions.
-const ENDS_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::kafka::log_error;
 
 /// A partition is waited for this long when another thread of the process still has to let go of
 /// it.
@@ -67,7 +66,10 @@ impl Parked {
             .wait_timeout_while(places, HANDOVER_TIMEOUT, |it| it.read.contains(partition))
             .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            error!(%partition, "another thread has not let go of the partition; its counts are lost");
+            error!(
+                %partition,
+                "another thread has not let go of the partition; it is read anew from `start`"
+            );
         }
         places.read.insert(partition.clone());
         places.parked.remove(partition)
@@ -116,52 +118,37 @@ impl Assignments {
             .collect()
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let states: Vec<PartitionState> = self
-            .ids(list)
-            .into_iter()
-            .map(|id| self.parked.take(&id).unwrap_or_else(|| self.first_state(consumer, id)))
-            .collect();
-        for (state, mut element) in states.iter().zip(list.elements()) {
-            if let Err(error) = element.set_offset(Offset::Offset(state.next_offset())) {
+    fn assign(&self, list: &TopicPartitionList) {
+        let mut states = Vec::new();
+        for (id, mut element) in self.ids(list).into_iter().zip(list.elements()) {
+            let state = self
+                .parked
+                .take(&id)
+                .unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()));
+            let first = match self.start {
+                FirstStart::Earliest => Offset::Beginning,
+                FirstStart::Latest => Offset::End,
+            };
+            let offset = state.next_offset().map_or(first, Offset::Offset);
+            if let Err(error) = element.set_offset(offset) {
                 error!(partition = %state.id(), %error, "start offset could not be set");
             }
+            states.push(state);
         }
         self.lock().push(Change::Assigned(states));
-    }
-
-    /// Starts a partition that this process has never read.
-    fn first_state(&self, consumer: &BaseConsumer<Self>, id: PartitionId) -> PartitionState {
-        let offset = match consumer.fetch_watermarks(&id.topic, id.partition, ENDS_TIMEOUT) {
-            Ok((first, end)) => match self.start {
-                FirstStart::Earliest => first,
-                FirstStart::Latest => end,
-            },
-            Err(error) => {
-                // Offset 0 is either there, or out of range and then visible as such: never a
-                // silent skip.
-                warn!(partition = %id, %error, "ends of the partition are unknown; starting at offset 0");
-                0
-            }
-        };
-        PartitionState::new(id, self.source, offset, clock::now())
     }
 }
 
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
-        // Reaching the end of a partition is news for the consumer thread, which polls it, not for
-        // the log.
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            error!(topic = %self.topic, %error, reason, "the Kafka client reports an error");
-        }
+        log_error(&error, reason);
     }
 }
 
 impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            Rebalance::Assign(list) => self.assign(consumer, list),
+            Rebalance::Assign(list) => self.assign(list),
             Rebalance::Revoke(list) => self.lock().push(Change::Revoked(self.ids(list))),
             Rebalance::Error(error) => error!(%error, "rebalance failed"),
         }

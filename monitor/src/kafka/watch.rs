@@ -12,7 +12,7 @@ use std::time::Duration;
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use tracing::warn;
 
@@ -73,11 +73,15 @@ impl Watcher {
     pub fn run(self, stop: &Receiver<()>) {
         let mut known = 0;
         loop {
-            match self.look(&mut known) {
-                Ok(is_heard) if !is_heard => return,
-                Ok(_) => {}
+            match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
+                Ok(found) => {
+                    if !self.tell(&found, &mut known) {
+                        return;
+                    }
+                    self.look(&found);
+                }
                 Err(error) => {
-                    warn!(topic = %self.topic, %error, "cannot see the ends of the topic");
+                    warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
                 }
             }
             match stop.recv_timeout(INTERVAL) {
@@ -87,24 +91,33 @@ impl Watcher {
         }
     }
 
-    /// Returns `false` when nobody listens any more.
-    fn look(&self, known: &mut usize) -> Result<bool, KafkaError> {
-        let partitions = partitions(&self.client, &self.topic, ANSWER_TIMEOUT)?;
-        let is_grown = partitions.len() != *known;
-        *known = partitions.len();
-        for partition in &partitions {
-            let (_, end) =
-                self.client.fetch_watermarks(&self.topic, partition.partition, ANSWER_TIMEOUT)?;
-            self.ends.set(partition.clone(), end);
+    /// Tells how many partitions there are, before anything else can fail: the pipeline must wait
+    /// for those that nobody reads yet. Returns `false` when nobody listens any more.
+    fn tell(&self, found: &[PartitionId], known: &mut usize) -> bool {
+        if found.len() == *known {
+            return true;
         }
-        let event = Event::TopicPartitions { source: self.source, partitions };
-        Ok(!is_grown || self.events.send(event))
+        *known = found.len();
+        let partitions = found.to_vec();
+        self.events.send(Event::TopicPartitions { source: self.source, partitions })
+    }
+
+    /// Looks at every partition, also behind one that does not answer.
+    fn look(&self, found: &[PartitionId]) {
+        for id in found {
+            match self.client.fetch_watermarks(&self.topic, id.partition, ANSWER_TIMEOUT) {
+                Ok((_, end)) => self.ends.set(id.clone(), end),
+                Err(error) => {
+                    warn!(partition = %id, %error, "cannot see the end of the partition");
+                }
+            }
+        }
     }
 }
 
 /// Returns the partitions of a topic; none when it does not exist.
-pub(crate) fn partitions(
-    client: &BaseConsumer,
+pub(crate) fn partitions<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
     topic: &Arc<str>,
     timeout: Duration,
 ) -> Result<Vec<PartitionId>, KafkaError> {

@@ -26,22 +26,23 @@ impl Mend {
     /// Returns what mends a mismatch.
     pub(super) fn of(error: &ValidationError<'_>) -> Vec<Self> {
         let pointer = error.instance_path().as_str();
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => {
-                unexpected.iter().map(|key| Self::Remove(pointer.into(), key.clone())).collect()
-            }
-            ValidationErrorKind::Required { property } => {
-                let key = property.as_str().unwrap_or_default();
-                let key = key.replace('~', "~0").replace('/', "~1");
-                vec![Self::Replace(format!("{pointer}/{key}"))]
-            }
-            ValidationErrorKind::Pattern { .. }
-            | ValidationErrorKind::MinLength { .. }
-            | ValidationErrorKind::MaxLength { .. }
-            | ValidationErrorKind::MinItems { .. }
-            | ValidationErrorKind::MaxItems { .. } => vec![Self::Keep(pointer.into())],
-            _ => vec![Self::Replace(pointer.into())],
+        if let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() {
+            return unexpected
+                .iter()
+                .map(|key| Self::Remove(pointer.into(), key.clone()))
+                .collect();
         }
+        if let ValidationErrorKind::Required { property } = error.kind() {
+            let key = property.as_str().unwrap_or_default();
+            let key = key.replace('~', "~0").replace('/', "~1");
+            return vec![Self::Replace(format!("{pointer}/{key}"))];
+        }
+        vec![match error.kind().keyword() {
+            "pattern" | "minLength" | "maxLength" | "minItems" | "maxItems" => {
+                Self::Keep(pointer.into())
+            }
+            _ => Self::Replace(pointer.into()),
+        }]
     }
 
     /// Does it.

@@ -97,7 +97,7 @@ impl Simulation {
         };
         let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
         for id in &partitions {
-            simulation.shards[0].assign(PartitionState::new(id.clone(), 0, 0, now));
+            simulation.shards[0].assign(PartitionState::new(id.clone(), 0, now));
         }
         simulation.handle(Event::TopicPartitions { source: 0, partitions: partitions.clone() });
         simulation.handle(Event::Assigned { source: 0, partitions });

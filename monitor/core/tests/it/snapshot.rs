@@ -1,5 +1,6 @@
 //! What the picture shows: bounded histories, and states after hysteresis.
 
+use driftd_core::event::Effect;
 use driftd_core::snapshot::SegmentSnapshot;
 use driftd_detectors::State;
 
@@ -16,6 +17,26 @@ fn drifting() -> Simulation {
 
 fn tenth(row: i64) -> f64 {
     f64::from(i32::try_from(row % 10).unwrap())
+}
+
+fn pictures(simulation: &Simulation) -> usize {
+    simulation.effects.iter().filter(|effect| matches!(effect, Effect::Publish(_))).count()
+}
+
+#[test]
+fn a_picture_is_made_when_something_happened_or_the_last_one_is_old() {
+    let mut simulation = drifting();
+    simulation.tick(0);
+    let before = pictures(&simulation);
+    for _ in 0..49 {
+        simulation.tick(100);
+    }
+    assert_eq!(pictures(&simulation), before, "nothing happened");
+    simulation.tick(100);
+    assert_eq!(pictures(&simulation), before + 1, "the last one is five seconds old");
+    simulation.read(0, 1);
+    simulation.tick(100);
+    assert_eq!(pictures(&simulation), before + 2, "a message was read");
 }
 
 /// Returns the part for all traffic after each closed window.

@@ -2,7 +2,7 @@
 //!
 //! Before: [`super`] takes the snapshot. After: [`super::super::families`].
 
-use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_SUCCEEDED};
+use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED};
 use driftd_catalog::metric;
 use driftd_core::snapshot::Snapshot;
 
@@ -29,6 +29,8 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     let totals = &snapshot.totals;
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], totals.jobs_succeeded);
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], totals.jobs_failed);
+    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_PUBLISHED], totals.results_stored);
+    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_FAILED], totals.results_failed);
 
     let instruments = &state.instruments;
     let (queued, queued_max) = instruments.queue();
