@@ -6,16 +6,23 @@
 //! trait.
 //!
 //! An event starts at most one job: the status topic is the memory ([`ledger`]), read whole before
-//! the first event is taken. An event's offset is committed only when its last status is stored.
+//! the first event of a partition is taken. Several launchers may share a group ([`membership`]);
+//! each answers the events of its partitions, and what another one has started is left to it while
+//! it lives. An event's offset is committed only when its last report is stored.
 
 pub mod command;
 mod desk;
 mod ledger;
+mod membership;
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use driftd_catalog::Timestamp;
 use driftd_catalog::event::{CloudEvent, EventError, RetrainingRequested, RetrainingStatus};
 use driftd_core::config::{Config, KafkaConfig, LauncherConfig, RetrainingConfig};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -28,12 +35,20 @@ use crate::clock;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::{ConnectError, base};
 use crate::launch::desk::{Desk, Place, Report};
-pub use crate::launch::ledger::LedgerError;
+use crate::launch::membership::{Change, Membership, members};
 
 /// How long a poll waits for an event; also how often running jobs are looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// Status events are waited for this long at the end.
+/// Reports are waited for this long at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Jobs that were told to end are waited for this long: a backend kills them sooner.
+const STOP_MILLIS_MAX: i64 = 20_000;
+/// How often stopped jobs are looked at until they are over.
+const STOP_POLL: Duration = Duration::from_millis(20);
+/// How often another launcher's jobs are looked for.
+const LOOK_INTERVAL_MILLIS: i64 = 5_000;
+/// Pause before the status topic is read again after a failure.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where jobs run.
 pub trait Backend: Send {
@@ -95,26 +110,34 @@ pub enum LaunchError {
         #[source]
         source: KafkaError,
     },
-    /// What earlier launchers did cannot be read.
-    #[error("cannot read what earlier launchers did")]
-    Ledger(#[from] LedgerError),
 }
 
 /// The launcher of one job configuration.
 pub struct Launcher {
+    kafka: KafkaConfig,
     retraining: RetrainingConfig,
-    client: BaseConsumer,
-    producer: Producer,
+    group: String,
+    client: BaseConsumer<Membership>,
+    producer: Arc<Producer>,
+    answers: Reports,
     source: String,
     desk: Desk,
+    /// Reports that the broker has not stored yet, by the id of their event.
+    unstored: BTreeMap<Arc<str>, Report>,
     is_full: bool,
+    looked_at: Timestamp,
 }
 
 impl Launcher {
-    /// Connects, and reads what earlier launchers did.
+    /// Connects.
     pub fn connect(config: &Config, backend: Box<dyn Backend>) -> Result<Self, LaunchError> {
         let Sections { kafka, retraining, launcher } = Sections::of(config)?;
-        let client: BaseConsumer = base(kafka)?
+        let name = format!("{}-launcher-{}", config.name, unique());
+        let answers = Reports::default();
+        let producer = Arc::new(Producer::connect(kafka, answers.clone())?);
+        let client: BaseConsumer<Membership> = base(kafka)?
+            // By this name the others see whether this launcher lives.
+            .set("client.id", &name)
             .set("group.id", &launcher.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -122,19 +145,24 @@ impl Launcher {
             // from repeating.
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
-            .create()
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .create_with_context(Membership::new(Arc::clone(&producer)))
             .map_err(ConnectError::from)?;
-        let ledger = ledger::read(kafka, &retraining.status_topic)?;
         client
             .subscribe(&[&retraining.topic])
             .map_err(|source| LaunchError::Subscribe { topic: retraining.topic.clone(), source })?;
         Ok(Self {
+            desk: Desk::new(&name, launcher, backend),
+            kafka: kafka.clone(),
             retraining: retraining.clone(),
+            group: launcher.group.clone(),
             client,
-            producer: Producer::connect(kafka, Reports::default())?,
+            producer,
+            answers,
             source: format!("/driftd/{}/launcher", config.name),
-            desk: Desk::new(launcher, backend, ledger),
+            unstored: BTreeMap::new(),
             is_full: false,
+            looked_at: Timestamp::MIN,
         })
     }
 
@@ -142,34 +170,94 @@ impl Launcher {
     pub fn run(mut self, stopping: &AtomicBool) {
         info!(topic = %self.retraining.topic, "waiting for retraining events");
         while !stopping.load(Ordering::Relaxed) {
-            self.poll();
-            let reports = self.desk.tick(clock::now());
-            self.publish(reports);
+            self.poll(stopping);
+            self.look_elsewhere();
+            // A launcher that the group has expelled does not know yet who else starts its events.
+            if !self.client.assignment_lost() {
+                let reports = self.desk.tick(clock::now());
+                self.publish(reports);
+            }
+            self.settle();
         }
-        let reports = self.desk.stop_all(clock::now());
-        self.publish(reports);
-        if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
-            error!(%error, "job reports may be lost: the broker did not answer before the end");
+        self.stop();
+    }
+
+    fn poll(&mut self, stopping: &AtomicBool) {
+        self.throttle();
+        let polled = self.client.poll(POLL_TIMEOUT);
+        let event = match &polled {
+            None => None,
+            Some(Ok(message)) => {
+                let place = Place { partition: message.partition(), offset: message.offset() };
+                Some((place, read(message)))
+            }
+            Some(Err(error)) => {
+                warn!(%error, "cannot read retraining events");
+                None
+            }
+        };
+        drop(polled);
+        // Before the event: it may be of a partition that has just come.
+        self.follow_assignments(stopping);
+        match event {
+            None => {}
+            Some((place, None)) => self.desk.skip(place),
+            Some((place, Some(event))) => {
+                let report = self.desk.take(clock::now(), place, event);
+                self.publish(report);
+            }
         }
     }
 
-    fn poll(&mut self) {
-        self.throttle();
-        match self.client.poll(POLL_TIMEOUT) {
-            None => {}
-            Some(Ok(message)) => {
-                let place = Place { partition: message.partition(), offset: message.offset() };
-                let reports = if let Some(event) = read(&message) {
-                    self.desk.take(clock::now(), place, event)
-                } else {
-                    self.desk.skip(place);
-                    Vec::new()
-                };
-                drop(message);
-                self.publish(reports);
+    fn follow_assignments(&mut self, stopping: &AtomicBool) {
+        for change in self.client.context().take_changes() {
+            match change {
+                Change::Revoked(partitions) => self.desk.revoke(&partitions),
+                Change::Assigned => {
+                    // What came is fetched unless it is told otherwise.
+                    self.is_full = false;
+                    self.read_ledger(stopping);
+                }
             }
-            Some(Err(error)) => warn!(%error, "cannot read retraining events"),
         }
+    }
+
+    /// Reads what is known of all events; nothing is decided before.
+    fn read_ledger(&mut self, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Relaxed) {
+            match ledger::read(&self.kafka, &self.retraining.status_topic) {
+                Ok(ledger) => return self.desk.set_ledger(ledger),
+                Err(error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    let topic = &self.retraining.status_topic;
+                    warn!(topic, error, "cannot read what launchers did; trying again");
+                    thread::park_timeout(LEDGER_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Looks what has become of the jobs of other launchers.
+    fn look_elsewhere(&mut self) {
+        let now = clock::now();
+        if !self.desk.looks_elsewhere() || now < self.looked_at.plus_millis(LOOK_INTERVAL_MILLIS) {
+            return;
+        }
+        self.looked_at = now;
+        // The living first: one that ends after it was seen has reported, or is gone next time.
+        let living = match members(&self.client, &self.group) {
+            Ok(living) => living,
+            Err(error) => return warn!(%error, "cannot see whether other launchers live"),
+        };
+        match ledger::read(&self.kafka, &self.retraining.status_topic) {
+            Ok(ledger) => self.desk.set_ledger(ledger),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                return warn!(error, "cannot see what other launchers did");
+            }
+        }
+        let reports = self.desk.look_elsewhere(now, &living);
+        self.publish(reports);
     }
 
     /// Stops fetching while too many events wait, and goes on polling: the group must not expel the
@@ -191,30 +279,65 @@ impl Launcher {
         }
     }
 
-    /// Sends reports, waits for the broker, and only then commits what is over.
-    fn publish(&mut self, reports: Vec<Report>) {
-        for Report { model, status, at } in reports {
-            let id = format!("{}-{}", status.request_id, status.state.as_str());
+    fn publish(&mut self, reports: impl IntoIterator<Item = Report>) {
+        for report in reports {
+            let status = &report.status;
             info!(
                 request = %status.request_id,
                 state = status.state.as_str(),
                 reason = status.reason.as_deref(),
                 "job"
             );
-            let mut event: CloudEvent<RetrainingStatus> =
-                CloudEvent::new(&self.source, id, at, &model, status);
-            event.correlationid = Some(event.data.request_id.clone());
-            self.producer.status(&self.retraining.status_topic, &event);
+            let id = Arc::from(format!("{}-{}", status.request_id, status.state.as_str()));
+            self.send(&id, &report);
+            self.unstored.insert(id, report);
+        }
+    }
+
+    fn send(&self, id: &str, report: &Report) {
+        let Report { model, status, at } = report.clone();
+        let mut event: CloudEvent<RetrainingStatus> =
+            CloudEvent::new(&self.source, id.to_owned(), at, &model, status);
+        event.correlationid = Some(event.data.request_id.clone());
+        self.producer.status(&self.retraining.status_topic, &event);
+    }
+
+    /// Takes the broker's answers: a report that is not stored is sent again, and what is over is
+    /// committed.
+    fn settle(&mut self) {
+        for (id, stored) in self.answers.take_statuses() {
+            let Some(report) = self.unstored.remove(&id) else { continue };
+            if stored {
+                let next = self.desk.stored(clock::now(), &report);
+                self.publish(next);
+            } else {
+                self.send(&id, &report);
+                self.unstored.insert(id, report);
+            }
         }
         let finished = self.desk.take_finished();
-        if finished.is_empty() {
-            return;
+        if !finished.is_empty() {
+            self.commit(&finished);
+        }
+    }
+
+    /// Ends all jobs, and waits until their reports are stored.
+    fn stop(mut self) {
+        self.desk.stop();
+        let until = clock::now().plus_millis(STOP_MILLIS_MAX);
+        while 0 < self.desk.busy() && clock::now() < until {
+            let reports = self.desk.collect(clock::now());
+            self.publish(reports);
+            self.settle();
+            thread::park_timeout(STOP_POLL);
         }
         if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
-            warn!(%error, "job reports are not stored yet; their events will be looked at again");
-            return;
+            error!(%error, "job reports may be lost: the broker did not answer before the end");
         }
-        self.commit(&finished);
+        self.settle();
+        if 0 < self.desk.busy() {
+            error!(jobs = self.desk.busy(), "jobs did not end in time; they are killed unreported");
+        }
     }
 
     fn commit(&self, finished: &[Place]) {
@@ -232,6 +355,11 @@ impl Launcher {
             warn!(%error, "offsets not committed; their events will be looked at again");
         }
     }
+}
+
+/// Returns a part of a name that no other process has: hash keys are random.
+fn unique() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 struct Sections<'a> {

@@ -72,14 +72,11 @@ pub(crate) fn requested() -> CloudEvent<RetrainingRequested> {
 fn status() -> CloudEvent<RetrainingStatus> {
     let started = Timestamp::from_millis(1_795_500_000_123);
     let data = RetrainingStatus {
-        request_id: "rt-flights-1-00c0ffee".to_owned(),
-        state: RetrainingState::Failed,
         reason: Some("the command ended with exit code 3".to_owned()),
         exit_code: Some(3),
         started_at: Some(started),
         finished_at: Some(started.plus_millis(1_500)),
-        new_version: None,
-        reference: None,
+        ..RetrainingStatus::new("rt-flights-1-00c0ffee", RetrainingState::Failed)
     };
     let id = "rt-flights-1-00c0ffee-failed".to_owned();
     let mut event = CloudEvent::new("/driftd/launcher", id, started, &model(), data);

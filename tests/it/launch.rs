@@ -18,11 +18,15 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Sends one request.
 fn request(job: &Job, id: &str, model: &str) {
+    send(job, model, request_of(id, model));
+}
+
+fn request_of(id: &str, model: &str) -> Vec<u8> {
     let mut event = requested();
     id.clone_into(&mut event.id);
     event.expirytime = None;
     event.data.model = ModelRef { name: model.into(), version: "1".into() };
-    send(job, model, event.to_json());
+    event.to_json()
 }
 
 fn send(job: &Job, key: &str, payload: Vec<u8>) {
@@ -86,9 +90,10 @@ fn a_command_that_cannot_start_is_reported_with_what_to_do() {
     let settings = [("command", json!(["/no/such/program"]))];
     let launcher = launch(&job, "", &settings);
     request(&job, "rt-a", "a");
-    let reports = reports(&job, 2);
-    assert_eq!(steps(&reports), [("rt-a", "accepted"), ("rt-a", "failed")]);
-    let reason = reports[1]["reason"].as_str().expect("a failure has a reason");
+    let reports = reports(&job, 3);
+    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
+    assert_eq!(steps(&reports), expected);
+    let reason = reports[2]["reason"].as_str().expect("a failure has a reason");
     assert!(reason.contains("/no/such/program") && reason.contains("launcher.command"), "{reason}");
     let _ended = launcher.terminate(DEADLINE).expect_code(0);
 }
@@ -209,4 +214,37 @@ fn a_job_whose_launcher_died_is_not_started_again() {
     let runs = fs::read_to_string(job.path("runs")).expect("the job ran");
     assert_eq!(runs, "ran\n");
     job.write_file("go", "");
+}
+
+/// Two launchers share the partitions of one topic. The second takes one over while its job runs:
+/// the job stays its launcher's, and everybody hears of its end.
+#[test]
+fn launchers_of_one_group_start_each_job_once() {
+    let job = Job::new("launch-group");
+    topic::create(job.bootstrap(), &job.topic(TopicRole::Retraining), 2, &[]);
+    job.create_topic(TopicRole::Status);
+    job.write_file("job.sh", "echo ran >> runs; until [ -e go ]; do sleep 0.05; done");
+    let mut config = job.config();
+    config["launcher"]["working_directory"] = json!(".");
+    config["launcher"]["concurrency_max"] = json!(2);
+    let config = job.write(&config);
+    let mut first = Driftd::start(&["launch", "--config", &config], &[]);
+    for (partition, id) in [(0, "rt-a"), (1, "rt-b")] {
+        let event = request_of(id, id);
+        let message = Raw { partition, key: id.to_owned(), payload: Some(event) };
+        topic::put(job.bootstrap(), &job.topic(TopicRole::Retraining), &[message]);
+    }
+    reports(&job, 4);
+    let mut second = Driftd::start(&["launch", "--config", &config], &[]);
+    first.wait_for_stderr("partitions revoked", DEADLINE);
+    second.wait_for_stderr("event is another launcher's", DEADLINE);
+    job.write_file("go", "");
+    let all = reports(&job, 6);
+    second.wait_for_stderr("\"succeeded\"", DEADLINE);
+    let count = |state: &str| all.iter().filter(|it| it["state"] == state).count();
+    assert_eq!((count("started"), count("succeeded"), count("failed")), (2, 2, 0), "{all:?}");
+    let runs = fs::read_to_string(job.path("runs")).expect("the jobs ran");
+    assert_eq!(runs, "ran\nran\n");
+    let _ended = first.terminate(DEADLINE).expect_code(0);
+    let _ended = second.terminate(DEADLINE).expect_code(0);
 }

@@ -335,6 +335,26 @@ pub struct RetrainingStatus {
     /// Address of the reference profile that the job built.
     #[serde(default)]
     pub reference: Option<String>,
+    /// Which launcher started the job: the client id of its member of the consumer group.
+    #[serde(default)]
+    pub launcher: Option<String>,
+}
+
+impl RetrainingStatus {
+    /// Returns a report without details.
+    pub fn new(request_id: &str, state: RetrainingState) -> Self {
+        Self {
+            request_id: request_id.to_owned(),
+            state,
+            reason: None,
+            exit_code: None,
+            started_at: None,
+            finished_at: None,
+            new_version: None,
+            reference: None,
+            launcher: None,
+        }
+    }
 }
 
 impl EventData for RetrainingStatus {

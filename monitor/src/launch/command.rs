@@ -128,6 +128,18 @@ impl Job for CommandJob {
     }
 }
 
+impl Drop for CommandJob {
+    /// A job that nobody follows any more must not run on.
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(Signal::KILL);
+            if let Err(error) = self.child.wait() {
+                warn!(%error, "the job's end cannot be seen");
+            }
+        }
+    }
+}
+
 impl CommandJob {
     /// The command's process, which leads a group of the same number.
     fn pid(&self) -> Option<Pid> {

@@ -2,12 +2,12 @@
 //!
 //! Before: [`crate::launch`] reads events. After: [`Report`]s for the status topic, finished
 //! offsets for the group. Knows neither Kafka nor how a job runs; time is an argument.
+//!
+//! A job starts only after the report that it starts is stored, and an event is over only after its
+//! last report is: whoever reads the status topic later repeats nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::mem;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use driftd_catalog::Timestamp;
 use driftd_catalog::event::{
@@ -21,9 +21,6 @@ use crate::launch::{Backend, Job, JobEnd};
 /// Events waiting for a place; more are left in the topic.
 const WAITING_MAX: usize = 100;
 
-/// How often stopped jobs are looked at until they are over.
-const STOP_POLL: Duration = Duration::from_millis(20);
-
 /// Where an event stands in its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -32,7 +29,7 @@ pub(crate) struct Place {
 }
 
 /// A status to be published.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Report {
     pub(crate) model: ModelRef,
     pub(crate) status: RetrainingStatus,
@@ -42,22 +39,41 @@ pub(crate) struct Report {
 type Event = Arc<CloudEvent<RetrainingRequested>>;
 
 pub(crate) struct Desk {
+    /// Name of this launcher in its reports.
+    launcher: String,
     config: LauncherConfig,
     backend: Box<dyn Backend>,
     ledger: Ledger,
-    waiting: VecDeque<(Place, Event)>,
-    running: Vec<Running>,
-    /// When the last job of a model started, by model name.
-    started: BTreeMap<Arc<str>, Timestamp>,
-    /// Taken and not yet over, by place.
-    unfinished: BTreeSet<Place>,
+    /// Events that are not over, in the order they came.
+    tasks: Vec<Task>,
     /// Over, and not yet committed: the greatest offset by partition.
     finished: BTreeMap<i32, i64>,
+    is_stopping: bool,
+}
+
+/// An event that is not over.
+struct Task {
+    event: Event,
+    /// `None` once its partition is another launcher's.
+    place: Option<Place>,
+    step: Step,
+}
+
+enum Step {
+    /// Accepted; there is no room yet.
+    Waiting,
+    /// A job of another launcher, which has to report its end.
+    Elsewhere,
+    /// The report that the job starts is not stored yet.
+    Announced {
+        at: Timestamp,
+    },
+    Running(Running),
+    /// The last report is not stored yet.
+    Ended,
 }
 
 struct Running {
-    place: Place,
-    event: Event,
     job: Box<dyn Job>,
     started_at: Timestamp,
     /// Set once the job was told to end.
@@ -65,195 +81,288 @@ struct Running {
 }
 
 impl Desk {
-    pub(crate) fn new(config: &LauncherConfig, backend: Box<dyn Backend>, ledger: Ledger) -> Self {
+    pub(crate) fn new(launcher: &str, config: &LauncherConfig, backend: Box<dyn Backend>) -> Self {
         Self {
+            launcher: launcher.to_owned(),
             config: config.clone(),
             backend,
-            ledger,
-            waiting: VecDeque::new(),
-            running: Vec::new(),
-            started: BTreeMap::new(),
-            unfinished: BTreeSet::new(),
+            ledger: Ledger::default(),
+            tasks: Vec::new(),
             finished: BTreeMap::new(),
+            is_stopping: false,
         }
     }
 
     /// Returns whether no more events should be read for now.
     pub(crate) fn is_full(&self) -> bool {
-        WAITING_MAX <= self.waiting.len()
+        let waiting = self.tasks.iter().filter(|task| !matches!(task.step, Step::Running(_)));
+        WAITING_MAX <= waiting.count()
+    }
+
+    /// Returns whether an event waits for another launcher.
+    pub(crate) fn looks_elsewhere(&self) -> bool {
+        self.tasks.iter().any(|task| matches!(task.step, Step::Elsewhere))
+    }
+
+    /// Takes what is known of all events now.
+    pub(crate) fn set_ledger(&mut self, ledger: Ledger) {
+        self.ledger = ledger;
     }
 
     /// Passes over a message that is no event.
     pub(crate) fn skip(&mut self, place: Place) {
-        self.finish(place);
+        finish(&mut self.finished, Some(place));
     }
 
     /// Takes an event; returns what is to be reported about it at once.
-    pub(crate) fn take(&mut self, now: Timestamp, place: Place, event: Event) -> Vec<Report> {
-        match self.ledger.get(&event.id).copied() {
-            Some(state) if state.is_final() => {
-                tracing::info!(id = %event.id, state = state.as_str(), "event is known; nothing to do");
-                self.finish(place);
-                return Vec::new();
-            }
-            Some(RetrainingState::Started) if !self.is_running(&event.id) => {
-                self.finish(place);
-                let reason = "the launcher ended while the job ran; it is not started again";
-                return vec![self.report(now, &event, RetrainingState::Failed, reason)];
-            }
-            Some(_) if self.is_known(&event.id) => {
-                self.finish(place);
-                return Vec::new();
-            }
-            Some(_) | None => {}
+    pub(crate) fn take(&mut self, now: Timestamp, place: Place, event: Event) -> Option<Report> {
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.event.id == event.id) {
+            // Read again after a rebalance, or sent twice: a later place holds the commit as well.
+            task.place = task.place.max(Some(place));
+            return None;
         }
-        if event.expirytime.is_some_and(|expiry| expiry < now) {
-            self.finish(place);
-            return vec![self.report(
-                now,
-                &event,
-                RetrainingState::Rejected,
-                "the event has expired",
-            )];
-        }
-        self.unfinished.insert(place);
-        let report = self.report(now, &event, RetrainingState::Accepted, "");
-        self.waiting.push_back((place, event));
-        vec![report]
+        let (step, report) = match self.ledger.report(&event.id).cloned() {
+            Some(known) if known.state.is_final() => {
+                tracing::info!(id = %event.id, state = known.state.as_str(), "event is known; its end is told again");
+                // Again, for a daemon that started after it was first told.
+                let report = Report { model: event.data.model.clone(), status: known, at: now };
+                (Step::Ended, Some(report))
+            }
+            Some(known) if known.state == RetrainingState::Started => {
+                let launcher = known.launcher.as_deref();
+                tracing::info!(id = %event.id, launcher, "event is another launcher's");
+                (Step::Elsewhere, None)
+            }
+            Some(_) | None if is_expired(&event, now) => {
+                (Step::Ended, Some(Self::rejection(now, &event, "the event has expired")))
+            }
+            Some(_) | None => {
+                let accepted = Self::report(now, &event, RetrainingState::Accepted);
+                (Step::Waiting, Some(accepted))
+            }
+        };
+        self.tasks.push(Task { event, place: Some(place), step });
+        report
     }
 
-    /// Looks at running jobs and starts waiting ones.
+    /// Looks at running jobs and announces waiting ones.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Vec<Report> {
         let mut reports = self.collect(now);
-        while self.running.len() < self.config.concurrency_max {
-            let Some((place, event)) = self.waiting.pop_front() else { break };
-            reports.push(self.start(now, place, event));
-        }
-        reports
-    }
-
-    /// Ends all jobs, and waits for none to start. Waiting events stay in the topic.
-    pub(crate) fn stop_all(&mut self, now: Timestamp) -> Vec<Report> {
-        self.waiting.clear();
-        for running in &mut self.running {
-            running.end("the launcher was stopped");
-        }
-        let mut reports = Vec::new();
-        while !self.running.is_empty() {
-            reports.extend(self.collect(now));
-            thread::park_timeout(STOP_POLL);
-        }
-        reports
-    }
-
-    /// Returns, for each partition, the last offset below which everything is over.
-    pub(crate) fn take_finished(&mut self) -> Vec<Place> {
-        let (done, held): (Vec<Place>, Vec<Place>) = mem::take(&mut self.finished)
-            .into_iter()
-            .map(|(partition, offset)| Place { partition, offset })
-            .partition(|place| {
-                let first = Place { partition: place.partition, offset: i64::MIN };
-                self.unfinished.range(first..*place).next().is_none()
-            });
-        self.finished.extend(held.into_iter().map(|place| (place.partition, place.offset)));
-        done
-    }
-
-    fn is_running(&self, id: &str) -> bool {
-        self.running.iter().any(|running| running.event.id == id)
-    }
-
-    fn is_known(&self, id: &str) -> bool {
-        self.is_running(id) || self.waiting.iter().any(|(_, event)| event.id == id)
-    }
-
-    fn start(&mut self, now: Timestamp, place: Place, event: Event) -> Report {
-        let model = Arc::clone(&event.data.model.name);
-        let cooldown = i64::try_from(self.config.cooldown_millis).unwrap_or(i64::MAX);
-        if let Some(last) = self.started.get(&model).copied()
-            && now < last.plus_millis(cooldown)
-        {
-            let until = last.plus_millis(cooldown);
-            self.finish(place);
-            let reason = format!("the model had a job at {last}; the cooldown ends at {until}");
-            return self.report(now, &event, RetrainingState::Rejected, &reason);
-        }
-        match self.backend.start(&event) {
-            Ok(job) => {
-                self.started.insert(model, now);
-                let mut report = self.report(now, &event, RetrainingState::Started, "");
-                report.status.started_at = Some(now);
-                self.running.push(Running { place, event, job, started_at: now, ending: None });
-                report
+        for index in 0..self.tasks.len() {
+            if !matches!(self.tasks[index].step, Step::Waiting) {
+                continue;
             }
-            Err(error) => {
-                self.finish(place);
-                self.report(now, &event, RetrainingState::Failed, &error.to_string())
+            if self.config.concurrency_max <= self.busy() {
+                break;
+            }
+            let event = Arc::clone(&self.tasks[index].event);
+            let (step, report) = match self.refusal(now, &event) {
+                Some(reason) => (Step::Ended, Self::rejection(now, &event, &reason)),
+                None => (Step::Announced { at: now }, self.start_report(now, &event)),
+            };
+            self.tasks[index].step = step;
+            reports.push(report);
+        }
+        reports
+    }
+
+    /// Takes the broker's word that a report is stored; returns what follows from it.
+    pub(crate) fn stored(&mut self, now: Timestamp, report: &Report) -> Option<Report> {
+        self.ledger.note(&report.model.name, &report.status);
+        let id = &report.status.request_id;
+        let index = self.tasks.iter().position(|task| task.event.id == *id)?;
+        match &self.tasks[index].step {
+            Step::Announced { at } if report.status.state == RetrainingState::Started => {
+                let at = *at;
+                self.start(now, index, at)
+            }
+            Step::Ended if report.status.state.is_final() => {
+                let task = self.tasks.remove(index);
+                finish(&mut self.finished, task.place);
+                None
+            }
+            Step::Waiting
+            | Step::Elsewhere
+            | Step::Announced { .. }
+            | Step::Running(_)
+            | Step::Ended => None,
+        }
+    }
+
+    /// Looks at the events that wait for another launcher, given the living ones and a new ledger.
+    pub(crate) fn look_elsewhere(
+        &mut self,
+        now: Timestamp,
+        living: &BTreeSet<String>,
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for index in 0..self.tasks.len() {
+            let task = &self.tasks[index];
+            if !matches!(task.step, Step::Elsewhere) {
+                continue;
+            }
+            let event = Arc::clone(&task.event);
+            let known = self.ledger.report(&event.id).cloned();
+            match known {
+                Some(known) if known.state.is_final() => {
+                    self.tasks[index].step = Step::Ended;
+                    reports.push(Report {
+                        model: event.data.model.clone(),
+                        status: known,
+                        at: now,
+                    });
+                }
+                Some(known) if known.launcher.as_ref().is_some_and(|it| living.contains(it)) => {}
+                Some(_) | None => {
+                    self.tasks[index].step = Step::Ended;
+                    let reason = "the launcher ended while the job ran; it is not started again";
+                    reports.push(Self::failure(now, &event, reason));
+                }
+            }
+        }
+        reports
+    }
+
+    /// Lets go of partitions. Their jobs that run are followed to the end.
+    pub(crate) fn revoke(&mut self, partitions: &[i32]) {
+        let is_gone =
+            |place: Option<Place>| place.is_some_and(|it| partitions.contains(&it.partition));
+        self.tasks.retain(|task| {
+            !(is_gone(task.place) && matches!(task.step, Step::Waiting | Step::Elsewhere))
+        });
+        for task in &mut self.tasks {
+            if is_gone(task.place) {
+                task.place = None;
+            }
+        }
+        self.finished.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    /// Tells all jobs to end, and lets none start. Waiting events stay in the topic.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+        self.tasks.retain(|task| !matches!(task.step, Step::Waiting | Step::Elsewhere));
+        for task in &mut self.tasks {
+            if let Step::Running(running) = &mut task.step {
+                running.end(STOPPED);
             }
         }
     }
 
     /// Reports the jobs that have ended, and ends those that take too long.
-    fn collect(&mut self, now: Timestamp) -> Vec<Report> {
+    pub(crate) fn collect(&mut self, now: Timestamp) -> Vec<Report> {
         let timeout = i64::try_from(self.config.timeout_millis).unwrap_or(i64::MAX);
         let mut reports = Vec::new();
-        for mut running in mem::take(&mut self.running) {
-            if let Some(end) = running.job.poll() {
-                self.finish(running.place);
-                reports.push(self.ended(now, &running, end));
+        for index in 0..self.tasks.len() {
+            let task = &mut self.tasks[index];
+            let Step::Running(running) = &mut task.step else { continue };
+            let Some(end) = running.job.poll() else {
+                if running.started_at.plus_millis(timeout) <= now {
+                    running.end("the job took longer than `launcher.timeout`");
+                }
                 continue;
-            }
-            if running.started_at.plus_millis(timeout) <= now {
-                running.end("the job took longer than `launcher.timeout`");
-            }
-            self.running.push(running);
+            };
+            let (started_at, ending) = (running.started_at, running.ending);
+            task.step = Step::Ended;
+            let event = Arc::clone(&task.event);
+            reports.push(Self::end_report(now, &event, (started_at, ending), end));
         }
         reports
     }
 
-    fn ended(&mut self, now: Timestamp, running: &Running, end: JobEnd) -> Report {
-        let succeeded = end.succeeded && running.ending.is_none();
+    /// Returns how many jobs run, or are about to.
+    pub(crate) fn busy(&self) -> usize {
+        let is_busy = |task: &&Task| matches!(task.step, Step::Announced { .. } | Step::Running(_));
+        self.tasks.iter().filter(is_busy).count()
+    }
+
+    /// Returns, for each partition, the last offset below which everything is over.
+    pub(crate) fn take_finished(&mut self) -> Vec<Place> {
+        let places = self.tasks.iter().filter_map(|task| task.place);
+        let unfinished: BTreeSet<Place> = places.collect();
+        let is_done = |partition: i32, offset: i64| {
+            let first = Place { partition, offset: i64::MIN };
+            unfinished.range(first..Place { partition, offset }).next().is_none()
+        };
+        self.finished
+            .extract_if(.., |partition, offset| is_done(*partition, *offset))
+            .map(|(partition, offset)| Place { partition, offset })
+            .collect()
+    }
+
+    /// Returns why an event must not be started now.
+    fn refusal(&self, now: Timestamp, event: &Event) -> Option<String> {
+        if is_expired(event, now) {
+            return Some("the event has expired".to_owned());
+        }
+        let cooldown = i64::try_from(self.config.cooldown_millis).unwrap_or(i64::MAX);
+        let last = self.ledger.started(&event.data.model.name)?;
+        let until = last.plus_millis(cooldown);
+        (now < until)
+            .then(|| format!("the model had a job at {last}; the cooldown ends at {until}"))
+    }
+
+    fn start(&mut self, now: Timestamp, index: usize, at: Timestamp) -> Option<Report> {
+        let event = Arc::clone(&self.tasks[index].event);
+        let job = if self.is_stopping {
+            Err(STOPPED.to_owned())
+        } else {
+            self.backend.start(&event).map_err(|error| error.to_string())
+        };
+        let (step, report) = match job {
+            Ok(job) => (Step::Running(Running { job, started_at: at, ending: None }), None),
+            Err(reason) => (Step::Ended, Some(Self::failure(now, &event, &reason))),
+        };
+        self.tasks[index].step = step;
+        report
+    }
+
+    fn start_report(&mut self, now: Timestamp, event: &Event) -> Report {
+        let mut report = Self::report(now, event, RetrainingState::Started);
+        report.status.started_at = Some(now);
+        report.status.launcher = Some(self.launcher.clone());
+        self.ledger.note(&event.data.model.name, &report.status);
+        report
+    }
+
+    fn end_report(
+        now: Timestamp,
+        event: &Event,
+        (started_at, ending): (Timestamp, Option<&'static str>),
+        end: JobEnd,
+    ) -> Report {
+        let succeeded = end.succeeded && ending.is_none();
         let state = if succeeded { RetrainingState::Succeeded } else { RetrainingState::Failed };
-        let mut report = self.report(now, &running.event, state, "");
-        report.status.reason = running.ending.map(str::to_owned).or(end.reason);
+        let mut report = Self::report(now, event, state);
+        report.status.reason = ending.map(str::to_owned).or(end.reason);
         report.status.exit_code = end.exit_code;
-        report.status.started_at = Some(running.started_at);
+        report.status.started_at = Some(started_at);
         report.status.finished_at = Some(now);
         report.status.new_version = end.new_version;
         report.status.reference = end.reference;
         report
     }
 
-    fn report(
-        &mut self,
-        now: Timestamp,
-        event: &CloudEvent<RetrainingRequested>,
-        state: RetrainingState,
-        reason: &str,
-    ) -> Report {
-        self.ledger.insert(event.id.clone(), state);
-        Report {
-            model: event.data.model.clone(),
-            at: now,
-            status: RetrainingStatus {
-                request_id: event.id.clone(),
-                state,
-                reason: (!reason.is_empty()).then(|| reason.to_owned()),
-                exit_code: None,
-                started_at: None,
-                finished_at: None,
-                new_version: None,
-                reference: None,
-            },
-        }
+    fn rejection(now: Timestamp, event: &Event, reason: &str) -> Report {
+        let mut report = Self::report(now, event, RetrainingState::Rejected);
+        report.status.reason = Some(reason.to_owned());
+        report
     }
 
-    fn finish(&mut self, place: Place) {
-        self.unfinished.remove(&place);
-        let newest = self.finished.entry(place.partition).or_insert(place.offset);
-        *newest = place.offset.max(*newest);
+    fn failure(now: Timestamp, event: &Event, reason: &str) -> Report {
+        let mut report = Self::report(now, event, RetrainingState::Failed);
+        report.status.reason = Some(reason.to_owned());
+        report
+    }
+
+    fn report(now: Timestamp, event: &Event, state: RetrainingState) -> Report {
+        let status = RetrainingStatus::new(&event.id, state);
+        Report { model: event.data.model.clone(), at: now, status }
     }
 }
+
+/// Why jobs end with their launcher.
+const STOPPED: &str = "the launcher was stopped";
 
 impl Running {
     fn end(&mut self, reason: &'static str) {
@@ -263,3 +372,16 @@ impl Running {
         }
     }
 }
+
+fn is_expired(event: &Event, now: Timestamp) -> bool {
+    event.expirytime.is_some_and(|expiry| expiry < now)
+}
+
+fn finish(finished: &mut BTreeMap<i32, i64>, place: Option<Place>) {
+    let Some(Place { partition, offset }) = place else { return };
+    let newest = finished.entry(partition).or_insert(offset);
+    *newest = offset.max(*newest);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
-//! What earlier launchers did with which event: the status topic, read once from its beginning.
+//! What launchers did with which event: the status topic, read from its beginning.
 //!
-//! Before: the status topic. After: [`crate::launch::desk`] refuses events that are in it. It reads
-//! up to the ends that the topic had when reading began.
+//! Before: the status topic. After: [`crate::launch::desk`] repeats no event that is in it. A
+//! reading goes up to the ends that the topic had when it began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
+use driftd_catalog::Timestamp;
 use driftd_catalog::event::{CloudEvent, RetrainingState, RetrainingStatus};
 use driftd_core::config::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,40 +17,82 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clock::Stopwatch;
 use crate::kafka::watch::partitions;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{Alone, ConnectError, base};
 
 /// Time that reading the whole topic may take.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Last known state of every event, by its id.
-pub(crate) type Ledger = BTreeMap<String, RetrainingState>;
+/// Events that are remembered, the newest: an older one that came again would run again.
+const EVENTS_MAX: usize = 100_000;
+
+/// The last report on every event, and the last start of every model.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    reports: BTreeMap<String, RetrainingStatus>,
+    /// Ids of the reports, oldest first.
+    order: VecDeque<String>,
+    started: BTreeMap<Arc<str>, Timestamp>,
+}
+
+impl Ledger {
+    /// Returns the last report on an event.
+    pub(crate) fn report(&self, id: &str) -> Option<&RetrainingStatus> {
+        self.reports.get(id)
+    }
+
+    /// Returns when the last job of a model started.
+    pub(crate) fn started(&self, model: &str) -> Option<Timestamp> {
+        self.started.get(model).copied()
+    }
+
+    /// Notes a report. Those on one event are in order; a final one stays.
+    pub(crate) fn note(&mut self, model: &str, report: &RetrainingStatus) {
+        if report.state == RetrainingState::Started
+            && let Some(at) = report.started_at
+        {
+            let last = self.started.entry(model.into()).or_insert(at);
+            *last = at.max(*last);
+        }
+        match self.reports.get_mut(&report.request_id) {
+            Some(known) if known.state.is_final() => {}
+            Some(known) => *known = report.clone(),
+            None => {
+                self.order.push_back(report.request_id.clone());
+                self.reports.insert(report.request_id.clone(), report.clone());
+            }
+        }
+        while EVENTS_MAX < self.order.len() {
+            if let Some(oldest) = self.order.pop_front() {
+                self.reports.remove(&oldest);
+            }
+        }
+    }
+
+    /// Notes a message; anything else in the topic says nothing about events.
+    fn note_message(&mut self, payload: &[u8]) {
+        if let Ok(event) = CloudEvent::<RetrainingStatus>::from_json(payload) {
+            self.note(&event.partitionkey, &event.data);
+        }
+    }
+}
 
 /// A status topic that cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
+pub(crate) enum LedgerError {
     /// A client could not be made.
     #[error("cannot connect to Kafka")]
     Connect(#[from] ConnectError),
-    /// The topic or its ends are not known.
-    #[error("cannot look at topic `{topic}`")]
-    Look {
-        /// The topic.
-        topic: String,
-        /// Why not.
-        #[source]
-        source: KafkaError,
-    },
+    /// The topic, its ends or a message cannot be had.
+    #[error("cannot read the topic")]
+    Read(#[from] KafkaError),
     /// The end was not reached in time.
     #[error(
-        "topic `{topic}` could not be read to its end within {} s: {missing} partitions are left",
+        "the topic could not be read to its end within {} s: {missing} partitions are left",
         READ_TIMEOUT.as_secs()
     )]
     Timeout {
-        /// The topic.
-        topic: String,
         /// Partitions whose end was not reached.
         missing: usize,
     },
@@ -56,93 +100,93 @@ pub enum LedgerError {
 
 /// Reads the whole status topic; one that does not exist yet is empty.
 pub(crate) fn read(kafka: &KafkaConfig, topic: &str) -> Result<Ledger, LedgerError> {
-    let client: BaseConsumer = base(kafka)?
+    let client: BaseConsumer<Alone> = base(kafka)?
         // librdkafka asks for a group even where none is joined.
         .set("group.id", format!("{}-ledger", kafka.group))
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("enable.partition.eof", "true")
-        .create()
+        .create_with_context(Alone)
         .map_err(ConnectError::from)?;
-    let look = |source| LedgerError::Look { topic: topic.to_owned(), source };
-    let found = partitions(&client, &topic.into(), ANSWER_TIMEOUT).map_err(look)?;
     let mut unread = TopicPartitionList::new();
     let mut missing = Vec::new();
-    for id in found {
-        let (first, end) =
-            client.fetch_watermarks(topic, id.partition, ANSWER_TIMEOUT).map_err(look)?;
+    for id in partitions(&client, &topic.into(), ANSWER_TIMEOUT)? {
+        let (first, end) = client.fetch_watermarks(topic, id.partition, ANSWER_TIMEOUT)?;
         if first < end {
-            unread
-                .add_partition_offset(topic, id.partition, Offset::Offset(first))
-                .map_err(look)?;
+            unread.add_partition_offset(topic, id.partition, Offset::Offset(first))?;
             missing.push(id.partition);
         }
     }
-    client.assign(&unread).map_err(look)?;
-    let mut ledger = Ledger::new();
+    client.assign(&unread)?;
+    let mut ledger = Ledger::default();
     let stopwatch = Stopwatch::start();
     while !missing.is_empty() {
         if READ_TIMEOUT < stopwatch.elapsed() {
-            return Err(LedgerError::Timeout { topic: topic.to_owned(), missing: missing.len() });
+            return Err(LedgerError::Timeout { missing: missing.len() });
         }
         match client.poll(POLL_TIMEOUT) {
             None => {}
-            Some(Ok(message)) => note(&mut ledger, message.payload().unwrap_or_default()),
+            Some(Ok(message)) => ledger.note_message(message.payload().unwrap_or_default()),
             Some(Err(KafkaError::PartitionEOF(partition))) => missing.retain(|it| *it != partition),
-            Some(Err(source)) => return Err(look(source)),
+            // The client tries again; the timeout bounds how long.
+            Some(Err(error)) => tracing::debug!(topic, %error, "cannot read job reports"),
         }
     }
     Ok(ledger)
 }
 
-/// Notes one report; anything else in the topic says nothing about events.
-fn note(ledger: &mut Ledger, payload: &[u8]) {
-    if let Ok(event) = CloudEvent::<RetrainingStatus>::from_json(payload) {
-        let RetrainingStatus { request_id, state, .. } = event.data;
-        // Reports of one event are ordered by the partition's key; a final state stays.
-        let known = ledger.entry(request_id).or_insert(state);
-        if !known.is_final() {
-            *known = state;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use driftd_catalog::Timestamp;
     use driftd_catalog::event::ModelRef;
 
     use super::*;
 
-    fn report(id: &str, state: RetrainingState) -> Vec<u8> {
-        let status = RetrainingStatus {
-            request_id: id.to_owned(),
-            state,
-            reason: None,
-            exit_code: None,
-            started_at: None,
-            finished_at: None,
-            new_version: None,
-            reference: None,
-        };
+    fn report(id: &str, state: RetrainingState, started_at: Option<i64>) -> RetrainingStatus {
+        RetrainingStatus {
+            started_at: started_at.map(Timestamp::from_millis),
+            ..RetrainingStatus::new(id, state)
+        }
+    }
+
+    fn message(id: &str, state: RetrainingState) -> Vec<u8> {
         let model = ModelRef { name: "flights".into(), version: "1".into() };
+        let status = report(id, state, None);
         CloudEvent::new("/driftd/test", id.to_owned(), Timestamp::from_millis(0), &model, status)
             .to_json()
     }
 
     #[test]
     fn the_last_state_counts_and_a_final_one_stays() {
-        let mut ledger = Ledger::new();
-        note(&mut ledger, &report("a", RetrainingState::Accepted));
-        note(&mut ledger, &report("a", RetrainingState::Started));
-        note(&mut ledger, &report("b", RetrainingState::Succeeded));
-        note(&mut ledger, &report("b", RetrainingState::Started));
-        note(&mut ledger, b"not an event");
-        let states: Vec<_> = ledger.into_iter().collect();
-        let expected = [
-            ("a".to_owned(), RetrainingState::Started),
-            ("b".to_owned(), RetrainingState::Succeeded),
-        ];
-        assert_eq!(states, expected);
+        let mut ledger = Ledger::default();
+        ledger.note_message(&message("a", RetrainingState::Accepted));
+        ledger.note_message(&message("a", RetrainingState::Started));
+        ledger.note_message(&message("b", RetrainingState::Succeeded));
+        ledger.note_message(&message("b", RetrainingState::Started));
+        ledger.note_message(b"not an event");
+        let state = |id: &str| ledger.report(id).map(|it| it.state);
+        assert_eq!(state("a"), Some(RetrainingState::Started));
+        assert_eq!(state("b"), Some(RetrainingState::Succeeded));
+        assert_eq!(state("c"), None);
+    }
+
+    #[test]
+    fn the_newest_start_of_a_model_is_remembered() {
+        let mut ledger = Ledger::default();
+        for (id, at) in [("a", 5), ("b", 9), ("c", 7)] {
+            ledger.note("flights", &report(id, RetrainingState::Started, Some(at)));
+        }
+        assert_eq!(ledger.started("flights"), Some(Timestamp::from_millis(9)));
+        assert_eq!(ledger.started("other"), None);
+    }
+
+    #[test]
+    fn the_oldest_events_are_forgotten_beyond_the_bound() {
+        let mut ledger = Ledger::default();
+        for id in 0..=EVENTS_MAX {
+            ledger.note("flights", &report(&id.to_string(), RetrainingState::Accepted, None));
+        }
+        assert!(ledger.report("0").is_none());
+        assert!(ledger.report("1").is_some());
+        assert_eq!(ledger.reports.len(), EVENTS_MAX);
     }
 }

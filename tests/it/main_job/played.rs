@@ -226,7 +226,7 @@ fn repeat_the_request(job: &Job, mut launcher: Driftd) -> Ended {
     let [request] = requests.all() else { panic!("not one request: {:#?}", requests.all()) };
     let again = Raw { partition: 0, key: "flights".to_owned(), payload: request.payload.clone() };
     topic::put(job.bootstrap(), &job.topic(TopicRole::Retraining), &[again]);
-    launcher.wait_for_stderr("event is known; nothing to do", DEADLINE);
+    launcher.wait_for_stderr("event is known; its end is told again", DEADLINE);
     launcher.terminate(DEADLINE)
 }
 
