@@ -150,7 +150,7 @@ impl Plan {
             let schema = Arc::clone(&self.config.sources[self.source].schema);
             let reader = RecordReader::new(table, schema, layout);
             for batch in table.batches(&layout.positions(), self.batch_rows)? {
-                let decoded = reader.decode(next_offset, &batch?)?;
+                let decoded = reader.decode(next_offset, batch?)?;
                 next_offset = decoded.to_offset;
                 if sender.send(decoded).is_err() {
                     return Ok(());

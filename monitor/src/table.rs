@@ -16,18 +16,18 @@ mod layout;
 mod records;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::csv::ReaderBuilder;
-use arrow::csv::reader::Format;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use driftd_ingest::RejectReason;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -37,7 +37,6 @@ use parquet::errors::ParquetError;
 pub use layout::{Layout, Overrides};
 pub(crate) use layout::{feature_column, last_element, segment_column};
 pub use records::RecordReader;
-pub(crate) use time::{from_integer as millis_of_integer, from_text as millis_of_text};
 
 /// Rows of a batch. Small enough that a batch of 25 columns is a few megabytes, large enough that
 /// the work a batch costs whatever its size does not count.
@@ -58,6 +57,21 @@ pub struct Table {
 enum Opened {
     Parquet(ArrowReaderMetadata),
     Csv,
+}
+
+/// Consecutive rows of a file.
+#[derive(Debug)]
+pub struct Rows {
+    columns: RecordBatch,
+    refused: Vec<RefusedRow>,
+}
+
+/// A row that is no record whatever its values mean; it is null in every column.
+#[derive(Debug)]
+struct RefusedRow {
+    row: usize,
+    reason: RejectReason,
+    detail: String,
 }
 
 /// A file that is no table of records.
@@ -86,7 +100,15 @@ pub enum TableError {
         /// Why.
         source: ParquetError,
     },
-    /// The content is not CSV with a header, or a batch cannot be read.
+    /// The content is not CSV with a header.
+    #[error("`{}` cannot be read as CSV", .path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: csv::Error,
+    },
+    /// A batch cannot be read.
     #[error("`{}` cannot be read", .path.display())]
     Batch {
         /// The file.
@@ -128,6 +150,13 @@ pub enum TableError {
     },
 }
 
+impl Rows {
+    /// Returns the columns of all rows, refused ones included.
+    pub fn into_columns(self) -> RecordBatch {
+        self.columns
+    }
+}
+
 impl Table {
     /// Opens a file and reads its columns' names and types.
     pub fn open(path: &Path) -> Result<Self, TableError> {
@@ -142,8 +171,8 @@ impl Table {
                 (Arc::clone(metadata.schema()), Opened::Parquet(metadata))
             }
             Some("csv") => {
-                let columns = open_csv(file)
-                    .map_err(|source| TableError::Batch { path: path.to_owned(), source })?;
+                let columns = text::columns(file)
+                    .map_err(|source| TableError::Csv { path: path.to_owned(), source })?;
                 (columns, Opened::Csv)
             }
             Some(_) | None => return Err(TableError::UnknownFormat { path: path.to_owned() }),
@@ -182,12 +211,11 @@ impl Table {
         &self,
         positions: &[usize],
         batch_rows: usize,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, TableError>> + use<>, TableError> {
+    ) -> Result<impl Iterator<Item = Result<Rows, TableError>> + use<>, TableError> {
         let path = self.path.clone();
         let file = File::open(&self.path)
             .map_err(|source| TableError::Read { path: path.clone(), source })?;
-        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> = match &self
-            .format
+        let batches: Box<dyn Iterator<Item = Result<Rows, TableError>> + Send> = match &self.format
         {
             Opened::Parquet(metadata) => {
                 let mask =
@@ -195,22 +223,21 @@ impl Table {
                 let builder =
                     ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
                 let reader = builder.with_projection(mask).with_batch_size(batch_rows).build();
-                Box::new(
-                    reader.map_err(|source| TableError::Parquet { path: path.clone(), source })?,
-                )
+                let reader =
+                    reader.map_err(|source| TableError::Parquet { path: path.clone(), source })?;
+                Box::new(reader.map(move |batch| match batch {
+                    Ok(columns) => Ok(Rows { columns, refused: Vec::new() }),
+                    Err(source) => Err(TableError::Batch { path: path.clone(), source }),
+                }))
             }
             Opened::Csv => {
-                let reader = ReaderBuilder::new(Arc::clone(&self.columns))
-                    .with_header(true)
-                    .with_projection(positions.to_vec())
-                    .with_batch_size(batch_rows)
-                    .build_buffered(BufReader::new(file));
-                Box::new(reader.map_err(|source| TableError::Batch { path: path.clone(), source })?)
+                let batches = text::Batches::new(file, &self.columns, positions, batch_rows);
+                Box::new(batches.map(move |rows| {
+                    rows.map_err(|source| TableError::Csv { path: path.clone(), source })
+                }))
             }
         };
-        Ok(batches.map(move |batch| {
-            batch.map_err(|source| TableError::Batch { path: path.clone(), source })
-        }))
+        Ok(batches)
     }
 
     /// Returns the names of all columns, for a message.
@@ -234,15 +261,6 @@ fn open_parquet(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
     let columns = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options = ArrowReaderOptions::new().with_schema(columns);
     ArrowReaderMetadata::try_new(Arc::clone(stored.metadata()), options)
-}
-
-/// All columns are text, so that one bad value is one bad record: each is parsed as what it is
-/// needed for.
-fn open_csv(file: File) -> Result<SchemaRef, ArrowError> {
-    let (header, _) =
-        Format::default().with_header(true).infer_schema(BufReader::new(file), Some(0))?;
-    let fields = header.fields().iter().map(|it| Field::new(it.name(), DataType::Utf8, true));
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 fn dictionary() -> DataType {

@@ -6,7 +6,7 @@
 
 mod batch;
 mod builders;
-mod event_time;
+pub mod event_time;
 mod json;
 
 use std::sync::Arc;
@@ -16,6 +16,10 @@ use driftd_catalog::Timestamp;
 
 pub use self::json::JsonDecoder;
 use crate::rejection::Rejection;
+
+/// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
+/// refused rather than the text cut, because two cut texts could become one level.
+pub const LEVEL_BYTES_MAX: usize = 256;
 
 /// One message of one partition, borrowed from the consumer.
 #[derive(Clone, Copy, Debug)]

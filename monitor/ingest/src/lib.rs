@@ -59,9 +59,11 @@ mod schema;
 pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
-pub use decode::{Decode, DecodeLimits, Decoded, JsonDecoder, Message, Row};
+pub use decode::{
+    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, event_time,
+};
 pub use path::{FieldPath, PathError, PathProblem};
-pub use rejection::{RejectReason, Rejection};
+pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
     FeatureField, FeatureKind, ModelSchema, SchemaError, SegmentField, SourceSchema, TimeFormat,
     VersionField,

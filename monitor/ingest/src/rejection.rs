@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Longest detail, in bytes: it travels in Kafka headers, logs and pages.
-const DETAIL_BYTES_MAX: usize = 256;
+pub const DETAIL_BYTES_MAX: usize = 256;
 
 /// One refused message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::clock::Stopwatch;
 use crate::demo::narrator::Narrator;
 use crate::demo::stage_set::StageSet;
-use crate::table::{BATCH_ROWS, Table};
+use crate::table::{BATCH_ROWS, Rows, Table};
 
 const DAY_MILLIS: i64 = 86_400_000;
 const WEEK_MILLIS: i64 = 7 * DAY_MILLIS;
@@ -61,7 +61,8 @@ impl Player {
     pub(super) fn new(set: &StageSet, brokers: &str, week_seconds: f64) -> anyhow::Result<Self> {
         let table = Table::open(&set.current_path())?;
         let columns: Vec<usize> = (0..table.columns().fields().len()).collect();
-        let batches = table.batches(&columns, BATCH_ROWS)?.collect::<Result<_, _>>()?;
+        let rows = table.batches(&columns, BATCH_ROWS)?;
+        let batches = rows.map(|rows| rows.map(Rows::into_columns)).collect::<Result<_, _>>()?;
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("compression.type", "lz4")

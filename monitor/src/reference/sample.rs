@@ -15,7 +15,7 @@ use driftd_detectors::{
     CategoricalCounts, CategoricalReference, FeatureReference, Grid, LEVELS_MAX, Levels,
     NumericColumn, NumericCounts, NumericReference, NumericValues, Precision,
 };
-use driftd_ingest::{FeatureKind, TimeFormat};
+use driftd_ingest::{FeatureKind, TimeFormat, event_time};
 use polars::prelude::{
     Column, DataFrame, DataType, Engine, Expr, Field, Int64Chunked, IntoColumn as _, LazyCsvReader,
     LazyFileListReader as _, LazyFrame, PlRefPath, PolarsResult, ScanArgsParquet, Schema,
@@ -315,14 +315,18 @@ fn event_millis(column: &Column, format: TimeFormat) -> PolarsResult<Column> {
         column
             .str()?
             .iter()
-            .map(|it| it.and_then(|text| crate::table::millis_of_text(text, format)))
+            .map(|it| {
+                it.and_then(|text| event_time::from_written(format, text)).map(Timestamp::as_millis)
+            })
             .collect()
     } else {
         let whole = column.cast(&DataType::Int64)?;
         whole
             .i64()?
             .iter()
-            .map(|it| it.and_then(|it| crate::table::millis_of_integer(it, format)))
+            .map(|it| {
+                it.and_then(|it| event_time::from_integer(format, it)).map(Timestamp::as_millis)
+            })
             .collect()
     };
     Ok(times.with_name(name).into_column())

@@ -20,12 +20,9 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int64Type, UInt32Type,
 };
 use arrow::error::ArrowError;
-use driftd_ingest::{FeatureKind, RejectReason};
+use driftd_ingest::{FeatureKind, LEVEL_BYTES_MAX, RejectReason};
 
 use super::{dictionary, is_text};
-
-/// Longest category, in bytes, as in the JSON decoder: levels are shown and stored.
-const LEVEL_BYTES_MAX: usize = 256;
 
 /// From here on a floating-point number does not tell which whole number was meant.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;

@@ -13,16 +13,13 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_ingest::{
-    Decoded, FeatureKind, ModelSchema, RejectReason, Rejection, Row, SourceSchema,
+    DETAIL_BYTES_MAX, Decoded, FeatureKind, ModelSchema, RejectReason, Rejection, Row, SourceSchema,
 };
 
 use super::convert::{self, Converted};
 use super::layout::{Layout, ModelColumn, ModelLayout, VersionColumn};
 use super::time::{EventTime, event_times};
-use super::{Table, TableError};
-
-/// Longest detail of a rejection, in bytes, as the decoders of messages bound it.
-const DETAIL_BYTES_MAX: usize = 256;
+use super::{RefusedRow, Rows, Table, TableError};
 
 /// Turns the batches of one file into decoded batches.
 #[derive(Debug)]
@@ -44,6 +41,12 @@ struct Place {
 /// Rows refused so far, each for the first reason found.
 #[derive(Debug, Default)]
 struct Refusals(BTreeMap<usize, (RejectReason, String)>);
+
+impl From<Vec<RefusedRow>> for Refusals {
+    fn from(refused: Vec<RefusedRow>) -> Self {
+        Self(refused.into_iter().map(|it| (it.row, (it.reason, it.detail))).collect())
+    }
+}
 
 impl Refusals {
     fn add(&mut self, row: usize, reason: RejectReason, column: &str, problem: &str) {
@@ -68,13 +71,15 @@ impl RecordReader {
     }
 
     /// Turns one batch, whose first row has the offset `from_offset`, into rows and rejections.
-    pub fn decode(&self, from_offset: i64, batch: &RecordBatch) -> Result<Decoded, TableError> {
-        self.try_decode(from_offset, batch)
+    pub fn decode(&self, from_offset: i64, rows: Rows) -> Result<Decoded, TableError> {
+        self.try_decode(from_offset, rows)
             .map_err(|source| TableError::Batch { path: self.table.clone(), source })
     }
 
-    fn try_decode(&self, from_offset: i64, batch: &RecordBatch) -> Result<Decoded, ArrowError> {
-        let mut refusals = Refusals::default();
+    fn try_decode(&self, from_offset: i64, rows: Rows) -> Result<Decoded, ArrowError> {
+        let Rows { columns: batch, refused } = rows;
+        let batch = &batch;
+        let mut refusals = Refusals::from(refused);
         let mut versions = Versions::default();
         let places = self.places(batch, &mut refusals, &mut versions)?;
         let mut converted = Vec::with_capacity(self.schema.models.len());

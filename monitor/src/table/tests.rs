@@ -68,7 +68,7 @@ fn read(path: &Path, schema: &Arc<SourceSchema>, overrides: &Overrides) -> Vec<D
     let batches = table.batches(&layout.positions(), 3).unwrap();
     batches
         .map(|batch| {
-            let decoded = reader.decode(next_offset, &batch.unwrap()).unwrap();
+            let decoded = reader.decode(next_offset, batch.unwrap()).unwrap();
             next_offset = decoded.to_offset;
             decoded
         })
@@ -180,6 +180,37 @@ fn csv_cells_are_read_as_what_the_model_needs() {
     assert_eq!(n.iter().collect::<Vec<_>>(), [Some(4), None, Some(-4)]);
     assert_eq!(texts(batch.column(2)), [Some("01".into()), None, Some("a,b".into())]);
     assert_eq!(texts(batch.column(3)), [Some("true".into()), Some("false".into()), None]);
+}
+
+#[test]
+fn a_line_that_does_not_fit_the_header_rejects_its_row_and_no_other() {
+    let folder = TempDir::new().unwrap();
+    let schema =
+        source(None, TimeFormat::Rfc3339, vec![model("m", &[("x", FeatureKind::Float64)])]);
+    let path = folder.path().join("records.csv");
+    let good = "2013-04-01T09:00:00Z,1,a\n";
+    let mut content = format!("at,x,note\n{good}2013-04-01T09:00:00Z\n{good}").into_bytes();
+    content.extend(b"2013-04-01T09:00:00Z,1,a,b\n2013-04-01T09:00:00Z,\xff,a\n");
+    content.extend(b"2013-04-01T09:00:00Z,2,\xff\n");
+    std::fs::write(&path, content).unwrap();
+    let decoded = read(&path, &schema, &Overrides::default());
+    let refused: Vec<_> = decoded.iter().flat_map(|it| &it.rejections).collect();
+    let shown: Vec<_> =
+        refused.iter().map(|it| (it.offset, it.reason, it.detail.as_str())).collect();
+    assert_eq!(
+        shown,
+        [
+            (1, RejectReason::WrongType, "line 3: 1 fields, but the header has 3"),
+            (3, RejectReason::WrongType, "line 5: 4 fields, but the header has 3"),
+            (
+                4,
+                RejectReason::InvalidUtf8,
+                "line 6: invalid utf-8 sequence of 1 bytes from index 0"
+            ),
+        ]
+    );
+    let rows: Vec<_> = decoded.iter().flat_map(|it| &it.rows).map(|row| row.offset).collect();
+    assert_eq!(rows, [0, 2, 5], "also where a column that is not needed is no text");
 }
 
 #[test]
@@ -462,7 +493,7 @@ fn a_file_says_what_the_messages_of_the_same_records_say() {
     let table = Table::open(&write_csv(&folder, &csv)).unwrap();
     let layout = Layout::find(&table, &schema, &Overrides::default()).unwrap();
     let batch = table.batches(&layout.positions(), BATCH_ROWS).unwrap().next().unwrap().unwrap();
-    let file = RecordReader::new(&table, schema, &layout).decode(0, &batch).unwrap();
+    let file = RecordReader::new(&table, schema, &layout).decode(0, batch).unwrap();
     assert_eq!(rejected(&file), rejected(&messages));
     assert_eq!(file.rows, messages.rows);
     assert_eq!(file.versions, messages.versions);

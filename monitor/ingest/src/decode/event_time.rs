@@ -1,4 +1,5 @@
-//! A record's event time from text or a number, as the source writes it. Shared by all formats.
+//! A record's event time from text or a number, as the source writes it. Shared by all formats, and
+//! by the edge for columns of files.
 //!
 //! Before: a format finds the value. After: the row carries the [`Timestamp`], which the core
 //! clamps and sorts into windows.
@@ -15,12 +16,12 @@ const EARLIEST: Timestamp = Timestamp::from_millis(-3_155_673_600_000);
 const LATEST: Timestamp = Timestamp::MAX;
 
 /// Reads RFC 3339 text. `None` when it is something else or outside the accepted years.
-pub(super) fn from_text(text: &str) -> Option<Timestamp> {
+pub fn from_text(text: &str) -> Option<Timestamp> {
     Timestamp::parse(text).ok().and_then(|time| accepted(time.as_millis()))
 }
 
 /// Reads a whole number of the format's unit, rounding down to milliseconds.
-pub(super) fn from_integer(format: TimeFormat, value: i64) -> Option<Timestamp> {
+pub fn from_integer(format: TimeFormat, value: i64) -> Option<Timestamp> {
     match format {
         TimeFormat::Rfc3339 => None,
         TimeFormat::UnixSeconds => value.checked_mul(1000),
@@ -33,7 +34,7 @@ pub(super) fn from_integer(format: TimeFormat, value: i64) -> Option<Timestamp> 
 
 /// Reads a number with a fraction or an exponent, to the nearest millisecond: seconds are often
 /// written so, and their nearest `f64` may lie just below the millisecond that was meant.
-pub(super) fn from_fraction(format: TimeFormat, value: f64) -> Option<Timestamp> {
+pub fn from_fraction(format: TimeFormat, value: f64) -> Option<Timestamp> {
     let millis = match format {
         TimeFormat::Rfc3339 => return None,
         TimeFormat::UnixSeconds => value * 1e3,
@@ -48,6 +49,20 @@ pub(super) fn from_fraction(format: TimeFormat, value: f64) -> Option<Timestamp>
     }
     #[expect(clippy::cast_possible_truncation, reason = "rounded, and within bounds below 2^53")]
     accepted(millis as i64)
+}
+
+/// Reads text that holds a time in the format, where nothing else tells text and number apart.
+pub fn from_written(format: TimeFormat, text: &str) -> Option<Timestamp> {
+    match format {
+        TimeFormat::Rfc3339 => from_text(text),
+        TimeFormat::UnixSeconds
+        | TimeFormat::UnixMillis
+        | TimeFormat::UnixMicros
+        | TimeFormat::UnixNanos => match text.parse() {
+            Ok(whole) => from_integer(format, whole),
+            Err(_) => from_fraction(format, text.parse().ok()?),
+        },
+    }
 }
 
 fn accepted(millis: i64) -> Option<Timestamp> {

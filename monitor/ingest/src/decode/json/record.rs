@@ -11,14 +11,10 @@ use super::trie::Trie;
 use super::value::{self, Kind, Whole};
 use super::walk::{Found, Slots};
 use crate::decode::builders::{Cell, Span, Texts};
-use crate::decode::event_time;
+use crate::decode::{LEVEL_BYTES_MAX, event_time};
 use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
-
-/// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
-/// refused rather than the text cut, because two cut texts could become one level.
-const LEVEL_BYTES_MAX: usize = 256;
 
 /// Longest `name=value` of a segment, in bytes: what `driftd_catalog::SegmentId` accepts.
 const SEGMENT_BYTES_MAX: usize = 128;
