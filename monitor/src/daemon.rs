@@ -272,9 +272,8 @@ fn start_http(
     };
     let (stop, stopped) = oneshot::channel();
     let thread = spawn("http", move || {
-        let served = serve(listener, state, stopped);
-        if let Err(error) = served {
-            error!(%error, "the HTTP server has ended");
+        if let Err(error) = serve(listener, state, stopped) {
+            error!(%error, "the HTTP server could not start");
         }
     })?;
     Ok((bound, Http { stop, thread }))
@@ -294,7 +293,8 @@ fn serve(
                 tracing::debug!("the daemon is gone; the HTTP server ends");
             }
         })
-        .await
+        .await;
+        Ok(())
     })
 }
 

@@ -9,6 +9,7 @@
 //! as JSON strings and escaped label values only, and the page sets it as text.
 
 mod api;
+mod connections;
 mod exported;
 mod families;
 mod health;
@@ -22,7 +23,6 @@ mod tests;
 mod words;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +41,10 @@ use driftd_core::config::Config;
 use driftd_core::snapshot::Snapshot;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use self::api::{ApiError, Query};
+use self::connections::Limits;
 use self::health::Verdict;
 pub use self::health::{Health, Heartbeat};
 pub use self::instruments::Instruments;
@@ -72,8 +73,12 @@ impl HttpState {
     }
 }
 
-/// Requests under way at shutdown get this long to end.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// A scraper, an orchestrator, an API client and many open pages; more wait for their turn.
+const LIMITS: Limits = Limits {
+    connections_max: 256,
+    head_timeout: Duration::from_secs(10),
+    shutdown_grace: Duration::from_secs(2),
+};
 
 /// Everything comes from this server, and no text can become a script.
 const CONTENT_POLICY: &str = "default-src 'self'; object-src 'none'; frame-ancestors 'self'; \
@@ -101,25 +106,8 @@ const ROUTES: [&str; 12] = [
 
 /// Answers requests until `shutdown` resolves, and then until those under way have ended or two
 /// seconds are over.
-pub async fn serve(
-    listener: TcpListener,
-    state: HttpState,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (asked, stopping) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
-        shutdown.await;
-        drop(asked);
-    });
-    let over = async {
-        // An error means that the sender is gone, and that is the signal.
-        drop(stopping.await);
-        tokio::time::sleep(SHUTDOWN_GRACE).await;
-    };
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = over => Ok(()),
-    }
+pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Future<Output = ()>) {
+    connections::serve(listener, router(state), LIMITS, shutdown).await;
 }
 
 type Routes = Router<HttpState>;

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use driftd_catalog::metric::METRICS as CATALOGUE;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::*;
 
@@ -37,12 +39,11 @@ fn with_server(state: HttpState, client: impl FnOnce(SocketAddr) + Send + 'stati
         let client = tokio::task::spawn_blocking(move || client(address));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = serve(listener, state, async { drop(stopped.await) });
-        let (served, told) = tokio::join!(server, async {
+        let ((), told) = tokio::join!(server, async {
             let told = client.await;
             drop(stop);
             told
         });
-        served.expect("the server ends well");
         told.expect("the client's assertions hold");
     });
 }
@@ -367,5 +368,38 @@ fn answers_are_counted_by_route_template() {
             let line = format!("driftd_http_requests_total{labels} 1");
             assert!(text.contains(&line), "no {line} in {text}");
         }
+    });
+}
+
+/// Connections that say nothing take all places; they are closed after a while, and the next one is
+/// answered.
+#[test]
+fn silent_connections_make_room() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let limits = Limits {
+        connections_max: 4,
+        head_timeout: Duration::from_millis(200),
+        shutdown_grace: Duration::from_secs(5),
+    };
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = router(sample::state(ALL));
+        let server = connections::serve(listener, router, limits, async { drop(stopped.await) });
+        let client = async {
+            let told = tokio::task::spawn_blocking(move || {
+                let connect = |_| TcpStream::connect(address).expect("the system queues it");
+                let silent: Vec<TcpStream> = (0..12).map(connect).collect();
+                let answer = get(address, "/healthz");
+                (silent.len(), answer.code)
+            });
+            let told = told.await;
+            drop(stop);
+            told
+        };
+        let ((), told) = tokio::join!(server, client);
+        assert_eq!(told.expect("the client does not panic"), (12, 200));
     });
 }

@@ -34,6 +34,8 @@ pub(super) fn collect(
     let exported = exported(watched, model, config.outputs.features_exported_max);
     let id = [model.id.name(), model.id.version()];
     families.gauge(&metric::FEATURE_SERIES_DROPPED, &id, exported.dropped as f64);
+    families.gauge(&metric::WINDOWS_OPEN, &id, model.windows_open as f64);
+    families.gauge(&metric::WINDOWS_OPEN_MAX, &id, watched.window.open_max as f64);
     for segment in &model.segments {
         let labels = [id[0], id[1], segment.segment.as_str(), &*watched.window.label];
         segment_families(families, &labels, watched, segment);

@@ -13,10 +13,6 @@ use crate::http::instruments::Distribution;
 pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
     families.gauge(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), state.simd], 1.0);
 
-    let open: usize = snapshot.models.iter().map(|model| model.windows_open).sum();
-    let bound = state.config.models.iter().map(|model| model.window.open_max).max();
-    families.gauge(&metric::WINDOWS_OPEN, &[], open as f64);
-    families.gauge_if_known(&metric::WINDOWS_OPEN_MAX, &[], bound.map(|bound| bound as f64));
     let tracked: usize = snapshot
         .models
         .iter()
