@@ -283,7 +283,7 @@ fn partitions() -> Panel {
 
 fn pipeline(layout: &mut Layout) {
     layout.row("Pipeline");
-    let open = |metric| format!("sum by (instance) ({})", FLEET.select(metric));
+    let open = |metric| format!("max by (model, model_version) ({})", FLEET.select(metric));
     let panels = [
         panel::time_series(
             "Evaluations per second",
@@ -299,11 +299,11 @@ fn pipeline(layout: &mut Layout) {
         ),
         panel::time_series(
             "Open windows",
-            "Windows that collect records, and the bound on those of one model version.",
+            "Windows that wait for records or partitions, and the bound on those of one partition.",
             "none",
             vec![
-                (open(&WINDOWS_OPEN), "{{instance}}"),
-                (open(&WINDOWS_OPEN_MAX), "bound: {{instance}}"),
+                (open(&WINDOWS_OPEN), "{{model}} {{model_version}}"),
+                (open(&WINDOWS_OPEN_MAX), "bound: {{model}} {{model_version}}"),
             ],
         ),
         panel::time_series(

@@ -3,7 +3,7 @@
 //!
 //! Before: consumer, watcher and status threads. After: [`crate::stage`]. A consumer must never
 //! block, so it offers what it has and pauses its partitions while something is left: held is at
-//! most what one poll round made.
+//! most what was polled before the pause, and what the pipeline itself asked for meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

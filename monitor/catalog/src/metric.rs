@@ -235,13 +235,13 @@ pub const WINDOW_MIN_ROWS: Metric =
     gauge("driftd_window_min_rows", WINDOW, "Records that a window needs before drift is judged.");
 pub const WINDOWS_OPEN: Metric = gauge(
     "driftd_windows_open",
-    &[],
-    "Windows that are still collecting records, over all models.",
+    MODEL,
+    "Windows of a model version that wait for records or partitions, segments not counted each.",
 );
 pub const WINDOWS_OPEN_MAX: Metric = gauge(
     "driftd_windows_open_max",
-    &[],
-    "Largest configured bound on the open windows of one model version and segment.",
+    MODEL,
+    "Configured bound on the windows that one partition holds open for a model version.",
 );
 pub const WINDOWS_INCOMPLETE_TOTAL: Metric = counter(
     "driftd_windows_incomplete_total",

@@ -100,10 +100,10 @@ impl Windows {
         self.open.values().flat_map(|open| open.windows.values()).map(Pending::bytes).sum()
     }
 
-    /// Returns the number of open windows of a model version, over all segments.
+    /// Returns the number of open windows of a model version; its segments are not counted each.
     pub(crate) fn open_count(&self, model: &ModelId) -> usize {
-        let windows = self.open.values().flat_map(|open| open.windows.keys());
-        windows.filter(|(other, _)| other == model).count()
+        let is_of = |open: &&OpenSpan| open.windows.keys().any(|(other, _)| other == model);
+        self.open.values().filter(is_of).count()
     }
 
     /// Notes that partitions are asked to report the window; `false` when they were asked before.
