@@ -1,7 +1,8 @@
 //! Sends retraining events, result lines and dead letters, and reports what the broker said.
 //!
-//! Before: effects of the pipeline, rejected messages of a consumer, reports of the launcher. After:
-//! topics; the broker's answers wait in [`Reports`] for whoever sent. Idempotent, `acks=all`.
+//! Before: effects of the pipeline, rejected messages of a consumer, reports of the launcher.
+//! After: topics; the broker's answers wait in [`Reports`] for whoever sent. Idempotent,
+//! `acks=all`.
 //!
 //! Nobody waits for a broker that does not answer. An event that was not taken is reported as not
 //! stored, and its sender sends it again; of dead letters and lines of results there may be more
