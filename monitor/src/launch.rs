@@ -6,9 +6,10 @@
 //! trait.
 //!
 //! An event starts at most one job: the status topic is the memory ([`ledger`]), read whole before
-//! the first event of a partition is taken. Several launchers may share a group ([`membership`]);
-//! each answers the events of its partitions, and what another one has started is left to it while
-//! it lives. An event's offset is committed only when its last report is stored.
+//! the first event of a partition is taken, and its order decides. Several launchers may share a
+//! group ([`membership`]); each answers the events of its partitions, and what another one has
+//! started is left to it while it lives. An event's offset is committed only when its last report is
+//! stored.
 
 pub mod command;
 mod desk;
@@ -35,16 +36,21 @@ use crate::clock;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::{ConnectError, base};
 use crate::launch::desk::{Desk, Place, Report};
+use crate::launch::ledger::{LedgerError, LedgerReader};
 use crate::launch::membership::{Change, Membership, members};
 
 /// How long a poll waits for an event; also how often running jobs are looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-/// Reports are waited for this long at the end.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Jobs that were told to end are waited for this long: a backend kills them sooner.
+/// At the end, jobs that were told to end and reports are waited for this long: a backend kills a
+/// job sooner.
 const STOP_MILLIS_MAX: i64 = 20_000;
 /// How often stopped jobs are looked at until they are over.
 const STOP_POLL: Duration = Duration::from_millis(20);
+/// Wait before a report that was not stored is sent again; doubles up to the bound.
+const REPEAT_MILLIS: i64 = 500;
+const REPEAT_MILLIS_MAX: i64 = 60_000;
+/// How often offsets are committed.
+const COMMIT_INTERVAL_MILLIS: i64 = 1_000;
 /// How often another launcher's jobs are looked for.
 const LOOK_INTERVAL_MILLIS: i64 = 5_000;
 /// Pause before the status topic is read again after a failure.
@@ -122,10 +128,20 @@ pub struct Launcher {
     answers: Reports,
     source: String,
     desk: Desk,
+    /// Absent before the first assignment.
+    reader: Option<LedgerReader>,
     /// Reports that the broker has not stored yet, by the id of their event.
-    unstored: BTreeMap<Arc<str>, Report>,
+    unstored: BTreeMap<Arc<str>, Unstored>,
     is_full: bool,
     looked_at: Timestamp,
+    committed_at: Timestamp,
+}
+
+struct Unstored {
+    report: Report,
+    attempts: u32,
+    /// When to send it again; `None` while an answer is awaited.
+    due_at: Option<Timestamp>,
 }
 
 impl Launcher {
@@ -160,9 +176,11 @@ impl Launcher {
             producer,
             answers,
             source: format!("/driftd/{}/launcher", config.name),
+            reader: None,
             unstored: BTreeMap::new(),
             is_full: false,
             looked_at: Timestamp::MIN,
+            committed_at: Timestamp::MIN,
         })
     }
 
@@ -171,6 +189,7 @@ impl Launcher {
         info!(topic = %self.retraining.topic, "waiting for retraining events");
         while !stopping.load(Ordering::Relaxed) {
             self.poll(stopping);
+            self.follow();
             self.look_elsewhere();
             // A launcher that the group has expelled does not know yet who else starts its events.
             if !self.client.assignment_lost() {
@@ -225,8 +244,13 @@ impl Launcher {
     /// Reads what is known of all events; nothing is decided before.
     fn read_ledger(&mut self, stopping: &AtomicBool) {
         while !stopping.load(Ordering::Relaxed) {
-            match ledger::read(&self.kafka, &self.retraining.status_topic) {
-                Ok(ledger) => return self.desk.set_ledger(ledger),
+            match LedgerReader::open(&self.kafka, &self.retraining.status_topic, stopping) {
+                Ok((reader, ledger)) => {
+                    *self.desk.ledger() = ledger;
+                    self.reader = Some(reader);
+                    return;
+                }
+                Err(LedgerError::Stopped) => return,
                 Err(error) => {
                     let error = format!("{:#}", anyhow::Error::from(error));
                     let topic = &self.retraining.status_topic;
@@ -237,6 +261,12 @@ impl Launcher {
         }
     }
 
+    fn follow(&mut self) {
+        if let Some(reader) = &self.reader {
+            reader.follow(self.desk.ledger());
+        }
+    }
+
     /// Looks what has become of the jobs of other launchers.
     fn look_elsewhere(&mut self) {
         let now = clock::now();
@@ -244,18 +274,10 @@ impl Launcher {
             return;
         }
         self.looked_at = now;
-        // The living first: one that ends after it was seen has reported, or is gone next time.
         let living = match members(&self.client, &self.group) {
             Ok(living) => living,
             Err(error) => return warn!(%error, "cannot see whether other launchers live"),
         };
-        match ledger::read(&self.kafka, &self.retraining.status_topic) {
-            Ok(ledger) => self.desk.set_ledger(ledger),
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                return warn!(error, "cannot see what other launchers did");
-            }
-        }
         let reports = self.desk.look_elsewhere(now, &living);
         self.publish(reports);
     }
@@ -290,7 +312,7 @@ impl Launcher {
             );
             let id = Arc::from(format!("{}-{}", status.request_id, status.state.as_str()));
             self.send(&id, &report);
-            self.unstored.insert(id, report);
+            self.unstored.insert(id, Unstored { report, attempts: 1, due_at: None });
         }
     }
 
@@ -302,22 +324,29 @@ impl Launcher {
         self.producer.status(&self.retraining.status_topic, &event);
     }
 
-    /// Takes the broker's answers: a report that is not stored is sent again, and what is over is
-    /// committed.
+    /// Takes the broker's answers, sends again what was not stored, and commits what is over.
     fn settle(&mut self) {
+        let now = clock::now();
         for (id, stored) in self.answers.take_statuses() {
-            let Some(report) = self.unstored.remove(&id) else { continue };
+            let Some(mut unstored) = self.unstored.remove(&id) else { continue };
             if stored {
-                let next = self.desk.stored(clock::now(), &report);
-                self.publish(next);
+                self.desk.stored(&unstored.report);
             } else {
-                self.send(&id, &report);
-                self.unstored.insert(id, report);
+                unstored.wait(now);
+                self.unstored.insert(id, unstored);
             }
         }
-        let finished = self.desk.take_finished();
-        if !finished.is_empty() {
-            self.commit(&finished);
+        for (id, unstored) in &self.unstored {
+            if unstored.due_at.is_some_and(|due_at| due_at <= now) {
+                self.send(id, &unstored.report);
+            }
+        }
+        for unstored in self.unstored.values_mut() {
+            unstored.due_at = unstored.due_at.filter(|due_at| now < *due_at);
+        }
+        if self.committed_at.plus_millis(COMMIT_INTERVAL_MILLIS) <= now {
+            self.committed_at = now;
+            self.commit();
         }
     }
 
@@ -325,35 +354,53 @@ impl Launcher {
     fn stop(mut self) {
         self.desk.stop();
         let until = clock::now().plus_millis(STOP_MILLIS_MAX);
-        while 0 < self.desk.busy() && clock::now() < until {
-            let reports = self.desk.collect(clock::now());
+        while (0 < self.desk.busy() || !self.unstored.is_empty()) && clock::now() < until {
+            self.follow();
+            let reports = self.desk.tick(clock::now());
             self.publish(reports);
             self.settle();
             thread::park_timeout(STOP_POLL);
         }
-        if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
-            error!(%error, "job reports may be lost: the broker did not answer before the end");
+        self.commit();
+        if !self.unstored.is_empty() {
+            error!(
+                reports = self.unstored.len(),
+                "job reports are lost: the broker did not answer"
+            );
         }
-        self.settle();
         if 0 < self.desk.busy() {
             error!(jobs = self.desk.busy(), "jobs did not end in time; they are killed unreported");
         }
     }
 
-    fn commit(&self, finished: &[Place]) {
+    fn commit(&mut self) {
+        let finished = self.desk.take_finished();
+        if finished.is_empty() {
+            return;
+        }
+        if let Err(error) = self.try_commit(&finished) {
+            // The ledger keeps the events from starting twice.
+            warn!(%error, "offsets not committed; trying again");
+            self.desk.keep_finished(finished);
+        }
+    }
+
+    fn try_commit(&self, finished: &[Place]) -> Result<(), KafkaError> {
         let mut offsets = TopicPartitionList::new();
         for place in finished {
             let next = Offset::Offset(place.offset + 1);
-            if let Err(error) =
-                offsets.add_partition_offset(&self.retraining.topic, place.partition, next)
-            {
-                warn!(%error, "offset cannot be committed");
-            }
+            offsets.add_partition_offset(&self.retraining.topic, place.partition, next)?;
         }
-        if let Err(error) = self.client.commit(&offsets, CommitMode::Sync) {
-            // The ledger keeps the events from starting twice.
-            warn!(%error, "offsets not committed; their events will be looked at again");
-        }
+        self.client.commit(&offsets, CommitMode::Sync)
+    }
+}
+
+impl Unstored {
+    fn wait(&mut self, now: Timestamp) {
+        let doublings = (self.attempts - 1).min(16);
+        let wait = (REPEAT_MILLIS << doublings).min(REPEAT_MILLIS_MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        self.due_at = Some(now.plus_millis(wait));
     }
 }
 

@@ -13,7 +13,7 @@ use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::warn;
 
 use crate::clock;
@@ -115,18 +115,22 @@ impl Watcher {
     }
 }
 
-/// Returns the partitions of a topic; none when it does not exist.
+/// Returns the partitions of a topic; none when it does not exist. A topic that cannot be looked at,
+/// for want of a leader or of a right, is an error and not an absence.
 pub(crate) fn partitions<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &Arc<str>,
     timeout: Duration,
 ) -> Result<Vec<PartitionId>, KafkaError> {
     let metadata = client.fetch_metadata(Some(topic), timeout)?;
-    Ok(metadata
-        .topics()
-        .iter()
-        .filter(|found| found.name() == &**topic && found.error().is_none())
-        .flat_map(rdkafka::metadata::MetadataTopic::partitions)
-        .map(|found| PartitionId { topic: Arc::clone(topic), partition: found.id() })
-        .collect())
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == &**topic) else {
+        return Ok(Vec::new());
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
+        Some(code) => return Err(KafkaError::MetadataFetch(code)),
+    }
+    let partitions = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id);
+    Ok(partitions.map(|partition| PartitionId { topic: Arc::clone(topic), partition }).collect())
 }

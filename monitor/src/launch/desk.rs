@@ -3,8 +3,9 @@
 //! Before: [`crate::launch`] reads events. After: [`Report`]s for the status topic, finished
 //! offsets for the group. Knows neither Kafka nor how a job runs; time is an argument.
 //!
-//! A job starts only after the report that it starts is stored, and an event is over only after its
-//! last report is: whoever reads the status topic later repeats nothing.
+//! A job starts only when the report that it starts is in the status topic, before that of any other
+//! launcher, and an event is over only after its last report is stored: whoever reads the topic
+//! later repeats nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use crate::launch::{Backend, Job, JobEnd};
 
 /// Events waiting for a place; more are left in the topic.
 const WAITING_MAX: usize = 100;
+
+/// Looks at the group, seconds apart, in which a launcher has to be missing before it counts as gone.
+const MISSED_LOOKS: u32 = 3;
 
 /// Where an event stands in its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,9 +66,11 @@ struct Task {
 enum Step {
     /// Accepted; there is no room yet.
     Waiting,
-    /// A job of another launcher, which has to report its end.
-    Elsewhere,
-    /// The report that the job starts is not stored yet.
+    /// A job of another launcher, which has to report its end; looks in a row that missed it.
+    Elsewhere {
+        missed: u32,
+    },
+    /// The report that the job starts is not seen in the status topic yet.
     Announced {
         at: Timestamp,
     },
@@ -101,12 +107,12 @@ impl Desk {
 
     /// Returns whether an event waits for another launcher.
     pub(crate) fn looks_elsewhere(&self) -> bool {
-        self.tasks.iter().any(|task| matches!(task.step, Step::Elsewhere))
+        self.tasks.iter().any(|task| matches!(task.step, Step::Elsewhere { .. }))
     }
 
-    /// Takes what is known of all events now.
-    pub(crate) fn set_ledger(&mut self, ledger: Ledger) {
-        self.ledger = ledger;
+    /// Returns what is known of all events, to be kept up to date.
+    pub(crate) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Passes over a message that is no event.
@@ -131,13 +137,13 @@ impl Desk {
             Some(known) if known.state == RetrainingState::Started => {
                 let launcher = known.launcher.as_deref();
                 tracing::info!(id = %event.id, launcher, "event is another launcher's");
-                (Step::Elsewhere, None)
+                (Step::Elsewhere { missed: 0 }, None)
             }
             Some(_) | None if is_expired(&event, now) => {
-                (Step::Ended, Some(Self::rejection(now, &event, "the event has expired")))
+                (Step::Ended, Some(rejection(now, &event, EXPIRED)))
             }
             Some(_) | None => {
-                let accepted = Self::report(now, &event, RetrainingState::Accepted);
+                let accepted = report(now, &event, RetrainingState::Accepted);
                 (Step::Waiting, Some(accepted))
             }
         };
@@ -145,20 +151,58 @@ impl Desk {
         report
     }
 
-    /// Looks at running jobs and announces waiting ones.
+    /// Looks at running jobs, starts announced ones and announces waiting ones.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Vec<Report> {
         let mut reports = self.collect(now);
+        reports.extend(self.start_announced(now));
+        reports.extend(self.announce_waiting(now));
+        reports
+    }
+
+    fn start_announced(&mut self, now: Timestamp) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for task in &mut self.tasks {
+            if !matches!(task.step, Step::Announced { .. }) {
+                continue;
+            }
+            let (step, report) = match self.ledger.starter(&task.event.id) {
+                None => continue,
+                Some(starter) if starter != self.launcher => (Step::Elsewhere { missed: 0 }, None),
+                Some(_) if self.is_stopping => {
+                    (Step::Ended, Some(failure(&self.launcher, now, &task.event, STOPPED)))
+                }
+                Some(_) if is_expired(&task.event, now) => {
+                    (Step::Ended, Some(rejection(now, &task.event, EXPIRED)))
+                }
+                Some(_) => match self.backend.start(&task.event) {
+                    Ok(job) => {
+                        (Step::Running(Running { job, started_at: now, ending: None }), None)
+                    }
+                    Err(error) => {
+                        let reason = error.to_string();
+                        (Step::Ended, Some(failure(&self.launcher, now, &task.event, &reason)))
+                    }
+                },
+            };
+            task.step = step;
+            reports.extend(report);
+        }
+        reports
+    }
+
+    fn announce_waiting(&mut self, now: Timestamp) -> Vec<Report> {
+        let mut reports = Vec::new();
         for index in 0..self.tasks.len() {
             if !matches!(self.tasks[index].step, Step::Waiting) {
                 continue;
             }
-            if self.config.concurrency_max <= self.busy() {
+            if self.is_stopping || self.config.concurrency_max <= self.busy() {
                 break;
             }
             let event = Arc::clone(&self.tasks[index].event);
             let (step, report) = match self.refusal(now, &event) {
-                Some(reason) => (Step::Ended, Self::rejection(now, &event, &reason)),
-                None => (Step::Announced { at: now }, self.start_report(now, &event)),
+                Some(reason) => (Step::Ended, rejection(now, &event, &reason)),
+                None => (Step::Announced { at: now }, announcement(&self.launcher, now, &event)),
             };
             self.tasks[index].step = step;
             reports.push(report);
@@ -166,58 +210,50 @@ impl Desk {
         reports
     }
 
-    /// Takes the broker's word that a report is stored; returns what follows from it.
-    pub(crate) fn stored(&mut self, now: Timestamp, report: &Report) -> Option<Report> {
-        self.ledger.note(&report.model.name, &report.status);
-        let id = &report.status.request_id;
-        let index = self.tasks.iter().position(|task| task.event.id == *id)?;
-        match &self.tasks[index].step {
-            Step::Announced { at } if report.status.state == RetrainingState::Started => {
-                let at = *at;
-                self.start(now, index, at)
-            }
-            Step::Ended if report.status.state.is_final() => {
-                let task = self.tasks.remove(index);
-                finish(&mut self.finished, task.place);
-                None
-            }
-            Step::Waiting
-            | Step::Elsewhere
-            | Step::Announced { .. }
-            | Step::Running(_)
-            | Step::Ended => None,
+    /// Takes the broker's word that a report is stored.
+    pub(crate) fn stored(&mut self, report: &Report) {
+        let status = &report.status;
+        if !status.state.is_final() {
+            return;
+        }
+        self.ledger.note(&report.model.name, status);
+        let is_over =
+            |task: &Task| task.event.id == status.request_id && matches!(task.step, Step::Ended);
+        if let Some(index) = self.tasks.iter().position(is_over) {
+            let task = self.tasks.remove(index);
+            finish(&mut self.finished, task.place);
         }
     }
 
-    /// Looks at the events that wait for another launcher, given the living ones and a new ledger.
+    /// Looks at the events that wait for another launcher, given the names of those that live.
     pub(crate) fn look_elsewhere(
         &mut self,
         now: Timestamp,
         living: &BTreeSet<String>,
     ) -> Vec<Report> {
+        // An answer without this launcher is no answer: a group that moves looks empty.
+        let is_seen = living.contains(&self.launcher);
         let mut reports = Vec::new();
-        for index in 0..self.tasks.len() {
-            let task = &self.tasks[index];
-            if !matches!(task.step, Step::Elsewhere) {
-                continue;
-            }
-            let event = Arc::clone(&task.event);
-            let known = self.ledger.report(&event.id).cloned();
-            match known {
-                Some(known) if known.state.is_final() => {
-                    self.tasks[index].step = Step::Ended;
-                    reports.push(Report {
-                        model: event.data.model.clone(),
-                        status: known,
-                        at: now,
-                    });
+        for task in &mut self.tasks {
+            let Step::Elsewhere { missed } = &mut task.step else { continue };
+            let Some(known) = self.ledger.report(&task.event.id) else { continue };
+            let starter = self.ledger.starter(&task.event.id);
+            if known.state.is_final() {
+                let (model, status) = (task.event.data.model.clone(), known.clone());
+                reports.push(Report { model, status, at: now });
+                task.step = Step::Ended;
+            } else if starter.is_some_and(|it| living.contains(it)) {
+                *missed = 0;
+            } else if is_seen {
+                *missed += 1;
+                if *missed < MISSED_LOOKS && starter.is_some() {
+                    continue;
                 }
-                Some(known) if known.launcher.as_ref().is_some_and(|it| living.contains(it)) => {}
-                Some(_) | None => {
-                    self.tasks[index].step = Step::Ended;
-                    let reason = "the launcher ended while the job ran; it is not started again";
-                    reports.push(Self::failure(now, &event, reason));
-                }
+                let mut report = report(now, &task.event, RetrainingState::Failed);
+                report.status.reason = Some(GONE.to_owned());
+                report.status.started_at = self.ledger.started_at(&task.event.id);
+                reports.push(report);
+                task.step = Step::Ended;
             }
         }
         reports
@@ -228,7 +264,7 @@ impl Desk {
         let is_gone =
             |place: Option<Place>| place.is_some_and(|it| partitions.contains(&it.partition));
         self.tasks.retain(|task| {
-            !(is_gone(task.place) && matches!(task.step, Step::Waiting | Step::Elsewhere))
+            !(is_gone(task.place) && matches!(task.step, Step::Waiting | Step::Elsewhere { .. }))
         });
         for task in &mut self.tasks {
             if is_gone(task.place) {
@@ -238,10 +274,10 @@ impl Desk {
         self.finished.retain(|partition, _| !partitions.contains(partition));
     }
 
-    /// Tells all jobs to end, and lets none start. Waiting events stay in the topic.
+    /// Tells all jobs to end, and lets none start. Waiting events stay in the topic: they hold back
+    /// the commit.
     pub(crate) fn stop(&mut self) {
         self.is_stopping = true;
-        self.tasks.retain(|task| !matches!(task.step, Step::Waiting | Step::Elsewhere));
         for task in &mut self.tasks {
             if let Step::Running(running) = &mut task.step {
                 running.end(STOPPED);
@@ -250,7 +286,7 @@ impl Desk {
     }
 
     /// Reports the jobs that have ended, and ends those that take too long.
-    pub(crate) fn collect(&mut self, now: Timestamp) -> Vec<Report> {
+    fn collect(&mut self, now: Timestamp) -> Vec<Report> {
         let timeout = i64::try_from(self.config.timeout_millis).unwrap_or(i64::MAX);
         let mut reports = Vec::new();
         for index in 0..self.tasks.len() {
@@ -262,10 +298,8 @@ impl Desk {
                 }
                 continue;
             };
-            let (started_at, ending) = (running.started_at, running.ending);
+            reports.push(running.end_report(&self.launcher, now, &task.event, end));
             task.step = Step::Ended;
-            let event = Arc::clone(&task.event);
-            reports.push(Self::end_report(now, &event, (started_at, ending), end));
         }
         reports
     }
@@ -274,6 +308,13 @@ impl Desk {
     pub(crate) fn busy(&self) -> usize {
         let is_busy = |task: &&Task| matches!(task.step, Step::Announced { .. } | Step::Running(_));
         self.tasks.iter().filter(is_busy).count()
+    }
+
+    /// Takes places back that could not be committed.
+    pub(crate) fn keep_finished(&mut self, places: Vec<Place>) {
+        for place in places {
+            finish(&mut self.finished, Some(place));
+        }
     }
 
     /// Returns, for each partition, the last offset below which everything is over.
@@ -293,74 +334,30 @@ impl Desk {
     /// Returns why an event must not be started now.
     fn refusal(&self, now: Timestamp, event: &Event) -> Option<String> {
         if is_expired(event, now) {
-            return Some("the event has expired".to_owned());
+            return Some(EXPIRED.to_owned());
         }
         let cooldown = i64::try_from(self.config.cooldown_millis).unwrap_or(i64::MAX);
-        let last = self.ledger.started(&event.data.model.name)?;
+        let model = &event.data.model.name;
+        let own = self.tasks.iter().filter(|task| task.event.data.model.name == *model);
+        let last = own.filter_map(Task::started_at).max().max(self.ledger.last_start(model))?;
         let until = last.plus_millis(cooldown);
         (now < until)
             .then(|| format!("the model had a job at {last}; the cooldown ends at {until}"))
     }
+}
 
-    fn start(&mut self, now: Timestamp, index: usize, at: Timestamp) -> Option<Report> {
-        let event = Arc::clone(&self.tasks[index].event);
-        let job = if self.is_stopping {
-            Err(STOPPED.to_owned())
-        } else {
-            self.backend.start(&event).map_err(|error| error.to_string())
-        };
-        let (step, report) = match job {
-            Ok(job) => (Step::Running(Running { job, started_at: at, ending: None }), None),
-            Err(reason) => (Step::Ended, Some(Self::failure(now, &event, &reason))),
-        };
-        self.tasks[index].step = step;
-        report
-    }
-
-    fn start_report(&mut self, now: Timestamp, event: &Event) -> Report {
-        let mut report = Self::report(now, event, RetrainingState::Started);
-        report.status.started_at = Some(now);
-        report.status.launcher = Some(self.launcher.clone());
-        self.ledger.note(&event.data.model.name, &report.status);
-        report
-    }
-
-    fn end_report(
-        now: Timestamp,
-        event: &Event,
-        (started_at, ending): (Timestamp, Option<&'static str>),
-        end: JobEnd,
-    ) -> Report {
-        let succeeded = end.succeeded && ending.is_none();
-        let state = if succeeded { RetrainingState::Succeeded } else { RetrainingState::Failed };
-        let mut report = Self::report(now, event, state);
-        report.status.reason = ending.map(str::to_owned).or(end.reason);
-        report.status.exit_code = end.exit_code;
-        report.status.started_at = Some(started_at);
-        report.status.finished_at = Some(now);
-        report.status.new_version = end.new_version;
-        report.status.reference = end.reference;
-        report
-    }
-
-    fn rejection(now: Timestamp, event: &Event, reason: &str) -> Report {
-        let mut report = Self::report(now, event, RetrainingState::Rejected);
-        report.status.reason = Some(reason.to_owned());
-        report
-    }
-
-    fn failure(now: Timestamp, event: &Event, reason: &str) -> Report {
-        let mut report = Self::report(now, event, RetrainingState::Failed);
-        report.status.reason = Some(reason.to_owned());
-        report
-    }
-
-    fn report(now: Timestamp, event: &Event, state: RetrainingState) -> Report {
-        let status = RetrainingStatus::new(&event.id, state);
-        Report { model: event.data.model.clone(), at: now, status }
+impl Task {
+    fn started_at(&self) -> Option<Timestamp> {
+        match &self.step {
+            Step::Announced { at } => Some(*at),
+            Step::Running(running) => Some(running.started_at),
+            Step::Waiting | Step::Elsewhere { .. } | Step::Ended => None,
+        }
     }
 }
 
+const EXPIRED: &str = "the event has expired";
+const GONE: &str = "the launcher ended while the job ran; it is not started again";
 /// Why jobs end with their launcher.
 const STOPPED: &str = "the launcher was stopped";
 
@@ -371,6 +368,46 @@ impl Running {
             self.job.stop();
         }
     }
+
+    fn end_report(&self, launcher: &str, now: Timestamp, event: &Event, end: JobEnd) -> Report {
+        let succeeded = end.succeeded && self.ending.is_none();
+        let state = if succeeded { RetrainingState::Succeeded } else { RetrainingState::Failed };
+        let mut report = report(now, event, state);
+        report.status.reason = self.ending.map(str::to_owned).or(end.reason);
+        report.status.exit_code = end.exit_code;
+        report.status.started_at = Some(self.started_at);
+        report.status.finished_at = Some(now);
+        report.status.new_version = end.new_version;
+        report.status.reference = end.reference;
+        report.status.launcher = Some(launcher.to_owned());
+        report
+    }
+}
+
+fn announcement(launcher: &str, now: Timestamp, event: &Event) -> Report {
+    let mut report = report(now, event, RetrainingState::Started);
+    report.status.started_at = Some(now);
+    report.status.launcher = Some(launcher.to_owned());
+    report
+}
+
+fn rejection(now: Timestamp, event: &Event, reason: &str) -> Report {
+    let mut report = report(now, event, RetrainingState::Rejected);
+    report.status.reason = Some(reason.to_owned());
+    report
+}
+
+/// A job of this launcher that never ran.
+fn failure(launcher: &str, now: Timestamp, event: &Event, reason: &str) -> Report {
+    let mut report = report(now, event, RetrainingState::Failed);
+    report.status.reason = Some(reason.to_owned());
+    report.status.launcher = Some(launcher.to_owned());
+    report
+}
+
+fn report(now: Timestamp, event: &Event, state: RetrainingState) -> Report {
+    let status = RetrainingStatus::new(&event.id, state);
+    Report { model: event.data.model.clone(), at: now, status }
 }
 
 fn is_expired(event: &Event, now: Timestamp) -> bool {
