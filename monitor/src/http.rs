@@ -77,6 +77,7 @@ impl HttpState {
 const LIMITS: Limits = Limits {
     connections_max: 256,
     head_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(10),
     shutdown_grace: Duration::from_secs(2),
 };
 

@@ -1,7 +1,8 @@
-//! Connections of the HTTP server: how many at once, how long one may take to ask, and their end.
+//! Connections of the HTTP server: how many at once, how long one may take to ask and to take its
+//! answer, and their end.
 //!
 //! Before: the listening socket. After: the router in [`super`]. A connection beyond the bound
-//! waits to be accepted; one that says nothing is closed, so that it makes room.
+//! waits to be accepted; one that says nothing, or takes nothing, is closed, so that it makes room.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,18 +16,22 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
 /// A connection could not be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bounds on connections.
+/// Bounds on connections. Each is on the time without progress: a slow reader of a long answer is
+/// served to the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Connections at once.
     pub(super) connections_max: usize,
     /// Time from the connection, or from the last answer, to the end of a request's head.
     pub(super) head_timeout: Duration,
+    /// Time that a client may take none of its answer.
+    pub(super) write_timeout: Duration,
     /// Requests under way at the end get this long.
     pub(super) shutdown_grace: Duration,
 }
@@ -80,6 +85,8 @@ async fn answer(
     mut stopping: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 ) {
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(limits.write_timeout));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

@@ -300,7 +300,7 @@ fn source() -> SourceSnapshot {
 fn partition(number: i32, high_watermark: Option<i64>) -> PartitionSnapshot {
     PartitionSnapshot {
         id: PartitionId { topic: "predictions".into(), partition: number },
-        next_offset: 1_000,
+        next_offset: Some(1_000),
         high_watermark,
         watermark: Some(at(2)),
         idle: false,

@@ -371,15 +371,16 @@ fn answers_are_counted_by_route_template() {
     });
 }
 
-/// Connections that say nothing take all places; they are closed after a while, and the next one is
-/// answered.
+/// Clients that say nothing, or that ask and take nothing of the answer, have all places; they are
+/// closed after a while, and the next one is answered.
 #[test]
-fn silent_connections_make_room() {
+fn idle_connections_make_room() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let limits = Limits {
         connections_max: 4,
         head_timeout: Duration::from_millis(200),
+        write_timeout: Duration::from_millis(200),
         shutdown_grace: Duration::from_secs(5),
     };
     runtime.block_on(async {
@@ -391,9 +392,17 @@ fn silent_connections_make_room() {
         let client = async {
             let told = tokio::task::spawn_blocking(move || {
                 let connect = |_| TcpStream::connect(address).expect("the system queues it");
-                let silent: Vec<TcpStream> = (0..12).map(connect).collect();
+                let silent: Vec<TcpStream> = (0..6).map(connect).collect();
+                let mut deaf: Vec<TcpStream> = (0..6).map(connect).collect();
+                // Far more answers than the system's buffers hold.
+                let requests = "GET /metrics HTTP/1.1\r\nHost: driftd\r\n\r\n".repeat(2_000);
+                for stream in &mut deaf {
+                    stream.set_nonblocking(true).expect("a socket can be told");
+                    // As much as is taken.
+                    drop(stream.write(requests.as_bytes()));
+                }
                 let answer = get(address, "/healthz");
-                (silent.len(), answer.code)
+                (silent.len() + deaf.len(), answer.code)
             });
             let told = told.await;
             drop(stop);

@@ -59,7 +59,7 @@ struct Source {
 #[derive(Debug, Serialize)]
 struct PartitionView {
     partition: i32,
-    next_offset: i64,
+    next_offset: Option<i64>,
     high_watermark: Option<i64>,
     lag: Option<u64>,
     watermark: Option<Timestamp>,

@@ -70,5 +70,5 @@ fn partition(families: &mut Families, partition: &PartitionSnapshot) {
 /// Returns the messages that are in the partition and not read yet. Absent until its end was seen.
 pub(in crate::http) fn lag(partition: &PartitionSnapshot) -> Option<u64> {
     let end = partition.high_watermark?;
-    Some(u64::try_from(end.saturating_sub(partition.next_offset)).unwrap_or(0))
+    Some(u64::try_from(end.saturating_sub(partition.next_offset?)).unwrap_or(0))
 }
