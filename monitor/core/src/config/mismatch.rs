@@ -38,6 +38,9 @@ impl<'a> Words<'a> {
         if let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() {
             for key in unexpected {
                 findings.add(&child(&path, key), "is not a key here", &self.meant(&path, key));
+                // What it says was meant to be there.
+                findings
+                    .doubt(self.near(&path, key).map_or(child(&path, key), |it| child(&path, it)));
             }
             return;
         }
@@ -87,20 +90,26 @@ impl<'a> Words<'a> {
         self.mappings.iter().find(|it| it.path == anywhere)
     }
 
-    /// Returns what may be meant by a key that does not exist at a place.
-    fn meant(&self, path: &str, key: &str) -> String {
-        let here: Vec<&str> = self
-            .mapping(path)
-            .map(|it| it.keys().map(|(key, _)| key).collect())
-            .unwrap_or_default();
-        let near = here
-            .iter()
-            .map(|known| (strsim::damerau_levenshtein(known, key), known))
+    fn keys(&self, path: &str) -> Vec<&'a str> {
+        self.mapping(path).map(|it| it.keys().map(|(key, _)| key).collect()).unwrap_or_default()
+    }
+
+    /// Returns the key of a place that a word was most likely meant to be.
+    fn near(&self, path: &str, word: &str) -> Option<&'a str> {
+        let keys = self.keys(path).into_iter();
+        let near = keys
+            .map(|known| (strsim::damerau_levenshtein(known, word), known))
             .filter(|(edits, known)| *edits <= EDITS_MAX && *edits < known.len())
             .min();
-        if let Some((_, known)) = near {
+        near.map(|(_, known)| known)
+    }
+
+    /// Returns what may be meant by a key that does not exist at a place.
+    fn meant(&self, path: &str, key: &str) -> String {
+        if let Some(known) = self.near(path, key) {
             return format!("did you mean `{known}`?");
         }
+        let here = self.keys(path);
         let elsewhere = self.mappings.iter().find(|it| it.keys().any(|(known, _)| known == key));
         match elsewhere {
             Some(mapping) if mapping.path.is_empty() => "it belongs to the top level".into(),

@@ -604,15 +604,19 @@ fn a_mismatch_has_no_consequences_elsewhere() {
         ("/retraining/policies", json!("p"), "retraining.policies"),
         ("/retraining", json!(true), "retraining"),
         ("/detection", json!([]), "detection"),
+        ("/models/0/predictoins", json!([]), "models[0].predictoins"),
+        ("/retrainin", json!({"policies": []}), "retrainin"),
         ("/alerts/raise", json!(0), "alerts.raise"),
     ] {
         let mut tree = smallest();
-        put(
-            &mut tree,
-            "/models/0/features/1",
-            json!({"name": "y", "path": "y", "type": "float64"}),
-        );
-        put(&mut tree, "/retraining", retraining.clone());
+        // Where the list of predictions is misspelled, `y` was meant to be there.
+        if place != "models[0].predictoins" {
+            let second = json!({"name": "y", "path": "y", "type": "float64"});
+            put(&mut tree, "/models/0/features/1", second);
+        }
+        if place != "retrainin" {
+            put(&mut tree, "/retraining", retraining.clone());
+        }
         put(&mut tree, "/launcher", json!({"command": ["true"]}));
         put(&mut tree, pointer, value.clone());
         let errors = load_tree(&tree).unwrap_err();

@@ -89,7 +89,7 @@ pub(super) fn launcher(
     launcher: &RawLauncher,
     findings: &mut Findings,
 ) -> Result<LauncherConfig, Noted> {
-    if raw.retraining.is_none() {
+    if raw.retraining.is_none() && !findings.doubts("retraining") {
         findings.add(
             "launcher",
             "has no requests to answer, because there is no `retraining`",
