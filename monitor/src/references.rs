@@ -10,12 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use driftd_catalog::{ModelId, Timestamp};
+use driftd_catalog::ModelId;
 use driftd_core::config::Config;
 use driftd_core::profile::{Profile, ProfileError};
 use driftd_core::reference::{ModelReference, ReferenceError};
-use driftd_core::shard::Shard;
-use driftd_ingest::Decoded;
+use driftd_core::shard::{MissingReference, Placed, Shard};
 use tracing::{error, info, warn};
 
 /// Where reference profiles are found.
@@ -105,18 +104,18 @@ impl References {
         }
     }
 
-    /// Gives the shard the references that it needs for `decoded`. A file that cannot be used is
+    /// Gives the shard the references that it needs for a batch. A file that cannot be used is
     /// logged and counts as missing: the model is then shown without a reference, and its records
     /// are still counted.
-    pub fn provide(&self, shard: &mut Shard, source: usize, decoded: &Decoded) {
-        for id in shard.missing_references(source, decoded) {
-            let Some(model) = self.model(&id) else { continue };
-            let path = self.path(model, &id);
-            let reference = match self.load(model, &id) {
+    pub fn provide(&self, shard: &mut Shard, placed: &Placed) {
+        for missing in shard.missing_references(placed) {
+            let MissingReference { id, model, .. } = &missing;
+            let path = self.path(*model, id);
+            let reference = match self.load(*model, id) {
                 Ok(Some(reference)) => {
                     let rows = reference.rows;
                     info!(model = %id, path = %path.display(), rows, "reference loaded");
-                    self.warn_of_segments(model, &id, &reference);
+                    self.warn_of_segments(*model, id, &reference);
                     Some(reference)
                 }
                 Ok(None) => {
@@ -129,8 +128,7 @@ impl References {
                     None
                 }
             };
-            let again_at = self.again_at(source, &id, decoded);
-            shard.set_reference(id, reference, again_at);
+            shard.set_reference(missing, reference);
         }
     }
 
@@ -144,22 +142,5 @@ impl References {
                 }
             }
         }
-    }
-
-    pub(crate) fn model(&self, id: &ModelId) -> Option<usize> {
-        self.config.models.iter().position(|model| *model.name == *id.name())
-    }
-
-    /// Returns the end of the window of the version's first record in `decoded`: a window has one
-    /// reference.
-    fn again_at(&self, source: usize, id: &ModelId, decoded: &Decoded) -> Timestamp {
-        let models = &self.config.sources[source].models;
-        let mut rows = decoded.rows.iter().filter_map(|row| {
-            let model = &self.config.models[models[usize::from(row.model)]];
-            let version = &decoded.versions[usize::from(row.version)];
-            let is_its_own = *model.name == *id.name() && **version == *id.version();
-            is_its_own.then(|| model.window.span_of(row.event_time).end())
-        });
-        rows.next().unwrap_or(Timestamp::MIN)
     }
 }

@@ -249,16 +249,17 @@ impl<'a> Replay<'a> {
 
     fn take(&mut self, decoded: &Decoded) -> anyhow::Result<()> {
         self.tally.reject(&decoded.rejections);
-        for id in self.shard.missing_references(self.plan.source, decoded) {
+        let placed = self.shard.place(&self.partition, decoded);
+        for missing in self.shard.missing_references(&placed) {
             let references = &self.plan.references;
-            let Some(model) = references.model(&id) else { continue };
-            let reference = references.load(model, &id)?;
+            let reference = references.load(missing.model, &missing.id)?;
             if reference.is_none() {
-                self.tally.without_reference(&id, &references.path(model, &id));
+                let path = references.path(missing.model, &missing.id);
+                self.tally.without_reference(&missing.id, &path);
             }
-            self.shard.set_reference(id, reference, Timestamp::MAX);
+            self.shard.set_reference(missing, reference);
         }
-        self.shard.update(self.now, &self.partition, decoded, None, &mut self.outputs);
+        self.shard.update(self.now, decoded, placed, None, &mut self.outputs);
         self.forward()
     }
 

@@ -13,4 +13,5 @@ mod launch;
 mod main_job;
 mod produce;
 mod rules;
+mod start;
 mod tidy;

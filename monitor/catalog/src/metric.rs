@@ -194,7 +194,7 @@ pub const SOURCE_PARTITION_IDLE: Metric = gauge(
 pub const SOURCE_PARTITION_PAUSED: Metric = gauge(
     "driftd_source_partition_paused",
     PARTITION,
-    "1 when reading is paused, because later stages are full or the partition ran ahead of others.",
+    "1 when reading is paused because the partition ran ahead of the others.",
 );
 
 // Evaluation.

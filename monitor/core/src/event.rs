@@ -58,6 +58,13 @@ pub enum Event {
         /// Short stable name of the error.
         kind: &'static str,
     },
+    /// Where partitions end now.
+    Ends {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// The offset that the next record of each will get.
+        ends: Vec<(PartitionId, i64)>,
+    },
     /// The broker answered for a retraining event.
     RetrainDelivered {
         /// Id of the event.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use driftd_alerts::{Episode, Episodes, FeatureSignal, Signal, Transition};
-use driftd_catalog::{ModelId, SegmentId, Timestamp, WindowId};
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
@@ -35,6 +35,8 @@ struct Model {
     late: u64,
     event_time_max: Option<Timestamp>,
     activated: Option<Timestamp>,
+    /// Windows that each partition holds open.
+    open: BTreeMap<PartitionId, usize>,
     segments: BTreeMap<SegmentId, Segment>,
 }
 
@@ -63,6 +65,7 @@ impl Models {
             late: 0,
             event_time_max: None,
             activated: None,
+            open: BTreeMap::new(),
             segments: BTreeMap::new(),
         });
         model.records += progress.records;
@@ -71,6 +74,16 @@ impl Models {
         model.activated = earliest(model.activated, progress.event_time_min);
         if progress.reference.is_some() {
             model.reference.clone_from(&progress.reference);
+        }
+    }
+
+    /// Takes how many windows a partition holds open.
+    pub(crate) fn set_open(&mut self, partition: &PartitionId, open: &BTreeMap<ModelId, usize>) {
+        for (id, model) in &mut self.models {
+            match open.get(id) {
+                Some(windows) => model.open.insert(partition.clone(), *windows),
+                None => model.open.remove(partition),
+            };
         }
     }
 
@@ -90,7 +103,10 @@ impl Models {
                 .collect();
             versions.sort_unstable();
             let excess = versions.len().saturating_sub(model.versions_max + VERSIONS_PAST_MAX);
-            let idle = versions.into_iter().filter(|(_, id)| windows.open_count(id) == 0);
+            let is_open = |id: &ModelId| {
+                0 < windows.open_count(id) || self.models.get(id).is_some_and(Model::is_open)
+            };
+            let idle = versions.into_iter().filter(|(_, id)| !is_open(id));
             retired.extend(idle.take(excess).map(|(_, id)| id.clone()));
         }
         for id in &retired {
@@ -131,6 +147,10 @@ impl Models {
 }
 
 impl Model {
+    fn is_open(&self) -> bool {
+        self.open.values().any(|windows| 0 < *windows)
+    }
+
     fn snapshot(&self, id: &ModelId, windows: &Windows) -> ModelSnapshot {
         let mut segments: Vec<SegmentSnapshot> =
             self.segments.iter().map(|(segment, it)| it.snapshot(segment)).collect();
@@ -147,7 +167,13 @@ impl Model {
             late: self.late,
             event_time_max: self.event_time_max,
             activated: self.activated,
-            windows_open: windows.open_count(id),
+            windows_open: self
+                .open
+                .values()
+                .copied()
+                .max()
+                .max(Some(windows.open_count(id)))
+                .unwrap_or(0),
             segments,
         }
     }

@@ -48,6 +48,12 @@ impl PartitionState {
         }
     }
 
+    /// Makes the first message that is read the one at `next_offset`, or a later one.
+    #[must_use]
+    pub fn starting_at(self, next_offset: i64) -> Self {
+        Self { next_offset: Some(next_offset), ..self }
+    }
+
     /// Which partition this is.
     pub fn id(&self) -> &PartitionId {
         &self.id
@@ -98,6 +104,10 @@ impl PartitionState {
         }
         self.open.entry(id.clone()).or_default().entry(span).or_default();
         true
+    }
+
+    pub(crate) fn has_open(&self, id: &ModelId) -> bool {
+        self.open.contains_key(id)
     }
 
     /// Adds a group of rows to its window, in every segment they belong to.
@@ -227,6 +237,7 @@ impl PartitionState {
             watermark: self.watermark(&config.sources[self.source].time),
             idle: self.idle,
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
+            open: self.open.iter().map(|(id, windows)| (id.clone(), windows.len())).collect(),
             messages: 0,
             bytes: 0,
             rejected: BTreeMap::new(),

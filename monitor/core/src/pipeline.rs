@@ -71,6 +71,7 @@ impl Pipeline {
             Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
             Event::Partial(partial) => self.take_partial(*partial),
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
+            Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
             Event::DeadLettered { source, stored, failed } => {
                 self.sources.dead_lettered(source, stored, failed);
             }
@@ -120,6 +121,7 @@ impl Pipeline {
         for model in &progress.models {
             self.models.advance(model);
         }
+        self.models.set_open(&progress.partition, &progress.open);
         if self.sources.advance(now, progress) {
             self.sources.align(now, &self.config, effects);
             self.close_ready(now, effects);

@@ -18,23 +18,39 @@ use crate::partition::PartitionState;
 use crate::reference::ModelReference;
 use crate::window::earliest;
 
-/// Answers to searches for references that a shard remembers.
-const REFERENCES_MAX: usize = 256;
+/// References remembered beyond those that the configuration has room for at once.
+const REFERENCES_SPARE: usize = 64;
+
+/// Searches without an answer that a shard remembers.
+const ABSENT_MAX: usize = 256;
 
 /// The partitions of one consumer thread.
 #[derive(Debug)]
 pub struct Shard {
     config: Arc<Config>,
     partitions: BTreeMap<PartitionId, PartitionState>,
-    references: BTreeMap<ModelId, Lookup>,
+    references: BTreeMap<ModelId, Arc<ModelReference>>,
+    references_max: usize,
+    /// Searched for and not found: the end of the newest window that it was searched for.
+    absent: BTreeMap<ModelId, Timestamp>,
 }
 
-/// The answer to a search for a model version's reference.
+/// A batch whose rows have their windows.
 #[derive(Debug)]
-struct Lookup {
-    reference: Option<Arc<ModelReference>>,
-    /// A reference that was not found is searched again for records at or after this event time.
-    again_at: Timestamp,
+pub struct Placed {
+    partition: PartitionId,
+    grouping: Grouping,
+}
+
+/// A model version whose reference has to be searched.
+#[derive(Debug)]
+pub struct MissingReference {
+    /// Which version.
+    pub id: ModelId,
+    /// Index into [`Config::models`].
+    pub model: usize,
+    /// End of the newest window that needs it.
+    newest: Timestamp,
 }
 
 /// What stage 1 tells stage 2.
@@ -63,6 +79,8 @@ pub struct Progress {
     pub idle: bool,
     /// Memory that the counts of its open windows take.
     pub state_bytes: u64,
+    /// Windows that it holds open for each model version, segments not counted each.
+    pub open: BTreeMap<ModelId, usize>,
     /// Messages since the last report.
     pub messages: u64,
     /// Payload bytes since the last report.
@@ -99,7 +117,14 @@ pub struct ModelProgress {
 impl Shard {
     /// Makes a shard without partitions.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { config, partitions: BTreeMap::new(), references: BTreeMap::new() }
+        let versions: usize = config.models.iter().map(|model| model.versions_max).sum();
+        Self {
+            config,
+            partitions: BTreeMap::new(),
+            references: BTreeMap::new(),
+            references_max: versions + REFERENCES_SPARE,
+            absent: BTreeMap::new(),
+        }
     }
 
     /// Takes over a partition.
@@ -117,41 +142,68 @@ impl Shard {
         self.partitions.iter().map(|(id, state)| (id, state.next_offset()))
     }
 
-    /// Returns the model versions in `decoded` whose reference must be searched before
-    /// [`Shard::update`].
-    pub fn missing_references(&self, source: usize, decoded: &Decoded) -> Vec<ModelId> {
-        let mut seen: Vec<(u16, u16)> = Vec::new();
-        let mut missing = Vec::new();
+    /// Finds the window of every row of one batch. It must be counted with [`Shard::update`] before
+    /// the next batch of its partition is placed.
+    ///
+    /// # Panics
+    /// When the partition is not assigned.
+    pub fn place(&mut self, partition: &PartitionId, decoded: &Decoded) -> Placed {
+        let state =
+            self.partitions.get_mut(partition).expect("a batch comes from an assigned partition");
+        let mut grouping = Grouping::new(decoded);
         for row in &decoded.rows {
-            if seen.contains(&(row.model, row.version)) {
-                continue;
-            }
-            seen.push((row.model, row.version));
-            let Some(id) = self.model_id(source, decoded, row.model, row.version) else { continue };
-            let is_known = self.references.get(&id).is_some_and(|lookup| {
-                lookup.reference.is_some() || row.event_time < lookup.again_at
-            });
-            if !is_known {
-                missing.push(id);
-            }
+            grouping.place(&self.config, state, row);
         }
-        missing
+        Placed { partition: partition.clone(), grouping }
     }
 
-    /// Stores the answer to [`Shard::missing_references`]; `None` is asked again from `again_at`
-    /// on.
+    /// Returns the model versions whose reference must be searched before [`Shard::update`]: those
+    /// that got a window only, so that endless invented versions cost no searches.
+    pub fn missing_references(&self, placed: &Placed) -> Vec<MissingReference> {
+        let mut missing: BTreeMap<&ModelId, MissingReference> = BTreeMap::new();
+        for group in &placed.grouping.groups {
+            if self.references.contains_key(&group.id) {
+                continue;
+            }
+            let newest = group.span.end();
+            let entry = missing.entry(&group.id).or_insert_with(|| MissingReference {
+                id: group.id.clone(),
+                model: group.config,
+                newest,
+            });
+            entry.newest = newest.max(entry.newest);
+        }
+        let is_new = |it: &MissingReference| {
+            self.absent.get(&it.id).is_none_or(|searched_for| *searched_for < it.newest)
+        };
+        missing.into_values().filter(is_new).collect()
+    }
+
+    /// Stores the answer to [`Shard::missing_references`]. What was not found is searched again for
+    /// a later window.
     pub fn set_reference(
         &mut self,
-        id: ModelId,
+        missing: MissingReference,
         reference: Option<Arc<ModelReference>>,
-        again_at: Timestamp,
     ) {
-        self.references.insert(id, Lookup { reference, again_at });
-        while REFERENCES_MAX < self.references.len() {
-            // The one asked for longest ago in event time; if it is needed again, it is asked for.
-            let oldest = self.references.iter().min_by_key(|(_, lookup)| lookup.again_at);
-            let Some(oldest) = oldest.map(|(id, _)| id.clone()) else { return };
-            self.references.remove(&oldest);
+        let MissingReference { id, newest, .. } = missing;
+        let Some(reference) = reference else {
+            self.absent.insert(id, newest);
+            while ABSENT_MAX < self.absent.len() {
+                // The one searched for longest ago; if it is needed again, it is searched again.
+                let oldest = self.absent.iter().min_by_key(|(_, searched_for)| **searched_for);
+                let Some(oldest) = oldest.map(|(id, _)| id.clone()) else { return };
+                self.absent.remove(&oldest);
+            }
+            return;
+        };
+        self.absent.remove(&id);
+        self.references.insert(id, reference);
+        if self.references_max < self.references.len() {
+            // What an open window is counted against is in use, however long ago it was found.
+            let partitions = &self.partitions;
+            let is_used = |id: &ModelId| partitions.values().any(|state| state.has_open(id));
+            self.references.retain(|id, _| is_used(id));
         }
     }
 
@@ -162,19 +214,20 @@ impl Shard {
     pub fn update(
         &mut self,
         now: Timestamp,
-        partition: &PartitionId,
         decoded: &Decoded,
+        placed: Placed,
         high_watermark: Option<i64>,
         outputs: &mut Vec<Output>,
     ) {
+        let Placed { partition, grouping } = placed;
         let mut state =
-            self.partitions.remove(partition).expect("a batch comes from an assigned partition");
-        let grouping = self.group(&mut state, decoded);
+            self.partitions.remove(&partition).expect("a batch comes from an assigned partition");
         for group in &grouping.groups {
             self.count(&mut state, decoded, group);
         }
         state.advance_to(now, decoded);
         let models = self.model_progress(state.source(), decoded, &grouping);
+        let passed = state.take_passed(&self.config);
         let mut progress = state.progress(&self.config, high_watermark);
         progress.messages = decoded.messages;
         progress.bytes = decoded.bytes;
@@ -182,10 +235,9 @@ impl Shard {
         progress.clamped = grouping.clamped;
         progress.over_limit = grouping.over_limit;
         progress.models = models;
-        outputs
-            .extend(state.take_passed(&self.config).into_iter().map(Box::new).map(Output::Partial));
+        outputs.extend(passed.into_iter().map(Box::new).map(Output::Partial));
         outputs.push(Output::Progress(progress));
-        self.partitions.insert(partition.clone(), state);
+        self.partitions.insert(partition, state);
     }
 
     /// Reports the partition as idle when it is read to its end and has been silent for long
@@ -226,19 +278,11 @@ impl Shard {
         self.config.models[model].id(&decoded.versions[usize::from(version)]).ok()
     }
 
-    fn group(&self, state: &mut PartitionState, decoded: &Decoded) -> Grouping {
-        let mut grouping = Grouping::new(decoded);
-        for row in &decoded.rows {
-            grouping.place(&self.config, state, row);
-        }
-        grouping
-    }
-
     fn count(&self, state: &mut PartitionState, decoded: &Decoded, group: &Group) {
         let batch = decoded.batches[usize::from(group.model)]
             .as_ref()
             .expect("a model with rows has a batch");
-        let reference = self.references.get(&group.id).and_then(|lookup| lookup.reference.as_ref());
+        let reference = self.references.get(&group.id);
         state.count(&self.config, group, batch, decoded.to_offset, reference);
     }
 
@@ -277,7 +321,7 @@ impl Shard {
             late: 0,
             event_time_min: None,
             event_time_max: None,
-            reference: self.references.get(id).and_then(|lookup| lookup.reference.clone()),
+            reference: self.references.get(id).cloned(),
         })
     }
 }

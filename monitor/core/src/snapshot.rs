@@ -90,8 +90,8 @@ pub struct SourceSnapshot {
 pub struct PartitionSnapshot {
     /// Which.
     pub id: PartitionId,
-    /// Next offset to read.
-    pub next_offset: i64,
+    /// Next offset to read. Absent before the first message, and before the end was seen.
+    pub next_offset: Option<i64>,
     /// End of the partition when last seen.
     pub high_watermark: Option<i64>,
     /// Newest event time less the allowed disorder.
@@ -119,7 +119,8 @@ pub struct ModelSnapshot {
     pub event_time_max: Option<Timestamp>,
     /// Oldest event time of its records: when the version came into use.
     pub activated: Option<Timestamp>,
-    /// Windows waiting to be closed.
+    /// Windows that the fullest partition holds open, or that wait for partitions; segments not
+    /// counted each.
     pub windows_open: usize,
     /// One entry a segment with closed windows, `all` first.
     pub segments: Vec<SegmentSnapshot>,

@@ -26,7 +26,8 @@ pub(crate) struct Sources {
 struct Partition {
     source: usize,
     is_assigned: bool,
-    next_offset: i64,
+    /// Absent before the first report.
+    next_offset: Option<i64>,
     high_watermark: Option<i64>,
     watermark: Option<Timestamp>,
     idle: bool,
@@ -41,7 +42,7 @@ impl Partition {
         Self {
             source,
             is_assigned: false,
-            next_offset: 0,
+            next_offset: None,
             high_watermark: None,
             watermark: None,
             idle: false,
@@ -53,7 +54,7 @@ impl Partition {
 
     /// Whether records are there that have not been read: only such a partition can be slow.
     fn is_behind(&self) -> bool {
-        self.high_watermark.is_some_and(|end| self.next_offset < end)
+        self.next_offset.zip(self.high_watermark).is_some_and(|(next, end)| next < end)
     }
 
     /// Whether it has made no step forward for `wait_max_millis`.
@@ -71,6 +72,20 @@ impl Sources {
     pub(crate) fn set_known(&mut self, now: Timestamp, source: usize, known: Vec<PartitionId>) {
         for id in known {
             self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+        }
+    }
+
+    /// Takes where partitions end, whether or not anything is read: what is not read is the lag.
+    pub(crate) fn set_ends(
+        &mut self,
+        now: Timestamp,
+        source: usize,
+        ends: Vec<(PartitionId, i64)>,
+    ) {
+        for (id, end) in ends {
+            let partition =
+                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            partition.high_watermark = Some(end);
         }
     }
 
@@ -104,12 +119,12 @@ impl Sources {
             .or_insert_with(|| Partition::new(progress.source, now));
         let is_moved = partition.watermark != progress.watermark
             || partition.idle != progress.idle
-            || partition.next_offset != progress.next_offset;
+            || partition.next_offset != Some(progress.next_offset);
         if is_moved {
             partition.progressed_at = now;
         }
-        partition.next_offset = progress.next_offset;
-        partition.high_watermark = progress.high_watermark.or(partition.high_watermark);
+        partition.next_offset = Some(progress.next_offset);
+        partition.high_watermark = progress.high_watermark.max(partition.high_watermark);
         partition.watermark = progress.watermark;
         partition.idle = progress.idle;
         partition.state_bytes = progress.state_bytes;

@@ -303,9 +303,10 @@ impl SourceConsumer {
                 "records rejected"
             );
         }
-        self.parts.references.provide(&mut self.shard, self.parts.source, &decoded);
+        let placed = self.shard.place(partition, &decoded);
+        self.parts.references.provide(&mut self.shard, &placed);
         let end = self.parts.ends.of(partition).map(|end| end.offset.max(decoded.to_offset));
-        self.shard.update(now, partition, &decoded, end, &mut self.outputs);
+        self.shard.update(now, &decoded, placed, end, &mut self.outputs);
         self.send_outputs();
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Before: the group coordinator. After: [`crate::kafka::consumer`] follows the [`Change`]s between
 //! two polls. Where to read from is set inside the callback, before the first fetch, so that no
-//! seek races with it; a partition that this process has never read begins at the oldest or after
-//! the newest record, which the client finds out without holding up the callback. The cooperative
-//! protocol gives differences: partitions that stay are not mentioned.
+//! seek races with it. A partition that this process has never read begins at the oldest record,
+//! wherever that is when it is fetched, or after the newest: that place is asked for once and kept,
+//! because asking again, after the partition has moved, would skip what came meanwhile. The
+//! cooperative protocol gives differences: partitions that stay are not mentioned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -15,13 +16,16 @@ use driftd_catalog::PartitionId;
 use driftd_core::PartitionState;
 use driftd_core::config::FirstStart;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::clock;
 use crate::kafka::log_error;
+
+/// A rebalance waits this long for the ends of its partitions.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A partition is waited for this long when another thread of the process still has to let go of
 /// it.
@@ -118,24 +122,60 @@ impl Assignments {
             .collect()
     }
 
-    fn assign(&self, list: &TopicPartitionList) {
-        let mut states = Vec::new();
-        for (id, mut element) in self.ids(list).into_iter().zip(list.elements()) {
-            let state = self
-                .parked
-                .take(&id)
-                .unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()));
-            let first = match self.start {
-                FirstStart::Earliest => Offset::Beginning,
-                FirstStart::Latest => Offset::End,
-            };
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let mut states: Vec<PartitionState> = self
+            .ids(list)
+            .into_iter()
+            .map(|id| {
+                let parked = self.parked.take(&id);
+                parked.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
+            })
+            .collect();
+        let first = match self.start {
+            FirstStart::Earliest => Offset::Beginning,
+            FirstStart::Latest => {
+                self.pin(consumer, &mut states);
+                Offset::End
+            }
+        };
+        for (state, mut element) in states.iter().zip(list.elements()) {
             let offset = state.next_offset().map_or(first, Offset::Offset);
             if let Err(error) = element.set_offset(offset) {
                 error!(partition = %state.id(), %error, "start offset could not be set");
             }
-            states.push(state);
         }
         self.lock().push(Change::Assigned(states));
+    }
+
+    /// Lets partitions that were never read begin at their end as it is now. One question to each
+    /// broker answers for all.
+    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState]) {
+        let mut asked = TopicPartitionList::new();
+        for state in states.iter().filter(|state| state.next_offset().is_none()) {
+            let PartitionId { topic, partition } = state.id();
+            if let Err(error) = asked.add_partition_offset(topic, *partition, Offset::End) {
+                error!(partition = %state.id(), %error, "end could not be asked for");
+            }
+        }
+        if asked.count() == 0 {
+            return;
+        }
+        let ends = match consumer.offsets_for_times(asked, ENDS_TIMEOUT) {
+            Ok(ends) => ends,
+            Err(error) => {
+                warn!(topic = %self.topic, %error, "ends are unknown; the client looks for them");
+                return;
+            }
+        };
+        for state in states {
+            let found = ends.find_partition(&self.topic, state.id().partition);
+            if let Some(Offset::Offset(end)) = found.map(|it| it.offset())
+                && state.next_offset().is_none()
+            {
+                let id = state.id().clone();
+                *state = PartitionState::new(id, self.source, clock::now()).starting_at(end);
+            }
+        }
     }
 }
 
@@ -146,9 +186,9 @@ impl ClientContext for Assignments {
 }
 
 impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            Rebalance::Assign(list) => self.assign(list),
+            Rebalance::Assign(list) => self.assign(consumer, list),
             Rebalance::Revoke(list) => self.lock().push(Change::Revoked(self.ids(list))),
             Rebalance::Error(error) => error!(%error, "rebalance failed"),
         }

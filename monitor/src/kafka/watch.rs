@@ -1,7 +1,8 @@
 //! What no message tells: how many partitions a topic has, and where they end.
 //!
-//! Before: a source topic. After: [`Event::TopicPartitions`] for the pipeline, and [`Ends`] for lag
-//! and for the question whether a silent partition has been read to its end. Runs on its own thread
+//! Before: a source topic. After: [`Event::TopicPartitions`] and [`Event::Ends`] for the pipeline,
+//! which shows the lag, and [`Ends`] for the question whether a silent partition has been read to
+//! its end. Runs on its own thread
 //! with its own client, so that a slow answer never holds up a consumer.
 
 use std::collections::BTreeMap;
@@ -78,7 +79,10 @@ impl Watcher {
                     if !self.tell(&found, &mut known) {
                         return;
                     }
-                    self.look(&found);
+                    let ends = self.look(&found);
+                    if !self.events.send(Event::Ends { source: self.source, ends }) {
+                        return;
+                    }
                 }
                 Err(error) => {
                     warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
@@ -103,20 +107,25 @@ impl Watcher {
     }
 
     /// Looks at every partition, also behind one that does not answer.
-    fn look(&self, found: &[PartitionId]) {
+    fn look(&self, found: &[PartitionId]) -> Vec<(PartitionId, i64)> {
+        let mut ends = Vec::new();
         for id in found {
             match self.client.fetch_watermarks(&self.topic, id.partition, ANSWER_TIMEOUT) {
-                Ok((_, end)) => self.ends.set(id.clone(), end),
+                Ok((_, end)) => {
+                    self.ends.set(id.clone(), end);
+                    ends.push((id.clone(), end));
+                }
                 Err(error) => {
                     warn!(partition = %id, %error, "cannot see the end of the partition");
                 }
             }
         }
+        ends
     }
 }
 
-/// Returns the partitions of a topic; none when it does not exist. A topic that cannot be looked at,
-/// for want of a leader or of a right, is an error and not an absence.
+/// Returns the partitions of a topic; none when it does not exist. A topic that cannot be looked
+/// at, for want of a leader or of a right, is an error and not an absence.
 pub(crate) fn partitions<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &Arc<str>,

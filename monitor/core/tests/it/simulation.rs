@@ -167,12 +167,13 @@ impl Simulation {
         let high_watermark = self.high_watermark(index);
         self.read[index] = to;
         let shard = &mut self.shards[self.owners[index]];
-        for id in shard.missing_references(0, &decoded) {
-            let reference = model::reference(&self.config, &id);
-            shard.set_reference(id, reference, START.plus_millis(60_000));
+        let placed = shard.place(&partition(index), &decoded);
+        for missing in shard.missing_references(&placed) {
+            let reference = model::reference(&self.config, &missing.id);
+            shard.set_reference(missing, reference);
         }
         let mut outputs = Vec::new();
-        shard.update(self.now, &partition(index), &decoded, Some(high_watermark), &mut outputs);
+        shard.update(self.now, &decoded, placed, Some(high_watermark), &mut outputs);
         self.deliver(outputs);
     }
 
