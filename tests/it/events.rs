@@ -1,11 +1,8 @@
 //! The events of the catalogue, judged by the CNCF's own JSON Schema of `CloudEvents`.
 
-use std::collections::BTreeMap;
-
 use driftd_catalog::Timestamp;
 use driftd_catalog::event::{
-    CloudEvent, DataRef, Evidence, Links, ModelRef, ReasonKind, ReferenceRef, Request,
-    RequestReason, RetrainingRequested, RetrainingState, RetrainingStatus, WindowRef,
+    CloudEvent, ModelRef, RetrainingRequested, RetrainingState, RetrainingStatus,
 };
 use serde_json::Value;
 
@@ -18,55 +15,10 @@ fn schema() -> jsonschema::Validator {
         .expect("the schema is a schema")
 }
 
-fn model() -> ModelRef {
-    ModelRef { name: "flights".into(), version: "1".into() }
-}
-
 /// A request for a retraining with every attribute that it can have.
 pub(crate) fn requested() -> CloudEvent<RetrainingRequested> {
-    let start = Timestamp::from_millis(1_372_636_800_000);
-    let end = start.plus_millis(86_400_000);
-    let data = RetrainingRequested {
-        request: Request {
-            dedupe_key: "flights/1/weather/2013-07-01T00:00:00Z".to_owned(),
-            attempt: 1,
-            policy: "weather".into(),
-            cooldown_until: end.plus_millis(86_400_000),
-        },
-        model: model(),
-        reason: RequestReason {
-            kind: ReasonKind::FeatureDrift,
-            features_drifted: 1,
-            features_monitored: 12,
-            summary: "1 of 12 features drifted".to_owned(),
-        },
-        evidence: vec![Evidence {
-            feature: "temp".into(),
-            statistic: "psi".to_owned(),
-            value: 2.31,
-            threshold: 0.2,
-            p_value: Some(0.0),
-            n_reference: 27_004,
-            n_current: 900,
-            windows_breached: 3,
-        }],
-        window: WindowRef { start, end, segment: "all".to_owned(), rows: 912 },
-        reference: ReferenceRef {
-            id: "flights-january".to_owned(),
-            digest: "sha256:00".to_owned(),
-            rows: 27_004,
-            uri: None,
-        },
-        data: DataRef {
-            topic: "inference.flights".into(),
-            offsets: BTreeMap::from([("0".to_owned(), [12, 512])]),
-        },
-        links: Links::default(),
-    };
-    let mut event =
-        CloudEvent::new("/driftd/test", "rt-flights-1-00c0ffee".to_owned(), end, &model(), data);
-    event.expirytime = Some(end.plus_millis(43_200_000));
-    event
+    let text = include_bytes!("../../fixtures/events/requested.json");
+    CloudEvent::from_json(text).expect("the sample is a request")
 }
 
 fn status() -> CloudEvent<RetrainingStatus> {
@@ -79,7 +31,8 @@ fn status() -> CloudEvent<RetrainingStatus> {
         ..RetrainingStatus::new("rt-flights-1-00c0ffee", RetrainingState::Failed)
     };
     let id = "rt-flights-1-00c0ffee-failed".to_owned();
-    let mut event = CloudEvent::new("/driftd/launcher", id, started, &model(), data);
+    let model = ModelRef { name: "flights".into(), version: "1".into() };
+    let mut event = CloudEvent::new("/driftd/launcher", id, started, &model, data);
     event.correlationid = Some("rt-flights-1-00c0ffee".to_owned());
     event
 }
