@@ -167,20 +167,8 @@ pub fn build_for_model(
     inputs: &[PathBuf],
     output: &Path,
 ) -> anyhow::Result<()> {
-    let args = BuildArgs {
-        input: inputs.to_vec(),
-        output: output.to_owned(),
-        config: Some(config.to_owned()),
-        model: Some(model.to_owned()),
-        version: Some(version.to_owned()),
-        exclude: Vec::new(),
-        event_time: None,
-        time_format: None,
-        from: None,
-        until: None,
-        last: None,
-        bins: BINS_DEFAULT,
-    };
+    let all = BuildArgs::of_all_rows(inputs.to_vec(), output.to_owned(), model, version);
+    let args = BuildArgs { config: Some(config.to_owned()), ..all };
     build(&args, Some(&*config_file::read(config)?.config)).map(|_| ())
 }
 
@@ -262,6 +250,24 @@ fn show(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 impl BuildArgs {
+    /// Takes every row and column of `input`.
+    fn of_all_rows(input: Vec<PathBuf>, output: PathBuf, model: &str, version: &str) -> Self {
+        Self {
+            input,
+            output,
+            config: None,
+            model: Some(model.to_owned()),
+            version: Some(version.to_owned()),
+            exclude: Vec::new(),
+            event_time: None,
+            time_format: None,
+            from: None,
+            until: None,
+            last: None,
+            bins: BINS_DEFAULT,
+        }
+    }
+
     /// Returns the first event time taken, where one is given.
     fn first_taken(&self) -> Option<Timestamp> {
         let until = self.until.zip(self.last);

@@ -64,6 +64,14 @@ fn steps(reports: &[Value]) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Waits until the job of the only request, `rt-a`, has failed, and returns that report.
+fn failure(job: &Job) -> Value {
+    let mut reports = reports(job, 3);
+    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
+    assert_eq!(steps(&reports), expected);
+    reports.pop().expect("there are three")
+}
+
 /// Whether a process runs; one that has ended and that nobody has waited for does not.
 fn is_running(pid: &str) -> bool {
     let status = fs::read_to_string(Path::new("/proc").join(pid).join("status"));
@@ -75,11 +83,9 @@ fn a_failing_command_is_reported_with_its_exit_code() {
     let job = Job::new("launch-failing");
     let launcher = launch(&job, "exit 3", &[]);
     request(&job, "rt-a", "a");
-    let reports = reports(&job, 3);
-    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
-    assert_eq!(steps(&reports), expected);
-    assert_eq!(reports[2]["exit_code"], 3);
-    let reason = reports[2]["reason"].as_str().expect("a failure has a reason");
+    let failed = failure(&job);
+    assert_eq!(failed["exit_code"], 3);
+    let reason = failed["reason"].as_str().expect("a failure has a reason");
     assert!(reason.contains("the command ended with exit status: 3"), "{reason}");
     let _ended = launcher.terminate(DEADLINE).expect_code(0);
 }
@@ -90,10 +96,8 @@ fn a_command_that_cannot_start_is_reported_with_what_to_do() {
     let settings = [("command", json!(["/no/such/program"]))];
     let launcher = launch(&job, "", &settings);
     request(&job, "rt-a", "a");
-    let reports = reports(&job, 3);
-    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
-    assert_eq!(steps(&reports), expected);
-    let reason = reports[2]["reason"].as_str().expect("a failure has a reason");
+    let failed = failure(&job);
+    let reason = failed["reason"].as_str().expect("a failure has a reason");
     assert!(reason.contains("/no/such/program") && reason.contains("launcher.command"), "{reason}");
     let _ended = launcher.terminate(DEADLINE).expect_code(0);
 }
@@ -110,10 +114,8 @@ wait
 ";
     let launcher = launch(&job, script, &[("timeout", json!("1s"))]);
     request(&job, "rt-a", "a");
-    let reports = reports(&job, 3);
-    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
-    assert_eq!(steps(&reports), expected);
-    let reason = reports[2]["reason"].as_str().expect("a failure has a reason");
+    let failed = failure(&job);
+    let reason = failed["reason"].as_str().expect("a failure has a reason");
     assert!(reason.contains("longer than `launcher.timeout`"), "{reason}");
     for name in ["leader", "polite", "stubborn"] {
         let pid = fs::read_to_string(job.path(name)).expect("the job has written its ids");
@@ -205,10 +207,8 @@ fn a_job_whose_launcher_died_is_not_started_again() {
     reports(&job, 2);
     launcher.kill(DEADLINE);
     let launcher = Driftd::start(&["launch", "--config", &job.path("job.yaml")], &[]);
-    let reports = reports(&job, 3);
-    let expected = [("rt-a", "accepted"), ("rt-a", "started"), ("rt-a", "failed")];
-    assert_eq!(steps(&reports), expected);
-    let reason = reports[2]["reason"].as_str().expect("a failure has a reason");
+    let failed = failure(&job);
+    let reason = failed["reason"].as_str().expect("a failure has a reason");
     assert!(reason.contains("the launcher ended while the job ran"), "{reason}");
     let _ended = launcher.terminate(DEADLINE).expect_code(0);
     let runs = fs::read_to_string(job.path("runs")).expect("the job ran");

@@ -9,20 +9,8 @@ use tempfile::TempDir;
 use super::*;
 
 fn args(folder: &TempDir, inputs: &[&str]) -> BuildArgs {
-    BuildArgs {
-        input: inputs.iter().map(|it| folder.path().join(it)).collect(),
-        output: folder.path().join("out/profile.json"),
-        config: None,
-        model: Some("m".into()),
-        version: Some("1".into()),
-        exclude: Vec::new(),
-        event_time: None,
-        time_format: None,
-        from: None,
-        until: None,
-        last: None,
-        bins: BINS_DEFAULT,
-    }
+    let input = inputs.iter().map(|it| folder.path().join(it)).collect();
+    BuildArgs::of_all_rows(input, folder.path().join("out/profile.json"), "m", "1")
 }
 
 fn write_csv(folder: &TempDir, name: &str, text: &str) {

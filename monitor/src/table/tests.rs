@@ -41,6 +41,11 @@ fn source(by: Option<&str>, format: TimeFormat, models: Vec<ModelSchema>) -> Arc
     Arc::new(SourceSchema::try_new(path("meta.at"), format, by.map(path), models).unwrap())
 }
 
+/// A source of one model `m`, of one version.
+fn source_of(format: TimeFormat, features: &[(&str, FeatureKind)]) -> Arc<SourceSchema> {
+    source(None, format, vec![model("m", features)])
+}
+
 fn write_parquet(folder: &TempDir, columns: Vec<(&str, ArrayRef)>) -> PathBuf {
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, true)),
@@ -81,6 +86,17 @@ fn read_one(path: &Path, schema: &Arc<SourceSchema>) -> Decoded {
     all.remove(0)
 }
 
+/// Decodes messages in which the same records are JSON.
+fn read_messages(schema: &Arc<SourceSchema>, payloads: &[String]) -> Decoded {
+    let limits = DecodeLimits { payload_bytes_max: 1 << 20 };
+    let mut decoder = JsonDecoder::new(Arc::clone(schema), limits);
+    for (offset, payload) in (0..).zip(payloads) {
+        let payload = Some(payload.as_bytes());
+        decoder.decode(&Message { payload, offset, timestamp: None });
+    }
+    decoder.finish()
+}
+
 fn times(count: i64) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values((0..count).map(|it| it * 1_000_000)))
 }
@@ -99,20 +115,16 @@ fn texts(array: &ArrayRef) -> Vec<Option<String>> {
 #[test]
 fn parquet_columns_become_the_columns_of_the_model() {
     let folder = TempDir::new().unwrap();
-    let schema = source(
-        None,
+    let schema = source_of(
         TimeFormat::Rfc3339,
-        vec![model(
-            "m",
-            &[
-                ("narrow", FeatureKind::Float32),
-                ("wide", FeatureKind::Float64),
-                ("whole", FeatureKind::Integer),
-                ("text", FeatureKind::Categorical),
-                ("code", FeatureKind::Categorical),
-                ("flag", FeatureKind::Boolean),
-            ],
-        )],
+        &[
+            ("narrow", FeatureKind::Float32),
+            ("wide", FeatureKind::Float64),
+            ("whole", FeatureKind::Integer),
+            ("text", FeatureKind::Categorical),
+            ("code", FeatureKind::Categorical),
+            ("flag", FeatureKind::Boolean),
+        ],
     );
     let file = write_parquet(
         &folder,
@@ -149,18 +161,14 @@ fn parquet_columns_become_the_columns_of_the_model() {
 #[test]
 fn csv_cells_are_read_as_what_the_model_needs() {
     let folder = TempDir::new().unwrap();
-    let schema = source(
-        None,
+    let schema = source_of(
         TimeFormat::Rfc3339,
-        vec![model(
-            "m",
-            &[
-                ("x", FeatureKind::Float64),
-                ("n", FeatureKind::Integer),
-                ("c", FeatureKind::Categorical),
-                ("b", FeatureKind::Boolean),
-            ],
-        )],
+        &[
+            ("x", FeatureKind::Float64),
+            ("n", FeatureKind::Integer),
+            ("c", FeatureKind::Categorical),
+            ("b", FeatureKind::Boolean),
+        ],
     );
     let file = write_csv(
         &folder,
@@ -185,8 +193,7 @@ fn csv_cells_are_read_as_what_the_model_needs() {
 #[test]
 fn a_line_that_does_not_fit_the_header_rejects_its_row_and_no_other() {
     let folder = TempDir::new().unwrap();
-    let schema =
-        source(None, TimeFormat::Rfc3339, vec![model("m", &[("x", FeatureKind::Float64)])]);
+    let schema = source_of(TimeFormat::Rfc3339, &[("x", FeatureKind::Float64)]);
     let path = folder.path().join("records.csv");
     let good = "2013-04-01T09:00:00Z,1,a\n";
     let mut content = format!("at,x,note\n{good}2013-04-01T09:00:00Z\n{good}").into_bytes();
@@ -216,18 +223,14 @@ fn a_line_that_does_not_fit_the_header_rejects_its_row_and_no_other() {
 #[test]
 fn a_value_that_does_not_fit_rejects_its_row_and_no_other() {
     let folder = TempDir::new().unwrap();
-    let schema = source(
-        None,
+    let schema = source_of(
         TimeFormat::Rfc3339,
-        vec![model(
-            "m",
-            &[
-                ("x", FeatureKind::Float32),
-                ("n", FeatureKind::Integer),
-                ("c", FeatureKind::Categorical),
-                ("b", FeatureKind::Boolean),
-            ],
-        )],
+        &[
+            ("x", FeatureKind::Float32),
+            ("n", FeatureKind::Integer),
+            ("c", FeatureKind::Categorical),
+            ("b", FeatureKind::Boolean),
+        ],
     );
     let long = "é".repeat(129);
     let file = write_csv(
@@ -272,7 +275,7 @@ fn a_value_that_does_not_fit_rejects_its_row_and_no_other() {
 fn event_times_of_every_unit_are_rounded_down_to_milliseconds() {
     use TimeFormat::{Rfc3339, UnixMicros, UnixMillis, UnixSeconds};
 
-    let schema = |format| source(None, format, vec![model("m", &[("x", FeatureKind::Float64)])]);
+    let schema = |format| source_of(format, &[("x", FeatureKind::Float64)]);
     let check = |column: ArrayRef, format: TimeFormat, expected: &[Option<i64>]| {
         let folder = TempDir::new().unwrap();
         let x = Arc::new(Float64Array::from(vec![0.0; column.len()]));
@@ -390,7 +393,7 @@ fn columns_are_found_by_the_features_name_or_the_end_of_its_path() {
 #[test]
 fn errors_say_which_file_and_column_and_what_to_do() {
     let folder = TempDir::new().unwrap();
-    let schema = |format| source(None, format, vec![model("m", &[("x", FeatureKind::Float64)])]);
+    let schema = |format| source_of(format, &[("x", FeatureKind::Float64)]);
     let columns = || {
         vec![
             ("at", Arc::new(Int64Array::from(vec![0])) as ArrayRef),
@@ -434,8 +437,7 @@ fn errors_say_which_file_and_column_and_what_to_do() {
 #[test]
 fn rows_are_numbered_and_counted_over_batches() {
     let folder = TempDir::new().unwrap();
-    let schema =
-        source(None, TimeFormat::Rfc3339, vec![model("m", &[("x", FeatureKind::Float64)])]);
+    let schema = source_of(TimeFormat::Rfc3339, &[("x", FeatureKind::Float64)]);
     let x = Arc::new(Float64Array::from_iter_values((0..10).map(f64::from)));
     let file = write_parquet(&folder, vec![("at", times(10)), ("x", x)]);
     assert_eq!(Table::open(&file).unwrap().rows(), Some(10));
@@ -475,21 +477,18 @@ fn a_file_says_what_the_messages_of_the_same_records_say() {
         ["16777217", "1e-320", "9223372036854775807", "12", "false", "3", "253402207200000000"],
         ["0", "0", "0", "12", "true", "3", "253402207200001000"],
     ];
-    let mut decoder =
-        JsonDecoder::new(Arc::clone(&schema), DecodeLimits { payload_bytes_max: 1 << 20 });
+    let mut payloads = Vec::new();
     let mut csv = "x,y,n,c,b,version,at\n".to_owned();
-    for (offset, [x, y, n, c, b, version, at]) in (0..).zip(records) {
-        let json = format!(
+    for [x, y, n, c, b, version, at] in records {
+        payloads.push(format!(
             r#"{{"features":{{"x":{x},"y":{y},"n":{n},"c":{c},"b":{b}}},"model":{{"version":{version}}},
                 "meta":{{"at":{at}}}}}"#
-        );
-        let payload = Some(json.as_bytes());
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        ));
         let line = [x, y, n, c, b, version, at].join(",").replace("null", "").replace('"', "");
         csv.push_str(&line);
         csv.push('\n');
     }
-    let messages = decoder.finish();
+    let messages = read_messages(&schema, &payloads);
     let table = Table::open(&write_csv(&folder, &csv)).unwrap();
     let layout = Layout::find(&table, &schema, &Overrides::default()).unwrap();
     let batch = table.batches(&layout.positions(), BATCH_ROWS).unwrap().next().unwrap().unwrap();

@@ -18,6 +18,14 @@ fn two(first: (i64, i64), second: (i64, i64)) -> Simulation {
     Simulation::new(&config, &[log(first), log(second)], 1)
 }
 
+/// The first partition has passed a window; the second got stuck at 5 s.
+fn stuck() -> Simulation {
+    let mut simulation = two((0, 30), (0, 60));
+    simulation.read(0, 1_000);
+    simulation.read(1, 10);
+    simulation
+}
+
 /// The closed windows of all traffic: start in seconds, rows, partitions they were closed without.
 fn closed(simulation: &Simulation) -> Vec<(i64, u64, Vec<PartitionId>)> {
     let windows = simulation.windows();
@@ -94,9 +102,7 @@ fn when_all_are_idle_a_window_waits_for_the_wall_clock() {
 
 #[test]
 fn a_stuck_partition_is_asked_to_report_and_then_named_as_missing() {
-    let mut simulation = two((0, 30), (0, 60));
-    simulation.read(0, 1_000);
-    simulation.read(1, 10);
+    let mut simulation = stuck();
     simulation.tick(WAIT_MAX_MILLIS - 1);
     assert_eq!(flushes(&simulation), []);
     simulation.tick(1);
@@ -110,9 +116,7 @@ fn a_stuck_partition_is_asked_to_report_and_then_named_as_missing() {
 
 #[test]
 fn what_a_missing_partition_brings_later_is_late_and_counted_once() {
-    let mut simulation = two((0, 30), (0, 60));
-    simulation.read(0, 1_000);
-    simulation.read(1, 10);
+    let mut simulation = stuck();
     simulation.tick(WAIT_MAX_MILLIS);
     simulation.flush(1);
     simulation.tick(GRACE_MILLIS);
@@ -193,9 +197,7 @@ fn an_earlier_window_that_a_flush_brings_up_closes_first() {
 
 #[test]
 fn a_partition_that_is_stuck_again_is_asked_again() {
-    let mut simulation = two((0, 30), (0, 60));
-    simulation.read(0, 1_000);
-    simulation.read(1, 10);
+    let mut simulation = stuck();
     simulation.tick(WAIT_MAX_MILLIS);
     simulation.flush(1);
     simulation.read(1, 10);
@@ -221,12 +223,9 @@ fn a_partition_that_wakes_up_with_old_records_makes_no_second_window() {
     let outcome = simulation.end();
     let model = &outcome.snapshot.models[0];
     assert_eq!(model.late, 30 + 40);
-    let in_windows: u64 = outcome
-        .windows()
-        .iter()
-        .filter(|it| it.id.segment.as_str() == "all")
-        .map(|it| it.rows)
-        .sum();
-    assert_eq!(in_windows + model.late, outcome.snapshot.totals.messages);
-    assert_eq!(outcome.windows().iter().filter(|it| it.id.segment.as_str() == "all").count(), 3);
+    let windows = outcome.windows();
+    let all = windows.iter().filter(|it| it.id.segment.as_str() == "all");
+    let rows: Vec<u64> = all.map(|it| it.rows).collect();
+    assert_eq!(rows.iter().sum::<u64>() + model.late, outcome.snapshot.totals.messages);
+    assert_eq!(rows.len(), 3);
 }
