@@ -221,6 +221,22 @@ fn a_line_that_does_not_fit_the_header_rejects_its_row_and_no_other() {
 }
 
 #[test]
+fn a_refused_line_is_numbered_as_editors_number_it() {
+    let schema = source_of(TimeFormat::Rfc3339, &[("x", FeatureKind::Float64)]);
+    let good = "2013-04-01T09:00:00Z,1";
+    for end in ["\n", "\r\n"] {
+        let folder = TempDir::new().unwrap();
+        // The field in quotes goes over two lines, and an empty line is no record.
+        let lines = ["at,x", good, "short", "", "", "short", good, "\"a", "b\"", "short"];
+        let decoded = read(&write_csv(&folder, &lines.join(end)), &schema, &Overrides::default());
+        let refused = decoded.iter().flat_map(|it| &it.rejections);
+        let shown: Vec<_> =
+            refused.map(|it| (it.offset, it.detail.split(':').next().unwrap())).collect();
+        assert_eq!(shown, [(1, "line 3"), (2, "line 6"), (4, "line 8"), (5, "line 10")], "{end:?}");
+    }
+}
+
+#[test]
 fn a_value_that_does_not_fit_rejects_its_row_and_no_other() {
     let folder = TempDir::new().unwrap();
     let schema = source_of(
@@ -506,5 +522,42 @@ fn a_file_says_what_the_messages_of_the_same_records_say() {
     }
     for column in 3..5 {
         assert_eq!(texts(file.column(column)), texts(messages.column(column)));
+    }
+}
+
+#[test]
+fn a_file_says_what_messages_say_about_the_edges_of_event_times() {
+    use TimeFormat::{Rfc3339, UnixMicros, UnixMillis, UnixNanos, UnixSeconds};
+
+    let texts = [
+        "1869-12-31T23:59:59.999Z",
+        "1870-01-01T00:00:00Z",
+        "2013-04-01T11:00:00.2509+02:00",
+        "9999-12-30T22:00:00Z",
+        "9999-12-30T22:00:00.001Z",
+        "2013-04-01",
+    ];
+    let numbers = "0 -0 -1 -1.0 1999 1999.5 0.0005 -0.0005 1364806800.123 1.5e15 1e400 \
+                   -3155673600 -3155673601 253402207200 253402207201 -3155673600000 \
+                   -3155673600001 253402207200000 253402207200001 -3155673600000001 \
+                   253402207200000999 253402207200001000 9223372036854775807 9223372036854775808 \
+                   -9223372036854775809";
+    let numbers: Vec<_> = numbers.split(' ').collect();
+    let check = |format, written: &[&str], quote: &str| {
+        let folder = TempDir::new().unwrap();
+        let schema = source_of(format, &[("x", FeatureKind::Float64)]);
+        let json =
+            |time| format!(r#"{{"features":{{"x":1}},"meta":{{"at":{quote}{time}{quote}}}}}"#);
+        let payloads: Vec<_> = written.iter().map(json).collect();
+        let messages = read_messages(&schema, &payloads);
+        let file = write_csv(&folder, &format!("x,at\n1,{}\n", written.join("\n1,")));
+        let file = read(&file, &schema, &Overrides::default());
+        let rows: Vec<_> = file.iter().flat_map(|it| it.rows.clone()).collect();
+        assert_eq!(rows, messages.rows, "{format:?}");
+        assert_eq!(file.iter().flat_map(rejected).collect::<Vec<_>>(), rejected(&messages));
+    };
+    check(Rfc3339, &texts, "\"");
+    for format in [UnixSeconds, UnixMillis, UnixMicros, UnixNanos] {
+        check(format, &numbers, "");
     }
 }

@@ -5,7 +5,8 @@
 //! after it are read all the same.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringBuilder};
@@ -16,9 +17,9 @@ use driftd_ingest::RejectReason;
 
 use super::{RefusedRow, Rows};
 
-/// Opens a file whose first line names the columns.
-fn open(file: File) -> Reader<BufReader<File>> {
-    ReaderBuilder::new().flexible(true).from_reader(BufReader::new(file))
+/// Opens a file whose first line names the columns. The reader has a buffer of its own.
+fn open(file: File) -> Reader<File> {
+    ReaderBuilder::new().flexible(true).from_reader(file)
 }
 
 /// Returns the columns. All are text, so that one bad value is one bad record.
@@ -31,7 +32,7 @@ pub(super) fn columns(file: File) -> Result<SchemaRef, csv::Error> {
 
 /// The rows of a file, some columns of them.
 pub(super) struct Batches {
-    reader: Reader<BufReader<File>>,
+    reader: Reader<File>,
     line: ByteRecord,
     /// Fields of the header.
     width: usize,
@@ -63,7 +64,7 @@ impl Batches {
             if let Err((reason, problem)) =
                 append(&mut builders, &self.positions, &self.line, self.width)
             {
-                let line = self.line.position().map_or(0, csv::Position::line);
+                let line = first_line(self.reader.get_ref(), &self.line)?;
                 refused.push(RefusedRow {
                     row: rows,
                     reason,
@@ -89,6 +90,19 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
     }
+}
+
+/// Returns the number of the line on which a record begins. Its position is where the record before
+/// ended, which is ahead of the `\n` of a `\r\n`, and of empty lines.
+fn first_line(file: &File, record: &ByteRecord) -> io::Result<u64> {
+    let position = record.position().expect("a record that was read has one");
+    let (mut line, mut offset) = (position.line(), position.byte());
+    let mut byte = [0];
+    while file.read_at(&mut byte, offset)? == 1 && matches!(byte, [b'\r' | b'\n']) {
+        line += u64::from(byte == [b'\n']);
+        offset += 1;
+    }
+    Ok(line)
 }
 
 /// Adds one line to all columns; nulls when it is refused. An empty field is a missing value.
