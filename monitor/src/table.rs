@@ -37,6 +37,7 @@ use parquet::errors::ParquetError;
 pub use layout::{Layout, Overrides};
 pub(crate) use layout::{feature_column, last_element, segment_column};
 pub use records::RecordReader;
+use text::Misfit;
 
 /// Rows of a batch. Small enough that a batch of 25 columns is a few megabytes, large enough that
 /// the work a batch costs whatever its size does not count.
@@ -107,6 +108,21 @@ pub enum TableError {
         path: PathBuf,
         /// Why.
         source: csv::Error,
+    },
+    /// A line of CSV has more or fewer fields than the header, where all lines are needed.
+    #[error(
+        "line {line} of `{}` has {fields} fields, but the header has {expected}: mend the line, or \
+         leave it out", .path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Fields in it.
+        fields: usize,
+        /// Fields of the header.
+        expected: usize,
     },
     /// A batch cannot be read.
     #[error("`{}` cannot be read", .path.display())]
@@ -245,6 +261,22 @@ impl Table {
         let names: Vec<_> =
             self.columns.fields().iter().map(|field| format!("`{}`", field.name())).collect();
         names.join(", ")
+    }
+}
+
+/// Checks that every line of a CSV file has as many fields as its header.
+pub(crate) fn check_lines(path: &Path) -> Result<(), TableError> {
+    let path = path.to_owned();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(source) => return Err(TableError::Read { path, source }),
+    };
+    match text::first_misfit(file) {
+        Ok(None) => Ok(()),
+        Ok(Some(Misfit { line, fields, expected })) => {
+            Err(TableError::Misfit { path, line, fields, expected })
+        }
+        Err(source) => Err(TableError::Csv { path, source }),
     }
 }
 

@@ -24,6 +24,7 @@ use polars::prelude::{
 
 use super::columns::{Columns, SampleFeature, SampleSegment};
 use super::segments::PLACE;
+use crate::table;
 
 /// Name of the count column of a query: no column of a sample is called so.
 pub(super) const ROWS: &str = "driftd rows";
@@ -76,6 +77,10 @@ impl Sample {
     ) -> anyhow::Result<Self> {
         let mut frames = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
+            if is_csv(input) {
+                // Polars would fill or cut such a line, and that is not what the model saw.
+                table::check_lines(input)?;
+            }
             let mut frame = scan(input, &columns.csv_types(index))?;
             let schema = frame
                 .collect_schema()

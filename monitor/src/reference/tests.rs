@@ -305,6 +305,19 @@ fn errors_say_what_is_missing_and_what_to_do() {
 }
 
 #[test]
+fn a_line_that_does_not_fit_the_header_ends_the_build() {
+    for (line, fields) in [("3", 1), ("3,4,5", 3)] {
+        let folder = TempDir::new().unwrap();
+        write_csv(&folder, "a.csv", &format!("x,y\r\n1,2\r\n{line}\r\n"));
+        let error = message(&build(&args(&folder, &["a.csv"]), None).unwrap_err());
+        let file = folder.path().join("a.csv");
+        let expected =
+            format!("line 3 of `{}` has {fields} fields, but the header has 2", file.display());
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn a_profile_is_shown_whole_or_by_feature() {
     let folder = TempDir::new().unwrap();
     write_csv(&folder, "a.csv", "x,c\n1,a\n2,b\n3,b\n,b\n");

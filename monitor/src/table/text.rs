@@ -30,6 +30,29 @@ pub(super) fn columns(file: File) -> Result<SchemaRef, csv::Error> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// A line with more or fewer fields than the header.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    pub(super) line: u64,
+    pub(super) fields: usize,
+    pub(super) expected: usize,
+}
+
+/// Returns the first line that does not fit the header.
+pub(super) fn first_misfit(file: File) -> Result<Option<Misfit>, csv::Error> {
+    let mut reader = open(file);
+    let expected = reader.byte_headers()?.len();
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record)? {
+        let fields = record.len();
+        if fields != expected {
+            let line = first_line(reader.get_ref(), &record)?;
+            return Ok(Some(Misfit { line, fields, expected }));
+        }
+    }
+    Ok(None)
+}
+
 /// The rows of a file, some columns of them.
 pub(super) struct Batches {
     reader: Reader<File>,
