@@ -2,8 +2,8 @@
 //!
 //! Before: a source topic. After: [`Event::TopicPartitions`] and [`Event::Ends`] for the pipeline,
 //! which shows the lag, and [`Ends`] for the question whether a silent partition has been read to
-//! its end. Runs on its own thread
-//! with its own client, so that a slow answer never holds up a consumer.
+//! its end. Runs on its own thread with its own client, so that a slow answer never holds up a
+//! consumer.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
