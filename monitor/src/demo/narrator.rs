@@ -99,7 +99,7 @@ impl Narrator {
                 .find(|it| it.name == feature.name)
                 .map(|it| it.policy);
             let Some(policy) = policy else { continue };
-            let why = explain(feature, &policy, &config.decision, window.features.len());
+            let why = explain(feature, &policy, &config.decision);
             self.line(format_args!("     {}: {why}", feature.name));
         }
         if NAMED_MAX < drifted.len() {

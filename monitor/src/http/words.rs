@@ -7,14 +7,13 @@ use driftd_core::result::FeatureResult;
 use driftd_detectors::{DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, State};
 
 /// Says why a feature is in its state, for example `KS 0.31 > 0.12 (n = 4,812; effect at least
-/// 0.28, minimum 0.1; adjusted p < 0.0001 over 20 columns)`.
+/// 0.28, minimum 0.1; significant, adjusted p < 0.0001)`.
 ///
-/// `columns` is the number of columns judged together, `policy` the one of this feature.
+/// `policy` is the one of this feature.
 pub fn explain(
     feature: &FeatureResult,
     policy: &FeaturePolicy,
     decision: &DecisionPolicy,
-    columns: usize,
 ) -> String {
     let verdict = &feature.verdict;
     match verdict.state {
@@ -26,7 +25,7 @@ pub fn explain(
             let deciding = verdict.results.iter().find(|it| Some(it.detector) == verdict.deciding);
             deciding.map_or_else(
                 || format!("{} (n = {})", verdict.state.as_str(), count(verdict.current_rows)),
-                |result| compared(feature, result, policy, decision, columns),
+                |result| compared(feature, result, policy, decision),
             )
         }
     }
@@ -54,7 +53,6 @@ fn compared(
     result: &DetectorResult,
     policy: &FeaturePolicy,
     decision: &DecisionPolicy,
-    columns: usize,
 ) -> String {
     let verdict = &feature.verdict;
     let minimum = match result.detector {
@@ -75,7 +73,7 @@ fn compared(
         .map(|bound| format!("; effect at least {}, minimum {}", number(bound), number(minimum)));
     let significance = result.adjusted_p_value.map(|p| {
         let not = if p <= decision.false_discovery_rate { "" } else { "not " };
-        format!("; {not}significant over {columns} columns, p {}", p_value(p))
+        format!("; {not}significant, adjusted p {}", p_value(p))
     });
     format!(
         "{} {}{} (n = {}{}{})",
@@ -148,7 +146,7 @@ mod tests {
     use crate::http::sample;
 
     fn explained(result: &FeatureResult) -> String {
-        explain(result, &sample::policy(), &sample::decision(), 20)
+        explain(result, &sample::policy(), &sample::decision())
     }
 
     #[test]
@@ -156,7 +154,7 @@ mod tests {
         assert_eq!(
             explained(&sample::drifted("temp")),
             "KS 0.31 > 0.12 (n = 4,812; effect at least 0.28, minimum 0.1; \
-             significant over 20 columns, p < 0.0001)"
+             significant, adjusted p < 0.0001)"
         );
     }
 
@@ -165,7 +163,7 @@ mod tests {
         assert_eq!(
             explained(&sample::quiet("wind_speed")),
             "KS 0.02 ≤ 0.12 (n = 4,812; effect at least 0, minimum 0.1; \
-             not significant over 20 columns, p = 0.4300)"
+             not significant, adjusted p = 0.4300)"
         );
     }
 

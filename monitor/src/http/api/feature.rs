@@ -109,7 +109,7 @@ pub(in crate::http) fn feature(
         role: role(result.role),
         state: verdict.state.as_str(),
         score: verdict.score,
-        explanation: explain(result, &watched.policy, &config.decision, window.features.len()),
+        explanation: explain(result, &watched.policy, &config.decision),
         minimum_effect: watched.policy.minimum_effect,
         minimum_rows: watched.policy.minimum_rows,
         minimum_detectable_effect: verdict.minimum_detectable_effect,
