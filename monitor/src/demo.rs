@@ -12,6 +12,7 @@ mod narrator;
 mod player;
 mod stage_set;
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,9 @@ use crate::run;
 /// Partitions of the demo's topic of inference logs.
 const PARTITIONS: i32 = 4;
 
+/// Longest week: a real one.
+const WEEK_SECONDS_MAX: f64 = 604_800.0;
+
 /// Options of `driftd demo`.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
@@ -48,7 +52,7 @@ pub struct DemoArgs {
     #[arg(long, requires = "once")]
     pub json: bool,
     /// Seconds that a week of the log takes at least; 0 plays as fast as it goes.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = week)]
     pub week: f64,
     /// Address of the page and the metrics; another port is taken when this one is not free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
@@ -73,7 +77,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let stopwatch = Stopwatch::start();
     let stopping = run::on_signal().context("cannot listen to signals")?;
     let cluster = start_cluster().context("cannot start the in-process broker")?;
-    let set = StageSet::build(&cluster.bootstrap_servers(), &free_address(&args.listen))?;
+    let set = StageSet::build(&cluster.bootstrap_servers(), &free_address(&args.listen)?)?;
     let narrator = Narrator::new(args.json);
     narrator.open(&set);
     set.build_first_reference()?;
@@ -113,12 +117,26 @@ fn start_cluster()
     Ok(cluster)
 }
 
-/// Returns `wished`, or any free port of the same machine when it is taken.
+/// Reads the option `--week`.
+fn week(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=WEEK_SECONDS_MAX).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err(format!("expected seconds from 0 to {WEEK_SECONDS_MAX}")),
+    }
+}
+
+/// Returns `wished`, or any free port of the same host when it is taken.
 #[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]
-fn free_address(wished: &str) -> String {
+fn free_address(wished: &str) -> anyhow::Result<String> {
     match TcpListener::bind(wished) {
-        Ok(_) => wished.to_owned(),
-        Err(_) => "127.0.0.1:0".to_owned(),
+        Ok(_) => Ok(wished.to_owned()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let host = wished.rsplit_once(':').map_or(wished, |(host, _)| host);
+            Ok(format!("{host}:0"))
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot listen on `{wished}`: choose a `--listen`"))
+        }
     }
 }
 
@@ -170,6 +188,33 @@ impl Outcome {
             jobs_succeeded: snapshot.totals.jobs_succeeded,
             digest: snapshot.digest.to_string(),
             seconds: took.as_secs_f64(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_takes_from_nothing_to_a_week() {
+        for (text, seconds) in [("0", 0.0), ("2.5", 2.5), ("604800", 604_800.0)] {
+            assert_eq!(week(text), Ok(seconds));
+        }
+        for text in ["inf", "nan", "-1", "604801", "1e300", "two"] {
+            assert!(week(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test of the edge opens a socket")]
+    fn another_port_of_the_host_is_taken_only_when_the_port_is_in_use() {
+        let taken = TcpListener::bind("127.0.0.2:0").expect("a port");
+        let address = taken.local_addr().expect("its address").to_string();
+        assert_eq!(free_address(&address).expect("a free port"), "127.0.0.2:0");
+        for wrong in ["9464", "127.0.0.1:port", "192.0.2.1:9464"] {
+            let error = free_address(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(wrong) && error.contains("--listen"), "{error}");
         }
     }
 }
