@@ -31,6 +31,9 @@ pub struct ExportArgs {
     /// Folder to write files to; without it the content goes to standard output.
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
+    /// Address under which your people read the runbook; `alerts` only.
+    #[arg(long, value_name = "ADDRESS", default_value = rules::RUNBOOK_BASE)]
+    pub runbook_base: String,
 }
 
 /// A file that could not be written.
@@ -44,7 +47,7 @@ pub struct ExportError {
 
 /// Writes the artifact.
 pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
-    for (name, content) in files(args.artifact) {
+    for (name, content) in files(args) {
         match &args.output {
             Some(folder) => {
                 let path = folder.join(&name);
@@ -64,11 +67,11 @@ fn write(folder: &Path, path: &Path, content: &str) -> io::Result<()> {
     fs::write(path, content)
 }
 
-fn files(artifact: Artifact) -> Vec<(String, String)> {
-    match artifact {
+fn files(args: &ExportArgs) -> Vec<(String, String)> {
+    match args.artifact {
         Artifact::Dashboards => driftd_dashboards::dashboards(),
         Artifact::Alerts => {
-            vec![("driftd.rules.yaml".to_owned(), rules::rules_yaml(rules::RUNBOOK_BASE))]
+            vec![("driftd.rules.yaml".to_owned(), rules::rules_yaml(&args.runbook_base))]
         }
         Artifact::Schema => {
             let schema = driftd_core::config::schema();

@@ -135,7 +135,7 @@ pub struct TimeConfig {
     pub out_of_orderness_millis: i64,
     /// A partition read to its end and silent for this long is not waited for.
     pub idle_timeout_millis: i64,
-    /// An event time further than this after Kafka's record time does not move the watermark.
+    /// An event time further than this after Kafka's record time is held to that limit.
     pub future_skew_max_millis: i64,
     /// A partition further ahead of the slowest than this is paused.
     pub drift_max_millis: i64,

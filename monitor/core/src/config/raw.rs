@@ -95,7 +95,7 @@ pub(super) struct RawSource {
     /// Format of the records.
     #[serde(default)]
     pub(super) format: RawFormat,
-    /// What the first start of this job reads; later starts go on where the last one ended.
+    /// Where every start of this job begins to read; after a restart windows are counted anew.
     pub(super) start: RawStart,
     /// When a prediction was made.
     pub(super) event_time: RawEventTime,
@@ -173,8 +173,8 @@ pub(super) struct RawTime {
     pub(super) out_of_orderness: DurationText,
     /// A partition read to its end and silent for this long is not waited for.
     pub(super) idle_timeout: DurationText,
-    /// A record whose event time is further than this after Kafka's own time of it does not move
-    /// the watermark.
+    /// An event time further than this after Kafka's own time of the record is held to that
+    /// limit.
     pub(super) future_skew_max: DurationText,
     /// A partition whose event time is further than this ahead of the slowest one is paused.
     #[schemars(extend("x-default" = "twice the longest window of the topic's models, at least `1h`"))]
@@ -210,7 +210,7 @@ pub(super) struct RawModel {
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 64))]
     pub(super) versions_max: usize,
-    /// Path to an id that joins a prediction with its label.
+    /// Path to an id that joins a prediction with its label. Checked, and not used yet.
     pub(super) prediction_id: Option<String>,
     /// File of the reference profile, `{model}` and `{version}` filled in; a relative path starts
     /// at the folder of the configuration file.
