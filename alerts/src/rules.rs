@@ -16,11 +16,12 @@ use driftd_catalog::label::{
     OUTCOME_FAILED, STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA,
 };
 use driftd_catalog::metric::{
-    EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_SERIES_DROPPED, FEATURES,
-    KAFKA_CONSUMER_LAG_RECORDS, LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_DRIFT_STATE,
-    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, Metric, PREDICTION_DRIFT_SCORE,
+    EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
+    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_DRIFT_STATE,
+    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS,
+    MODEL_WINDOW_SECONDS, Metric, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE,
     RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
-    WINDOW_END_TIMESTAMP_SECONDS, WINDOW_MIN_ROWS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
+    WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -134,10 +135,11 @@ fn quoted(text: &str) -> String {
 
 /// Is anybody watching at all?
 fn alive() -> Vec<Rule> {
-    let last = LAST_EVALUATION_TIMESTAMP_SECONDS.name;
-    let interval = EVALUATION_INTERVAL_SECONDS.name;
-    // Over versions and segments: a retired version or an empty segment is not a blind monitor.
-    let over = "max without (instance, model_version, segment)";
+    // Over versions and segments: a retired version or an empty segment is not a blind monitor. The
+    // start of the process counts, so that one that never closes a window is one.
+    let last = MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS.name;
+    let length = MODEL_WINDOW_SECONDS.name;
+    let over = "max without (instance)";
     vec![
         Rule {
             alert: "DriftdWatchdog",
@@ -164,14 +166,14 @@ fn alive() -> Vec<Rule> {
         },
         Rule {
             alert: "DriftdEvaluationStale",
-            expr: format!("time() - {over} ({last})\n  > 2 * {over} ({interval})"),
+            expr: format!("time() - {over} ({last})\n  > 2 * {over} ({length})"),
             hold: Some("2m"),
             keep_firing_for: None,
             severity: Severity::Critical,
             summary: "A model's drift is not being evaluated.",
             description: "No window of {{ $labels.window }} of model {{ $labels.model }} was \
-                          evaluated in the last {{ $value | humanizeDuration }}: no records \
-                          arrive, or windows do not close."
+                          evaluated in the last {{ $value | humanizeDuration }}, or since the \
+                          start: no records arrive, or windows do not close."
                 .to_owned(),
         },
     ]
@@ -211,7 +213,12 @@ fn input() -> Vec<Rule> {
         },
         Rule {
             alert: "DriftdWindowsIncomplete",
-            expr: format!("increase({incomplete}[1h]) > 0"),
+            // A counter is born with its segment's first window, so that `increase` misses the
+            // first increment of one that was not there an hour ago.
+            expr: format!(
+                "increase({incomplete}[1h]) > 0\n  or {incomplete} > 0\n  unless \
+                 last_over_time({incomplete}[1h] offset 1h)"
+            ),
             hold: None,
             keep_firing_for: None,
             severity: Severity::Warning,
@@ -264,7 +271,7 @@ fn drift() -> Vec<Rule> {
         Rule {
             alert: "ModelDrifted",
             // The daemon's own hysteresis counts windows, which no `for` can; nothing to wait for.
-            expr: format!("{state} == {}", STATE_DRIFTED.number),
+            expr: format!("{state} == {}\n  and {}", STATE_DRIFTED.number, still_evaluated()),
             hold: None,
             keep_firing_for: Some("10m"),
             severity: Severity::Warning,
@@ -275,7 +282,7 @@ fn drift() -> Vec<Rule> {
         },
         Rule {
             alert: "ModelPredictionDrift",
-            expr: above_one(&PREDICTION_DRIFT_SCORE),
+            expr: drifted(&PREDICTION_DRIFT_SCORE, &PREDICTION_DRIFT_STATE),
             hold: Some("10m"),
             keep_firing_for: Some("30m"),
             severity: Severity::Warning,
@@ -287,7 +294,7 @@ fn drift() -> Vec<Rule> {
         },
         Rule {
             alert: "ModelFeatureDrift",
-            expr: above_one(&FEATURE_DRIFT_SCORE),
+            expr: drifted(&FEATURE_DRIFT_SCORE, &FEATURE_DRIFT_STATE),
             hold: Some("10m"),
             keep_firing_for: Some("30m"),
             severity: Severity::Info,
@@ -301,8 +308,10 @@ fn drift() -> Vec<Rule> {
             alert: "ModelDriftUnknown",
             // Event time against event time: six windows, however fast or late they are read.
             expr: format!(
-                "{state} == {}\n  and {SAME_WINDOW}\n    {end} - {since} >= 6 * {interval}",
-                STATE_INSUFFICIENT_DATA.number
+                "{state} == {}\n  and {SAME_WINDOW}\n    {end} - {since} >= 6 * {interval}\n  \
+                 and {}",
+                STATE_INSUFFICIENT_DATA.number,
+                still_evaluated()
             ),
             hold: None,
             keep_firing_for: None,
@@ -326,10 +335,13 @@ fn quality() -> Vec<Rule> {
              far more often than in the reference."
         )
     };
+    let evaluated = still_evaluated();
     vec![
         Rule {
             alert: "ModelDataQualityBroken",
-            expr: format!("sum without (state) ({broken})\n  / {all}\n  >= 0.25"),
+            expr: format!(
+                "sum without (state) ({broken})\n  / {all}\n  >= 0.25\n  and {evaluated}"
+            ),
             hold: None,
             keep_firing_for: Some("10m"),
             severity: Severity::Critical,
@@ -338,24 +350,49 @@ fn quality() -> Vec<Rule> {
         },
         Rule {
             alert: "ModelDataQualityBroken",
-            expr: format!("sum without (state) ({broken}) > 0"),
+            expr: format!("sum without (state) ({broken}) > 0\n  and {evaluated}"),
             hold: None,
             keep_firing_for: Some("10m"),
             severity: Severity::Warning,
             summary: "Part of a model's input is broken.",
             description: description(""),
         },
+        Rule {
+            alert: "ModelPredictionBroken",
+            expr: format!(
+                "{} == {}\n  and {evaluated}",
+                PREDICTION_DRIFT_STATE.name, STATE_BROKEN_DATA.number
+            ),
+            hold: None,
+            keep_firing_for: Some("10m"),
+            severity: Severity::Critical,
+            summary: "A model's predictions are broken.",
+            description: format!(
+                "Prediction {{{{ $labels.output }}}} of {OF_WINDOW} is missing, or not a number, \
+                 far more often than in the reference."
+            ),
+        },
     ]
 }
 
-/// A score above its threshold, in a window with enough records. The daemon exports no score for
-/// smaller ones; the second half is for whoever changes one and forgets the other.
-fn above_one(score: &Metric) -> String {
+/// A score above its threshold where the state says drift: the score of broken data is above 1 too,
+/// and few records, or an effect that is not sure, are no drift.
+fn drifted(score: &Metric, state: &Metric) -> String {
     format!(
-        "{score} > 1\n  and {SAME_WINDOW}\n    {rows} >= {SAME_WINDOW} {minimum}",
-        score = score.name,
-        rows = WINDOW_ROWS.name,
-        minimum = WINDOW_MIN_ROWS.name,
+        "{} > 1\n  and {} == {}\n  and {}",
+        score.name,
+        state.name,
+        STATE_DRIFTED.number,
+        still_evaluated()
+    )
+}
+
+/// Windows of a version and segment still close. A replaced version keeps its last state for good,
+/// and that is no news. By the clock of processing: a log replayed from the past has old windows.
+fn still_evaluated() -> String {
+    format!(
+        "{SAME_WINDOW}\n    time() - {} < 3 * {}",
+        LAST_EVALUATION_TIMESTAMP_SECONDS.name, EVALUATION_INTERVAL_SECONDS.name
     )
 }
 
@@ -387,7 +424,13 @@ mod tests {
             .filter(|rule| rule.severity == Severity::Critical)
             .map(|rule| rule.alert)
             .collect();
-        assert_eq!(pages, ["DriftdDown", "DriftdEvaluationStale", "ModelDataQualityBroken"]);
+        let expected = [
+            "DriftdDown",
+            "DriftdEvaluationStale",
+            "ModelDataQualityBroken",
+            "ModelPredictionBroken",
+        ];
+        assert_eq!(pages, expected);
     }
 
     #[test]

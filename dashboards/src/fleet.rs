@@ -8,14 +8,14 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::metric::{
     BUILD_INFO, CLAMPED_TIMESTAMPS_TOTAL, CONSUMED_BYTES_TOTAL, DEAD_LETTER_RECORDS_TOTAL,
-    EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATIONS_TOTAL, FEATURE_SERIES_DROPPED,
-    HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL, KAFKA_ASSIGNED_PARTITIONS,
-    KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL, KAFKA_REBALANCES_TOTAL,
-    LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE,
-    MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
-    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL,
-    RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
-    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, TRACKED_FEATURES,
+    EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
+    FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
+    KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
+    KAFKA_REBALANCES_TOTAL, LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL,
+    MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX,
+    PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL,
+    RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE,
+    SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, TRACKED_FEATURES,
     WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN,
     WINDOWS_OPEN_MAX,
 };
@@ -107,9 +107,18 @@ fn models(layout: &mut Layout) {
 }
 
 /// Counts models by their most urgent state; 0, not nothing, when there is none.
+///
+/// A replaced version keeps its last state for good: only what was evaluated in the last three
+/// windows counts, by the clock of processing, as in the alert rules.
 fn models_in(state: StateValue) -> String {
     let states = FLEET.select(&MODEL_DRIFT_STATE);
-    format!("count(max by (model) ({states}) == {}) or vector(0)", state.number)
+    let last = FLEET.select(&LAST_EVALUATION_TIMESTAMP_SECONDS);
+    let interval = FLEET.select(&EVALUATION_INTERVAL_SECONDS);
+    format!(
+        "count(max by (model) ({states} and on (job, instance, model, model_version, segment, \
+         window) time() - {last} < 3 * {interval}) == {}) or vector(0)",
+        state.number
+    )
 }
 
 fn ribbons() -> Panel {
@@ -128,7 +137,8 @@ fn model_table() -> Panel {
     let episodes = "max by (model, model_version, segment)";
     panel::table(
         "Windows",
-        "The newest window of each model, version and segment. Window end is event time.",
+        "The newest window of each model, version and segment, replaced versions too. Window end is \
+         event time.",
         vec![
             (newest(&MODEL_DRIFT_STATE), "State", "none"),
             (newest(&MAX_FEATURE_DRIFT_SCORE), "Largest score", "none"),

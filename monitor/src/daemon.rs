@@ -268,6 +268,7 @@ fn start_http(
         snapshot,
         health: Arc::clone(&shared.health),
         instruments: Arc::clone(&shared.instruments),
+        started: clock::now(),
         simd: driftd_kernels::backend(),
     };
     let (stop, stopped) = oneshot::channel();

@@ -37,6 +37,7 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use axum::{Json, Router};
+use driftd_catalog::Timestamp;
 use driftd_core::config::Config;
 use driftd_core::snapshot::Snapshot;
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub struct HttpState {
     pub health: Arc<Health>,
     /// What the edge measures about itself.
     pub instruments: Arc<Instruments>,
+    /// When this process began to watch.
+    pub started: Timestamp,
     /// Instruction set that counting uses.
     pub simd: &'static str,
 }

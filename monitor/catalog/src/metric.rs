@@ -52,6 +52,7 @@ impl MetricKind {
 }
 
 const MODEL: &[Label] = &[Label::Model, Label::ModelVersion];
+const MODEL_WINDOW: &[Label] = &[Label::Model, Label::Window];
 const WINDOW: &[Label] = &[Label::Model, Label::ModelVersion, Label::Segment, Label::Window];
 const WINDOW_FEATURE: &[Label] =
     &[Label::Model, Label::ModelVersion, Label::Segment, Label::Window, Label::Feature];
@@ -214,6 +215,16 @@ pub const LAST_EVALUATION_TIMESTAMP_SECONDS: Metric = gauge(
     WINDOW,
     "Processing time of the last evaluation, in seconds since the epoch.",
 );
+pub const MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS: Metric = gauge(
+    "driftd_model_last_evaluation_timestamp_seconds",
+    MODEL_WINDOW,
+    "Processing time of a configured model's last evaluation, or of the start until there is one.",
+);
+pub const MODEL_WINDOW_SECONDS: Metric = gauge(
+    "driftd_model_window_seconds",
+    MODEL_WINDOW,
+    "Length of a configured model's windows in event time.",
+);
 pub const EVALUATION_INTERVAL_SECONDS: Metric = gauge(
     "driftd_evaluation_interval_seconds",
     WINDOW,
@@ -341,7 +352,7 @@ pub const FEATURE_SERIES_DROPPED: Metric = gauge(
 pub const FEATURE_MISSING_RATIO: Metric = gauge(
     "driftd_feature_missing_ratio",
     WINDOW_FEATURE,
-    "Share of records in which the feature is absent, null or not a number, 0 to 1.",
+    "Share of records in which the feature is absent, null or not a finite number, 0 to 1.",
 );
 pub const FEATURE_UNSEEN_CATEGORY_RATIO: Metric = gauge(
     "driftd_feature_unseen_category_ratio",
@@ -428,6 +439,8 @@ pub const METRICS: &[Metric] = &[
     EVALUATIONS_TOTAL,
     EVALUATION_DURATION_SECONDS,
     LAST_EVALUATION_TIMESTAMP_SECONDS,
+    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS,
+    MODEL_WINDOW_SECONDS,
     EVALUATION_INTERVAL_SECONDS,
     WINDOW_START_TIMESTAMP_SECONDS,
     WINDOW_END_TIMESTAMP_SECONDS,

@@ -8,7 +8,7 @@ mod model;
 mod process;
 mod source;
 
-pub(super) use self::model::{Quality, minimum_rows, ratio};
+pub(super) use self::model::{Quality, minimum_rows, missing, ratio};
 pub(super) use self::source::lag;
 
 use axum::http::header::CONTENT_TYPE;
@@ -35,6 +35,7 @@ impl Collector for SnapshotCollector {
         let mut families = Families::default();
         process::collect(&mut families, state, &snapshot);
         source::collect(&mut families, &snapshot);
+        model::configured(&mut families, state, &snapshot);
         for model in &snapshot.models {
             model::collect(&mut families, &state.config, model, &snapshot);
         }

@@ -25,6 +25,9 @@ use crate::clock;
 /// A feature whose name would be a script where text is taken for markup.
 pub(super) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"\\";
 
+/// A digest as profiles have it.
+const DIGEST: &str = "sha256:8f2c11d07a5b4c6d9e3f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3e4f5";
+
 const HOUR: i64 = 3_600_000;
 
 /// The columns of the sample, the prediction last.
@@ -96,6 +99,7 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
         snapshot: watch::channel(Arc::new(snapshot())).1,
         health,
         instruments: Arc::new(Instruments::new(64)),
+        started: at(0),
         simd: "scalar",
     }
 }
@@ -130,7 +134,7 @@ pub(super) fn snapshot() -> Snapshot {
             id: model_id(),
             config: 0,
             reference: Some(ReferenceSnapshot {
-                digest: "8f2c11d07a5b4c6d9e".into(),
+                digest: DIGEST.into(),
                 rows: 27_004,
                 created: at(-100),
             }),
@@ -184,7 +188,7 @@ fn window(hour: i64, rows: u64, features: Vec<FeatureResult>) -> WindowResult {
         missing: Vec::new(),
         offsets: Vec::new(),
         closed_at: at(hour + 1),
-        reference: Some("8f2c11d07a5b4c6d9e".into()),
+        reference: Some(DIGEST.into()),
         features,
     }
 }
@@ -258,11 +262,13 @@ fn bins() -> Histogram {
     Histogram {
         cells: Cells::Edges(vec![-1.5, 0.0, 20.25]),
         reference: vec![9_000, 9_000, 8_000, 1_000],
-        current: vec![400, 1_000, 1_400, 2_000],
+        current: vec![400, 1_000, 1_400, 1_996],
         reference_special: SpecialCounts { null: 4, ..SpecialCounts::default() },
         current_special: SpecialCounts {
             null: 10,
             nan: 2,
+            neg_inf: 1,
+            pos_inf: 3,
             out_of_range: 48,
             ..SpecialCounts::default()
         },

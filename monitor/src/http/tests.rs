@@ -91,6 +91,7 @@ fn a_model_is_told_with_its_newest_window_gravest_column_first() {
             detail["features"].as_array().expect("rows").iter().map(|it| &it["state"]).collect();
         assert_eq!(states[..3], ["broken_data", "drifted", "ok"]);
         assert_eq!(detail["features"][1]["statistic"], 0.31);
+        assert_eq!(detail["features"][1]["missing_ratio"], 16.0 / 4_812.0);
     });
 }
 
@@ -127,7 +128,7 @@ fn a_feature_is_told_with_both_distributions_and_in_words() {
         assert!(words.starts_with("KS 0.31 > 0.12 (n = 4,812"), "{words}");
         let cells = feature["histogram"]["cells"].as_array().expect("cells");
         let kinds: Vec<_> = cells.iter().filter_map(|cell| cell["kind"].as_str()).collect();
-        assert_eq!(kinds, ["bin", "bin", "bin", "bin", "nan", "null"]);
+        assert_eq!(kinds, ["bin", "bin", "bin", "bin", "neg_inf", "pos_inf", "nan", "null"]);
         assert_eq!(cells[0]["lower"], Value::Null);
         assert_eq!(cells[1]["upper"], 0.0);
         assert_eq!(feature["histogram"]["totals"]["current"], 4_812);
@@ -256,6 +257,17 @@ fn samples<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name)).collect()
 }
 
+fn number(sample: &str) -> f64 {
+    sample.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("a number")
+}
+
+/// Returns the value of a family's only sample.
+fn value(text: &str, name: &str) -> f64 {
+    let samples = samples(text, name);
+    assert_eq!(samples.len(), 1, "{name}: {samples:?}");
+    number(samples[0])
+}
+
 fn scraped(features_exported_max: usize) -> String {
     metrics::text(sample::state(features_exported_max)).expect("the sample can be exported")
 }
@@ -349,8 +361,55 @@ fn a_model_that_is_gone_has_no_series() {
     snapshot.models.clear();
     let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state };
     let text = metrics::text(state).expect("an empty model list can be exported");
-    assert!(!text.contains("model="), "{text}");
+    assert!(!text.contains("model_version="), "{text}");
     assert!(text.contains("driftd_build_info"));
+}
+
+/// A monitor that closes no window must be seen to wait, since its start.
+#[test]
+fn a_configured_model_has_an_evaluation_time_before_its_first_window() {
+    let state = sample::state(ALL);
+    let (start, end) =
+        (state.started, sample::snapshot().models[0].segments[0].history[1].closed_at);
+    let told = |snapshot: Snapshot| {
+        let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state.clone() };
+        let text = metrics::text(state).expect("the sample can be exported");
+        assert_eq!(value(&text, "driftd_model_window_seconds"), 3_600.0);
+        value(&text, "driftd_model_last_evaluation_timestamp_seconds")
+    };
+    let mut none = sample::snapshot();
+    none.models.clear();
+    let mut open = sample::snapshot();
+    open.models[0].segments.clear();
+    assert_eq!(told(none), start.as_seconds_f64());
+    assert_eq!(told(open), start.as_seconds_f64());
+    // The newest of all versions counts.
+    let mut two = sample::snapshot();
+    two.models.push(two.models[0].clone());
+    two.models[1].segments[0].history.pop_back();
+    assert_eq!(told(two), end.as_seconds_f64());
+}
+
+#[test]
+fn a_state_is_known_since_the_start_of_its_first_window() {
+    let text = scraped(ALL);
+    let since = value(&text, "driftd_model_drift_state_since_timestamp_seconds");
+    assert_eq!(since, value(&text, "driftd_window_start_timestamp_seconds"));
+}
+
+#[test]
+fn a_reference_is_told_by_twelve_digits_of_its_digest() {
+    let text = scraped(ALL);
+    let info = samples(&text, "driftd_model_info")[0];
+    assert!(info.contains("reference=\"8f2c11d07a5b\""), "{info}");
+}
+
+#[test]
+fn infinities_count_as_missing() {
+    let text = scraped(ALL);
+    let ratios = samples(&text, "driftd_feature_missing_ratio");
+    let temp = ratios.iter().find(|line| line.contains("feature=\"temp\""));
+    assert_eq!(temp.map(|line| number(line)), Some(16.0 / 4_812.0));
 }
 
 #[test]

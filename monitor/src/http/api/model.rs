@@ -14,7 +14,7 @@ use driftd_detectors::State;
 use serde::Serialize;
 
 use super::{ApiError, Found, Query, Span, find_model, find_window, urgency};
-use crate::http::metrics::{Quality, minimum_rows, ratio};
+use crate::http::metrics::{Quality, minimum_rows, missing, ratio};
 
 /// The answer about all versions.
 #[derive(Debug, Serialize)]
@@ -253,9 +253,8 @@ impl From<&FeatureResult> for RankedColumn {
             adjusted_p_value: deciding.and_then(|it| it.adjusted_p_value),
             rows: verdict.current_rows,
             missing_ratio: histogram.and_then(|it| Quality::of(it, verdict.current_rows).missing),
-            reference_missing_ratio: histogram.and_then(|it| {
-                ratio(it.reference_special.null + it.reference_special.nan, verdict.reference_rows)
-            }),
+            reference_missing_ratio: histogram
+                .and_then(|it| ratio(missing(&it.reference_special), verdict.reference_rows)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Families about one model version: its reference, its segments, their newest window, its
-//! features.
+//! Families about models as configured, and about one model version: its reference, its segments,
+//! their newest window, its features.
 //!
 //! Before: [`super`] takes the snapshot. After: [`super::super::families`]. [`exported`] bounds the
 //! series of features.
@@ -12,10 +12,11 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::config::{Config, ModelConfig, Role};
-use driftd_core::result::{Cells, FeatureResult, Histogram, WindowResult};
+use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{ModelSnapshot, SegmentSnapshot, Snapshot};
 use driftd_detectors::{DetectorKind, State};
 
+use crate::http::HttpState;
 use crate::http::exported::{Exported, exported};
 use crate::http::families::{Families, Observed};
 
@@ -50,10 +51,28 @@ pub(super) fn collect(
     }
 }
 
+/// What is exported of every configured model from the start on, records or not: a monitor that
+/// never closes a window must not look like one without models.
+pub(super) fn configured(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
+    for (at, model) in state.config.models.iter().enumerate() {
+        let labels = [&*model.name, &*model.window.label];
+        let segments =
+            snapshot.models.iter().filter(|it| it.config == at).flat_map(|it| &it.segments);
+        let last = segments.filter_map(|it| it.history.back()).map(|window| window.closed_at).max();
+        // Waiting began with the process.
+        let last = last.unwrap_or(state.started).as_seconds_f64();
+        families.gauge(&metric::MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, &labels, last);
+        let length = model.window.length_millis as f64 / 1000.0;
+        families.gauge(&metric::MODEL_WINDOW_SECONDS, &labels, length);
+    }
+}
+
 fn identity(families: &mut Families, model: &ModelSnapshot) {
     let id = [model.id.name(), model.id.version()];
     if let Some(reference) = &model.reference {
-        let digest = reference.digest.get(..DIGEST_DIGITS).unwrap_or(&reference.digest);
+        // `sha256:` is the same for all of them.
+        let digits = reference.digest.rsplit(':').next().unwrap_or_default();
+        let digest = digits.get(..DIGEST_DIGITS).unwrap_or(digits);
         families.gauge(&metric::MODEL_INFO, &[id[0], id[1], digest], 1.0);
         let created = reference.created.as_seconds_f64();
         families.gauge(&metric::REFERENCE_CREATED_TIMESTAMP_SECONDS, &id, created);
@@ -120,12 +139,10 @@ fn segment_families(
         minimum_rows(config).map(|rows| rows as f64),
     );
     families.gauge(&metric::MODEL_DRIFT_STATE, labels, value_of(segment.state).number);
-    // The snapshot has the window's start; the state is known since its end.
-    let since = segment.state_since.map(|start| start.plus_millis(config.window.length_millis));
     families.gauge_if_known(
         &metric::MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
         labels,
-        since.map(Timestamp::as_seconds_f64),
+        segment.state_since.map(Timestamp::as_seconds_f64),
     );
     families.gauge(&metric::EPISODES_OPEN, &labels[..3], segment.episodes.len() as f64);
     let scores = &segment.score_histogram;
@@ -219,7 +236,7 @@ fn statistic_metric(detector: DetectorKind) -> Option<&'static metric::Metric> {
 /// by.
 #[derive(Debug, PartialEq)]
 pub(in crate::http) struct Quality {
-    /// Absent, null or not a number, of all rows.
+    /// Absent, null or not a finite number, of all rows.
     pub(in crate::http) missing: Option<f64>,
     /// Levels unknown to the reference, of present values. Categorical only.
     pub(in crate::http) unseen: Option<f64>,
@@ -235,8 +252,13 @@ impl Quality {
             Cells::Levels(_) => (ratio(special.unseen, present), None),
             Cells::Edges(_) => (None, ratio(special.out_of_range, present)),
         };
-        Self { missing: ratio(special.null + special.nan, rows), unseen, out_of_range }
+        Self { missing: ratio(missing(special), rows), unseen, out_of_range }
     }
+}
+
+/// Returns the values without a place in the distribution, which the missing rate counts.
+pub(in crate::http) fn missing(special: &SpecialCounts) -> u64 {
+    special.null + special.nan + special.neg_inf + special.pos_inf
 }
 
 /// Returns `part / whole`. Absent when there is no whole.
