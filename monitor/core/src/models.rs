@@ -229,11 +229,12 @@ fn signal(feature: &FeatureResult) -> FeatureSignal<'_> {
 }
 
 /// A single drifted window is not yet an episode; an open episode outlives a window without a
-/// verdict.
+/// verdict. Broken data come first: they are to be acted on, and what drifted may be their doing.
 fn after_hysteresis(window: State, open: &[Episode]) -> State {
     match window {
+        State::BrokenData => State::BrokenData,
         _ if !open.is_empty() => State::Drifted,
         State::Drifted => State::Ok,
-        State::Ok | State::BrokenData | State::InsufficientData | State::NoReference => window,
+        State::Ok | State::InsufficientData | State::NoReference => window,
     }
 }

@@ -67,6 +67,22 @@ fn one_drifted_window_is_no_drift_yet_and_one_quiet_window_no_end_of_it() {
 }
 
 #[test]
+fn broken_data_show_through_an_open_episode() {
+    // Drift opens an episode in the fourth window; from the fifth on the numbers are no numbers.
+    let number = |row: i64| match row {
+        400..800 => 9.0,
+        800..1_200 => f64::NAN,
+        _ => tenth(row),
+    };
+    let log = regular("1", number, 0..200_000, 100);
+    let pictures = after_each_window(Simulation::new(&model::config(&model::tree()), &[log], 1));
+    let shown: Vec<State> = pictures.iter().map(|picture| picture.state).collect();
+    let (ok, drifted, broken) = (State::Ok, State::Drifted, State::BrokenData);
+    assert_eq!(shown, [ok, ok, ok, drifted, broken, broken, drifted, ok, ok]);
+    assert!(!pictures[5].episodes.is_empty(), "the episode goes on");
+}
+
+#[test]
 fn the_state_says_with_which_window_it_began() {
     let pictures = after_each_window(drifting());
     let since: Vec<i64> = pictures
