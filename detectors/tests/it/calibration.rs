@@ -53,14 +53,17 @@ fn draw_levels(
     counts
 }
 
+fn all_levels(count: usize) -> Levels {
+    Levels::try_new((0..count).map(|level| format!("{level:04}").into()).collect()).unwrap()
+}
+
 fn categorical(
     reference_weights: &[f64],
     current_weights: &[f64],
     sizes: (usize, usize),
     random: &mut impl Iterator<Item = f64>,
 ) -> (FeatureReference, FeatureCounts) {
-    let names = (0..reference_weights.len()).map(|level| format!("{level:04}").into());
-    let levels = Arc::new(Levels::try_new(names.collect()).unwrap());
+    let levels = Arc::new(all_levels(reference_weights.len()));
     let counts = draw_levels(&levels, reference_weights, sizes.0, random);
     let current = draw_levels(&levels, current_weights, sizes.1, random);
     let reference = FeatureReference::Categorical(CategoricalReference { levels, counts });
@@ -134,6 +137,30 @@ fn without_drift_windows_alarm_no_more_often_than_the_policy_says() {
     }
     assert_at_most(alarmed, WINDOWS, decision.false_discovery_rate);
     assert_eq!(alarmed_by_default, 0);
+}
+
+/// Zipf's weights: the level of rank `r` has `r^−exponent`.
+fn zipf(levels: u32, exponent: f64) -> Vec<f64> {
+    (1..=levels).map(|rank| f64::from(rank).powf(-exponent)).collect()
+}
+
+#[test]
+fn significance_keeps_its_level_where_most_levels_are_rare() {
+    let mut random = uniforms(31_008);
+    for (levels, exponent, sizes) in
+        [(300, 1.5, (27_000, 500)), (1_000, 0.0, (5_000, 200)), (100, 1.0, (5_000, 500))]
+    {
+        let weights = zipf(levels, exponent);
+        let mut significant = 0;
+        for _ in 0..WINDOWS {
+            let (reference, counts) = categorical(&weights, &weights, sizes, &mut random);
+            let policy = FeaturePolicy { minimum_rows: 1, ..CATEGORICAL_POLICY };
+            let verdict = decide_alone(&reference, &counts, policy);
+            let p_value = result(&verdict, DetectorKind::ChiSquared).p_value.unwrap();
+            significant += u32::from(p_value < 0.01);
+        }
+        assert_at_most(significant, WINDOWS, 0.01);
+    }
 }
 
 #[test]

@@ -46,9 +46,13 @@ fn assert_binned(name: &str, verdict: &FeatureVerdict, expected: &Value) {
     check(DetectorKind::JensenShannon, "js_divergence");
     let chi_squared = result(verdict, DetectorKind::ChiSquared);
     let test = &expected["test"];
-    assert_statistic(&format!("{name} χ²"), chi_squared.statistic, oracle::number(&test["chi2"]));
-    let p_value = chi_squared.p_value.unwrap();
-    assert_p_value(&format!("{name} χ²"), p_value, oracle::number(&test["chi2_p"]));
+    // Smaller cells are pooled, which SciPy leaves to its caller.
+    if test.get("smallest_expected").is_none_or(|it| 5.0 <= oracle::number(it)) {
+        let statistic = oracle::number(&test["chi2"]);
+        assert_statistic(&format!("{name} χ²"), chi_squared.statistic, statistic);
+        let p_value = chi_squared.p_value.unwrap();
+        assert_p_value(&format!("{name} χ²"), p_value, oracle::number(&test["chi2_p"]));
+    }
     let distance = result(verdict, DetectorKind::JensenShannon).statistic.sqrt();
     assert!((distance - oracle::number(&expected["js_distance"])).abs() < 1e-8, "{name}");
 }
