@@ -8,6 +8,7 @@ mod batch;
 mod builders;
 pub mod event_time;
 mod json;
+mod whole;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
 pub use self::json::JsonDecoder;
+pub use self::whole::Whole;
 use crate::rejection::Rejection;
 
 /// Longest text of a category, in bytes. A longer one is free text by mistake; the record is

@@ -60,7 +60,7 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, event_time,
+    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole, event_time,
 };
 pub use path::{FieldPath, PathError, PathProblem};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

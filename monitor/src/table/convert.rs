@@ -7,7 +7,6 @@
 //!
 //! [`ModelSchema::arrow_schema`]: driftd_ingest::ModelSchema::arrow_schema
 
-use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int64Type, UInt32Type,
 };
 use arrow::error::ArrowError;
-use driftd_ingest::{FeatureKind, LEVEL_BYTES_MAX, RejectReason};
+use driftd_ingest::{FeatureKind, LEVEL_BYTES_MAX, RejectReason, Whole};
 
 use super::{dictionary, is_text};
 
@@ -116,14 +115,10 @@ fn float64(array: &ArrayRef) -> Result<Converted, ArrowError> {
 
 fn integer(array: &ArrayRef) -> Result<Converted, ArrowError> {
     if is_text(array.data_type()) {
-        return parse::<Int64Type>(array, |text| {
-            text.parse().map_err(|error: ParseIntError| {
-                if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) {
-                    Problem::OutOfRange
-                } else {
-                    Problem::WrongType
-                }
-            })
+        return parse::<Int64Type>(array, |text| match Whole::read(text) {
+            Some(Whole::Integer(value)) => Ok(value),
+            Some(Whole::OutOfRange) => Err(Problem::OutOfRange),
+            Some(Whole::Fraction) | None => Err(Problem::WrongType),
         });
     }
     if array.data_type().is_floating() {

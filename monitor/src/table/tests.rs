@@ -237,6 +237,33 @@ fn a_refused_line_is_numbered_as_editors_number_it() {
 }
 
 #[test]
+fn a_stray_quote_rejects_its_line_and_no_other() {
+    let folder = TempDir::new().unwrap();
+    let schema = source_of(TimeFormat::Rfc3339, &[("x", FeatureKind::Float64)]);
+    let row = |note: &str| format!("2013-04-01T09:00:00Z,1,{note}\n");
+    let long = "a".repeat(1 << 20);
+    // The stray quote is never closed: with it, everything behind is one field.
+    let lines = [row("a"), row(&long), row("\"b\nc\""), row("\"a"), row("a").repeat(50_000)];
+    let file = write_csv(&folder, &format!("at,x,note\n{}", lines.concat()));
+    let decoded = read(&file, &schema, &Overrides::default());
+    let refused: Vec<_> = decoded.iter().flat_map(|it| &it.rejections).collect();
+    let shown: Vec<_> =
+        refused.iter().map(|it| (it.offset, it.reason, it.detail.as_str())).collect();
+    assert_eq!(
+        shown,
+        [
+            (1, RejectReason::Oversized, "line 3: a record of more than 1048576 bytes"),
+            (3, RejectReason::Oversized, "line 6: a record of more than 1048576 bytes"),
+        ]
+    );
+    assert_eq!(decoded.iter().map(|it| it.rows.len()).sum::<usize>(), 50_002);
+    let exact = row(&"a".repeat((1 << 20) - row("").len()));
+    assert_eq!(exact.len(), 1 << 20);
+    let file = write_csv(&folder, &format!("at,x,note\n{exact}{}", exact.trim_end()));
+    assert_eq!(read_one(&file, &schema).rows.len(), 2);
+}
+
+#[test]
 fn a_value_that_does_not_fit_rejects_its_row_and_no_other() {
     let folder = TempDir::new().unwrap();
     let schema = source_of(
@@ -487,6 +514,9 @@ fn a_file_says_what_the_messages_of_the_same_records_say() {
         ["\"NaN\"", "\"-Infinity\"", "-9", "\"é\"", "false", "\"2\"", "0"],
         ["3.5e38", "0", "0", "\"a\"", "true", "\"1\"", "0"],
         ["0", "0", "1.5", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "0", "5.0", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "0", "-1e3", "\"a\"", "true", "\"1\"", "0"],
+        ["0", "0", "9007199254740992.0", "\"a\"", "true", "\"1\"", "0"],
         ["0", "1e308", "9223372036854775808", "\"a\"", "true", "\"1\"", "0"],
         ["0", "0", "0", "12", "true", "null", "0"],
         ["0", "0", "0", "12", "true", "3", "null"],

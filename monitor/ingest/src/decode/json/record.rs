@@ -8,9 +8,10 @@ use driftd_catalog::Timestamp;
 use serde::de::{Deserializer, Visitor};
 
 use super::trie::Trie;
-use super::value::{self, Kind, Whole};
+use super::value::{self, Kind};
 use super::walk::{Found, Slots};
 use crate::decode::builders::{Cell, Span, Texts};
+use crate::decode::whole::Whole;
 use crate::decode::{LEVEL_BYTES_MAX, event_time};
 use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::decode::whole::Whole;
+
 /// The kinds of JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -43,33 +45,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A JSON number as an integer.
-#[derive(Debug, PartialEq)]
-pub(super) enum Whole {
-    /// Its value.
-    Integer(i64),
-    /// It is not whole.
-    Fraction,
-    /// It is whole and does not fit, or may have lost digits in `f64`.
-    OutOfRange,
-}
-
-/// Reads a number that must be whole. `5.0` and `1e3` are: writers of columns with gaps produce
-/// them. Their nearest `f64` decides, and must be below 2^53.
+/// Reads a number that must be whole.
 pub(super) fn whole(text: &str) -> Whole {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-    if let Ok(value) = text.parse::<i64>() {
-        return Whole::Integer(value);
-    }
-    let value = float64(text);
-    if EXACT <= value.abs() {
-        Whole::OutOfRange
-    } else if value.fract() != 0.0 {
-        Whole::Fraction
-    } else {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        Whole::Integer(value as i64)
-    }
+    Whole::read(text).expect("a JSON number is one of Rust's")
 }
 
 /// Reads a number as the nearest `f64`; infinite when it is beyond the range.
@@ -99,27 +77,6 @@ mod tests {
             ("{}", Kind::Object),
         ] {
             assert_eq!(Kind::of(text), kind, "{text}");
-        }
-    }
-
-    #[test]
-    fn whole_numbers_may_be_written_with_a_fraction_or_an_exponent() {
-        for (text, expected) in [
-            ("0", Whole::Integer(0)),
-            ("-0", Whole::Integer(0)),
-            ("-0.0", Whole::Integer(0)),
-            ("5.0", Whole::Integer(5)),
-            ("1e3", Whole::Integer(1000)),
-            ("9223372036854775807", Whole::Integer(i64::MAX)),
-            ("-9223372036854775808", Whole::Integer(i64::MIN)),
-            ("9223372036854775808", Whole::OutOfRange),
-            ("9007199254740992.0", Whole::OutOfRange),
-            ("1e999", Whole::OutOfRange),
-            ("0.5", Whole::Fraction),
-            ("1e-999", Whole::Integer(0)),
-            ("1e-3", Whole::Fraction),
-        ] {
-            assert_eq!(whole(text), expected, "{text}");
         }
     }
 
