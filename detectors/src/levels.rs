@@ -4,7 +4,8 @@
 
 use thiserror::Error;
 
-/// Most levels of one feature. What a reference has beyond them is counted as unseen on both sides.
+/// Most levels of one feature. What a reference has beyond them is counted as unseen on both sides,
+/// as its rare levels are.
 pub const LEVELS_MAX: usize = 4_096;
 
 /// Why a list of levels is refused.

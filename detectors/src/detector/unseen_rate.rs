@@ -1,8 +1,8 @@
-//! Unseen rate: the share of present rows whose level the reference does not have.
+//! Unseen rate: the share of present rows whose level the reference does not name.
 //!
-//! Before: [`crate::counts`]. After: [`crate::decision`]. A reference with more levels than it may
-//! keep has an unseen rate of its own, so the rates are compared rather than the current one
-//! judged.
+//! Before: [`crate::counts`]. After: [`crate::decision`]. A reference whose levels are rare, or
+//! more than it may keep, has an unseen rate of its own. So the rates are compared, rather than the
+//! current one judged.
 
 use super::two_proportions::{Proportions, Share, compare};
 use crate::counts::CategoricalCounts;

@@ -14,8 +14,8 @@ use driftd_detectors::{
 use driftd_fixtures::oracle::uniforms;
 
 use crate::feature::{
-    CATEGORICAL_POLICY, DECISION_POLICY, NUMERIC_POLICY, decide_alone, numeric_counts,
-    numeric_reference, result,
+    CATEGORICAL_POLICY, DECISION_POLICY, NUMERIC_POLICY, categorical_counts, decide_alone,
+    numeric_counts, numeric_reference, result,
 };
 
 const WINDOWS: u32 = 400;
@@ -142,6 +142,78 @@ fn without_drift_windows_alarm_no_more_often_than_the_policy_says() {
 /// Zipf's weights: the level of rank `r` has `r^−exponent`.
 fn zipf(levels: u32, exponent: f64) -> Vec<f64> {
     (1..=levels).map(|rank| f64::from(rank).powf(-exponent)).collect()
+}
+
+/// A sample as `reference build` freezes it: only levels that it has are known.
+fn sampled_reference(
+    weights: &[f64],
+    rows: usize,
+    random: &mut impl Iterator<Item = f64>,
+) -> FeatureReference {
+    let all = all_levels(weights.len());
+    let counts = draw_levels(&all, weights, rows, random);
+    let seen = all.names().iter().cloned().zip(counts.levels).filter(|(_, rows)| 0 < *rows);
+    FeatureReference::Categorical(CategoricalReference::of_sample(seen.collect(), 0).unwrap())
+}
+
+/// Draws a window and counts it in the reference's levels.
+fn sampled_window(
+    reference: &FeatureReference,
+    weights: &[f64],
+    rows: usize,
+    random: &mut impl Iterator<Item = f64>,
+) -> FeatureCounts {
+    let all = all_levels(weights.len());
+    let drawn = draw_levels(&all, weights, rows, random).levels;
+    let rows: Vec<(&str, u64)> = all.names().iter().map(AsRef::as_ref).zip(drawn).collect();
+    categorical_counts(reference, &rows, 0)
+}
+
+#[test]
+fn a_long_tail_that_stays_is_no_drift() {
+    // Levels, exponent, rows of the reference and of the window. A reference that names every level
+    // it has sees drift in nearly all windows of the first five.
+    let settings = [
+        (1_000, 1.2, 5_000, 5_000),
+        (1_000, 1.2, 1_000, 5_000),
+        (4_000, 1.05, 5_000, 5_000),
+        (1_000, 1.2, 500, 2_000),
+        (2_000, 0.0, 5_000, 5_000),
+        (300, 1.5, 27_000, 500),
+        (1_000, 0.0, 5_000, 5_000),
+    ];
+    let detectors = [DetectorKind::Psi, DetectorKind::KullbackLeibler, DetectorKind::JensenShannon];
+    let mut random = uniforms(31_006);
+    let (mut drifted, mut windows) = (0, 0);
+    for (levels, exponent, reference_rows, window_rows) in settings {
+        let weights = zipf(levels, exponent);
+        for _ in 0..8 {
+            let reference = sampled_reference(&weights, reference_rows, &mut random);
+            for _ in 0..5 {
+                let counts = sampled_window(&reference, &weights, window_rows, &mut random);
+                windows += 1;
+                drifted += u32::from(detectors.iter().any(|&detector| {
+                    let policy = FeaturePolicy { detector, ..CATEGORICAL_POLICY };
+                    decide_alone(&reference, &counts, policy).state == State::Drifted
+                }));
+            }
+        }
+    }
+    assert_at_most(drifted, windows, DECISION_POLICY.false_discovery_rate);
+}
+
+#[test]
+fn a_move_from_frequent_levels_into_a_long_tail_is_found() {
+    let mut random = uniforms(31_007);
+    let (weights, flatter) = (zipf(1_000, 1.2), zipf(1_000, 0.8));
+    let mut found = 0;
+    for _ in 0..40 {
+        let reference = sampled_reference(&weights, 5_000, &mut random);
+        let counts = sampled_window(&reference, &flatter, 1_000, &mut random);
+        let verdict = decide_alone(&reference, &counts, CATEGORICAL_POLICY);
+        found += u32::from(verdict.state == State::Drifted);
+    }
+    assert_eq!(found, 40);
 }
 
 #[test]

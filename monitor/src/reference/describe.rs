@@ -60,7 +60,7 @@ struct CategoricalView<'a> {
     name: &'a str,
     missing_rate: f64,
     levels: usize,
-    /// Rows of levels beyond the bound on levels.
+    /// Rows of levels that are too rare to name, or beyond the bound on levels.
     other: u64,
     /// Most frequent first.
     level_counts: Vec<(&'a str, u64)>,
@@ -215,6 +215,7 @@ fn write_table(features: &[FeatureView<'_>], rows: u64, out: &mut dyn Write) -> 
             FeatureView::Categorical(CategoricalView {
                 missing_rate,
                 levels,
+                other,
                 level_counts,
                 ..
             }) => {
@@ -223,9 +224,14 @@ fn write_table(features: &[FeatureView<'_>], rows: u64, out: &mut dyn Write) -> 
                     .take(TOP_LEVELS)
                     .map(|(level, count)| format!("{level} {:.1}%", percent(*count, rows)))
                     .collect();
+                let rare = if 0 < *other {
+                    format!(", {:.1}% in rare ones", percent(*other, rows))
+                } else {
+                    String::new()
+                };
                 writeln!(
                     out,
-                    "{name:width$}  categorical  {:>6.1}%  {} ({levels} levels)",
+                    "{name:width$}  categorical  {:>6.1}%  {} ({levels} levels{rare})",
                     100.0 * missing_rate,
                     top.join(", "),
                 )
@@ -268,7 +274,7 @@ fn write_feature(feature: &FeatureView<'_>, rows: u64, out: &mut dyn Write) -> i
             for (level, count) in &view.level_counts {
                 line(out, level, *count)?;
             }
-            if 0 < view.other { line(out, "(levels beyond the bound)", view.other) } else { Ok(()) }
+            if 0 < view.other { line(out, "(levels too rare to name)", view.other) } else { Ok(()) }
         }
     }
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use driftd_catalog::Timestamp;
 use driftd_detectors::{
-    CategoricalCounts, CategoricalReference, FeatureReference, Grid, LEVELS_MAX, Levels,
-    NumericColumn, NumericCounts, NumericReference, NumericValues, Precision,
+    CategoricalCounts, CategoricalReference, FeatureReference, Grid, Levels, NumericColumn,
+    NumericCounts, NumericReference, NumericValues, Precision,
 };
 use driftd_ingest::{FeatureKind, TimeFormat, event_time};
 use polars::prelude::{
@@ -137,20 +137,26 @@ impl Sample {
 
     fn categorical(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
         let counts = level_counts(self.column(feature)?, &feature.name)?;
-        Ok(Frozen::Categorical(categorical(&counts)?))
+        let rows = counts.levels.into_iter().map(|(name, rows)| (name.into(), rows)).collect();
+        Ok(Frozen::Categorical(CategoricalReference::of_sample(rows, counts.null)?))
     }
 
     fn boolean(&self, feature: &SampleFeature) -> anyhow::Result<Frozen> {
-        let mut counts = level_counts(self.column(feature)?, &feature.name)?;
+        let counts = level_counts(self.column(feature)?, &feature.name)?;
         if let Some(other) =
             counts.levels.keys().find(|it| !["false", "true"].contains(&it.as_str()))
         {
             anyhow::bail!("`{other}` is neither true nor false: configure it as categorical");
         }
-        for level in ["false", "true"] {
-            counts.levels.entry(level.to_owned()).or_insert(0);
-        }
-        Ok(Frozen::Categorical(categorical(&counts)?))
+        // Both are levels, with rows or without: nothing else can come.
+        let names = ["false", "true"];
+        let levels = Levels::try_new(names.map(Into::into).into())?;
+        let counts = CategoricalCounts {
+            levels: names.map(|it| counts.levels.get(it).copied().unwrap_or(0)).into(),
+            null: counts.null,
+            ..CategoricalCounts::empty(&levels)
+        };
+        Ok(Frozen::Categorical(CategoricalReference { levels: Arc::new(levels), counts }))
     }
 
     /// Returns one column of all inputs, under the feature's name.
@@ -245,25 +251,6 @@ fn level_counts(texts: LazyFrame, name: &str) -> anyhow::Result<LevelCounts> {
         }
     }
     Ok(counts)
-}
-
-/// Freezes a column from its level counts. Beyond the bound on levels the most frequent stay, of
-/// equal ones the first by code point; the rest is counted as unseen.
-fn categorical(counts: &LevelCounts) -> anyhow::Result<CategoricalReference> {
-    let mut kept: Vec<(&String, u64)> =
-        counts.levels.iter().map(|(name, rows)| (name, *rows)).collect();
-    kept.sort_by(|(name, rows), (other, others)| others.cmp(rows).then(name.cmp(other)));
-    let unseen = kept.iter().skip(LEVELS_MAX).map(|(_, rows)| rows).sum();
-    kept.truncate(LEVELS_MAX);
-    kept.sort_unstable();
-    let names = kept.iter().map(|(name, _)| name.as_str().into()).collect();
-    let counts = CategoricalCounts {
-        levels: kept.iter().map(|(_, rows)| *rows).collect(),
-        null: counts.null,
-        unseen,
-        unseen_levels: BTreeMap::new(),
-    };
-    Ok(CategoricalReference { levels: Arc::new(Levels::try_new(names)?), counts })
 }
 
 /// Opens a file lazily. `csv_types` are column types that are known and must not be guessed.

@@ -238,15 +238,42 @@ fn only_rows_of_the_asked_time_are_taken() {
 #[test]
 fn the_most_frequent_levels_stay_when_there_are_too_many() {
     let folder = TempDir::new().unwrap();
-    let levels: Vec<_> = (0..4_100).map(|level| format!("l{level:05}")).collect();
+    let levels: Vec<_> = (0..4_100).map(|level| format!("l{level:05}\nl{level:05}")).collect();
     write_csv(&folder, "a.csv", &format!("c\n{}\nl04099\n", levels.join("\n")));
     let profile = build(&args(&folder, &["a.csv"]), None).unwrap();
     let reference = categorical(&profile, "c");
     assert_eq!(reference.levels.names().len(), 4_096);
     assert_eq!(reference.levels.names().last().map(AsRef::as_ref), Some("l04099"));
     assert_eq!(reference.levels.names()[4_094].as_ref(), "l04094");
-    assert_eq!(reference.counts.unseen, 4);
-    assert_eq!(reference.counts.rows(), 4_101);
+    assert_eq!(reference.counts.unseen, 8);
+    assert_eq!(reference.counts.rows(), 8_201);
+}
+
+#[test]
+fn the_rows_of_rare_levels_are_told_together() {
+    let folder = TempDir::new().unwrap();
+    let rare: Vec<_> = (0..60).map(|level| format!("r{level:02}")).collect();
+    let rows = format!("c,s\n{}{}", "a,x\n".repeat(900), rare.join(",y\n"));
+    write_csv(&folder, "a.csv", &format!("{rows},y\n"));
+    let config = config_with_segments(
+        r#"[{"name": "c", "path": "c", "type": "categorical"}]"#,
+        r#"[{"name": "s", "path": "s", "values": ["x", "y"]}]"#,
+    );
+    let profile = build(&args(&folder, &["a.csv"]), Some(&config)).unwrap();
+    let reference = categorical(&profile, "c");
+    assert_eq!((levels(reference), reference.counts.unseen), (vec![("a", 900)], 60));
+    let (_, rare) = profile.segments.iter().find(|(id, _)| id.as_str() == "s=y").unwrap();
+    let FeatureReference::Categorical(rare) = &rare.features["c"] else { panic!("it has levels") };
+    assert_eq!((levels(rare), rare.counts.unseen), (vec![("a", 0)], 60));
+    let told = |only| {
+        let mut out = Vec::new();
+        describe(&profile, only, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let all = told(None);
+    assert!(all.contains("a 93.8% (1 levels, 6.2% in rare ones)\n"), "{all}");
+    let one = told(Some("c"));
+    assert!(one.contains("(levels too rare to name)                  60   6.25%\n"), "{one}");
 }
 
 #[test]
