@@ -124,8 +124,8 @@ impl Columns {
         types.extend(self.features.iter().filter(others).map(|feature| {
             let data_type = match feature.kind {
                 FeatureKind::Float32 => DataType::Float32,
-                FeatureKind::Float64 => DataType::Float64,
-                FeatureKind::Integer => DataType::Int64,
+                // Integers may be written as `5.0`, as a replay has it.
+                FeatureKind::Float64 | FeatureKind::Integer => DataType::Float64,
                 FeatureKind::Categorical | FeatureKind::Boolean => DataType::String,
             };
             (feature.columns[input].clone(), data_type)

@@ -18,8 +18,8 @@ use driftd_detectors::{
 use driftd_ingest::{FeatureKind, TimeFormat, event_time};
 use polars::prelude::{
     Column, DataFrame, DataType, Engine, Expr, Field, Int64Chunked, IntoColumn as _, LazyCsvReader,
-    LazyFileListReader as _, LazyFrame, PlRefPath, PolarsResult, ScanArgsParquet, Schema,
-    SortOptions, TimeUnit, UnionArgs, col, concat, len, lit,
+    LazyFileListReader as _, LazyFrame, NullValues, PlRefPath, PolarsResult, ScanArgsParquet,
+    Schema, SortOptions, TimeUnit, UnionArgs, col, concat, len, lit,
 };
 
 use super::columns::{Columns, SampleFeature, SampleSegment};
@@ -132,6 +132,11 @@ impl Sample {
         let column = sorted.column(&feature.name)?.f64()?.rechunk();
         let null = column.null_count() as u64;
         let values: Vec<f64> = column.iter().flatten().collect();
+        if feature.kind == FeatureKind::Integer
+            && let Some(value) = values.iter().find(|it| it.is_finite() && it.fract() != 0.0)
+        {
+            anyhow::bail!("`{value}` is no whole number: configure it as float64");
+        }
         Ok(Frozen::Numeric(numeric(&values, null, precision, bins)?))
     }
 
@@ -261,6 +266,8 @@ pub(super) fn scan(path: &Path, csv_types: &[(String, DataType)]) -> anyhow::Res
         let types = csv_types.iter().map(|(name, it)| Field::new(name.as_str().into(), it.clone()));
         LazyCsvReader::new(location)
             .with_glob(false)
+            // Also a quoted empty field: a replay cannot tell it from one without quotes.
+            .with_null_values(Some(NullValues::AllColumnsSingle("".into())))
             .with_infer_schema_length(Some(10_000))
             .with_dtype_overwrite(Some(Arc::new(types.collect::<Schema>())))
             .finish()

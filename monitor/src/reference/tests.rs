@@ -277,6 +277,25 @@ fn the_rows_of_rare_levels_are_told_together() {
 }
 
 #[test]
+fn csv_is_read_as_a_replay_reads_it() {
+    let folder = TempDir::new().unwrap();
+    write_csv(&folder, "a.csv", "c,n,b\na,5.0,\"\"\n\"\",7,true\n,1e3,false\n\"a\",,\n");
+    let features = r#"[{"name": "c", "path": "c", "type": "categorical"},
+                       {"name": "n", "path": "n", "type": "integer"},
+                       {"name": "b", "path": "b", "type": "boolean"}]"#;
+    let profile = build(&args(&folder, &["a.csv"]), Some(&config(features))).unwrap();
+    let c = categorical(&profile, "c");
+    assert_eq!((levels(c), c.counts.null), (vec![("a", 2)], 2), "no field is empty text");
+    assert_eq!(categorical(&profile, "b").counts.null, 2);
+    let n = numeric(&profile, "n");
+    assert_eq!((n.counts.present(), n.counts.null), (3, 1));
+    assert_eq!(n.grid.edges().last(), Some(&1_000.0));
+    write_csv(&folder, "b.csv", "c,n,b\na,1.5,true\n");
+    let error = message(&build(&args(&folder, &["b.csv"]), Some(&config(features))).unwrap_err());
+    assert!(error.contains("`1.5` is no whole number: configure it as float64"), "{error}");
+}
+
+#[test]
 fn errors_say_what_is_missing_and_what_to_do() {
     let folder = TempDir::new().unwrap();
     write_csv(&folder, "a.csv", "id,x,y\na,1,\nb,2,\n");
