@@ -8,8 +8,8 @@
 //! An event starts at most one job: the status topic is the memory ([`ledger`]), read whole before
 //! the first event of a partition is taken, and its order decides. Several launchers may share a
 //! group ([`membership`]); each answers the events of its partitions, and what another one has
-//! started is left to it while it lives. An event's offset is committed only when its last report is
-//! stored.
+//! started is left to it while it lives. An event's offset is committed only when its last report
+//! is stored.
 
 pub mod command;
 mod desk;

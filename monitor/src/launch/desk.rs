@@ -3,9 +3,9 @@
 //! Before: [`crate::launch`] reads events. After: [`Report`]s for the status topic, finished
 //! offsets for the group. Knows neither Kafka nor how a job runs; time is an argument.
 //!
-//! A job starts only when the report that it starts is in the status topic, before that of any other
-//! launcher, and an event is over only after its last report is stored: whoever reads the topic
-//! later repeats nothing.
+//! A job starts only when the report that it starts is in the status topic, before that of any
+//! other launcher, and an event is over only after its last report is stored: whoever reads the
+//! topic later repeats nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::launch::{Backend, Job, JobEnd};
 /// Events waiting for a place; more are left in the topic.
 const WAITING_MAX: usize = 100;
 
-/// Looks at the group, seconds apart, in which a launcher has to be missing before it counts as gone.
+/// Looks at the group, seconds apart, that have to miss a launcher before it counts as gone.
 const MISSED_LOOKS: u32 = 3;
 
 /// Where an event stands in its topic.

@@ -1,4 +1,4 @@
-//! What launchers did with which event: the status topic, read from its beginning and then followed.
+//! What launchers did with which event: the status topic, read from its beginning, then followed.
 //!
 //! Before: the status topic. After: [`crate::launch::desk`] repeats no event that is in it. The
 //! topic's order decides which launcher an event belongs to: the first that said it starts.

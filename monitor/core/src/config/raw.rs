@@ -287,7 +287,8 @@ pub(super) struct RawFeature {
         extend("x-default" = "`detection.missing_rate_effect`")
     )]
     pub(super) missing_rate_effect: Option<f64>,
-    /// Smallest share of values unseen in the reference worth an alarm. Categorical only.
+    /// Smallest rise of the share of values that the reference does not name worth an alarm.
+    /// Categorical only.
     #[schemars(
         extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1),
         extend("x-default" = "`detection.unseen_rate_effect`")
@@ -370,7 +371,7 @@ pub(super) struct RawDetection {
     /// Smallest change of the share of missing values worth an alarm.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub(super) missing_rate_effect: f64,
-    /// Smallest share of values unseen in the reference worth an alarm.
+    /// Smallest rise of the share of values that the reference does not name worth an alarm.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub(super) unseen_rate_effect: f64,
 }
