@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, SegmentId, WindowId, WindowSpan};
+use serde::{Deserialize, Serialize};
 
 use crate::identity;
 use crate::policy::HysteresisPolicy;
@@ -35,7 +36,7 @@ pub struct FeatureSignal<'a> {
 }
 
 /// One span of drift of one feature.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Whose feature.
     pub model: ModelId,
@@ -78,18 +79,23 @@ pub enum Transition {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episodes {
     policy: HysteresisPolicy,
-    streams: BTreeMap<(ModelId, SegmentId), Stream>,
+    memory: EpisodeMemory,
 }
 
+/// What [`Episodes`] remember, in a form that can be stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EpisodeMemory(BTreeMap<(ModelId, SegmentId), Stream>);
+
 /// The windows of one segment of one model.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Stream {
     newest: Option<WindowSpan>,
     tracks: BTreeMap<Arc<str>, Track>,
 }
 
 /// What is remembered of one feature.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Track {
     /// Bit 0 is the newest window; 1 is breached.
     breached: u64,
@@ -100,13 +106,23 @@ struct Track {
 
 impl Episodes {
     /// Returns the state before the first window.
-    pub const fn new(policy: HysteresisPolicy) -> Self {
-        Self { policy, streams: BTreeMap::new() }
+    pub fn new(policy: HysteresisPolicy) -> Self {
+        Self::restore(policy, EpisodeMemory::default())
+    }
+
+    /// Goes on with what was remembered, under a policy that may be another one.
+    pub const fn restore(policy: HysteresisPolicy, memory: EpisodeMemory) -> Self {
+        Self { policy, memory }
+    }
+
+    /// Returns everything that is remembered.
+    pub const fn memory(&self) -> &EpisodeMemory {
+        &self.memory
     }
 
     /// Forgets a model version that is followed no more.
     pub fn forget(&mut self, model: &ModelId) {
-        self.streams.retain(|(known, _), _| known != model);
+        self.memory.0.retain(|(known, _), _| known != model);
     }
 
     /// Takes the signals of one closed window, and returns what changed, in the order of `signals`.
@@ -115,7 +131,7 @@ impl Episodes {
     /// is a revision of something already decided, and changes nothing.
     pub fn observe(&mut self, window: &WindowId, signals: &[FeatureSignal<'_>]) -> Vec<Transition> {
         let stream =
-            self.streams.entry((window.model.clone(), window.segment.clone())).or_default();
+            self.memory.0.entry((window.model.clone(), window.segment.clone())).or_default();
         if stream.newest.is_some_and(|newest| window.span <= newest) {
             return Vec::new();
         }
@@ -133,7 +149,7 @@ impl Episodes {
 
     /// Returns the open episodes of one segment, by feature name.
     pub fn open(&self, model: &ModelId, segment: &SegmentId) -> Vec<Episode> {
-        let stream = self.streams.get(&(model.clone(), segment.clone()));
+        let stream = self.memory.0.get(&(model.clone(), segment.clone()));
         stream
             .into_iter()
             .flat_map(|stream| stream.tracks.values())

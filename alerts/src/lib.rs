@@ -38,6 +38,8 @@ mod policy;
 mod retrain;
 pub mod rules;
 
-pub use episode::{Episode, Episodes, FeatureSignal, Signal, Transition};
+pub use episode::{Episode, EpisodeMemory, Episodes, FeatureSignal, Signal, Transition};
 pub use policy::{HysteresisPolicy, PolicyError};
-pub use retrain::{Hold, RetrainDecision, RetrainPolicy, RetrainRequest, RetrainTrigger};
+pub use retrain::{
+    Hold, RetrainDecision, RetrainMemory, RetrainPolicy, RetrainRequest, RetrainTrigger,
+};

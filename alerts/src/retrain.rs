@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, SegmentId, Timestamp, WindowId, WindowSpan};
+use serde::{Deserialize, Serialize};
 
 use crate::episode::Episode;
 use crate::identity;
@@ -82,11 +83,16 @@ pub struct RetrainRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetrainTrigger {
     policy: RetrainPolicy,
-    /// By model name: a new version must not start a second job while the first cools down.
-    last: BTreeMap<Arc<str>, LastRequest>,
+    memory: RetrainMemory,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// What a [`RetrainTrigger`] remembers, in a form that can be stored: the last request by model
+/// name. A new version must not start a second job while the first cools down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RetrainMemory(BTreeMap<Arc<str>, LastRequest>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LastRequest {
     id: String,
     segment: SegmentId,
@@ -99,8 +105,23 @@ struct LastRequest {
 
 impl RetrainTrigger {
     /// Returns the state before the first window.
-    pub const fn new(policy: RetrainPolicy) -> Self {
-        Self { policy, last: BTreeMap::new() }
+    pub fn new(policy: RetrainPolicy) -> Self {
+        Self::restore(policy, RetrainMemory::default())
+    }
+
+    /// Goes on with what was remembered.
+    pub const fn restore(policy: RetrainPolicy, memory: RetrainMemory) -> Self {
+        Self { policy, memory }
+    }
+
+    /// Returns the name of the policy.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.policy.name
+    }
+
+    /// Returns everything that is remembered.
+    pub const fn memory(&self) -> &RetrainMemory {
+        &self.memory
     }
 
     /// Decides for one closed window, given all open episodes of its model and segment.
@@ -123,12 +144,12 @@ impl RetrainTrigger {
     /// Notes the final status of a request, so that it is no longer in flight.
     /// Returns whether the request was one of this trigger.
     pub fn settle(&mut self, request_id: &str) -> bool {
-        let last = self.last.values_mut().find(|last| last.id == request_id);
+        let last = self.memory.0.values_mut().find(|last| last.id == request_id);
         last.map(|last| last.in_flight_until = None).is_some()
     }
 
     fn hold(&self, window: &WindowId) -> Option<(Timestamp, Hold)> {
-        let last = self.last.get(window.model.name())?;
+        let last = self.memory.0.get(window.model.name())?;
         let now = window.span.end();
         let in_flight_until = last.in_flight_until.filter(|until| now < *until);
         let until = last.cooldown_until.max(in_flight_until.unwrap_or(Timestamp::MIN));
@@ -144,7 +165,7 @@ impl RetrainTrigger {
         let cooldown_until = end.plus_millis(self.policy.cooldown_millis.max(0));
         let expires =
             (0 < self.policy.expiry_millis).then(|| end.plus_millis(self.policy.expiry_millis));
-        let attempt = match self.last.get(window.model.name()) {
+        let attempt = match self.memory.0.get(window.model.name()) {
             Some(last) if last.is_for(window) => last.attempts.saturating_add(1),
             _ => 1,
         };
@@ -158,7 +179,7 @@ impl RetrainTrigger {
             in_flight_until: expires,
             attempts: attempt,
         };
-        self.last.insert(window.model.name().into(), last);
+        self.memory.0.insert(window.model.name().into(), last);
         RetrainRequest {
             id,
             dedupe_key,
@@ -174,7 +195,7 @@ impl RetrainTrigger {
     }
 
     fn drift_is_gone(&mut self, window: &WindowId) {
-        if let Some(last) = self.last.get_mut(window.model.name())
+        if let Some(last) = self.memory.0.get_mut(window.model.name())
             && last.is_for(window)
         {
             last.attempts = 0;

@@ -15,9 +15,9 @@ use driftd_catalog::metric::{
     MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX,
     PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL,
     RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE,
-    SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, TRACKED_FEATURES,
-    WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN,
-    WINDOWS_OPEN_MAX,
+    SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES,
+    STATE_STORED_TIMESTAMP_SECONDS, TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS,
+    WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN, WINDOWS_OPEN_MAX,
 };
 
 use crate::dashboard::{Choice, Dashboard, Variable};
@@ -339,6 +339,18 @@ fn pipeline(layout: &mut Layout) {
             "Bytes that open windows hold; it grows with features, not with records.",
             "bytes",
             vec![(format!("sum by (instance) ({})", FLEET.select(&STATE_BYTES)), "{{instance}}")],
+        ),
+        panel::time_series(
+            "Age of stored state",
+            "Time since state was stored: what a crash now would have to read again.",
+            "s",
+            vec![(
+                format!(
+                    "time() - max by (instance) ({})",
+                    FLEET.select(&STATE_STORED_TIMESTAMP_SECONDS)
+                ),
+                "{{instance}}",
+            )],
         ),
     ];
     for panel in panels {

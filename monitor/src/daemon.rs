@@ -6,6 +6,7 @@
 //! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP
 //! closes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,13 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use driftd_catalog::{ModelId, Timestamp};
 use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
+use driftd_core::state::{Dropped, RestoreError, restore};
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::http::{self, Health, HttpState, Instruments};
@@ -32,7 +35,8 @@ use crate::kafka::status::StatusReader;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::References;
-use crate::stage::Stage;
+use crate::stage::{Keeper, Stage};
+use crate::store::{Store, StoreError};
 
 /// Events waiting for the pipeline; more make the consumers pause.
 const EVENTS_MAX: usize = 256;
@@ -63,6 +67,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The state of an earlier run cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state of an earlier run cannot be read.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -128,18 +138,26 @@ impl Daemon {
             config,
             kafka,
         };
-        let pipeline = Pipeline::new(Arc::clone(&shared.config));
+        let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
         let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let mut started = Started::default();
         for source in 0..shared.config.sources.len() {
-            started.start_source(&shared, source)?;
+            let topic = &shared.config.sources[source].topic;
+            started.start_source(&shared, source, topics.contains(topic))?;
         }
         started.start_status_reader(&shared)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let Started { looking, commands, mut workers } = started;
-        let stage =
-            stage(shared, pipeline, (receiver, reports), publish, commands, &stopping, observer);
+        let stage = stage(
+            shared,
+            (pipeline, keeper),
+            (receiver, reports),
+            publish,
+            commands,
+            &stopping,
+            observer,
+        );
         workers.push(spawn("pipeline", move || stage.run())?);
         Ok(Self { address, snapshot, stopping, looking, workers, http })
     }
@@ -173,7 +191,12 @@ impl Daemon {
 }
 
 impl Started {
-    fn start_source(&mut self, shared: &Shared, source: usize) -> Result<(), StartError> {
+    fn start_source(
+        &mut self,
+        shared: &Shared,
+        source: usize,
+        is_resumed: bool,
+    ) -> Result<(), StartError> {
         let topic = Arc::clone(&shared.config.sources[source].topic);
         let watcher = Watcher::connect(
             &shared.kafka,
@@ -186,7 +209,7 @@ impl Started {
         self.looking.push(looking);
         self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);
         for index in 0..shared.kafka.consumers {
-            self.start_consumer(shared, source, index)?;
+            self.start_consumer(shared, source, is_resumed, index)?;
         }
         Ok(())
     }
@@ -195,6 +218,7 @@ impl Started {
         &mut self,
         shared: &Shared,
         source: usize,
+        is_resumed: bool,
         index: u32,
     ) -> Result<(), StartError> {
         let name = format!("consume-{source}-{index}");
@@ -204,6 +228,7 @@ impl Started {
             source,
             references: Arc::clone(&shared.references),
             parked: shared.parked.clone(),
+            is_resumed,
             ends: shared.ends.clone(),
             events: shared.events.clone(),
             commands,
@@ -230,7 +255,7 @@ impl Started {
 
 fn stage(
     shared: Shared,
-    pipeline: Pipeline,
+    (pipeline, keeper): (Pipeline, Option<Keeper>),
     (events, reports): (EventReceiver, Reports),
     publish: watch::Sender<Arc<Snapshot>>,
     commands: Vec<SyncSender<Command>>,
@@ -250,7 +275,56 @@ fn stage(
         instruments: shared.instruments,
         config: shared.config,
         observer,
+        keeper,
+        lines_in_flight: 0,
     }
+}
+
+/// What an earlier run left.
+struct Resumed {
+    pipeline: Pipeline,
+    keeper: Option<Keeper>,
+    /// Topics that were read before.
+    topics: BTreeSet<Arc<str>>,
+}
+
+/// Goes on from the stored state, where state is kept.
+fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
+    let Some(state) = &shared.config.state else {
+        let pipeline = Pipeline::new(Arc::clone(&shared.config));
+        return Ok(Resumed { pipeline, keeper: None, topics: BTreeSet::new() });
+    };
+    let store = Store::open(state, folder)?;
+    let find = |model, id: &ModelId| match shared.references.load(model, id) {
+        Ok(reference) => reference,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            error!(model = %id, error = format!("{error:#}"), "reference not usable");
+            None
+        }
+    };
+    let restored = restore(&shared.config, store.rows()?, &find, clock::now())?;
+    for Dropped { model, windows } in &restored.dropped {
+        warn!(
+            %model,
+            windows,
+            "windows are left behind: they were counted otherwise, or their reference is gone"
+        );
+    }
+    info!(
+        folder = %store.folder().display(),
+        partitions = restored.partitions.len(),
+        windows_closed = restored.pipeline.windows_closed(),
+        "state read"
+    );
+    let mut topics = BTreeSet::new();
+    for partition in restored.partitions {
+        topics.insert(Arc::clone(&partition.id().topic));
+        shared.parked.park(partition);
+    }
+    let interval_millis = state.commit_interval_millis;
+    let keeper = Keeper { store, interval_millis, stored_at: Timestamp::MIN };
+    Ok(Resumed { pipeline: restored.pipeline, keeper: Some(keeper), topics })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]

@@ -23,6 +23,7 @@ pub mod references;
 pub mod replay;
 pub mod run;
 mod stage;
+pub mod store;
 pub mod table;
 pub mod telemetry;
 mod whole_file;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
+use driftd_catalog::Timestamp;
 use driftd_core::FeatureLine;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
@@ -16,7 +17,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::snapshot::Snapshot;
 use tokio::sync::watch;
-use tracing::{error, info, info_span};
+use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock::{self, Stopwatch};
 use crate::daemon::Observer;
@@ -24,6 +25,7 @@ use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
 use crate::outbox::EventReceiver;
+use crate::store::Store;
 
 /// How often time passes for the pipeline: bounds how late a window is seen.
 const TICK: Duration = Duration::from_millis(100);
@@ -31,6 +33,8 @@ const TICK: Duration = Duration::from_millis(100);
 const EVENTS_BETWEEN_TICKS_MAX: usize = 256;
 /// What was sent before the end is waited for this long.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Lines of results are waited for this long before state is stored; else the next time.
+const LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Everything the pipeline's thread needs.
 pub(crate) struct Stage {
@@ -47,6 +51,17 @@ pub(crate) struct Stage {
     pub(crate) health: Arc<Health>,
     pub(crate) instruments: Arc<Instruments>,
     pub(crate) observer: Observer,
+    /// Absent where no state is kept.
+    pub(crate) keeper: Option<Keeper>,
+    /// Lines of results that the broker has not answered for.
+    pub(crate) lines_in_flight: u64,
+}
+
+/// Stores what changed, now and then.
+pub(crate) struct Keeper {
+    pub(crate) store: Store,
+    pub(crate) interval_millis: i64,
+    pub(crate) stored_at: Timestamp,
 }
 
 impl Stage {
@@ -60,18 +75,25 @@ impl Stage {
             if !self.take_events() {
                 break;
             }
-            for event in self.reports.take() {
-                self.handle(event);
-            }
+            self.take_reports();
             self.handle(Event::Tick);
+            self.keep();
         }
         if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
             error!(%error, "messages may be lost: the broker did not answer before the end");
         }
+        self.take_reports();
+        self.handle(Event::Tick);
+        self.close();
+    }
+
+    fn take_reports(&mut self) {
         for event in self.reports.take() {
+            if let Event::ResultsDelivered { stored, failed } = event {
+                self.lines_in_flight = self.lines_in_flight.saturating_sub(stored + failed);
+            }
             self.handle(event);
         }
-        self.handle(Event::Tick);
     }
 
     /// Takes what has come, at least one event or one tick; `false` when nothing more will come.
@@ -136,6 +158,47 @@ impl Stage {
         }
     }
 
+    /// Asks for checkpoints and stores what changed; the answers are in the next batch.
+    ///
+    /// A batch that cannot be stored ends the process: what is decided from here on would be
+    /// forgotten, and decided again, by the next one.
+    fn keep(&mut self) {
+        let now = clock::now();
+        let Some(keeper) = &mut self.keeper else { return };
+        if now < keeper.stored_at.plus_millis(keeper.interval_millis) {
+            return;
+        }
+        keeper.stored_at = now;
+        // What is stored is not decided again, so its lines have to be in their topic before.
+        if 0 < self.lines_in_flight {
+            if let Err(error) = self.producer.flush(LINES_TIMEOUT) {
+                debug!(%error, "lines of results are under way; state is stored later");
+            }
+            self.take_reports();
+        }
+        if self.lines_in_flight == 0
+            && let Some(keeper) = &mut self.keeper
+            && let Err(error) = keeper.store.commit(self.pipeline.take_changes())
+        {
+            error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+            std::process::exit(1);
+        }
+        if self.lines_in_flight == 0 {
+            self.instruments.stored(now);
+        }
+        self.command(&Command::Checkpoint);
+    }
+
+    /// Stores the last state, unless lines of it are not in their topic.
+    fn close(mut self) {
+        let Some(Keeper { store, .. }) = self.keeper.take() else { return };
+        if 0 < self.lines_in_flight {
+            warn!("state of the end is not stored: its lines of results are not in their topic");
+        } else if let Err(error) = store.close(self.pipeline.take_changes()) {
+            error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+        }
+    }
+
     /// Every consumer hears of it; only the partition's owner acts.
     fn command(&self, command: &Command) {
         for consumer in &self.commands {
@@ -145,7 +208,7 @@ impl Stage {
         }
     }
 
-    fn write_results(&self, result: &WindowResult) {
+    fn write_results(&mut self, result: &WindowResult) {
         info!(
             window = %result.id,
             rows = result.rows,
@@ -157,7 +220,10 @@ impl Stage {
         let key = result.id.model.to_string();
         for line in FeatureLine::of(result) {
             match serde_json::to_vec(&line) {
-                Ok(line) => self.producer.result(topic, &key, &line),
+                Ok(line) => {
+                    self.lines_in_flight += 1;
+                    self.producer.result(topic, &key, &line);
+                }
                 Err(error) => error!(window = %result.id, %error, "a result has no JSON form"),
             }
         }

@@ -6,6 +6,7 @@ mod bad_input;
 mod check;
 mod dashboards;
 mod demo;
+mod durable;
 mod events;
 mod generated;
 mod judges;

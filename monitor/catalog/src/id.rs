@@ -144,6 +144,19 @@ impl ModelId {
     }
 }
 
+impl Serialize for ModelId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.name, &self.version).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, version) = <(String, String)>::deserialize(deserializer)?;
+        Self::try_new(&name, &version).map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.name, self.version)
@@ -168,6 +181,19 @@ impl SegmentId {
     /// Returns the text form.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for SegmentId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        checked(&text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -206,6 +232,22 @@ impl WindowSpan {
     }
 }
 
+impl Serialize for WindowSpan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.start.as_millis(), self.end.as_millis()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for WindowSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (start, end) = <(i64, i64)>::deserialize(deserializer)?;
+        if end <= start {
+            return Err(serde::de::Error::custom("a window ends after its start"));
+        }
+        Ok(Self { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) })
+    }
+}
+
 impl fmt::Display for WindowSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}", self.start, self.end)
@@ -213,7 +255,7 @@ impl fmt::Display for WindowSpan {
 }
 
 /// One window of one segment of one model version. Sorted by end, start, model, segment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WindowId {
     /// The event time covered.
     pub span: WindowSpan,
@@ -230,7 +272,7 @@ impl fmt::Display for WindowId {
 }
 
 /// One partition of one source topic (a replayed file is partition 0 of its own name).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionId {
     /// Topic, or the source's name when it is no topic.
     pub topic: Arc<str>,

@@ -399,6 +399,11 @@ pub const PIPELINE_QUEUE_BATCHES: Metric =
 pub const PIPELINE_QUEUE_BATCHES_MAX: Metric =
     gauge("driftd_pipeline_queue_batches_max", &[], "Bound on the decoded batches that may wait.");
 pub const STATE_BYTES: Metric = gauge("driftd_state_bytes", &[], "Memory held by window counts.");
+pub const STATE_STORED_TIMESTAMP_SECONDS: Metric = gauge(
+    "driftd_state_stored_timestamp_seconds",
+    &[],
+    "Processing time at which state was last stored, in seconds since the epoch.",
+);
 pub const TRACKED_FEATURES: Metric =
     gauge("driftd_tracked_features", &[], "Features and predictions monitored over all models.");
 pub const HTTP_REQUESTS_TOTAL: Metric = counter(
@@ -477,6 +482,7 @@ pub const METRICS: &[Metric] = &[
     PIPELINE_QUEUE_BATCHES,
     PIPELINE_QUEUE_BATCHES_MAX,
     STATE_BYTES,
+    STATE_STORED_TIMESTAMP_SECONDS,
     TRACKED_FEATURES,
     HTTP_REQUESTS_TOTAL,
     HTTP_REQUEST_DURATION_SECONDS,

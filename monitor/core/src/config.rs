@@ -58,6 +58,8 @@ pub struct Config {
     pub decision: DecisionPolicy,
     /// When an episode opens and closes.
     pub hysteresis: HysteresisPolicy,
+    /// Where state is kept. Absent: every start begins anew.
+    pub state: Option<StateConfig>,
     /// Where retraining events go. Absent: none are made.
     pub retraining: Option<RetrainingConfig>,
     /// How requested jobs are started. Needed by `driftd launch` only.
@@ -98,6 +100,26 @@ impl fmt::Debug for KafkaConfig {
             .field("property_files", &self.property_files)
             .finish()
     }
+}
+
+/// Where counts, positions and decisions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// The folder, as written.
+    pub folder: PathBuf,
+    /// How often what changed is stored.
+    pub commit_interval_millis: i64,
+    /// What stored state survives.
+    pub durability: Durability,
+}
+
+/// What stored state survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process.
+    Process,
+    /// The end of the machine.
+    Power,
 }
 
 /// Where the first start of a job begins to read.

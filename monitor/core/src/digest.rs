@@ -66,6 +66,18 @@ fn add_counts(hash: &mut Sha256, counts: &FeatureCounts) {
     }
 }
 
+impl Digest {
+    pub(crate) fn sum(self) -> u128 {
+        self.0
+    }
+}
+
+impl From<u128> for Digest {
+    fn from(sum: u128) -> Self {
+        Self(sum)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

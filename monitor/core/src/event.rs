@@ -13,6 +13,7 @@ use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::shard::Progress;
 use crate::snapshot::Snapshot;
+use crate::state::Checkpoint;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub enum Event {
         /// The offset that the next record of each will get.
         ends: Vec<(PartitionId, i64)>,
     },
+    /// What a partition holds, for the store.
+    Checkpoint(Box<Checkpoint>),
     /// The broker answered for a retraining event.
     RetrainDelivered {
         /// Id of the event.

@@ -32,6 +32,7 @@ mod retraining;
 pub mod shard;
 pub mod snapshot;
 mod sources;
+pub mod state;
 mod window;
 mod windows;
 

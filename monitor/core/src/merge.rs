@@ -43,6 +43,11 @@ impl Pending {
         }
     }
 
+    /// Returns what each partition reported.
+    pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
+        self.partials.values()
+    }
+
     /// Returns the memory that the counts take.
     pub(crate) fn bytes(&self) -> u64 {
         self.partials.values().map(Partial::bytes).sum()

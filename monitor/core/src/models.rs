@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use driftd_alerts::{Episode, Episodes, FeatureSignal, Signal, Transition};
+use driftd_alerts::{Episode, EpisodeMemory, Episodes, FeatureSignal, Signal, Transition};
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
+use crate::merge::Merged;
 use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
 use crate::shard::ModelProgress;
 use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot};
+use crate::state::{ModelBody, SegmentBody};
 use crate::window::earliest;
 use crate::windows::Windows;
 
@@ -56,18 +58,62 @@ impl Models {
         Self { models: BTreeMap::new(), episodes: Episodes::new(config.hysteresis) }
     }
 
+    /// Goes on with the episodes of an earlier run.
+    pub(crate) fn restore(config: &Config, episodes: EpisodeMemory) -> Self {
+        let episodes = Episodes::restore(config.hysteresis, episodes);
+        Self { models: BTreeMap::new(), episodes }
+    }
+
+    /// Takes a window that an earlier run closed, for the history alone.
+    pub(crate) fn remember(&mut self, config: &Config, merged: &Merged, result: WindowResult) {
+        let model = self.models.entry(result.id.model.clone());
+        let model = model.or_insert_with(|| Model::new(merged.model));
+        if merged.reference.is_some() {
+            model.reference.clone_from(&merged.reference);
+        }
+        let history_max = config.models[merged.model].window.history;
+        let segment = model.segments.entry(result.id.segment.clone()).or_default();
+        segment.remember(Arc::new(result), history_max);
+    }
+
+    /// Shows a model version as an earlier run did, beside its history.
+    pub(crate) fn show_again(&mut self, model: usize, body: ModelBody) {
+        let ModelBody { id, event_time_max, activated, segments } = body;
+        let model = self.models.entry(id.clone()).or_insert_with(|| Model::new(model));
+        model.event_time_max = event_time_max;
+        model.activated = activated;
+        for SegmentBody { segment, state, ever_drifted } in segments {
+            let episodes = self.episodes.open(&id, &segment);
+            let shown = model.segments.entry(segment).or_default();
+            shown.episodes = episodes;
+            shown.ever_drifted = ever_drifted;
+            shown.state = state.and_then(|(name, since)| {
+                let state = State::ALL.into_iter().find(|state| state.as_str() == &*name)?;
+                Some((state, since))
+            });
+        }
+    }
+
+    /// Returns what is shown beside the history, to be stored.
+    pub(crate) fn bodies(&self) -> Vec<ModelBody> {
+        let body = |(id, model): (&ModelId, &Model)| ModelBody {
+            id: id.clone(),
+            event_time_max: model.event_time_max,
+            activated: model.activated,
+            segments: model.segments.iter().map(|(segment, it)| it.body(segment)).collect(),
+        };
+        self.models.iter().map(body).collect()
+    }
+
+    /// Returns what is remembered of episodes, to be stored.
+    pub(crate) fn episodes(&self) -> &EpisodeMemory {
+        self.episodes.memory()
+    }
+
     /// Takes what a model version got from one batch.
     pub(crate) fn advance(&mut self, progress: &ModelProgress) {
-        let model = self.models.entry(progress.id.clone()).or_insert_with(|| Model {
-            config: progress.model,
-            reference: None,
-            records: 0,
-            late: 0,
-            event_time_max: None,
-            activated: None,
-            open: BTreeMap::new(),
-            segments: BTreeMap::new(),
-        });
+        let model = self.models.entry(progress.id.clone());
+        let model = model.or_insert_with(|| Model::new(progress.model));
         model.records += progress.records;
         model.late += progress.late;
         model.event_time_max = model.event_time_max.max(progress.event_time_max);
@@ -147,6 +193,19 @@ impl Models {
 }
 
 impl Model {
+    fn new(config: usize) -> Self {
+        Self {
+            config,
+            reference: None,
+            records: 0,
+            late: 0,
+            event_time_max: None,
+            activated: None,
+            open: BTreeMap::new(),
+            segments: BTreeMap::new(),
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.open.values().any(|windows| 0 < *windows)
     }
@@ -197,9 +256,21 @@ impl Segment {
                 self.ever_drifted.push(Arc::clone(&feature.name));
             }
         }
-        self.history.push_back(Arc::clone(result));
+        self.remember(Arc::clone(result), history_max);
+    }
+
+    fn remember(&mut self, result: Arc<WindowResult>, history_max: usize) {
+        self.history.push_back(result);
         while history_max < self.history.len() {
             self.history.pop_front();
+        }
+    }
+
+    fn body(&self, segment: &SegmentId) -> SegmentBody {
+        SegmentBody {
+            segment: segment.clone(),
+            state: self.state.map(|(state, since)| (state.as_str().into(), since)),
+            ever_drifted: self.ever_drifted.clone(),
         }
     }
 

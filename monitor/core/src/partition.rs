@@ -4,7 +4,7 @@
 //! [`crate::merge`]. The state moves as a whole when another consumer thread takes the partition
 //! over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, UInt32Array};
@@ -19,6 +19,7 @@ use crate::group::Group;
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 use crate::shard::Progress;
+use crate::state::Checkpoint;
 use crate::window::Progression;
 
 /// One source partition, as far as it has been read.
@@ -30,6 +31,8 @@ pub struct PartitionState {
     next_offset: Option<i64>,
     progression: Progression,
     open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
+    /// Windows that got records since the last checkpoint.
+    changed: BTreeSet<(ModelId, WindowSpan)>,
     quiet_since: Timestamp,
     idle: bool,
 }
@@ -43,6 +46,7 @@ impl PartitionState {
             next_offset: None,
             progression: Progression::default(),
             open: BTreeMap::new(),
+            changed: BTreeSet::new(),
             quiet_since: now,
             idle: false,
         }
@@ -52,6 +56,43 @@ impl PartitionState {
     #[must_use]
     pub fn starting_at(self, next_offset: i64) -> Self {
         Self { next_offset: Some(next_offset), ..self }
+    }
+
+    /// Goes on at `next_offset` with the windows that an earlier run had open there.
+    pub(crate) fn restore(
+        id: PartitionId,
+        source: usize,
+        (next_offset, event_time_max): (i64, Option<Timestamp>),
+        open: Vec<Partial>,
+        now: Timestamp,
+    ) -> Self {
+        let mut state = Self::new(id, source, now);
+        state.next_offset = Some(next_offset);
+        state.progression = Progression::from_newest(event_time_max);
+        for partial in open {
+            let WindowId { span, model, segment } = partial.window.clone();
+            let windows = state.open.entry(model).or_default();
+            windows.entry(span).or_default().insert(segment, partial);
+        }
+        state
+    }
+
+    /// Returns what the partition holds, for the store; nothing before the first message.
+    pub(crate) fn checkpoint(&mut self) -> Option<Checkpoint> {
+        let next_offset = self.next_offset?;
+        let changed = std::mem::take(&mut self.changed);
+        let open = self.open_partials().map(|partial| {
+            let WindowId { span, model, .. } = &partial.window;
+            let is_changed = changed.contains(&(model.clone(), *span));
+            let counts = is_changed.then(|| Partial { to_offset: next_offset, ..partial.clone() });
+            (partial.window.clone(), counts)
+        });
+        Some(Checkpoint {
+            partition: self.id.clone(),
+            next_offset,
+            event_time_max: self.progression.newest(),
+            open: open.collect(),
+        })
     }
 
     /// Which partition this is.
@@ -67,6 +108,10 @@ impl PartitionState {
     /// Next offset to read; `None` before the first message.
     pub fn next_offset(&self) -> Option<i64> {
         self.next_offset
+    }
+
+    pub(crate) fn event_time_max(&self) -> Option<Timestamp> {
+        self.progression.newest()
     }
 
     pub(crate) fn watermark(&self, time: &TimeConfig) -> Option<Timestamp> {
@@ -139,6 +184,7 @@ impl PartitionState {
         to_offset: i64,
         reference: Option<&Arc<ModelReference>>,
     ) {
+        self.changed.insert((group.id.clone(), group.span));
         let windows = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
         // The reference is the one known when the window's first record came, so that a window has
         // one grid.

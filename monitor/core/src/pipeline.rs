@@ -24,6 +24,7 @@ use crate::retraining::Retraining;
 use crate::shard::{Output, Progress};
 use crate::snapshot::{Snapshot, Totals};
 use crate::sources::Sources;
+use crate::state::{Batch, Parts, Saver};
 use crate::windows::{Closing, SpanKey, Windows};
 
 /// The whole of stage 2.
@@ -38,6 +39,8 @@ pub struct Pipeline {
     digest: Digest,
     is_changed: bool,
     published_at: Timestamp,
+    /// Notes what changes, where there is a store.
+    saver: Option<Saver>,
 }
 
 /// A picture is published at least this often, changed or not: what it says of silence grows old.
@@ -55,8 +58,34 @@ impl Pipeline {
             digest: Digest::default(),
             is_changed: true,
             published_at: Timestamp::MIN,
+            saver: None,
             config,
         }
+    }
+
+    /// Goes on where an earlier run ended, and notes what changes.
+    pub(crate) fn restored(
+        config: &Arc<Config>,
+        saver: Saver,
+        (windows, models, retraining): (Windows, Models, Retraining),
+        totals: &Totals,
+        digest: Digest,
+    ) -> Self {
+        let fresh = Self::new(Arc::clone(config));
+        let (totals, saver) = (*totals, Some(saver));
+        Self { windows, models, retraining, totals, digest, saver, ..fresh }
+    }
+
+    /// Returns how many windows were closed so far, by earlier runs too.
+    pub fn windows_closed(&self) -> u64 {
+        self.totals.windows_closed
+    }
+
+    /// Returns what changed since the last call, to be stored at once; nothing without a store.
+    pub fn take_changes(&mut self) -> Batch {
+        let Self { windows, models, retraining, totals, digest, saver, .. } = self;
+        let parts = Parts { windows, models, retraining, totals, digest: *digest };
+        saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default()
     }
 
     /// Takes one event and appends what is to be done about it.
@@ -72,6 +101,11 @@ impl Pipeline {
             Event::Partial(partial) => self.take_partial(*partial),
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
             Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
+            Event::Checkpoint(checkpoint) => {
+                if let Some(saver) = &mut self.saver {
+                    saver.checkpoint(*checkpoint);
+                }
+            }
             Event::DeadLettered { source, stored, failed } => {
                 self.sources.dead_lettered(source, stored, failed);
             }
@@ -79,6 +113,7 @@ impl Pipeline {
             Event::RetrainDelivered { id, stored } => {
                 self.totals.retrain_published += u64::from(stored);
                 self.retraining.delivered(now, &id, stored);
+                self.note_news();
             }
             Event::ResultsDelivered { stored, failed } => {
                 self.totals.results_stored += stored;
@@ -88,6 +123,7 @@ impl Pipeline {
                 let outcome = self.retraining.reported(now, &status);
                 self.totals.jobs_succeeded += u64::from(outcome.succeeded);
                 self.totals.jobs_failed += u64::from(outcome.failed);
+                self.note_news();
             }
             Event::InputEnded => self.close_all(now, effects),
             Event::Tick => self.tick(now, effects),
@@ -112,6 +148,15 @@ impl Pipeline {
     fn take_partial(&mut self, partial: Partial) {
         if let Some(late) = self.windows.insert(partial) {
             self.models.late(&late.model, late.rows);
+            if let Some(saver) = &mut self.saver {
+                saver.late(&late.model);
+            }
+        }
+    }
+
+    fn note_news(&mut self) {
+        if let Some(saver) = &mut self.saver {
+            saver.news();
         }
     }
 
@@ -139,6 +184,9 @@ impl Pipeline {
         for retired in self.models.retire(&self.config, &self.windows) {
             self.windows.forget(&retired);
             self.retraining.forget(&retired);
+            if let Some(saver) = &mut self.saver {
+                saver.forget(&retired);
+            }
         }
         let is_old = self.published_at.plus_millis(PUBLISH_INTERVAL_MILLIS) <= now;
         if self.is_changed || is_old {
@@ -203,6 +251,9 @@ impl Pipeline {
     ) {
         let result = Arc::new(evaluate(&self.config, merged, missing.to_vec(), now));
         self.digest.add(&result, &merged.features);
+        if let Some(saver) = &mut self.saver {
+            saver.closed(&self.config, merged, missing, now);
+        }
         self.totals.windows_closed += 1;
         effects.push(Effect::Window(Arc::clone(&result)));
         let transitions = self.models.close(&self.config, &result);
@@ -218,6 +269,7 @@ impl From<Output> for Event {
         match output {
             Output::Partial(partial) => Self::Partial(partial),
             Output::Progress(progress) => Self::Progress(progress),
+            Output::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
         }
     }
 }

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use driftd_alerts::{Episode, RetrainDecision, RetrainRequest, RetrainTrigger};
+use driftd_alerts::{Episode, RetrainDecision, RetrainMemory, RetrainRequest, RetrainTrigger};
 use driftd_catalog::event::{
     CloudEvent, DataRef, EVIDENCE_MAX, Evidence, Links, ModelRef, ReasonKind, ReferenceRef,
     Request, RequestReason, RetrainingRequested, RetrainingState, RetrainingStatus, WindowRef,
 };
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Role};
 use crate::merge::Merged;
@@ -57,6 +58,23 @@ struct Unstored {
     due_at: Option<Timestamp>,
 }
 
+/// What is stored of a retraining.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RetrainingBody {
+    triggers: Vec<(Arc<str>, RetrainMemory)>,
+    requests: Vec<RequestBody>,
+    entries: Vec<RetrainingEntry>,
+}
+
+/// A request, what was told of it, and its event while no broker has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct RequestBody {
+    request: RetrainingEntry,
+    reported: Vec<RetrainingState>,
+    /// As JSON: the form in which it is sent.
+    unstored: Option<Vec<u8>>,
+}
+
 type Outcomes = BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>;
 
 /// What a launcher's report means for the totals.
@@ -75,6 +93,45 @@ impl Retraining {
             requests: VecDeque::new(),
             entries: Arc::default(),
             outcomes: Arc::default(),
+        }
+    }
+
+    /// Goes on with what an earlier run asked for; what no broker is known to have is sent again.
+    pub(crate) fn restore(config: &Config, body: RetrainingBody, now: Timestamp) -> Self {
+        let mut memories: BTreeMap<Arc<str>, RetrainMemory> = body.triggers.into_iter().collect();
+        let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
+        let triggers = policies.map(|policy| {
+            let memory = memories.remove(&policy.name).unwrap_or_default();
+            RetrainTrigger::restore(policy.clone(), memory)
+        });
+        let requests = body.requests.into_iter().map(|body| Followed {
+            request: body.request,
+            reported: body.reported,
+            unstored: body.unstored.and_then(|json| {
+                let event = CloudEvent::from_json(&json).ok()?;
+                Some(Unstored { event, attempts: 1, due_at: Some(now) })
+            }),
+        });
+        Self {
+            triggers: triggers.collect(),
+            requests: requests.collect(),
+            entries: Arc::new(body.entries.into()),
+            outcomes: Arc::default(),
+        }
+    }
+
+    /// Returns what is to be stored.
+    pub(crate) fn body(&self) -> RetrainingBody {
+        let trigger = |it: &RetrainTrigger| (Arc::clone(it.name()), it.memory().clone());
+        let request = |it: &Followed| RequestBody {
+            request: it.request.clone(),
+            reported: it.reported.clone(),
+            unstored: it.unstored.as_ref().map(|it| it.event.to_json()),
+        };
+        RetrainingBody {
+            triggers: self.triggers.iter().map(trigger).collect(),
+            requests: self.requests.iter().map(request).collect(),
+            entries: self.entries.iter().cloned().collect(),
         }
     }
 

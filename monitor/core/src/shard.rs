@@ -16,6 +16,7 @@ use crate::group::{Group, Grouping};
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::reference::ModelReference;
+use crate::state::Checkpoint;
 use crate::window::earliest;
 
 /// References remembered beyond those that the configuration has room for at once.
@@ -60,6 +61,8 @@ pub enum Output {
     Partial(Box<Partial>),
     /// How far a partition has been read.
     Progress(Progress),
+    /// What a partition holds, for the store.
+    Checkpoint(Box<Checkpoint>),
 }
 
 /// How far a partition has been read, and what was met since the last report.
@@ -265,6 +268,18 @@ impl Shard {
         if let Some(state) = self.partitions.get(partition) {
             report(&self.config, state, high_watermark, outputs);
         }
+    }
+
+    /// Reports how far a partition was read before it came here.
+    pub fn report_progress(&self, partition: &PartitionId, outputs: &mut Vec<Output>) {
+        let read = self.partitions.get(partition).filter(|it| it.next_offset().is_some());
+        outputs.extend(read.map(|it| Output::Progress(it.progress(&self.config, None))));
+    }
+
+    /// Reports what every partition holds, for the store.
+    pub fn checkpoint(&mut self, outputs: &mut Vec<Output>) {
+        let checkpoints = self.partitions.values_mut().filter_map(PartitionState::checkpoint);
+        outputs.extend(checkpoints.map(Box::new).map(Output::Checkpoint));
     }
 
     fn model_id(

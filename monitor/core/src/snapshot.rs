@@ -12,6 +12,7 @@ use driftd_catalog::metric::SCORE_BUCKETS;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowSpan};
 use driftd_detectors::State;
 use driftd_ingest::RejectReason;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::result::WindowResult;
@@ -196,7 +197,7 @@ pub struct RetrainOutcomes {
 }
 
 /// One line of the story of retraining.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RetrainingEntry {
     /// Wall-clock time.
     pub at: Timestamp,

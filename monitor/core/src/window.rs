@@ -37,6 +37,16 @@ pub(crate) struct EventTime {
 }
 
 impl Progression {
+    /// Goes on from the newest event time.
+    pub(crate) fn from_newest(event_time_max: Option<Timestamp>) -> Self {
+        Self { event_time_max }
+    }
+
+    /// Returns the newest event time.
+    pub(crate) fn newest(self) -> Option<Timestamp> {
+        self.event_time_max
+    }
+
     /// Returns the watermark: no record older than this is expected. Absent before the first
     /// record.
     pub(crate) fn watermark(self, config: &TimeConfig) -> Option<Timestamp> {

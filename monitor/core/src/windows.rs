@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use serde::{Deserialize, Serialize};
 
 use crate::merge::{Merged, Pending};
 use crate::partial::Partial;
@@ -52,14 +53,14 @@ struct OpenSpan {
 }
 
 /// The windows of one model version that are closed.
-#[derive(Debug)]
-struct Closed {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Closed {
     newest: WindowSpan,
     remembered: BTreeMap<WindowSpan, Remembered>,
     touches: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Remembered {
     /// Number of the touch at which it was last looked at.
     touched: u64,
@@ -68,6 +69,32 @@ struct Remembered {
 }
 
 impl Windows {
+    /// Goes on with what an earlier run held.
+    pub(crate) fn restore(pending: Vec<Partial>, closed: BTreeMap<ModelId, Closed>) -> Self {
+        let mut windows = Self { open: BTreeMap::new(), closed };
+        for partial in pending {
+            let WindowId { span, model, segment } = partial.window.clone();
+            let open = windows.open.entry((span, partial.model)).or_default();
+            open.windows.entry((model, segment)).or_default().insert(partial);
+        }
+        windows
+    }
+
+    /// Counts every window of a model version up to this one as closed.
+    pub(crate) fn begin_after(&mut self, model: ModelId, span: WindowSpan) {
+        self.closed.insert(model, Closed::new(span));
+    }
+
+    /// Returns what partitions reported of open windows.
+    pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
+        self.open.values().flat_map(|open| open.windows.values()).flat_map(Pending::partials)
+    }
+
+    /// Returns what is closed of a model version.
+    pub(crate) fn closed(&self, model: &ModelId) -> Option<&Closed> {
+        self.closed.get(model)
+    }
+
     /// Takes a partial of an open window; returns the rows that are too late when it is closed
     /// already.
     ///

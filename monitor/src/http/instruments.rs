@@ -5,11 +5,12 @@
 //! run time, are behind a lock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use driftd_catalog::Timestamp;
 use driftd_catalog::metric::{EVALUATION_DURATION_BUCKETS, HTTP_DURATION_BUCKETS};
 
 /// Counters of the process outside the pipeline.
@@ -18,6 +19,8 @@ pub struct Instruments {
     evaluations: Durations,
     queue_batches: AtomicU64,
     queue_batches_max: u64,
+    /// Milliseconds since 1970; the least number before the first time.
+    stored_at: AtomicI64,
     requests: Mutex<BTreeMap<RequestKey, u64>>,
     answers: BTreeMap<&'static str, Durations>,
 }
@@ -38,6 +41,7 @@ impl Instruments {
             evaluations: Durations::new(EVALUATION_DURATION_BUCKETS),
             queue_batches: AtomicU64::new(0),
             queue_batches_max: queue_batches_max as u64,
+            stored_at: AtomicI64::new(i64::MIN),
             requests: Mutex::new(BTreeMap::new()),
             answers: answers.map(|route| (*route, Durations::new(HTTP_DURATION_BUCKETS))).collect(),
         }
@@ -51,6 +55,17 @@ impl Instruments {
     /// Notes how many decoded batches wait for the pipeline.
     pub fn queued(&self, batches: usize) {
         self.queue_batches.store(batches as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that state was stored.
+    pub fn stored(&self, now: Timestamp) {
+        self.stored_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Returns when state was stored last, if it is kept.
+    pub(super) fn stored_at(&self) -> Option<Timestamp> {
+        let millis = self.stored_at.load(Ordering::Relaxed);
+        (millis != i64::MIN).then(|| Timestamp::from_millis(millis))
     }
 
     pub(super) fn answered(

@@ -98,7 +98,7 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
         config: Arc::new(config(features_exported_max)),
         snapshot: watch::channel(Arc::new(snapshot())).1,
         health,
-        instruments: Arc::new(Instruments::new(64)),
+        instruments: Arc::new(instruments()),
         started: at(0),
         simd: "scalar",
     }
@@ -166,6 +166,12 @@ pub(super) fn snapshot() -> Snapshot {
         },
         digest: Digest::default(),
     }
+}
+
+fn instruments() -> Instruments {
+    let instruments = Instruments::new(64);
+    instruments.stored(at(1_000));
+    instruments
 }
 
 pub(super) fn model_id() -> ModelId {

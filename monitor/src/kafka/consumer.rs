@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use driftd_catalog::{PartitionId, Timestamp};
-use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::config::{Config, FirstStart, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
@@ -52,6 +52,8 @@ pub enum Command {
     Pause(PartitionId),
     /// Fetch it again.
     Resume(PartitionId),
+    /// Tell what all partitions hold, for the store.
+    Checkpoint,
 }
 
 /// Everything one consumer thread needs.
@@ -62,8 +64,10 @@ pub struct ConsumerParts {
     pub source: usize,
     /// Where reference profiles are.
     pub references: Arc<References>,
-    /// Partitions that moved between threads.
+    /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
+    /// An earlier run has read the topic: a partition that it did not know is a new one.
+    pub is_resumed: bool,
     /// Ends of partitions.
     pub ends: Ends,
     /// To the pipeline.
@@ -108,7 +112,7 @@ impl SourceConsumer {
         let context = Assignments::new(
             parts.source,
             Arc::clone(&source.topic),
-            source.start,
+            if parts.is_resumed { FirstStart::Earliest } else { source.start },
             parts.parked.clone(),
         );
         let client: BaseConsumer<Assignments> = base(kafka)?
@@ -155,6 +159,7 @@ impl SourceConsumer {
         for partition in partitions {
             self.count(clock::now(), &partition);
         }
+        self.checkpoint();
         self.committed_at = Timestamp::MIN;
         self.commit_positions(clock::now());
         self.outbox.drain();
@@ -182,6 +187,7 @@ impl SourceConsumer {
                         self.set_paused(&[partition], false);
                     }
                 }
+                Ok(Command::Checkpoint) => self.checkpoint(),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -244,7 +250,11 @@ impl SourceConsumer {
                     if self.is_throttled {
                         self.set_paused(&partitions, true);
                     }
+                    for partition in &partitions {
+                        self.shard.report_progress(partition, &mut self.outputs);
+                    }
                     self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
+                    self.send_outputs();
                 }
                 Change::Revoked(partitions) => {
                     info!(topic = %self.topic(), ?partitions, "partitions revoked");
@@ -314,6 +324,20 @@ impl SourceConsumer {
         self.count(clock::now(), partition);
         let end = self.parts.ends.of(partition).map(|end| end.offset);
         self.shard.flush(partition, end, &mut self.outputs);
+        self.send_outputs();
+    }
+
+    /// Tells what every partition holds, behind everything it has reported. A pipeline that is
+    /// behind is not given more to do: the next checkpoint holds all the same.
+    fn checkpoint(&mut self) {
+        if self.is_throttled {
+            return;
+        }
+        let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
+        for partition in &partitions {
+            self.count(clock::now(), partition);
+        }
+        self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
     }
 

@@ -203,6 +203,7 @@ fn config(job: &Job, rows: &DataFrame) -> Value {
         "missing_rate_effect": 0.3,
     });
     config["retraining"]["policies"] = json!([{"name": "weather", "minimum_features": 2, "features": ["temp", "dewp"], "cooldown": "364d"}]);
+    config["state"] = json!({"folder": "state", "durability": "power"});
     config["launcher"]["working_directory"] = json!(".");
     config
 }

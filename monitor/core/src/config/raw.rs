@@ -34,6 +34,9 @@ pub(super) struct RawConfig {
     /// When an episode of drift opens and closes.
     #[serde(default)]
     pub(super) alerts: RawAlerts,
+    /// Where `driftd run` keeps what it has counted, so that a restart goes on where it ended. Left
+    /// out: every start reads the topics from `start`.
+    pub(super) state: Option<RawState>,
     /// Events that ask for retraining. Left out: none are published.
     pub(super) retraining: Option<RawRetraining>,
     /// How `driftd launch` starts the jobs that were asked for.
@@ -95,7 +98,8 @@ pub(super) struct RawSource {
     /// Format of the records.
     #[serde(default)]
     pub(super) format: RawFormat,
-    /// Where every start of this job begins to read; after a restart windows are counted anew.
+    /// Where a start without stored `state` begins to read; one with it goes on where the last one
+    /// ended.
     pub(super) start: RawStart,
     /// When a prediction was made.
     pub(super) event_time: RawEventTime,
@@ -122,7 +126,7 @@ pub(super) enum RawFormat {
     Json,
 }
 
-/// What the first start of a job reads.
+/// Where a start without stored state begins to read.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -454,6 +458,35 @@ impl Default for RawAlerts {
     }
 }
 
+/// Where counts, positions and decisions are kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "State")]
+pub(super) struct RawState {
+    /// Folder, made when it is not there; a relative one starts at the folder of the configuration
+    /// file. One process uses it at a time.
+    #[schemars(length(min = 1, max = 4096))]
+    pub(super) folder: String,
+    /// How often what changed is stored: what was read since is read again after a crash.
+    #[serde(default = "one_second")]
+    pub(super) commit_interval: DurationText,
+    /// What stored state survives.
+    #[serde(default)]
+    pub(super) durability: RawDurability,
+}
+
+/// What stored state survives.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(super) enum RawDurability {
+    /// The end of the process, however it comes.
+    #[default]
+    Process,
+    /// The end of the machine too: each commit waits for the disk.
+    Power,
+}
+
 /// Events that ask for retraining.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -570,6 +603,10 @@ fn hours_of_a_week() -> usize {
 
 fn mebibyte() -> usize {
     1 << 20
+}
+
+fn one_second() -> DurationText {
+    DurationText::of("1s")
 }
 
 fn no_time() -> DurationText {

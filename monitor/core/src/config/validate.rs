@@ -32,6 +32,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
     let models = models::models(raw, &policies, findings);
     let sources = sources::sources(raw, &models, findings);
     let hysteresis = hysteresis(&raw.alerts, findings);
+    let state = raw.state.as_ref().map(|it| outputs::state(it, findings));
     let retraining = raw.retraining.as_ref().map(|it| retraining::retraining(raw, it, findings));
     let launcher = raw.launcher.as_ref().map(|it| retraining::launcher(raw, it, findings));
     let outputs = outputs::outputs(&raw.outputs, findings);
@@ -47,6 +48,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
             confidence: raw.detection.confidence,
         },
         hysteresis: hysteresis?,
+        state: state.transpose()?,
         retraining: retraining.transpose()?,
         launcher: launcher.transpose()?,
         outputs,

@@ -1,10 +1,10 @@
 //! The edge in miniature: threads that read partitions become steps, and every order of them can be
 //! played.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use driftd_catalog::{PartitionId, Timestamp};
+use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
@@ -13,6 +13,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
+use driftd_core::state::restore;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -72,6 +73,10 @@ pub(crate) struct Simulation {
     paused: BTreeSet<PartitionId>,
     pipeline: Pipeline,
     sent: Vec<Partial>,
+    /// What would survive the end of the process; unused without [`Simulation::durable`].
+    store: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Effects that a stored batch stands for.
+    stored_effects: usize,
 }
 
 /// Names a partition of the simulated topic.
@@ -94,6 +99,8 @@ impl Simulation {
             paused: BTreeSet::new(),
             pipeline: Pipeline::new(Arc::clone(config)),
             sent: Vec::new(),
+            store: BTreeMap::new(),
+            stored_effects: 0,
         };
         let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
         for id in &partitions {
@@ -102,6 +109,65 @@ impl Simulation {
         simulation.handle(Event::TopicPartitions { source: 0, partitions: partitions.clone() });
         simulation.handle(Event::Assigned { source: 0, partitions });
         simulation
+    }
+
+    /// Like [`Simulation::new`], with an empty store.
+    pub(crate) fn durable(config: &Arc<Config>, logs: &[Vec<Record>], shards: usize) -> Self {
+        let mut simulation = Self::new(config, logs, shards);
+        simulation.crash();
+        simulation
+    }
+
+    /// Has the shards tell what they hold.
+    pub(crate) fn checkpoint(&mut self) {
+        let mut outputs = Vec::new();
+        self.shards.iter_mut().for_each(|shard| shard.checkpoint(&mut outputs));
+        outputs.into_iter().map(Event::from).for_each(|event| self.handle(event));
+    }
+
+    /// Stores what changed.
+    pub(crate) fn commit(&mut self) {
+        for change in self.pipeline.take_changes() {
+            match change.value {
+                Some(value) => self.store.insert(change.key, value),
+                None => self.store.remove(&change.key),
+            };
+        }
+        self.stored_effects = self.effects.len();
+    }
+
+    /// Returns what would survive the end of the process.
+    pub(crate) fn stored(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.store
+    }
+
+    /// Ends the process, and starts another one from the store.
+    pub(crate) fn crash(&mut self) {
+        self.effects.truncate(self.stored_effects);
+        let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
+        let restored = restore(&self.config, self.store.clone(), &find, self.now).unwrap();
+        assert_eq!(restored.dropped, []);
+        self.pipeline = restored.pipeline;
+        self.sent.clear();
+        self.paused.clear();
+        self.shards = self.shards.iter().map(|_| Shard::new(Arc::clone(&self.config))).collect();
+        self.owners.fill(0);
+        let partitions: Vec<PartitionId> = (0..self.logs.len()).map(partition).collect();
+        self.handle(Event::TopicPartitions { source: 0, partitions: partitions.clone() });
+        self.handle(Event::Assigned { source: 0, partitions });
+        let mut states: BTreeMap<PartitionId, PartitionState> =
+            restored.partitions.into_iter().map(|state| (state.id().clone(), state)).collect();
+        for index in 0..self.logs.len() {
+            let id = partition(index);
+            let fresh = || PartitionState::new(id.clone(), 0, self.now);
+            let state = states.remove(&id).unwrap_or_else(fresh);
+            let from = state.next_offset().unwrap_or(i64::MIN);
+            self.read[index] = self.logs[index].partition_point(|record| record.offset < from);
+            self.shards[0].assign(state);
+            let mut outputs = Vec::new();
+            self.shards[0].report_progress(&id, &mut outputs);
+            self.deliver(outputs);
+        }
     }
 
     /// Plays the steps, then reads what is left and ends the input.
@@ -131,7 +197,7 @@ impl Simulation {
         Outcome { effects: self.effects, snapshot }
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         let index = step.partition % self.logs.len();
         if let Some(to) = step.moves_to {
             self.hand_over(index, to % self.shards.len());

@@ -25,6 +25,8 @@ pub(in crate::http) struct Status {
     ready: bool,
     not_ready: Vec<String>,
     totals: TotalsView,
+    /// When state was stored last; absent where none is kept.
+    state_stored_at: Option<Timestamp>,
     /// Messages not read yet, over all partitions whose end is known.
     lag: Option<u64>,
     sources: Vec<Source>,
@@ -81,6 +83,7 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
         ready: ready.ok,
         not_ready: ready.reasons,
         totals: snapshot.totals.into(),
+        state_stored_at: state.instruments.stored_at(),
         lag: lags.map(|lags| lags.iter().sum()),
         sources: snapshot.sources.iter().map(|it| source(it, &snapshot.partitions)).collect(),
         digest: snapshot.digest.to_string(),

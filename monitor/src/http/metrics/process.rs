@@ -3,7 +3,7 @@
 //! Before: [`super`] takes the snapshot. After: [`super::super::families`].
 
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED};
-use driftd_catalog::metric;
+use driftd_catalog::{Timestamp, metric};
 use driftd_core::snapshot::Snapshot;
 
 use crate::http::HttpState;
@@ -22,6 +22,8 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     families.gauge(&metric::TRACKED_FEATURES, &[], tracked as f64);
 
     families.gauge(&metric::STATE_BYTES, &[], snapshot.state_bytes as f64);
+    let stored_at = state.instruments.stored_at().map(Timestamp::as_seconds_f64);
+    families.gauge_if_known(&metric::STATE_STORED_TIMESTAMP_SECONDS, &[], stored_at);
     let totals = &snapshot.totals;
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], totals.jobs_succeeded);
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], totals.jobs_failed);

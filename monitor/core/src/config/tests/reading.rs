@@ -101,8 +101,8 @@ fn missing_keys_come_with_what_they_are_for() {
     check(
         &[("/sources/0/start", Value::Null), ("/models/0/window/length", Value::Null)],
         &[
-            "`sources[0].start`: is missing; add it: where every start of this job begins \
-             to read; after a restart windows are counted anew",
+            "`sources[0].start`: is missing; add it: where a start without stored `state` begins \
+             to read; one with it goes on where the last one ended",
             "`models[0].window.length`: is missing; add it: length of a window, at least `1s`",
         ],
     );

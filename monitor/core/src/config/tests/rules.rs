@@ -337,6 +337,20 @@ fn waiting_takes_time() {
 }
 
 #[test]
+fn state_is_stored_now_and_then() {
+    check_one(
+        "/state",
+        json!({"folder": "state", "commit_interval": "0s"}),
+        "`state.commit_interval`: is zero; write a length of time above zero, such as `1m`",
+    );
+    check_one(
+        "/state",
+        json!({"folder": "state", "durability": "none"}),
+        "`state.durability`: is `none`; use one of `process`, `power`",
+    );
+}
+
+#[test]
 fn a_detector_suits_the_type_and_its_effect_the_detector() {
     let x = "/models/0/features/0";
     check(

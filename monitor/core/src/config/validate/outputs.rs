@@ -1,12 +1,12 @@
-//! Checks where results go, and that nothing driftd writes comes back to it as input.
+//! Checks where results and state go, and that nothing driftd writes comes back to it as input.
 //!
 //! Before: [`super`]. After: the edge serves and produces by it.
 
-use super::super::error::Findings;
-use super::super::raw::{RawConfig, RawOutputs, RawTelemetry};
+use super::super::error::{Findings, Noted};
+use super::super::raw::{RawConfig, RawDurability, RawOutputs, RawState, RawTelemetry};
 use super::super::text::Topic;
-use super::super::{OutputsConfig, TelemetryConfig};
-use super::is_address;
+use super::super::{Durability, OutputsConfig, StateConfig, TelemetryConfig};
+use super::{is_address, positive_millis};
 
 /// Checks what is shown and written.
 pub(super) fn outputs(raw: &RawOutputs, findings: &mut Findings) -> OutputsConfig {
@@ -22,6 +22,19 @@ pub(super) fn outputs(raw: &RawOutputs, findings: &mut Findings) -> OutputsConfi
         results_topic: raw.results_topic.as_ref().map(|it| it.0.clone()),
         features_exported_max: raw.features_exported_max,
     }
+}
+
+/// Checks where state is kept.
+pub(super) fn state(raw: &RawState, findings: &mut Findings) -> Result<StateConfig, Noted> {
+    let interval = positive_millis(&raw.commit_interval, "state.commit_interval", findings);
+    Ok(StateConfig {
+        folder: raw.folder.as_str().into(),
+        commit_interval_millis: interval?,
+        durability: match raw.durability {
+            RawDurability::Process => Durability::Process,
+            RawDurability::Power => Durability::Power,
+        },
+    })
 }
 
 /// Checks where traces go.

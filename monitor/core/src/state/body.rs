@@ -1,0 +1,276 @@
+//! Written forms of counts and closed windows.
+//!
+//! The shapes that are written are apart from those that are used: a field that is added there must
+//! not change what is read here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
+use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, NumericCounts};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::merge::Merged;
+use crate::partial::Partial;
+use crate::reference::ModelReference;
+
+/// How a model's windows are counted. Counts under another one must not be added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fingerprint([u8; 8]);
+
+impl Fingerprint {
+    /// Covers what decides into which window and cell a record goes.
+    ///
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes.
+    pub(super) fn of(config: &Config, model: usize) -> Self {
+        let model = &config.models[model];
+        let source = &config.sources[model.source];
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        };
+        for number in [
+            model.window.length_millis,
+            model.window.offset_millis,
+            model.window.lateness_millis,
+            source.time.out_of_orderness_millis,
+            source.time.future_skew_max_millis,
+        ] {
+            add(&number.to_string());
+        }
+        add(&source.topic);
+        let schema = source.schema.models.iter().find(|it| it.name == model.name);
+        for field in schema.iter().flat_map(|it| &it.features) {
+            add(&field.name);
+            add(&field.path.to_string());
+            add(&format!("{:?}", field.kind));
+        }
+        for field in schema.iter().flat_map(|it| &it.segments) {
+            add(&field.path.to_string());
+        }
+        for segment in &model.segments {
+            add(&segment.name);
+            segment.values.iter().for_each(|value| add(value));
+        }
+        let hash = hash.finalize();
+        Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
+/// Counts of one feature.
+#[derive(Debug, Serialize, Deserialize)]
+enum CountsBody {
+    Numeric { cells: Vec<u64>, null: u64, nan: u64, neg_inf: u64, pos_inf: u64 },
+    Categorical { levels: Vec<u64>, null: u64, unseen: u64, unseen_levels: Vec<(Box<str>, u64)> },
+}
+
+impl CountsBody {
+    fn of(counts: &FeatureCounts) -> Self {
+        match counts {
+            FeatureCounts::Numeric(counts) => Self::Numeric {
+                cells: counts.cells.clone(),
+                null: counts.null,
+                nan: counts.nan,
+                neg_inf: counts.neg_inf,
+                pos_inf: counts.pos_inf,
+            },
+            FeatureCounts::Categorical(counts) => Self::Categorical {
+                levels: counts.levels.clone(),
+                null: counts.null,
+                unseen: counts.unseen,
+                unseen_levels: counts
+                    .unseen_levels
+                    .iter()
+                    .map(|(level, rows)| (level.clone(), *rows))
+                    .collect(),
+            },
+        }
+    }
+
+    /// Returns the counts; `None` when they do not fit the reference's cells.
+    fn into_counts(self, reference: &FeatureReference) -> Option<FeatureCounts> {
+        match (self, reference) {
+            (
+                Self::Numeric { cells, null, nan, neg_inf, pos_inf },
+                FeatureReference::Numeric(reference),
+            ) => (cells.len() == reference.grid.cells()).then_some(FeatureCounts::Numeric(
+                NumericCounts { cells, null, nan, neg_inf, pos_inf },
+            )),
+            (
+                Self::Categorical { levels, null, unseen, unseen_levels },
+                FeatureReference::Categorical(reference),
+            ) => (levels.len() == reference.levels.names().len()).then_some(
+                FeatureCounts::Categorical(CategoricalCounts {
+                    levels,
+                    null,
+                    unseen,
+                    unseen_levels: unseen_levels.into_iter().collect(),
+                }),
+            ),
+            (Self::Numeric { .. }, FeatureReference::Categorical(_))
+            | (Self::Categorical { .. }, FeatureReference::Numeric(_)) => None,
+        }
+    }
+}
+
+/// A window's counts against a reference, of one partition or merged.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WindowBody {
+    pub(super) fingerprint: Fingerprint,
+    /// `[from, to)` by partition.
+    offsets: Vec<(PartitionId, i64, i64)>,
+    event_time_max: i64,
+    rows: u64,
+    /// Digest of the profile counted against.
+    reference: Option<Arc<str>>,
+    features: Vec<CountsBody>,
+}
+
+/// A profile that is there no more, or is another one.
+struct Gone;
+
+/// Where the profiles of model versions are had from.
+pub(super) struct References<'a> {
+    pub(super) find: &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>,
+    known: BTreeMap<ModelId, Option<Arc<ModelReference>>>,
+}
+
+impl<'a> References<'a> {
+    pub(super) fn new(find: &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>) -> Self {
+        Self { find, known: BTreeMap::new() }
+    }
+
+    /// Returns the profile with this digest, if counts have one at all.
+    fn with_digest(
+        &mut self,
+        model: usize,
+        id: &ModelId,
+        digest: Option<&str>,
+    ) -> Result<Option<Arc<ModelReference>>, Gone> {
+        let Some(digest) = digest else { return Ok(None) };
+        let known = self.known.entry(id.clone()).or_insert_with(|| (self.find)(model, id));
+        let found = known.clone().filter(|reference| &*reference.digest == digest);
+        found.map(Some).ok_or(Gone)
+    }
+}
+
+impl WindowBody {
+    pub(super) fn of_partial(fingerprint: Fingerprint, partial: &Partial) -> Self {
+        Self {
+            fingerprint,
+            offsets: vec![(partial.partition.clone(), partial.from_offset, partial.to_offset)],
+            event_time_max: partial.event_time_max.as_millis(),
+            rows: partial.rows,
+            reference: partial.reference.as_ref().map(|it| Arc::clone(&it.digest)),
+            features: partial.features.iter().map(CountsBody::of).collect(),
+        }
+    }
+
+    pub(super) fn of_merged(fingerprint: Fingerprint, merged: &Merged) -> Self {
+        Self {
+            fingerprint,
+            offsets: merged.offsets.clone(),
+            event_time_max: merged.event_time_max.as_millis(),
+            rows: merged.rows,
+            reference: merged.reference.as_ref().map(|it| Arc::clone(&it.digest)),
+            features: merged.features.iter().map(CountsBody::of).collect(),
+        }
+    }
+
+    /// Returns the counts; `None` when their reference is there no more or has changed.
+    pub(super) fn into_merged(
+        self,
+        id: WindowId,
+        model: usize,
+        references: &mut References<'_>,
+    ) -> Option<Merged> {
+        let reference = references.with_digest(model, &id.model, self.reference.as_deref()).ok()?;
+        let features = match &reference {
+            Some(reference) if reference.features.len() == self.features.len() => {
+                let pairs = self.features.into_iter().zip(&reference.features);
+                pairs.map(|(body, reference)| body.into_counts(reference)).collect::<Option<_>>()?
+            }
+            None if self.features.is_empty() => Vec::new(),
+            Some(_) | None => return None,
+        };
+        Some(Merged {
+            id,
+            model,
+            rows: self.rows,
+            event_time_max: Timestamp::from_millis(self.event_time_max),
+            offsets: self.offsets,
+            reference,
+            features,
+        })
+    }
+
+    /// Returns the counts of one partition; `None` as for [`WindowBody::into_merged`].
+    pub(super) fn into_partial(
+        self,
+        window: WindowId,
+        model: usize,
+        references: &mut References<'_>,
+    ) -> Option<Partial> {
+        let Merged { id, rows, event_time_max, mut offsets, reference, features, .. } =
+            self.into_merged(window, model, references)?;
+        let (partition, from_offset, to_offset) = offsets.pop()?;
+        Some(Partial {
+            window: id,
+            model,
+            partition,
+            from_offset,
+            to_offset,
+            event_time_max,
+            rows,
+            reference,
+            features,
+        })
+    }
+}
+
+/// How far a partition was read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PartitionBody {
+    pub(super) next_offset: i64,
+    pub(super) event_time_max: Option<i64>,
+}
+
+/// A closed window.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ResultBody {
+    pub(super) window: WindowBody,
+    pub(super) missing: Vec<PartitionId>,
+    pub(super) closed_at: Timestamp,
+}
+
+/// What is shown of a model version beside its history.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ModelBody {
+    pub(crate) id: ModelId,
+    pub(crate) event_time_max: Option<Timestamp>,
+    pub(crate) activated: Option<Timestamp>,
+    pub(crate) segments: Vec<SegmentBody>,
+}
+
+/// The same of one of its segments.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SegmentBody {
+    pub(crate) segment: SegmentId,
+    /// Name of the state, and the start of the window in which it began.
+    pub(crate) state: Option<(Box<str>, Timestamp)>,
+    pub(crate) ever_drifted: Vec<Arc<str>>,
+}
+
+/// Sums over everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TotalsBody {
+    pub(super) windows_closed: u64,
+    pub(super) retrain_published: u64,
+    pub(super) jobs_succeeded: u64,
+    pub(super) jobs_failed: u64,
+    pub(super) digest: u128,
+}

@@ -1,0 +1,37 @@
+//! Names of rows.
+
+use driftd_catalog::{ModelId, PartitionId, WindowId};
+use serde::{Deserialize, Serialize};
+
+/// What a row holds. The order of the variants is part of the format.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Key {
+    /// [`super::FORMAT`].
+    Format,
+    /// How far a partition was read.
+    Partition(PartitionId),
+    /// A window that a partition still counts.
+    Open(PartitionId, WindowId),
+    /// A window that stage 2 holds until all partitions have passed it.
+    Pending(PartitionId, WindowId),
+    /// The closed windows of a model version that partitions may still report.
+    Closed(ModelId),
+    /// A closed window, for the history.
+    Result(WindowId),
+    /// What is shown of models beside their history.
+    Models,
+    /// Episodes, open and on the way.
+    Episodes,
+    /// Requests for retraining, and what was told of them.
+    Retraining,
+    /// Sums over everything, the digest among them.
+    Totals,
+}
+
+impl Key {
+    /// # Panics
+    /// Never: every part of a key has a written form.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("keys are made of text and numbers")
+    }
+}

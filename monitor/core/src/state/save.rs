@@ -1,0 +1,226 @@
+//! Notes what changed since the last batch, and makes the next one of it.
+//!
+//! Before: [`crate::pipeline`] passes on checkpoints and closed windows, and shows its parts when a
+//! batch is due. After: the edge stores the [`Batch`]. Only what changed is written: a window that
+//! got no record since, or a picture without news, costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use serde::Serialize;
+
+use super::body::{Fingerprint, PartitionBody, ResultBody, TotalsBody, WindowBody};
+use super::key::Key;
+use super::{Batch, Change, Checkpoint, FORMAT};
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::merge::Merged;
+use crate::models::Models;
+use crate::retraining::Retraining;
+use crate::snapshot::Totals;
+use crate::windows::Windows;
+
+/// What is in the store, and what is not yet.
+#[derive(Debug)]
+pub(crate) struct Saver {
+    /// How each model is counted, by index into [`Config::models`].
+    fingerprints: Vec<Fingerprint>,
+    /// The same by name.
+    names: Vec<Arc<str>>,
+    changes: BTreeMap<Key, Option<Vec<u8>>>,
+    /// Stored windows of stage 1.
+    open: BTreeMap<PartitionId, BTreeSet<WindowId>>,
+    /// Stored windows of stage 2, and how far each had looked.
+    pending: BTreeMap<(PartitionId, WindowId), i64>,
+    /// Stored closed windows, oldest first.
+    results: BTreeMap<(ModelId, SegmentId), VecDeque<WindowSpan>>,
+    /// Model versions whose closed windows got news.
+    touched: BTreeSet<ModelId>,
+    /// Something else got news.
+    has_news: bool,
+}
+
+/// The parts of the pipeline that are written.
+pub(crate) struct Parts<'a> {
+    pub(crate) windows: &'a Windows,
+    pub(crate) models: &'a Models,
+    pub(crate) retraining: &'a Retraining,
+    pub(crate) totals: &'a Totals,
+    pub(crate) digest: Digest,
+}
+
+impl Saver {
+    /// Starts with an empty store.
+    pub(crate) fn new(config: &Config) -> Self {
+        let models = 0..config.models.len();
+        let mut saver = Self {
+            fingerprints: models.map(|model| Fingerprint::of(config, model)).collect(),
+            names: config.models.iter().map(|model| Arc::clone(&model.name)).collect(),
+            changes: BTreeMap::new(),
+            open: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            results: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            has_news: true,
+        };
+        saver.put(Key::Format, &FORMAT);
+        saver
+    }
+
+    pub(super) fn fingerprint(&self, model: usize) -> Fingerprint {
+        self.fingerprints[model]
+    }
+
+    /// Takes note of a row that the store holds already.
+    pub(super) fn is_stored(&mut self, key: &Key, to_offset: i64) {
+        match key {
+            Key::Open(partition, window) => {
+                self.open.entry(partition.clone()).or_default().insert(window.clone());
+            }
+            Key::Pending(partition, window) => {
+                self.pending.insert((partition.clone(), window.clone()), to_offset);
+            }
+            Key::Result(window) => {
+                let series = (window.model.clone(), window.segment.clone());
+                self.results.entry(series).or_default().push_back(window.span);
+            }
+            Key::Format
+            | Key::Partition(_)
+            | Key::Closed(_)
+            | Key::Models
+            | Key::Episodes
+            | Key::Retraining
+            | Key::Totals => {}
+        }
+    }
+
+    /// Takes what a partition holds now.
+    pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { partition, next_offset, event_time_max, open } = checkpoint;
+        let event_time_max = event_time_max.map(Timestamp::as_millis);
+        self.put(Key::Partition(partition.clone()), &PartitionBody { next_offset, event_time_max });
+        let mut gone = self.open.remove(&partition).unwrap_or_default();
+        let mut kept = BTreeSet::new();
+        for (window, changed) in open {
+            if let Some(partial) = changed {
+                let body = WindowBody::of_partial(self.fingerprints[partial.model], &partial);
+                self.put(Key::Open(partition.clone(), window.clone()), &body);
+            }
+            gone.remove(&window);
+            kept.insert(window);
+        }
+        for window in gone {
+            self.remove(Key::Open(partition.clone(), window));
+        }
+        self.open.insert(partition, kept);
+    }
+
+    /// Takes a closed window; the oldest of its series makes room.
+    pub(crate) fn closed(
+        &mut self,
+        config: &Config,
+        merged: &Merged,
+        missing: &[PartitionId],
+        closed_at: Timestamp,
+    ) {
+        let window = WindowBody::of_merged(self.fingerprints[merged.model], merged);
+        let body = ResultBody { window, missing: missing.to_vec(), closed_at };
+        self.put(Key::Result(merged.id.clone()), &body);
+        let WindowId { span, model, segment } = merged.id.clone();
+        let series = self.results.entry((model.clone(), segment.clone())).or_default();
+        series.push_back(span);
+        let excess = series.len().saturating_sub(config.models[merged.model].window.history);
+        for span in series.drain(..excess).collect::<Vec<_>>() {
+            let (model, segment) = (model.clone(), segment.clone());
+            self.remove(Key::Result(WindowId { span, model, segment }));
+        }
+        self.touched.insert(model);
+        self.has_news = true;
+    }
+
+    /// Takes note that rows came too late for a closed window.
+    pub(crate) fn late(&mut self, model: &ModelId) {
+        self.touched.insert(model.clone());
+    }
+
+    /// Takes note of news from outside.
+    pub(crate) fn news(&mut self) {
+        self.has_news = true;
+    }
+
+    /// Forgets a model version that is followed no more.
+    pub(crate) fn forget(&mut self, model: &ModelId) {
+        let series = self.results.extract_if(.., |(it, _), _| it == model);
+        let windows: Vec<WindowId> = series
+            .flat_map(|((model, segment), spans)| {
+                spans.into_iter().map(move |span| WindowId {
+                    span,
+                    model: model.clone(),
+                    segment: segment.clone(),
+                })
+            })
+            .collect();
+        for window in windows {
+            self.remove(Key::Result(window));
+        }
+        self.touched.remove(model);
+        self.remove(Key::Closed(model.clone()));
+        self.has_news = true;
+    }
+
+    /// Returns all changes since the last batch; none when there is nothing to store.
+    pub(crate) fn batch(&mut self, parts: &Parts<'_>) -> Batch {
+        self.write_pending(parts.windows);
+        for model in std::mem::take(&mut self.touched) {
+            let index = self.names.iter().position(|name| **name == *model.name());
+            if let (Some(index), Some(closed)) = (index, parts.windows.closed(&model)) {
+                self.put(Key::Closed(model), &(self.fingerprints[index], closed));
+            }
+        }
+        if std::mem::take(&mut self.has_news) {
+            self.put(Key::Models, &parts.models.bodies());
+            self.put(Key::Episodes, parts.models.episodes());
+            self.put(Key::Retraining, &parts.retraining.body());
+            self.put(Key::Totals, &totals(parts));
+        }
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        changes.map(|(key, value)| Change { key: key.encode(), value }).collect()
+    }
+
+    fn write_pending(&mut self, windows: &Windows) {
+        let mut gone = std::mem::take(&mut self.pending);
+        for partial in windows.partials() {
+            let key = (partial.partition.clone(), partial.window.clone());
+            if gone.remove(&key) != Some(partial.to_offset) {
+                let body = WindowBody::of_partial(self.fingerprints[partial.model], partial);
+                self.put(Key::Pending(key.0.clone(), key.1.clone()), &body);
+            }
+            self.pending.insert(key, partial.to_offset);
+        }
+        for (partition, window) in gone.into_keys() {
+            self.remove(Key::Pending(partition, window));
+        }
+    }
+
+    /// # Panics
+    /// Never: every body has a written form.
+    pub(super) fn put(&mut self, key: Key, body: &impl Serialize) {
+        let value = postcard::to_stdvec(body).expect("bodies are made of text and numbers");
+        self.changes.insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        self.changes.insert(key, None);
+    }
+}
+
+fn totals(parts: &Parts<'_>) -> TotalsBody {
+    TotalsBody {
+        windows_closed: parts.totals.windows_closed,
+        retrain_published: parts.totals.retrain_published,
+        jobs_succeeded: parts.totals.jobs_succeeded,
+        jobs_failed: parts.totals.jobs_failed,
+        digest: parts.digest.sum(),
+    }
+}

@@ -1,0 +1,169 @@
+//! A process that ends at any moment, and one that goes on from what was stored: together they
+//! close every window once, and say the same as one that never ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use driftd_catalog::ModelId;
+use driftd_core::PartitionState;
+use driftd_core::config::Config;
+use driftd_core::event::Effect;
+use driftd_core::state::{RestoreError, Restored, restore};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::log::{Record, START, drafts, records, regular};
+use crate::model;
+use crate::recount::recount;
+use crate::simulation::{Outcome, Simulation, Step, cases, steps};
+
+/// What becomes of the process after a step.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    GoesOn,
+    /// The shards tell what they hold; nothing is stored yet.
+    Checkpoints,
+    /// What changed is stored, with the checkpoints that came before.
+    Commits,
+    Crashes,
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        3 => Just(Fate::GoesOn),
+        3 => Just(Fate::Checkpoints),
+        2 => Just(Fate::Commits),
+        2 => Just(Fate::Crashes),
+    ];
+    prop::collection::vec(fate, 1..40)
+}
+
+fn logs() -> impl Strategy<Value = Vec<Vec<Record>>> {
+    let logs = prop::collection::vec(drafts(1..250), 1..5);
+    logs.prop_map(|drafts| drafts.iter().map(|drafts| records(drafts)).collect())
+}
+
+fn play(
+    config: &Arc<Config>,
+    logs: &[Vec<Record>],
+    shards: usize,
+    steps: &[Step],
+    fates: &[Fate],
+) -> Outcome {
+    let mut simulation = Simulation::durable(config, logs, shards);
+    for (step, fate) in steps.iter().zip(fates.iter().cycle()) {
+        simulation.step(step);
+        match fate {
+            Fate::GoesOn => {}
+            Fate::Checkpoints => simulation.checkpoint(),
+            Fate::Commits => simulation.commit(),
+            Fate::Crashes => simulation.crash(),
+        }
+    }
+    simulation.play(&[])
+}
+
+/// Windows, episodes and requests, without the wall-clock times of one run.
+fn decisions(outcome: &Outcome) -> Vec<String> {
+    let said = outcome.effects.iter().filter_map(|effect| match effect {
+        Effect::Window(result) => Some(format!("window {} {}", result.id, result.rows)),
+        Effect::Episode(transition) => Some(format!("{transition:?}")),
+        Effect::Retrain(event) => Some(format!("{} {:?}", event.id, event.data.request)),
+        Effect::Publish(_) | Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => None,
+    });
+    let mut said: Vec<String> = said.collect();
+    said.sort_unstable();
+    said
+}
+
+/// A process that has stored windows in every place: open, waiting and closed.
+fn stored() -> Simulation {
+    let config = model::config(&model::tree());
+    let log = || regular("1", |row| f64::from(i32::try_from(row % 10).unwrap()), 0..200_000, 100);
+    let mut simulation = Simulation::durable(&config, &[log(), log()], 1);
+    simulation.read(0, 1_500);
+    simulation.read(1, 900);
+    simulation.tick(1);
+    simulation.checkpoint();
+    simulation.commit();
+    simulation
+}
+
+fn restored(tree: &Value, rows: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Restored, RestoreError> {
+    let config = model::config(tree);
+    let find = |_: usize, id: &ModelId| model::reference(&config, id);
+    restore(&config, rows, &find, START)
+}
+
+#[test]
+fn nothing_new_is_nothing_to_store() {
+    let mut simulation = stored();
+    let before = simulation.stored().clone();
+    simulation.tick(1);
+    simulation.commit();
+    assert_eq!(*simulation.stored(), before);
+    assert!(simulation.windows().len() > 4, "windows are closed, and older ones than are kept");
+}
+
+#[test]
+fn rows_of_another_format_are_refused() {
+    let mut rows = stored().stored().clone();
+    // The first key is that of the format, which is the first number of its row.
+    rows.first_entry().unwrap().insert(vec![9]);
+    let error = restored(&model::tree(), rows).unwrap_err().to_string();
+    assert!(error.contains("format 9") && error.contains("remove the folder"), "{error}");
+}
+
+#[test]
+fn damaged_rows_are_refused_and_named() {
+    let rows = stored().stored().clone();
+    for key in rows.keys() {
+        let mut rows = rows.clone();
+        let row = rows.get_mut(key).unwrap();
+        row.truncate(row.len() - 1);
+        let error = restored(&model::tree(), rows).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
+    let rows = BTreeMap::from([(vec![77], vec![])]);
+    assert!(restored(&model::tree(), rows).unwrap_err().to_string().contains("a key"));
+}
+
+#[test]
+fn windows_that_were_counted_otherwise_are_left_behind() {
+    let simulation = stored();
+    let whole = restored(&model::tree(), simulation.stored().clone()).unwrap();
+    assert_eq!(whole.dropped, []);
+    let mut tree = model::tree();
+    tree["models"][0]["window"]["length"] = "40s".into();
+    let restored = restored(&tree, simulation.stored().clone()).unwrap();
+    let [dropped] = &restored.dropped[..] else { panic!("{:?}", restored.dropped) };
+    assert_eq!(dropped.model.to_string(), "alpha/1");
+    assert!(8 < dropped.windows, "{dropped:?}");
+    let offsets = |restored: &Restored| -> Vec<_> {
+        restored.partitions.iter().map(PartitionState::next_offset).collect()
+    };
+    assert_eq!(offsets(&restored), offsets(&whole), "nothing is read twice or skipped");
+}
+
+proptest! {
+    #![proptest_config(cases(96))]
+
+    #[test]
+    fn what_is_stored_and_goes_on_is_what_never_ended(
+        logs in logs(),
+        shards in 1..4_usize,
+        steps in steps(),
+        fates in fates(),
+    ) {
+        let config = model::config(&model::tree());
+        let expected = recount(&config, &logs);
+        let whole = Simulation::new(&config, &logs, shards).play(&steps);
+        let outcome = play(&config, &logs, shards, &steps, &fates);
+        expected.compare(&outcome.windows());
+        assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
+        assert_eq!(outcome.snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
+        assert_eq!(decisions(&outcome), decisions(&whole));
+        let ids: BTreeSet<_> = outcome.windows().iter().map(|it| it.id.clone()).collect();
+        assert_eq!(ids.len(), outcome.windows().len(), "a window closed twice");
+    }
+}

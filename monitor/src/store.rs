@@ -1,0 +1,149 @@
+//! The folder in which state survives a restart.
+//!
+//! Before: [`crate::stage`] hands over batches of [`driftd_core::state`]. After: fjall, a
+//! log-structured store, writes each one whole or not at all, with checksums. One process at a time:
+//! the folder is locked.
+
+use std::path::{Path, PathBuf};
+
+use driftd_core::config::{Durability, StateConfig};
+use driftd_core::state::{Batch, Row};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+/// Memory for blocks that were read; state is read once, at the start.
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// A store that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder cannot be opened.
+    #[error("cannot open the state in `{}`: is it writable, and used by no other driftd?", folder.display())]
+    Open {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: fjall::Error,
+    },
+    /// The rows cannot be read.
+    #[error("cannot read the state in `{}`", folder.display())]
+    Read {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: fjall::Error,
+    },
+    /// A batch cannot be written.
+    #[error("cannot write the state in `{}`: is the disk full?", folder.display())]
+    Write {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: fjall::Error,
+    },
+}
+
+/// Rows of state on disk.
+pub struct Store {
+    folder: PathBuf,
+    database: Database,
+    rows: Keyspace,
+    mode: PersistMode,
+}
+
+impl Store {
+    /// Opens the folder of the configuration, or makes it; a relative one starts at `base`.
+    pub fn open(config: &StateConfig, base: &Path) -> Result<Self, StoreError> {
+        let folder = base.join(&config.folder);
+        let open = |source| StoreError::Open { folder: folder.clone(), source };
+        let database = Database::builder(&folder).cache_size(CACHE_BYTES).worker_threads(1).open();
+        let database = database.map_err(open)?;
+        let rows = database.keyspace("rows", KeyspaceCreateOptions::default).map_err(open)?;
+        let mode = match config.durability {
+            Durability::Process => PersistMode::Buffer,
+            Durability::Power => PersistMode::SyncAll,
+        };
+        Ok(Self { folder, database, rows, mode })
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns all rows.
+    pub fn rows(&self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.rows.iter().map(|row| {
+            let (key, value) = row.into_inner()?;
+            Ok((key.to_vec(), value.to_vec()))
+        });
+        rows.collect::<Result<_, _>>()
+            .map_err(|source| StoreError::Read { folder: self.folder.clone(), source })
+    }
+
+    /// Writes a batch; when this returns, it survives what the configuration asks for.
+    pub fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() { Ok(()) } else { self.write(batch, self.mode) }
+    }
+
+    /// Writes the last batch, to the disk itself.
+    pub fn close(self, batch: Batch) -> Result<(), StoreError> {
+        self.write(batch, PersistMode::SyncAll)
+    }
+
+    fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
+        let mut changes = self.database.batch().durability(Some(mode));
+        for change in batch {
+            match change.value {
+                Some(value) => changes.insert(&self.rows, change.key, value),
+                None => changes.remove(&self.rows, change.key),
+            }
+        }
+        changes.commit().map_err(|source| StoreError::Write { folder: self.folder.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftd_core::state::Change;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn change(key: &str, value: Option<&str>) -> Change {
+        Change { key: key.into(), value: value.map(Into::into) }
+    }
+
+    fn config(durability: Durability) -> StateConfig {
+        StateConfig { folder: "state".into(), commit_interval_millis: 1_000, durability }
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_opening_again() {
+        for durability in [Durability::Process, Durability::Power] {
+            let base = TempDir::new().unwrap();
+            let mut store = Store::open(&config(durability), base.path()).unwrap();
+            assert_eq!(store.rows().unwrap(), []);
+            store.commit(vec![change("a", Some("1")), change("b", Some("2"))]).unwrap();
+            store.commit(vec![change("a", None), change("c", Some("3"))]).unwrap();
+            drop(store);
+            let store = Store::open(&config(durability), base.path()).unwrap();
+            let expected = [("b", "2"), ("c", "3")].map(|(key, value)| (key.into(), value.into()));
+            assert_eq!(store.rows().unwrap(), expected);
+            store.close(vec![change("d", Some("4"))]).unwrap();
+            let store = Store::open(&config(durability), base.path()).unwrap();
+            assert_eq!(store.rows().unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_folder_has_one_user() {
+        let base = TempDir::new().unwrap();
+        let _first = Store::open(&config(Durability::Process), base.path()).unwrap();
+        let second = Store::open(&config(Durability::Process), base.path()).err().unwrap();
+        assert!(second.to_string().contains("used by no other driftd"), "{second}");
+    }
+}
