@@ -1,7 +1,7 @@
 //! What survives a restart, as rows of a key-value store.
 //!
 //! Before: [`crate::pipeline`] and the shards' [`Checkpoint`]s. After: the edge writes each
-//! [`Batch`] atomically, and gives all rows back to [`restore`] at the next start.
+//! [`Batch`] atomically, and gives all rows back to [`restore()`] at the next start.
 //!
 //! The rows of one batch are a consistent cut, although the shards go on counting meanwhile: a
 //! checkpoint says what a partition held at an offset, and comes behind everything that the
