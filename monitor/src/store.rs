@@ -1,8 +1,8 @@
 //! The folder in which state survives a restart.
 //!
 //! Before: [`crate::stage`] hands over batches of [`driftd_core::state`]. After: fjall, a
-//! log-structured store, writes each one whole or not at all, with checksums. One process at a time:
-//! the folder is locked.
+//! log-structured store, writes each one whole or not at all, with checksums. One process at a
+//! time: the folder is locked.
 
 use std::path::{Path, PathBuf};
 

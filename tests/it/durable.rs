@@ -1,5 +1,5 @@
-//! Processes that are killed while they read, each going on from the state of the one before, against
-//! one that reads everything in one go.
+//! Processes that are killed while they read, each going on from the state of the one before,
+//! against one that reads everything in one go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
