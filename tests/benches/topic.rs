@@ -2,8 +2,8 @@
 //! run, on a real Kafka: how much of the log's speed is left after decoding and counting.
 //!
 //! `cargo bench -p driftd-tests --bench topic` prints the ratio. The broker shares the cores with
-//! both, so only the ratio means something. The same with state kept, against it. Records: 1,000,000 of about 530 bytes with 20 floats
-//! in a nested object, 4 partitions, no compression.
+//! both, so only the ratio means something. The same with state kept, against it. Records:
+//! 1,000,000 of about 530 bytes with 20 floats in a nested object, 4 partitions, no compression.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]
