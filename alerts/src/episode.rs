@@ -87,6 +87,16 @@ pub struct Episodes {
 #[serde(transparent)]
 pub struct EpisodeMemory(BTreeMap<(ModelId, SegmentId), Stream>);
 
+impl EpisodeMemory {
+    /// Forgets the features for which `is_kept` is false.
+    pub fn retain(&mut self, is_kept: impl Fn(&ModelId, &SegmentId, &str) -> bool) {
+        for ((model, segment), stream) in &mut self.0 {
+            stream.tracks.retain(|feature, _| is_kept(model, segment, feature));
+        }
+        self.0.retain(|_, stream| !stream.tracks.is_empty());
+    }
+}
+
 /// The windows of one segment of one model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Stream {

@@ -6,6 +6,7 @@
 //! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP
 //! closes.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
 use driftd_core::state::{Dropped, RestoreError, restore};
+use rdkafka::Offset;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -34,7 +36,7 @@ use crate::kafka::rebalance::Parked;
 use crate::kafka::status::StatusReader;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::outbox::{EventReceiver, EventSender, events};
-use crate::references::References;
+use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage};
 use crate::store::{Store, StoreError};
 
@@ -73,6 +75,9 @@ pub enum StartError {
     /// The state of an earlier run cannot be read.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// A profile that stored windows were counted against cannot be used.
+    #[error(transparent)]
+    Reference(#[from] ReferenceFileError),
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -244,8 +249,13 @@ impl Started {
 
     fn start_status_reader(&mut self, shared: &Shared) -> Result<(), StartError> {
         let Some(retraining) = &shared.config.retraining else { return Ok(()) };
-        let reader =
-            StatusReader::connect(&shared.kafka, &retraining.status_topic, shared.events.clone())?;
+        let start = if shared.config.state.is_some() { Offset::Beginning } else { Offset::End };
+        let reader = StatusReader::connect(
+            &shared.kafka,
+            &retraining.status_topic,
+            start,
+            shared.events.clone(),
+        )?;
         let (looking, stop) = sync_channel(0);
         self.looking.push(looking);
         self.workers.push(spawn("job-reports", move || reader.run(&stop))?);
@@ -295,15 +305,19 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
         return Ok(Resumed { pipeline, keeper: None, topics: BTreeSet::new() });
     };
     let store = Store::open(state, folder)?;
-    let find = |model, id: &ModelId| match shared.references.load(model, id) {
-        Ok(reference) => reference,
-        Err(error) => {
-            let error = anyhow::Error::from(error);
-            error!(model = %id, error = format!("{error:#}"), "reference not usable");
+    // Without its profile a window would be left behind: one that is there has to be read.
+    let unusable = RefCell::new(None);
+    let find = |model, id: &ModelId| {
+        let reference = shared.references.load(model, id);
+        reference.unwrap_or_else(|error| {
+            unusable.borrow_mut().get_or_insert(error);
             None
-        }
+        })
     };
     let restored = restore(&shared.config, store.rows()?, &find, clock::now())?;
+    if let Some(error) = unusable.into_inner() {
+        return Err(error.into());
+    }
     for Dropped { model, windows } in &restored.dropped {
         warn!(
             %model,

@@ -98,9 +98,9 @@ impl Outbox {
         true
     }
 
-    /// Waits until everything is sent: for the end of a thread, when nothing more is polled.
-    pub(crate) fn drain(self) {
-        for event in self.waiting {
+    /// Waits until everything is sent: before somebody else goes on with what it is about.
+    pub(crate) fn drain(&mut self) {
+        for event in self.waiting.drain(..) {
             if !self.sender.send(event) {
                 return;
             }

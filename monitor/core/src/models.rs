@@ -59,7 +59,14 @@ impl Models {
     }
 
     /// Goes on with the episodes of an earlier run.
-    pub(crate) fn restore(config: &Config, episodes: EpisodeMemory) -> Self {
+    pub(crate) fn restore(config: &Config, mut episodes: EpisodeMemory) -> Self {
+        episodes.retain(|model, segment, feature| {
+            let watched = config.models.iter().find(|it| *it.name == *model.name());
+            watched.is_some_and(|it| {
+                (*segment == SegmentId::all() || it.segment_ids().any(|it| it == *segment))
+                    && it.features.iter().any(|it| *it.name == *feature)
+            })
+        });
         let episodes = Episodes::restore(config.hysteresis, episodes);
         Self { models: BTreeMap::new(), episodes }
     }
@@ -77,8 +84,11 @@ impl Models {
     }
 
     /// Shows a model version as an earlier run did, beside its history.
-    pub(crate) fn show_again(&mut self, model: usize, body: ModelBody) {
+    pub(crate) fn show_again(&mut self, config: &Config, model: usize, body: ModelBody) {
         let ModelBody { id, event_time_max, activated, segments } = body;
+        let watched: Vec<SegmentId> = config.models[model].segment_ids().collect();
+        let is_watched = |it: &SegmentId| *it == SegmentId::all() || watched.contains(it);
+        let segments = segments.into_iter().filter(|it| is_watched(&it.segment));
         let model = self.models.entry(id.clone()).or_insert_with(|| Model::new(model));
         model.event_time_max = event_time_max;
         model.activated = activated;

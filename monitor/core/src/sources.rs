@@ -18,6 +18,8 @@ use crate::windows::Closing;
 #[derive(Debug)]
 pub(crate) struct Sources {
     counters: Vec<SourceSnapshot>,
+    /// Whether the partitions of each source are known: those that nobody reads count too.
+    is_known: Vec<bool>,
     partitions: BTreeMap<PartitionId, Partition>,
 }
 
@@ -66,10 +68,11 @@ impl Partition {
 impl Sources {
     pub(crate) fn new(config: &Config) -> Self {
         let counters = config.sources.iter().map(|source| empty_counters(&source.topic)).collect();
-        Self { counters, partitions: BTreeMap::new() }
+        Self { counters, is_known: vec![false; config.sources.len()], partitions: BTreeMap::new() }
     }
 
     pub(crate) fn set_known(&mut self, now: Timestamp, source: usize, known: Vec<PartitionId>) {
+        self.is_known[source] |= !known.is_empty();
         for id in known {
             self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
         }
@@ -162,6 +165,9 @@ impl Sources {
         model: &ModelConfig,
         span: WindowSpan,
     ) -> Closing {
+        if !self.is_known[model.source] {
+            return Closing::Wait;
+        }
         let window = &model.window;
         let mut is_any_passed = false;
         let mut waiting = Vec::new();

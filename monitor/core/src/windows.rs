@@ -80,8 +80,13 @@ impl Windows {
         windows
     }
 
-    /// Counts every window of a model version up to this one as closed.
+    /// Counts every window of a model version up to this one as closed, and forgets what is held of
+    /// them.
     pub(crate) fn begin_after(&mut self, model: ModelId, span: WindowSpan) {
+        for ((open_span, _), open) in &mut self.open {
+            open.windows.retain(|(other, _), _| *other != model || span < *open_span);
+        }
+        self.open.retain(|_, open| !open.windows.is_empty());
         self.closed.insert(model, Closed::new(span));
     }
 

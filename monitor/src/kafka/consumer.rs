@@ -262,6 +262,10 @@ impl SourceConsumer {
                         self.count(now, partition);
                         self.decoders.remove(partition);
                         self.held.remove(partition);
+                    }
+                    // Its next reader reports past what is still on its way here.
+                    self.outbox.drain();
+                    for partition in &partitions {
                         if let Some(state) = self.shard.release(partition) {
                             self.parts.parked.park(state);
                         }
@@ -490,7 +494,8 @@ const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
 
 /// Skipping records, or reading them twice, is for a person to decide.
 const OFFSET_GONE: &str = "a partition is no longer read: its next offset is not in the log, \
-    because records were deleted or the topic was created anew; restart to read it from `start`";
+    because records were deleted or the topic was created anew; to read it from `start`, restart \
+    without the state folder";
 
 /// Every [`error_kind`], for counters that exist from the start.
 pub(crate) const ERROR_KINDS: [&str; 6] =

@@ -1,8 +1,8 @@
 //! Reads what launchers report on jobs, so that the loop from drift to retraining closes.
 //!
 //! Before: the status topic. After: [`Event::RetrainReported`]. Reports from before the start are
-//! not needed: whoever asks for a retraining afterwards learns of its end here. No consumer group:
-//! every daemon hears every report.
+//! needed only by a daemon that goes on with requests of an earlier run; one that it knows changes
+//! nothing. No consumer group: every daemon hears every report.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -40,6 +40,7 @@ impl StatusReader {
     pub(crate) fn connect(
         kafka: &KafkaConfig,
         topic: &str,
+        start: Offset,
         events: EventSender,
     ) -> Result<Self, ConnectError> {
         let client: BaseConsumer = base(kafka)?
@@ -50,7 +51,7 @@ impl StatusReader {
             .create()?;
         let mut reader =
             Self { topic: topic.into(), client, assigned: 0, looked_at: Timestamp::MIN, events };
-        reader.look(Offset::End);
+        reader.look(start);
         Ok(reader)
     }
 

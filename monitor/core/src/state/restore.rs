@@ -247,7 +247,7 @@ impl Reading<'_> {
             let bodies: Vec<ModelBody> = read(row, &Key::Models)?;
             for body in bodies {
                 if let Some(model) = self.model(&body.id) {
-                    models.show_again(model, body);
+                    models.show_again(self.config, model, body);
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Saver {
     /// The same by name.
     names: Vec<Arc<str>>,
     changes: BTreeMap<Key, Option<Vec<u8>>>,
+    /// How far each partition was at its last checkpoint.
+    positions: BTreeMap<PartitionId, i64>,
     /// Stored windows of stage 1.
     open: BTreeMap<PartitionId, BTreeSet<WindowId>>,
     /// Stored windows of stage 2, and how far each had looked.
@@ -58,6 +60,7 @@ impl Saver {
             fingerprints: models.map(|model| Fingerprint::of(config, model)).collect(),
             names: config.models.iter().map(|model| Arc::clone(&model.name)).collect(),
             changes: BTreeMap::new(),
+            positions: BTreeMap::new(),
             open: BTreeMap::new(),
             pending: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -98,6 +101,12 @@ impl Saver {
     /// Takes what a partition holds now.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let Checkpoint { partition, next_offset, event_time_max, open } = checkpoint;
+        let position = self.positions.entry(partition.clone()).or_insert(next_offset);
+        if next_offset < *position {
+            // Of a reader that has let go of the partition since.
+            return;
+        }
+        *position = next_offset;
         let event_time_max = event_time_max.map(Timestamp::as_millis);
         self.put(Key::Partition(partition.clone()), &PartitionBody { next_offset, event_time_max });
         let mut gone = self.open.remove(&partition).unwrap_or_default();
