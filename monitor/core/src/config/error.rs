@@ -56,7 +56,7 @@ impl std::error::Error for ConfigErrors {}
 pub(super) fn place(pointer: &str) -> String {
     let mut place = String::new();
     for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
+        let step = unescaped(step);
         if !step.is_empty() && step.chars().all(|c| c.is_ascii_digit()) {
             place = format!("{place}[{step}]");
         } else {
@@ -64,6 +64,16 @@ pub(super) fn place(pointer: &str) -> String {
         }
     }
     place
+}
+
+/// Writes a key as a step of a JSON pointer (RFC 6901).
+pub(super) fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Reads a step of a JSON pointer.
+pub(super) fn unescaped(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
 }
 
 /// Writes the place of a key in a mapping.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::error::{ConfigError, place};
+use super::error::{ConfigError, escaped, place};
 
 /// What happened to the texts of a file. Places are JSON pointers.
 #[derive(Debug, Default)]
@@ -57,8 +57,7 @@ fn walk(
         }
         Value::Object(entries) => {
             for (key, entry) in entries.iter_mut() {
-                let key = key.replace('~', "~0").replace('/', "~1");
-                walk(entry, &format!("{pointer}/{key}"), environment, outcome);
+                walk(entry, &format!("{pointer}/{}", escaped(key)), environment, outcome);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

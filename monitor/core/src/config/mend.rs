@@ -9,7 +9,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use super::error::{Findings, place};
+use super::error::{Findings, escaped, place, unescaped};
 use super::schema::resolve;
 
 /// What becomes of one place of the file, a JSON pointer.
@@ -34,8 +34,7 @@ impl Mend {
         }
         if let ValidationErrorKind::Required { property } = error.kind() {
             let key = property.as_str().unwrap_or_default();
-            let key = key.replace('~', "~0").replace('/', "~1");
-            return vec![Self::Replace(format!("{pointer}/{key}"))];
+            return vec![Self::Replace(format!("{pointer}/{}", escaped(key)))];
         }
         vec![match error.kind().keyword() {
             "pattern" | "minLength" | "maxLength" | "minItems" | "maxItems" => {
@@ -68,17 +67,16 @@ fn put(tree: &mut Value, pointer: &str, value: Value) {
     } else if let Some((parent, key)) = pointer.rsplit_once('/')
         && let Some(Value::Object(entries)) = tree.pointer_mut(parent)
     {
-        entries.insert(key.replace("~1", "/").replace("~0", "~"), value);
+        entries.insert(unescaped(key), value);
     }
 }
 
 /// Finds the definition of a place.
 fn schema_at<'a>(root: &'a Value, pointer: &str) -> &'a Value {
     pointer.split('/').skip(1).fold(resolve(root, root), |schema, step| {
-        let key = step.replace("~1", "/").replace("~0", "~");
         let inside = schema
             .get("items")
-            .or_else(|| schema.get("properties")?.get(&key))
+            .or_else(|| schema.get("properties")?.get(unescaped(step)))
             .or_else(|| schema.get("additionalProperties"));
         resolve(root, inside.unwrap_or(&Value::Null))
     })
