@@ -178,12 +178,11 @@ impl Stage {
         }
         if self.lines_in_flight == 0
             && let Some(keeper) = &mut self.keeper
-            && let Err(error) = keeper.store.commit(self.pipeline.take_changes())
         {
-            error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
-            std::process::exit(1);
-        }
-        if self.lines_in_flight == 0 {
+            if let Err(error) = keeper.store.commit(self.pipeline.take_changes()) {
+                error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+                std::process::exit(1);
+            }
             self.instruments.stored(now);
         }
         self.command(&Command::Checkpoint);

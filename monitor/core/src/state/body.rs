@@ -133,14 +133,17 @@ pub(super) struct WindowBody {
 /// A profile that is there no more, or is another one.
 struct Gone;
 
+/// Looks up the profile of a model version, by index into [`Config::models`].
+pub(super) type Find<'a> = &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>;
+
 /// Where the profiles of model versions are had from.
 pub(super) struct References<'a> {
-    pub(super) find: &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>,
+    find: Find<'a>,
     known: BTreeMap<ModelId, Option<Arc<ModelReference>>>,
 }
 
 impl<'a> References<'a> {
-    pub(super) fn new(find: &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>) -> Self {
+    pub(super) fn new(find: Find<'a>) -> Self {
         Self { find, known: BTreeMap::new() }
     }
 
