@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use driftd_core::config::Config;
+use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_ingest::VersionField;
 
 use crate::config_file::Loaded;
 use crate::console::{say, thousands};
 use crate::kafka::probe::{self, Finding};
+use crate::kafka::topics;
 use crate::references::References;
 
 /// Options of `driftd check`.
@@ -23,6 +24,9 @@ pub struct CheckArgs {
     /// Check the file only: no connection is made.
     #[arg(long)]
     pub offline: bool,
+    /// Make the topics of `scale_out` that are not there.
+    #[arg(long, conflicts_with = "offline")]
+    pub create_topics: bool,
 }
 
 /// Prints what was found; returns whether all of it is well.
@@ -35,7 +39,12 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
     findings.extend(references(loaded));
     if !args.offline {
         match &config.kafka {
-            Some(kafka) => findings.extend(probe::look(config, kafka)),
+            Some(kafka) => {
+                findings.extend(probe::look(config, kafka));
+                if let Some(scale_out) = &config.scale_out {
+                    findings.extend(shared_topics(args, kafka, scale_out));
+                }
+            }
             None => findings.push(Finding {
                 subject: "kafka".to_owned(),
                 outcome: Err(
@@ -51,6 +60,35 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
         }
     }
     findings.iter().all(|finding| finding.outcome.is_ok())
+}
+
+fn shared_topics(
+    args: &CheckArgs,
+    kafka: &KafkaConfig,
+    scale_out: &ScaleOutConfig,
+) -> Vec<Finding> {
+    let finding = |subject: &str, outcome| Finding { subject: subject.to_owned(), outcome };
+    let mut findings = Vec::new();
+    if args.create_topics {
+        match topics::create(kafka, scale_out) {
+            Ok(created) => {
+                let made = |topic: String| finding(&format!("topic {topic}"), Ok("created".into()));
+                findings.extend(created.into_iter().map(made));
+            }
+            Err(error) => {
+                let problem = format!("{:#}", anyhow::Error::from(error));
+                return vec![finding("scale_out", Err(problem))];
+            }
+        }
+    }
+    let problems = topics::verify(kafka, scale_out);
+    if problems.is_empty() {
+        let fits = format!("{} lanes, topics as they have to be", scale_out.lanes);
+        findings.push(finding("scale_out", Ok(fits)));
+    }
+    let problem = |error| Err(format!("{:#}", anyhow::Error::from(error)));
+    findings.extend(problems.into_iter().map(|error| finding("scale_out", problem(error))));
+    findings
 }
 
 fn summary(config: &Config) -> String {

@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use driftd_catalog::{ModelId, Timestamp};
-use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
@@ -27,6 +28,7 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::board::Board;
 use crate::clock;
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
@@ -34,7 +36,9 @@ use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::Parked;
 use crate::kafka::status::StatusReader;
+use crate::kafka::topics::{self, TopicError};
 use crate::kafka::watch::{Ends, Watcher};
+use crate::lanes::{Lanes, News};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage};
@@ -69,6 +73,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A topic of shared work does not serve.
+    #[error("shared work cannot begin")]
+    Topic(#[from] TopicError),
     /// The state of an earlier run cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,6 +119,8 @@ struct Shared {
     events: EventSender,
     ends: Ends,
     parked: Parked,
+    /// Name of this process, unlike any other in the group.
+    member: Arc<str>,
 }
 
 /// Threads started so far.
@@ -130,6 +139,9 @@ impl Daemon {
         observer: Observer,
     ) -> Result<Self, StartError> {
         let kafka = config.kafka.clone().ok_or(StartError::NoKafka)?;
+        if let Some(scale_out) = &config.scale_out {
+            look_at_topics(&kafka, scale_out)?;
+        }
         let reports = Reports::default();
         let (events, receiver) = events(EVENTS_MAX);
         let shared = Shared {
@@ -139,26 +151,28 @@ impl Daemon {
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),
             ends: Ends::default(),
             parked: Parked::default(),
+            member: member(&kafka),
             events,
             config,
             kafka,
         };
         let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
-        let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
+        let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
+        let stopping = Arc::new(AtomicBool::new(false));
         let mut started = Started::default();
+        let deciding = started.start_lanes(&shared, &board, &stopping)?;
         for source in 0..shared.config.sources.len() {
             let topic = &shared.config.sources[source].topic;
-            started.start_source(&shared, source, topics.contains(topic))?;
+            started.start_source(&shared, deciding.as_ref(), source, topics.contains(topic))?;
         }
-        started.start_status_reader(&shared)?;
-        let stopping = Arc::new(AtomicBool::new(false));
+        started.start_status_reader(&shared, deciding)?;
         let Started { looking, commands, mut workers } = started;
         let stage = stage(
             shared,
             (pipeline, keeper),
             (receiver, reports),
-            publish,
+            board,
             commands,
             &stopping,
             observer,
@@ -196,9 +210,37 @@ impl Daemon {
 }
 
 impl Started {
+    /// Starts the thread that decides, where several processes share the work; returns what its
+    /// news are sent by.
+    fn start_lanes(
+        &mut self,
+        shared: &Shared,
+        board: &Board,
+        stopping: &Arc<AtomicBool>,
+    ) -> Result<Option<EventSender>, StartError> {
+        let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(None) };
+        let (sender, events) = events(EVENTS_MAX);
+        let lanes = Lanes {
+            config: Arc::clone(&shared.config),
+            kafka: shared.kafka.clone(),
+            scale_out,
+            member: Arc::clone(&shared.member),
+            references: Arc::clone(&shared.references),
+            events,
+            board: board.clone(),
+            heartbeat: shared.health.register("lanes", clock::instant()),
+            instruments: Arc::clone(&shared.instruments),
+            stopping: Arc::clone(stopping),
+            news: News::default(),
+        };
+        self.workers.push(spawn("lanes", move || lanes.run())?);
+        Ok(Some(sender))
+    }
+
     fn start_source(
         &mut self,
         shared: &Shared,
+        deciding: Option<&EventSender>,
         source: usize,
         is_resumed: bool,
     ) -> Result<(), StartError> {
@@ -208,7 +250,7 @@ impl Started {
             source,
             topic,
             shared.ends.clone(),
-            shared.events.clone(),
+            iter::once(&shared.events).chain(deciding).cloned().collect(),
         )?;
         let (looking, stop) = sync_channel(0);
         self.looking.push(looking);
@@ -233,6 +275,8 @@ impl Started {
             source,
             references: Arc::clone(&shared.references),
             parked: shared.parked.clone(),
+            index,
+            member: Arc::clone(&shared.member),
             is_resumed,
             ends: shared.ends.clone(),
             events: shared.events.clone(),
@@ -247,14 +291,19 @@ impl Started {
         Ok(())
     }
 
-    fn start_status_reader(&mut self, shared: &Shared) -> Result<(), StartError> {
+    fn start_status_reader(
+        &mut self,
+        shared: &Shared,
+        deciding: Option<EventSender>,
+    ) -> Result<(), StartError> {
         let Some(retraining) = &shared.config.retraining else { return Ok(()) };
-        let start = if shared.config.state.is_some() { Offset::Beginning } else { Offset::End };
+        let goes_on = shared.config.state.is_some() || shared.config.scale_out.is_some();
+        let start = if goes_on { Offset::Beginning } else { Offset::End };
         let reader = StatusReader::connect(
             &shared.kafka,
             &retraining.status_topic,
             start,
-            shared.events.clone(),
+            deciding.unwrap_or_else(|| shared.events.clone()),
         )?;
         let (looking, stop) = sync_channel(0);
         self.looking.push(looking);
@@ -267,7 +316,7 @@ fn stage(
     shared: Shared,
     (pipeline, keeper): (Pipeline, Option<Keeper>),
     (events, reports): (EventReceiver, Reports),
-    publish: watch::Sender<Arc<Snapshot>>,
+    board: Board,
     commands: Vec<SyncSender<Command>>,
     stopping: &Arc<AtomicBool>,
     observer: Observer,
@@ -277,7 +326,7 @@ fn stage(
         events,
         reports,
         producer: shared.producer,
-        publish,
+        board,
         commands,
         stopping: Arc::clone(stopping),
         heartbeat: shared.health.register("pipeline", clock::instant()),
@@ -341,6 +390,23 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
     Ok(Resumed { pipeline: restored.pipeline, keeper: Some(keeper), topics })
 }
 
+/// Refuses topics that do not serve. A cluster that does not answer yet is waited for later.
+fn look_at_topics(kafka: &KafkaConfig, scale_out: &ScaleOutConfig) -> Result<(), TopicError> {
+    for problem in topics::verify(kafka, scale_out) {
+        if !matches!(problem, TopicError::Look { .. }) {
+            return Err(problem);
+        }
+        warn!(error = format!("{:#}", anyhow::Error::from(problem)), "topics are not looked at");
+    }
+    Ok(())
+}
+
+/// Returns the configured name of this process, or one that no other has.
+fn member(kafka: &KafkaConfig) -> Arc<str> {
+    let unique = || format!("{:x}-{:x}", clock::now().as_millis(), std::process::id());
+    kafka.instance.clone().unwrap_or_else(unique).into()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]
 fn start_http(
     shared: &Shared,
@@ -356,6 +422,7 @@ fn start_http(
         snapshot,
         health: Arc::clone(&shared.health),
         instruments: Arc::clone(&shared.instruments),
+        instance: Arc::clone(&shared.member),
         started: clock::now(),
         simd: driftd_kernels::backend(),
     };

@@ -63,6 +63,8 @@ pub struct HttpState {
     pub health: Arc<Health>,
     /// What the edge measures about itself.
     pub instruments: Arc<Instruments>,
+    /// Name of this process in its group.
+    pub instance: Arc<str>,
     /// When this process began to watch.
     pub started: Timestamp,
     /// Instruction set that counting uses.

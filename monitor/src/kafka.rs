@@ -8,7 +8,11 @@ pub mod consumer;
 pub mod probe;
 pub mod producer;
 pub mod rebalance;
+pub(crate) mod sharing;
+pub(crate) mod state_topic;
 pub mod status;
+pub mod topics;
+pub(crate) mod transactions;
 pub mod watch;
 
 use std::fs;

@@ -104,6 +104,15 @@ impl References {
         }
     }
 
+    /// Like [`References::load`]; one that cannot be used is logged and counts as missing.
+    pub(crate) fn find(&self, model: usize, id: &ModelId) -> Option<Arc<ModelReference>> {
+        self.load(model, id).unwrap_or_else(|error| {
+            let error = anyhow::Error::from(error);
+            error!(model = %id, error = format!("{error:#}"), "reference not usable");
+            None
+        })
+    }
+
     /// Gives the shard the references that it needs for a batch. A file that cannot be used is
     /// logged and counts as missing: the model is then shown without a reference, and its records
     /// are still counted.

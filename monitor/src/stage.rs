@@ -15,10 +15,9 @@ use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
-use driftd_core::snapshot::Snapshot;
-use tokio::sync::watch;
 use tracing::{debug, error, info, info_span, warn};
 
+use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::daemon::Observer;
 use crate::http::{Health, Heartbeat, Instruments};
@@ -43,7 +42,7 @@ pub(crate) struct Stage {
     pub(crate) events: EventReceiver,
     pub(crate) reports: Reports,
     pub(crate) producer: Arc<Producer>,
-    pub(crate) publish: watch::Sender<Arc<Snapshot>>,
+    pub(crate) board: Board,
     /// One a consumer thread; dropping them ends the threads.
     pub(crate) commands: Vec<SyncSender<Command>>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -139,9 +138,7 @@ impl Stage {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Publish(snapshot) => {
-                self.publish.send_replace(snapshot);
-            }
+            Effect::Publish(snapshot) => self.board.show(snapshot),
             Effect::Window(result) => self.write_results(&result),
             Effect::Episode(transition) => log_transition(&transition),
             Effect::Retrain(event) => {
@@ -208,13 +205,7 @@ impl Stage {
     }
 
     fn write_results(&mut self, result: &WindowResult) {
-        info!(
-            window = %result.id,
-            rows = result.rows,
-            state = result.state().as_str(),
-            complete = result.complete,
-            "window closed"
-        );
+        log_window(result);
         let Some(topic) = &self.config.outputs.results_topic else { return };
         let key = result.id.model.to_string();
         for line in FeatureLine::of(result) {
@@ -229,7 +220,17 @@ impl Stage {
     }
 }
 
-fn log_transition(transition: &driftd_alerts::Transition) {
+pub(crate) fn log_window(result: &WindowResult) {
+    info!(
+        window = %result.id,
+        rows = result.rows,
+        state = result.state().as_str(),
+        complete = result.complete,
+        "window closed"
+    );
+}
+
+pub(crate) fn log_transition(transition: &driftd_alerts::Transition) {
     let (episode, change) = match transition {
         driftd_alerts::Transition::Raised(episode) => (episode, "raised"),
         driftd_alerts::Transition::Cleared(episode) => (episode, "cleared"),

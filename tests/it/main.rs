@@ -14,5 +14,6 @@ mod launch;
 mod main_job;
 mod produce;
 mod rules;
+mod scale_out;
 mod start;
 mod tidy;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use driftd_fixtures::wait;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -69,6 +70,7 @@ impl Reader {
             .set("group.id", format!("reader-of-{topic}"))
             .set("enable.auto.commit", "false")
             .set("fetch.wait.max.ms", "20")
+            .set("enable.partition.eof", "true")
             .create()
             .expect("the settings are those of librdkafka");
         let mut all = TopicPartitionList::new();
@@ -89,8 +91,16 @@ impl Reader {
         let ends: Vec<i64> = (0_i32..).zip(&self.next).map(|(it, _)| self.end(it)).collect();
         let read = wait::for_value(TIMEOUT, || {
             while let Some(message) = self.client.poll(Duration::ZERO) {
-                let message =
-                    message.unwrap_or_else(|e| panic!("cannot read `{}`: {e}", self.topic));
+                let message = match message {
+                    Ok(message) => message,
+                    // What ends a transaction has an offset and is no record.
+                    Err(KafkaError::PartitionEOF(partition)) => {
+                        let index = usize::try_from(partition).expect("partitions start at 0");
+                        self.next[index] = self.end(partition);
+                        continue;
+                    }
+                    Err(error) => panic!("cannot read `{}`: {error}", self.topic),
+                };
                 let record = Record::copy(&message);
                 let partition = usize::try_from(record.partition).expect("partitions start at 0");
                 self.next[partition] = record.offset + 1;

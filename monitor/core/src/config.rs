@@ -60,6 +60,8 @@ pub struct Config {
     pub hysteresis: HysteresisPolicy,
     /// Where state is kept. Absent: every start begins anew.
     pub state: Option<StateConfig>,
+    /// How several processes share the work. Absent: one does all of it.
+    pub scale_out: Option<ScaleOutConfig>,
     /// Where retraining events go. Absent: none are made.
     pub retraining: Option<RetrainingConfig>,
     /// How requested jobs are started. Needed by `driftd launch` only.
@@ -81,6 +83,8 @@ pub struct KafkaConfig {
     pub group: String,
     /// Consumer threads; partitions are spread over them.
     pub consumers: u32,
+    /// Name of this process within its group, the same after a restart.
+    pub instance: Option<String>,
     /// Further librdkafka properties, none of them one that driftd owns.
     pub properties: Vec<(String, String)>,
     /// librdkafka properties whose value is the content of a file, read when a client is made.
@@ -96,6 +100,7 @@ impl fmt::Debug for KafkaConfig {
             .field("client_id", &self.client_id)
             .field("group", &self.group)
             .field("consumers", &self.consumers)
+            .field("instance", &self.instance)
             .field("properties", &names)
             .field("property_files", &self.property_files)
             .finish()
@@ -111,6 +116,21 @@ pub struct StateConfig {
     pub commit_interval_millis: i64,
     /// What stored state survives.
     pub durability: Durability,
+}
+
+/// How several processes of one consumer group share the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScaleOutConfig {
+    /// Topic through which those that read tell those that decide.
+    pub partials_topic: String,
+    /// Topic in which both keep what they go on from.
+    pub state_topic: String,
+    /// Partitions of each of the two: models are spread over them.
+    pub lanes: u32,
+    /// Replicas that each is created with.
+    pub replicas: u32,
+    /// How often what was read is passed on and stored.
+    pub commit_interval_millis: i64,
 }
 
 /// What stored state survives.

@@ -67,6 +67,11 @@ fn add_counts(hash: &mut Sha256, counts: &FeatureCounts) {
 }
 
 impl Digest {
+    /// Returns the digest of the windows of both: the order does not matter.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
     pub(crate) fn sum(self) -> u128 {
         self.0
     }

@@ -172,6 +172,11 @@ impl Models {
         retired
     }
 
+    /// Returns the newest event time of a model version.
+    pub(crate) fn event_time_max(&self, id: &ModelId) -> Option<Timestamp> {
+        self.models.get(id).and_then(|model| model.event_time_max)
+    }
+
     /// Counts rows that came after their window was closed.
     pub(crate) fn late(&mut self, id: &ModelId, rows: u64) {
         if let Some(model) = self.models.get_mut(id) {

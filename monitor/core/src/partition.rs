@@ -35,6 +35,8 @@ pub struct PartitionState {
     changed: BTreeSet<(ModelId, WindowSpan)>,
     quiet_since: Timestamp,
     idle: bool,
+    /// Model versions whose open windows were dropped: not told to stage 2 yet.
+    left_behind: Vec<ModelId>,
 }
 
 impl PartitionState {
@@ -49,6 +51,7 @@ impl PartitionState {
             changed: BTreeSet::new(),
             quiet_since: now,
             idle: false,
+            left_behind: Vec::new(),
         }
     }
 
@@ -75,6 +78,16 @@ impl PartitionState {
             windows.entry(span).or_default().insert(segment, partial);
         }
         state
+    }
+
+    /// Has stage 2 told that windows of these model versions are not whole.
+    pub(crate) fn leave_behind(&mut self, models: impl IntoIterator<Item = ModelId>) {
+        self.left_behind.extend(models);
+    }
+
+    /// Returns the model versions whose open windows were dropped, once.
+    pub(crate) fn take_left_behind(&mut self) -> Vec<ModelId> {
+        std::mem::take(&mut self.left_behind)
     }
 
     /// Returns what the partition holds, for the store; nothing before the first message.
@@ -275,21 +288,14 @@ impl PartitionState {
     }
 
     pub(crate) fn progress(&self, config: &Config, high_watermark: Option<i64>) -> Progress {
+        let next_offset = self.next_offset.or(high_watermark).unwrap_or_default();
         Progress {
-            partition: self.id.clone(),
-            source: self.source,
-            next_offset: self.next_offset.or(high_watermark).unwrap_or_default(),
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
             idle: self.idle,
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, windows)| (id.clone(), windows.len())).collect(),
-            messages: 0,
-            bytes: 0,
-            rejected: BTreeMap::new(),
-            clamped: 0,
-            over_limit: 0,
-            models: Vec::new(),
+            ..Progress::new(self.id.clone(), self.source, next_offset)
         }
     }
 }

@@ -76,6 +76,11 @@ impl Pipeline {
         Self { windows, models, retraining, totals, digest, saver, ..fresh }
     }
 
+    /// Takes how far a partition was when an earlier run heard of it.
+    pub(crate) fn passed(&mut self, now: Timestamp, progress: &Progress) {
+        self.sources.advance(now, progress);
+    }
+
     /// Returns how many windows were closed so far, by earlier runs too.
     pub fn windows_closed(&self) -> u64 {
         self.totals.windows_closed
@@ -86,6 +91,13 @@ impl Pipeline {
         let Self { windows, models, retraining, totals, digest, saver, .. } = self;
         let parts = Parts { windows, models, retraining, totals, digest: *digest };
         saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default()
+    }
+
+    /// Notes how far the topic partition was read from which events come: where a restart goes on.
+    pub fn set_input(&mut self, next_offset: i64) {
+        if let Some(saver) = &mut self.saver {
+            saver.input(next_offset);
+        }
     }
 
     /// Takes one event and appends what is to be done about it.
@@ -136,6 +148,7 @@ impl Pipeline {
             taken_at: now,
             sources: self.sources.snapshot(),
             partitions: self.sources.partitions_snapshot(),
+            lanes: Vec::new(),
             models: self.models.snapshot(&self.windows),
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
@@ -163,6 +176,10 @@ impl Pipeline {
     fn take_progress(&mut self, now: Timestamp, progress: &Progress, effects: &mut Vec<Effect>) {
         self.totals.messages += progress.messages;
         self.totals.rejected += progress.rejected.values().sum::<u64>();
+        if let Some(saver) = &mut self.saver {
+            saver.barrier(progress);
+        }
+        self.begin_anew(progress);
         for model in &progress.models {
             self.models.advance(model);
         }
@@ -170,6 +187,21 @@ impl Pipeline {
         if self.sources.advance(now, progress) {
             self.sources.align(now, &self.config, effects);
             self.close_ready(now, effects);
+        }
+    }
+
+    /// A model version whose windows a partition dropped begins with the next whole window.
+    fn begin_anew(&mut self, progress: &Progress) {
+        let out_of_orderness = self.config.sources[progress.source].time.out_of_orderness_millis;
+        let newest = progress.watermark.map(|it| it.plus_millis(out_of_orderness));
+        for id in &progress.left_behind {
+            let model = self.config.models.iter().find(|it| *it.name == *id.name());
+            if let Some((model, newest)) = model.zip(newest) {
+                self.windows.begin_after(id.clone(), model.window.span_of(newest));
+                if let Some(saver) = &mut self.saver {
+                    saver.late(id);
+                }
+            }
         }
     }
 

@@ -17,10 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Config, Role};
 use crate::merge::Merged;
 use crate::result::{FeatureResult, WindowResult};
-use crate::snapshot::{RetrainOutcomes, RetrainingEntry};
-
-/// Entries kept for the page.
-const ENTRIES_MAX: usize = 100;
+use crate::snapshot::{RETRAINING_ENTRIES_MAX, RetrainOutcomes, RetrainingEntry};
 
 /// Requests whose reports are recognised: more than are under way at once, one a model and policy.
 const REQUESTS_MAX: usize = 1_000;
@@ -285,7 +282,7 @@ impl Retraining {
     fn push(&mut self, entry: RetrainingEntry) {
         let entries = Arc::make_mut(&mut self.entries);
         entries.push_back(entry);
-        while ENTRIES_MAX < entries.len() {
+        while RETRAINING_ENTRIES_MAX < entries.len() {
             entries.pop_front();
         }
     }

@@ -96,6 +96,59 @@ pub struct Progress {
     pub over_limit: u64,
     /// What each model version got since the last report.
     pub models: Vec<ModelProgress>,
+    /// Model versions whose open windows were dropped: they were counted otherwise.
+    pub left_behind: Vec<ModelId>,
+}
+
+impl Progress {
+    /// A report without news.
+    pub(crate) fn new(partition: PartitionId, source: usize, next_offset: i64) -> Self {
+        Self {
+            partition,
+            source,
+            next_offset,
+            high_watermark: None,
+            watermark: None,
+            idle: false,
+            state_bytes: 0,
+            open: BTreeMap::new(),
+            messages: 0,
+            bytes: 0,
+            rejected: BTreeMap::new(),
+            clamped: 0,
+            over_limit: 0,
+            models: Vec::new(),
+            left_behind: Vec::new(),
+        }
+    }
+
+    /// Makes one report of this and the next one of the same partition.
+    pub fn absorb(&mut self, next: Self) {
+        let mut rejected = std::mem::take(&mut self.rejected);
+        for (reason, count) in next.rejected {
+            *rejected.entry(reason).or_insert(0) += count;
+        }
+        let mut models = std::mem::take(&mut self.models);
+        for model in next.models {
+            match models.iter_mut().find(|it| it.id == model.id) {
+                Some(known) => known.absorb(model),
+                None => models.push(model),
+            }
+        }
+        let mut left_behind = std::mem::take(&mut self.left_behind);
+        left_behind.extend(next.left_behind);
+        *self = Self {
+            messages: self.messages + next.messages,
+            bytes: self.bytes + next.bytes,
+            rejected,
+            clamped: self.clamped + next.clamped,
+            over_limit: self.over_limit + next.over_limit,
+            high_watermark: next.high_watermark.max(self.high_watermark),
+            models,
+            left_behind,
+            ..next
+        };
+    }
 }
 
 /// What one model version got from one batch.
@@ -115,6 +168,18 @@ pub struct ModelProgress {
     pub event_time_max: Option<Timestamp>,
     /// Its reference, where one is known.
     pub reference: Option<Arc<ModelReference>>,
+}
+
+impl ModelProgress {
+    fn absorb(&mut self, next: Self) {
+        self.records += next.records;
+        self.late += next.late;
+        self.event_time_min = earliest(self.event_time_min, next.event_time_min);
+        self.event_time_max = self.event_time_max.max(next.event_time_max);
+        if next.reference.is_some() {
+            self.reference = next.reference;
+        }
+    }
 }
 
 impl Shard {
@@ -238,6 +303,7 @@ impl Shard {
         progress.clamped = grouping.clamped;
         progress.over_limit = grouping.over_limit;
         progress.models = models;
+        progress.left_behind = state.take_left_behind();
         outputs.extend(passed.into_iter().map(Box::new).map(Output::Partial));
         outputs.push(Output::Progress(progress));
         self.partitions.insert(partition, state);

@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// One entry an assigned source partition.
     pub partitions: Vec<PartitionSnapshot>,
+    /// One entry a lane that this process owns; none where it decides about everything.
+    pub lanes: Vec<LaneSnapshot>,
     /// One entry a model version that had records.
     pub models: Vec<ModelSnapshot>,
     /// Retraining events and reports, newest last, bounded.
@@ -39,6 +41,33 @@ pub struct Snapshot {
     /// Digest of every window closed since the start.
     pub digest: Digest,
 }
+
+impl Snapshot {
+    /// Adds what another part of the same process shows: its models, and what came of them.
+    pub fn join(&mut self, other: &Self) {
+        self.taken_at = self.taken_at.max(other.taken_at);
+        self.lanes.extend(&other.lanes);
+        self.models.extend(other.models.iter().cloned());
+        self.models.sort_by(|one, other| one.id.cmp(&other.id));
+        self.state_bytes += other.state_bytes;
+        self.totals.add(&other.totals);
+        self.digest = self.digest.plus(other.digest);
+        if !other.retraining.is_empty() {
+            let entries = Arc::make_mut(&mut self.retraining);
+            entries.extend(other.retraining.iter().cloned());
+            entries.make_contiguous().sort_by_key(|entry| entry.at);
+            let excess = entries.len().saturating_sub(RETRAINING_ENTRIES_MAX);
+            entries.drain(..excess);
+        }
+        if !other.retrain_outcomes.is_empty() {
+            let outcomes = other.retrain_outcomes.iter().map(|(key, it)| (key.clone(), *it));
+            Arc::make_mut(&mut self.retrain_outcomes).extend(outcomes);
+        }
+    }
+}
+
+/// Entries of the story of retraining that are kept.
+pub(crate) const RETRAINING_ENTRIES_MAX: usize = 100;
 
 /// Totals since the start.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +88,29 @@ pub struct Totals {
     pub results_stored: u64,
     /// Lines of results that were lost.
     pub results_failed: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            messages,
+            rejected,
+            windows_closed,
+            retrain_published,
+            jobs_succeeded,
+            jobs_failed,
+            results_stored,
+            results_failed,
+        } = other;
+        self.messages += messages;
+        self.rejected += rejected;
+        self.windows_closed += windows_closed;
+        self.retrain_published += retrain_published;
+        self.jobs_succeeded += jobs_succeeded;
+        self.jobs_failed += jobs_failed;
+        self.results_stored += results_stored;
+        self.results_failed += results_failed;
+    }
 }
 
 /// One topic of inference logs.
@@ -101,6 +153,15 @@ pub struct PartitionSnapshot {
     pub idle: bool,
     /// Held back because it ran ahead of the others.
     pub paused: bool,
+}
+
+/// One partition of the topic through which readers tell whoever decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneSnapshot {
+    /// Its number.
+    pub lane: i32,
+    /// Next offset to read. Absent before the first row.
+    pub next_offset: Option<i64>,
 }
 
 /// One version of one model.

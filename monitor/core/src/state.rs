@@ -12,19 +12,26 @@
 
 mod body;
 mod key;
+mod lane;
+mod partition;
 mod restore;
 mod save;
 
+pub use body::Find;
 pub(crate) use body::{ModelBody, SegmentBody};
-pub use restore::{Dropped, RestoreError, Restored, restore};
+pub use lane::{Addressed, LaneReader, LaneWriter, lane_of};
+pub use partition::{PartitionSaver, restore_partition};
+pub use restore::{Dropped, RestoreError, Restored, restore, restore_lane};
 pub(crate) use save::{Parts, Saver};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};
 
+use crate::config::Config;
 use crate::partial::Partial;
+use body::Fingerprint;
 
 /// Version of the rows. Others are refused: a number read as something else is worse than none.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Changes that belong together: all of them are stored, or none.
 pub type Batch = Vec<Change>;
@@ -49,4 +56,16 @@ pub struct Checkpoint {
     pub(crate) event_time_max: Option<Timestamp>,
     /// Every open window; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(WindowId, Option<Partial>)>,
+}
+
+impl Checkpoint {
+    /// Whose it is.
+    pub fn partition(&self) -> &PartitionId {
+        &self.partition
+    }
+}
+
+/// Returns how each model is counted, by index into [`Config::models`].
+fn fingerprints(config: &Config) -> Vec<Fingerprint> {
+    (0..config.models.len()).map(|model| Fingerprint::of(config, model)).collect()
 }

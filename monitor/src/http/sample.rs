@@ -99,6 +99,7 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
         snapshot: watch::channel(Arc::new(snapshot())).1,
         health,
         instruments: Arc::new(instruments()),
+        instance: "driftd-0".into(),
         started: at(0),
         simd: "scalar",
     }
@@ -130,6 +131,7 @@ pub(super) fn snapshot() -> Snapshot {
         sources: vec![source()],
         partitions: vec![partition(0, Some(1_312)), partition(1, Some(1_000))],
         state_bytes: 48_000,
+        lanes: Vec::new(),
         models: vec![ModelSnapshot {
             id: model_id(),
             config: 0,

@@ -11,9 +11,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::PartitionState;
 use driftd_core::config::{Config, FirstStart, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
+use driftd_core::state::PartitionSaver;
 use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -24,7 +26,9 @@ use tracing::{debug, error, info, info_span, warn};
 use crate::clock;
 use crate::http::{Health, Heartbeat};
 use crate::kafka::producer::Producer;
-use crate::kafka::rebalance::{Assignments, Change, Parked};
+use crate::kafka::rebalance::{Assignments, Change, Origin, Parked};
+use crate::kafka::sharing::{ResumeError, Resumer, Sharing};
+use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, base};
 use crate::outbox::{EventSender, Outbox};
@@ -40,6 +44,10 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const SILENCE_INTERVAL_MILLIS: i64 = 1_000;
 /// How often positions are committed to the group.
 const COMMIT_INTERVAL_MILLIS: i64 = 5_000;
+/// Transactions aborted in a row before everything begins anew.
+const ABORTS_MAX: u32 = 5;
+/// Wait before the client is used again after it was made anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// An end of a partition older than this says nothing about silence.
 const END_AGE_MAX_MILLIS: i64 = 10_000;
 
@@ -66,6 +74,10 @@ pub struct ConsumerParts {
     pub references: Arc<References>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
+    /// Number of the thread among those of its source.
+    pub index: u32,
+    /// Name of this process, unlike any other in the group.
+    pub member: Arc<str>,
     /// An earlier run has read the topic: a partition that it did not know is a new one.
     pub is_resumed: bool,
     /// Ends of partitions.
@@ -84,7 +96,12 @@ pub struct ConsumerParts {
 
 /// A consumer of one source topic.
 pub struct SourceConsumer {
+    kafka: KafkaConfig,
     parts: ConsumerParts,
+    /// Present where other processes decide.
+    sharing: Option<Sharing>,
+    /// Transactions aborted in a row.
+    aborts: u32,
     client: BaseConsumer<Assignments>,
     shard: Shard,
     decoders: BTreeMap<PartitionId, OpenBatch>,
@@ -108,31 +125,13 @@ struct OpenBatch {
 impl SourceConsumer {
     /// Connects and subscribes.
     pub fn connect(kafka: &KafkaConfig, parts: ConsumerParts) -> Result<Self, ConnectError> {
-        let source = &parts.config.sources[parts.source];
-        let context = Assignments::new(
-            parts.source,
-            Arc::clone(&source.topic),
-            if parts.is_resumed { FirstStart::Earliest } else { source.start },
-            parts.parked.clone(),
-        );
-        let client: BaseConsumer<Assignments> = base(kafka)?
-            .set("group.id", &kafka.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "32768")
-            .set("fetch.queue.backoff.ms", "20")
-            .set("fetch.wait.max.ms", "100")
-            .create_with_context(context)?;
-        client.subscribe(&[&source.topic])?;
         Ok(Self {
+            client: client(kafka, &parts)?,
+            sharing: sharing(kafka, &parts),
+            aborts: 0,
+            kafka: kafka.clone(),
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
-            client,
             parts,
             decoders: BTreeMap::new(),
             outputs: Vec::new(),
@@ -146,14 +145,10 @@ impl SourceConsumer {
     /// Reads until the pipeline hangs up.
     pub fn run(mut self) {
         while self.obey() {
-            let now = clock::now();
             self.parts.heartbeat.beat(clock::instant());
-            self.poll(now);
-            self.follow_assignments(now);
-            self.count_due(now);
-            self.watch_silence(now);
-            self.commit_positions(now);
-            self.throttle();
+            if let Err(error) = self.go_on() {
+                self.begin_anew(&error);
+            }
         }
         let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
         for partition in partitions {
@@ -162,8 +157,83 @@ impl SourceConsumer {
         self.checkpoint();
         self.committed_at = Timestamp::MIN;
         self.commit_positions(clock::now());
+        if let Err(error) = self.commit_shared(clock::now()) {
+            warn!(error = format!("{:#}", anyhow::Error::from(error)), "the end is read again");
+        }
         self.outbox.drain();
         debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
+    }
+
+    /// Does what is due, once.
+    fn go_on(&mut self) -> Result<(), SharingError> {
+        let now = clock::now();
+        if let Some(sharing) = &mut self.sharing {
+            let heartbeat = &self.parts.heartbeat;
+            sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
+        }
+        self.poll(now);
+        self.follow_assignments(now)?;
+        self.count_due(now);
+        self.watch_silence(now);
+        self.share(now)?;
+        self.commit_positions(now);
+        self.throttle();
+        Ok(())
+    }
+
+    /// Passes on what other processes decide about. What is aborted is sent again next time: the
+    /// group may have given partitions to others meanwhile, which the next poll tells.
+    fn share(&mut self, now: Timestamp) -> Result<(), SharingError> {
+        if self.is_throttled || self.sharing.as_ref().is_none_or(|sharing| !sharing.is_due(now)) {
+            return Ok(());
+        }
+        self.checkpoint();
+        match self.commit_shared(now) {
+            Err(SharingError::Commit(TransactionError::Aborted { step, source }))
+                if self.aborts < ABORTS_MAX =>
+            {
+                warn!(topic = %self.topic(), step, error = %source, "transaction aborted");
+                self.aborts += 1;
+                Ok(())
+            }
+            committed => {
+                self.aborts = 0;
+                committed
+            }
+        }
+    }
+
+    fn commit_shared(&mut self, now: Timestamp) -> Result<(), SharingError> {
+        let Some(sharing) = &mut self.sharing else { return Ok(()) };
+        let positions = positions(&self.shard);
+        let Some(member) = self.client.group_metadata().filter(|_| 0 < positions.count()) else {
+            return Ok(());
+        };
+        let heartbeat = &self.parts.heartbeat;
+        sharing.commit(now, &positions, &member, &|| heartbeat.beat(clock::instant()))?;
+        Ok(())
+    }
+
+    /// Drops everything that is not stored, and joins the group as a new member: the one way back
+    /// from whatever has gone wrong with a transaction.
+    fn begin_anew(&mut self, error: &SharingError) {
+        error!(topic = %self.topic(), %error, source = ?error, "reading begins anew from what is stored");
+        let kind = "transaction";
+        self.outbox.push(Event::ClientError { source: self.parts.source, kind });
+        let partitions: Vec<PartitionId> = std::mem::take(&mut self.decoders).into_keys().collect();
+        for partition in &partitions {
+            self.shard.release(partition);
+        }
+        self.held.clear();
+        self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
+        self.sharing = sharing(&self.kafka, &self.parts);
+        self.aborts = 0;
+        match client(&self.kafka, &self.parts) {
+            Ok(client) => self.client = client,
+            Err(error) => error!(%error, "the Kafka client cannot be made again"),
+        }
+        // The cluster needs a moment, whatever it is.
+        self.client.poll(RESTART_PAUSE);
     }
 
     fn topic(&self) -> &Arc<str> {
@@ -236,44 +306,60 @@ impl SourceConsumer {
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
     }
 
-    fn follow_assignments(&mut self, now: Timestamp) {
+    fn follow_assignments(&mut self, now: Timestamp) -> Result<(), SharingError> {
         for change in self.client.context().take_changes() {
             match change {
-                Change::Assigned(states) => {
-                    let partitions: Vec<PartitionId> =
-                        states.iter().map(|state| state.id().clone()).collect();
-                    info!(topic = %self.topic(), ?partitions, "partitions assigned");
-                    for state in states {
-                        self.decoders.insert(state.id().clone(), self.open_batch(now));
-                        self.shard.assign(state);
-                    }
-                    if self.is_throttled {
-                        self.set_paused(&partitions, true);
-                    }
-                    for partition in &partitions {
-                        self.shard.report_progress(partition, &mut self.outputs);
-                    }
-                    self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
-                    self.send_outputs();
-                }
-                Change::Revoked(partitions) => {
-                    info!(topic = %self.topic(), ?partitions, "partitions revoked");
-                    for partition in &partitions {
-                        self.count(now, partition);
-                        self.decoders.remove(partition);
-                        self.held.remove(partition);
-                    }
-                    // Its next reader reports past what is still on its way here.
-                    self.outbox.drain();
-                    for partition in &partitions {
-                        if let Some(state) = self.shard.release(partition) {
-                            self.parts.parked.park(state);
-                        }
-                    }
-                    self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
-                }
+                Change::Assigned(assigned) => self.take_over(now, assigned),
+                Change::Revoked(partitions) => self.hand_over(now, partitions),
+                Change::Failed(error) => return Err(error.into()),
             }
         }
+        Ok(())
+    }
+
+    fn take_over(
+        &mut self,
+        now: Timestamp,
+        assigned: Vec<(PartitionState, Option<PartitionSaver>)>,
+    ) {
+        let partitions: Vec<PartitionId> =
+            assigned.iter().map(|(state, _)| state.id().clone()).collect();
+        info!(topic = %self.topic(), ?partitions, "partitions assigned");
+        for (state, saver) in assigned {
+            self.decoders.insert(state.id().clone(), self.open_batch(now));
+            if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
+                sharing.assign(state.id().clone(), saver);
+            }
+            self.shard.assign(state);
+        }
+        if self.is_throttled {
+            self.set_paused(&partitions, true);
+        }
+        for partition in &partitions {
+            self.shard.report_progress(partition, &mut self.outputs);
+        }
+        self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
+        self.send_outputs();
+    }
+
+    fn hand_over(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
+        info!(topic = %self.topic(), ?partitions, "partitions revoked");
+        for partition in &partitions {
+            self.count(now, partition);
+            self.decoders.remove(partition);
+            self.held.remove(partition);
+        }
+        // Its next reader reports past what is still on its way here.
+        self.outbox.drain();
+        for partition in &partitions {
+            let state = self.shard.release(partition);
+            match &mut self.sharing {
+                // Whoever reads it next has what was committed, and counts the rest again.
+                Some(sharing) => sharing.revoke(partition),
+                None => state.into_iter().for_each(|state| self.parts.parked.park(state)),
+            }
+        }
+        self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
     }
 
     fn open_batch(&self, now: Timestamp) -> OpenBatch {
@@ -334,7 +420,7 @@ impl SourceConsumer {
     /// Tells what every partition holds, behind everything it has reported. A pipeline that is
     /// behind is not given more to do: the next checkpoint holds all the same.
     fn checkpoint(&mut self) {
-        if self.is_throttled {
+        if self.is_throttled && self.sharing.is_none() {
             return;
         }
         let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
@@ -347,7 +433,11 @@ impl SourceConsumer {
 
     fn send_outputs(&mut self) {
         for output in self.outputs.drain(..) {
-            self.outbox.push(output.into());
+            let event = match &mut self.sharing {
+                Some(sharing) => sharing.take(output),
+                None => Some(output.into()),
+            };
+            event.into_iter().for_each(|event| self.outbox.push(event));
         }
         self.outbox.offer();
     }
@@ -398,23 +488,12 @@ impl SourceConsumer {
     }
 
     fn commit_positions(&mut self, now: Timestamp) {
-        if now < self.committed_at.plus_millis(COMMIT_INTERVAL_MILLIS) {
+        // Shared work moves the group's positions with each transaction.
+        if self.sharing.is_some() || now < self.committed_at.plus_millis(COMMIT_INTERVAL_MILLIS) {
             return;
         }
         self.committed_at = now;
-        let mut offsets = TopicPartitionList::new();
-        for (partition, position) in self.shard.positions() {
-            // Nothing read yet is nothing to show.
-            if let Some(position) = position
-                && let Err(error) = offsets.add_partition_offset(
-                    &partition.topic,
-                    partition.partition,
-                    Offset::Offset(position),
-                )
-            {
-                warn!(%partition, %error, "position cannot be shown to the group");
-            }
-        }
+        let offsets = positions(&self.shard);
         if 0 < offsets.count()
             && let Err(error) = self.client.commit(&offsets, CommitMode::Async)
         {
@@ -448,6 +527,75 @@ impl SourceConsumer {
             warn!(topic = %self.topic(), paused, %error, "partitions could not be paused or resumed");
         }
     }
+}
+
+/// Returns the positions that are known. Nothing read yet is nothing to show.
+fn positions(shard: &Shard) -> TopicPartitionList {
+    let mut positions = TopicPartitionList::new();
+    for (id, position) in shard.positions() {
+        let Some(position) = position.map(Offset::Offset) else { continue };
+        if let Err(error) = positions.add_partition_offset(&id.topic, id.partition, position) {
+            warn!(partition = %id, %error, "position cannot be shown to the group");
+        }
+    }
+    positions
+}
+
+fn client(
+    kafka: &KafkaConfig,
+    parts: &ConsumerParts,
+) -> Result<BaseConsumer<Assignments>, ConnectError> {
+    let source = &parts.config.sources[parts.source];
+    let origin = match &parts.config.scale_out {
+        None => Origin::Here(parts.parked.clone()),
+        Some(scale_out) => Origin::Shared(Resumer {
+            config: Arc::clone(&parts.config),
+            kafka: kafka.clone(),
+            scale_out: scale_out.clone(),
+            references: Arc::clone(&parts.references),
+        }),
+    };
+    let start = if parts.is_resumed { FirstStart::Earliest } else { source.start };
+    let context = Assignments::new(parts.source, Arc::clone(&source.topic), start, origin);
+    let mut client = base(kafka)?;
+    client
+        .set("group.id", &kafka.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.wait.max.ms", "100");
+    if kafka.instance.is_some() {
+        client.set("group.instance.id", thread_name(parts));
+    }
+    let client: BaseConsumer<Assignments> = client.create_with_context(context)?;
+    client.subscribe(&[&source.topic])?;
+    Ok(client)
+}
+
+fn sharing(kafka: &KafkaConfig, parts: &ConsumerParts) -> Option<Sharing> {
+    let scale_out = parts.config.scale_out.clone()?;
+    let name = format!("{}.{}", kafka.group, thread_name(parts));
+    Some(Sharing::new(Arc::clone(&parts.config), scale_out, name))
+}
+
+/// Returns the name of a thread among those of all members.
+fn thread_name(parts: &ConsumerParts) -> String {
+    format!("{}.read-{}-{}", parts.member, parts.source, parts.index)
+}
+
+/// Why shared work has to begin anew.
+#[derive(Debug, thiserror::Error)]
+enum SharingError {
+    #[error("what is shared cannot be committed")]
+    Commit(#[from] TransactionError),
+    #[error("assigned partitions cannot be gone on with")]
+    Resume(#[from] ResumeError),
 }
 
 impl OpenBatch {
@@ -498,8 +646,15 @@ const OFFSET_GONE: &str = "a partition is no longer read: its next offset is not
     without the state folder";
 
 /// Every [`error_kind`], for counters that exist from the start.
-pub(crate) const ERROR_KINDS: [&str; 6] =
-    ["authorization", OFFSET_OUT_OF_RANGE, "other", "poll_exceeded", "transport", "unknown_topic"];
+pub(crate) const ERROR_KINDS: [&str; 7] = [
+    "authorization",
+    OFFSET_OUT_OF_RANGE,
+    "other",
+    "poll_exceeded",
+    "transaction",
+    "transport",
+    "unknown_topic",
+];
 
 /// Short stable name of a client error, the value of a metric's label: one of [`ERROR_KINDS`].
 fn error_kind(error: &KafkaError) -> &'static str {

@@ -246,7 +246,7 @@ fn record<'a>(
 }
 
 /// The attributes by which brokers and filters route a structured event without reading it.
-fn event_headers(id: &str, source: &str, event_type: &str) -> OwnedHeaders {
+pub(crate) fn event_headers(id: &str, source: &str, event_type: &str) -> OwnedHeaders {
     [
         ("content-type", CONTENT_TYPE),
         ("ce_specversion", "1.0"),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use driftd_catalog::PartitionId;
 use driftd_core::PartitionState;
 use driftd_core::config::FirstStart;
+use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
@@ -23,6 +24,7 @@ use tracing::{error, warn};
 
 use crate::clock;
 use crate::kafka::log_error;
+use crate::kafka::sharing::{ResumeError, Resumer};
 
 /// A rebalance waits this long for the ends of its partitions.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,8 +85,11 @@ impl Parked {
 /// A change of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// These came, each with the state to go on from.
-    Assigned(Vec<PartitionState>),
+    /// These came, each with the state to go on from, and with what notes its changes where
+    /// several processes share the work.
+    Assigned(Vec<(PartitionState, Option<PartitionSaver>)>),
+    /// What came cannot be gone on with.
+    Failed(ResumeError),
     /// These went.
     Revoked(Vec<PartitionId>),
 }
@@ -94,13 +99,21 @@ pub(crate) struct Assignments {
     source: usize,
     topic: Arc<str>,
     start: FirstStart,
-    parked: Parked,
+    from: Origin,
     changes: Mutex<Vec<Change>>,
 }
 
+/// Where the state of assigned partitions is had from.
+pub(crate) enum Origin {
+    /// This process: no other reads them.
+    Here(Parked),
+    /// Whoever read them before, maybe another process.
+    Shared(Resumer),
+}
+
 impl Assignments {
-    pub(crate) fn new(source: usize, topic: Arc<str>, start: FirstStart, parked: Parked) -> Self {
-        Self { source, topic, start, parked, changes: Mutex::default() }
+    pub(crate) fn new(source: usize, topic: Arc<str>, start: FirstStart, from: Origin) -> Self {
+        Self { source, topic, start, from, changes: Mutex::default() }
     }
 
     pub(crate) fn has_changes(&self) -> bool {
@@ -123,14 +136,10 @@ impl Assignments {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let mut states: Vec<PartitionState> = self
-            .ids(list)
-            .into_iter()
-            .map(|id| {
-                let parked = self.parked.take(&id);
-                parked.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
-            })
-            .collect();
+        let (mut states, savers): (Vec<_>, Vec<_>) = match self.states(self.ids(list)) {
+            Ok(found) => found.into_iter().unzip(),
+            Err(error) => return self.lock().push(Change::Failed(error)),
+        };
         let first = match self.start {
             FirstStart::Earliest => Offset::Beginning,
             FirstStart::Latest => {
@@ -144,7 +153,26 @@ impl Assignments {
                 error!(partition = %state.id(), %error, "start offset could not be set");
             }
         }
-        self.lock().push(Change::Assigned(states));
+        self.lock().push(Change::Assigned(states.into_iter().zip(savers).collect()));
+    }
+
+    fn states(
+        &self,
+        ids: Vec<PartitionId>,
+    ) -> Result<Vec<(PartitionState, Option<PartitionSaver>)>, ResumeError> {
+        match &self.from {
+            Origin::Here(parked) => {
+                let state = |id: PartitionId| {
+                    let state = parked.take(&id);
+                    state.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
+                };
+                Ok(ids.into_iter().map(|id| (state(id), None)).collect())
+            }
+            Origin::Shared(resumer) => {
+                let resumed = resumer.resume(self.source, ids)?;
+                Ok(resumed.into_iter().map(|(state, saver)| (state, Some(saver))).collect())
+            }
+        }
     }
 
     /// Lets partitions that were never read begin at their end as it is now. One question to each

@@ -55,7 +55,8 @@ pub struct Watcher {
     topic: Arc<str>,
     client: BaseConsumer,
     ends: Ends,
-    events: EventSender,
+    /// Everybody who has to know.
+    events: Vec<EventSender>,
 }
 
 impl Watcher {
@@ -65,7 +66,7 @@ impl Watcher {
         source: usize,
         topic: Arc<str>,
         ends: Ends,
-        events: EventSender,
+        events: Vec<EventSender>,
     ) -> Result<Self, ConnectError> {
         Ok(Self { source, topic, client: base(kafka)?.create()?, ends, events })
     }
@@ -80,7 +81,8 @@ impl Watcher {
                         return;
                     }
                     let ends = self.look(&found);
-                    if !self.events.send(Event::Ends { source: self.source, ends }) {
+                    let ends = || Event::Ends { source: self.source, ends: ends.clone() };
+                    if !self.events.iter().all(|events| events.send(ends())) {
                         return;
                     }
                 }
@@ -102,8 +104,9 @@ impl Watcher {
             return true;
         }
         *known = found.len();
-        let partitions = found.to_vec();
-        self.events.send(Event::TopicPartitions { source: self.source, partitions })
+        let source = self.source;
+        let known = || Event::TopicPartitions { source, partitions: found.to_vec() };
+        self.events.iter().all(|events| events.send(known()))
     }
 
     /// Looks at every partition, also behind one that does not answer.

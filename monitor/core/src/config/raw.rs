@@ -37,6 +37,8 @@ pub(super) struct RawConfig {
     /// Where `driftd run` keeps what it has counted, so that a restart goes on where it ended. Left
     /// out: every start reads the topics from `start`.
     pub(super) state: Option<RawState>,
+    /// How several processes share the work. Without it one process reads all partitions.
+    pub(super) scale_out: Option<RawScaleOut>,
     /// Events that ask for retraining. Left out: none are published.
     pub(super) retraining: Option<RawRetraining>,
     /// How `driftd launch` starts the jobs that were asked for.
@@ -64,6 +66,11 @@ pub(super) struct RawKafka {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 256))]
     pub(super) consumers: u32,
+    /// Name of this process, unlike that of any other in the group and the same after a restart,
+    /// such as `${POD_NAME}` of a StatefulSet. With it a restart within `session.timeout.ms` moves
+    /// no partitions. Left out: the process is a new member each time.
+    #[schemars(length(min = 1, max = 200))]
+    pub(super) instance: Option<String>,
     /// Further librdkafka properties, such as `security.protocol`. Those that driftd sets itself
     /// are refused.
     #[serde(default)]
@@ -475,6 +482,34 @@ pub(super) struct RawState {
     pub(super) durability: RawDurability,
 }
 
+/// How several processes of one consumer group share the work: each reads some partitions and
+/// decides some models. Whatever one of them has done goes on in the others when it ends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ScaleOut")]
+pub(super) struct RawScaleOut {
+    /// Topic through which those that read partitions tell those that decide. `driftd check
+    /// --create-topics` makes it.
+    #[schemars(extend("x-default" = "`name` and `.partials`"))]
+    pub(super) partials_topic: Option<Topic>,
+    /// Compacted topic in which all keep what they go on from.
+    #[schemars(extend("x-default" = "`name` and `.state`"))]
+    pub(super) state_topic: Option<Topic>,
+    /// Partitions of each of the two, for good. All windows of a model lie in one of them, so more
+    /// than there are models serve nobody.
+    #[serde(default = "eight")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) lanes: u32,
+    /// Replicas that each is created with.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 10))]
+    pub(super) replicas: u32,
+    /// How often what was read is passed on and stored: what was read since is read again after a
+    /// crash.
+    #[serde(default = "one_second")]
+    pub(super) commit_interval: DurationText,
+}
+
 /// What stored state survives.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -603,6 +638,14 @@ fn hours_of_a_week() -> usize {
 
 fn mebibyte() -> usize {
     1 << 20
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn eight() -> u32 {
+    8
 }
 
 fn one_second() -> DurationText {

@@ -33,6 +33,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
     let sources = sources::sources(raw, &models, findings);
     let hysteresis = hysteresis(&raw.alerts, findings);
     let state = raw.state.as_ref().map(|it| outputs::state(it, findings));
+    let scale_out = raw.scale_out.as_ref().map(|it| outputs::scale_out(raw, it, findings));
     let retraining = raw.retraining.as_ref().map(|it| retraining::retraining(raw, it, findings));
     let launcher = raw.launcher.as_ref().map(|it| retraining::launcher(raw, it, findings));
     let outputs = outputs::outputs(&raw.outputs, findings);
@@ -49,6 +50,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
         },
         hysteresis: hysteresis?,
         state: state.transpose()?,
+        scale_out: scale_out.transpose()?,
         retraining: retraining.transpose()?,
         launcher: launcher.transpose()?,
         outputs,

@@ -134,12 +134,15 @@ pub(super) struct WindowBody {
 struct Gone;
 
 /// Looks up the profile of a model version, by index into [`Config::models`].
-pub(super) type Find<'a> = &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>;
+pub type Find<'a> = &'a dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>;
+
+/// Profiles remembered; one that is needed again is looked up again.
+const REFERENCES_MAX: usize = 1_024;
 
 /// Where the profiles of model versions are had from.
 pub(super) struct References<'a> {
     find: Find<'a>,
-    known: BTreeMap<ModelId, Option<Arc<ModelReference>>>,
+    known: BTreeMap<ModelId, Arc<ModelReference>>,
 }
 
 impl<'a> References<'a> {
@@ -155,13 +158,30 @@ impl<'a> References<'a> {
         digest: Option<&str>,
     ) -> Result<Option<Arc<ModelReference>>, Gone> {
         let Some(digest) = digest else { return Ok(None) };
-        let known = self.known.entry(id.clone()).or_insert_with(|| (self.find)(model, id));
-        let found = known.clone().filter(|reference| &*reference.digest == digest);
+        let found = self.of(model, id).filter(|reference| &*reference.digest == digest);
         found.map(Some).ok_or(Gone)
+    }
+
+    /// Returns the profile of a model version. One that is not there may come later.
+    pub(super) fn of(&mut self, model: usize, id: &ModelId) -> Option<Arc<ModelReference>> {
+        if let Some(known) = self.known.get(id) {
+            return Some(Arc::clone(known));
+        }
+        let found = (self.find)(model, id)?;
+        while REFERENCES_MAX <= self.known.len() {
+            self.known.pop_first();
+        }
+        self.known.insert(id.clone(), Arc::clone(&found));
+        Some(found)
     }
 }
 
 impl WindowBody {
+    /// Returns how far a partition's counts looked.
+    pub(super) fn to_offset(&self) -> Option<i64> {
+        self.offsets.first().map(|(_, _, to_offset)| *to_offset)
+    }
+
     pub(super) fn of_partial(fingerprint: Fingerprint, partial: &Partial) -> Self {
         Self {
             fingerprint,
@@ -240,6 +260,31 @@ impl WindowBody {
 pub(super) struct PartitionBody {
     pub(super) next_offset: i64,
     pub(super) event_time_max: Option<i64>,
+    /// Of the windows that were open there.
+    pub(super) manifest: Manifest,
+}
+
+/// Which windows a partition had open, and how far each had looked: a store that lost one of their
+/// rows does not pass for whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest([u8; 8]);
+
+impl Manifest {
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes, and windows have a written form.
+    pub(super) fn of(open: &BTreeMap<WindowId, i64>) -> Self {
+        let open = postcard::to_stdvec(open).expect("windows are made of text and numbers");
+        let hash = Sha256::digest(open);
+        Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
+/// How far a partition had come when it last told a lane.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct PassedBody {
+    pub(super) next_offset: i64,
+    pub(super) watermark: Option<Timestamp>,
+    pub(super) idle: bool,
 }
 
 /// A closed window.

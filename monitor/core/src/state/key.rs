@@ -26,6 +26,10 @@ pub(super) enum Key {
     Retraining,
     /// Sums over everything, the digest among them.
     Totals,
+    /// How far a lane's topic partition was read.
+    Input,
+    /// How far a partition had come when it last told a lane.
+    Barrier(PartitionId),
 }
 
 impl Key {

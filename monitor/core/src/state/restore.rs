@@ -11,7 +11,8 @@ use driftd_catalog::{ModelId, PartitionId, Timestamp, WindowId};
 use serde::de::DeserializeOwned;
 
 use super::body::{
-    Fingerprint, ModelBody, PartitionBody, References, ResultBody, TotalsBody, WindowBody,
+    Find, Fingerprint, Manifest, ModelBody, PartitionBody, PassedBody, References, ResultBody,
+    TotalsBody, WindowBody,
 };
 use super::key::Key;
 use super::{FORMAT, Row, Saver};
@@ -21,8 +22,8 @@ use crate::models::Models;
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::pipeline::Pipeline;
-use crate::reference::ModelReference;
 use crate::retraining::{Retraining, RetrainingBody};
+use crate::shard::Progress;
 use crate::snapshot::Totals;
 use crate::windows::{Closed, Windows};
 
@@ -35,6 +36,8 @@ pub struct Restored {
     pub partitions: Vec<PartitionState>,
     /// What cannot be gone on with.
     pub dropped: Vec<Dropped>,
+    /// How far the lane's topic partition was read; absent where none is.
+    pub input: Option<i64>,
 }
 
 /// Windows of a model version that were left behind.
@@ -68,9 +71,17 @@ pub enum RestoreError {
         #[source]
         source: postcard::Error,
     },
+    /// Rows that were stored together are not there together.
+    #[error(
+        "the stored state of {partition} is torn: an open window is missing or old; remove the state to count anew"
+    )]
+    Torn {
+        /// Whose.
+        partition: PartitionId,
+    },
 }
 
-type Rows = BTreeMap<Key, Vec<u8>>;
+pub(super) type Rows = BTreeMap<Key, Vec<u8>>;
 
 /// Reads all rows of the store; of none, this is a first start. `find` looks up the profile of a
 /// model version, by index into [`Config::models`].
@@ -80,28 +91,57 @@ type Rows = BTreeMap<Key, Vec<u8>>;
 pub fn restore(
     config: &Arc<Config>,
     rows: impl IntoIterator<Item = Row>,
-    find: &dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>,
+    find: Find<'_>,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    let rows = keyed(rows)?;
-    let mut reading = Reading {
-        config,
-        saver: Saver::new(config),
-        references: References::new(find),
-        dropped: BTreeMap::new(),
-    };
-    let mut windows = reading.windows(&rows)?;
-    let partitions = reading.partitions(&rows, now)?;
-    let models = reading.models(&rows)?;
-    reading.begin_anew(&mut windows, &partitions);
+    restore_rows(config, Saver::new(config), &keyed(rows)?, find, now)
+}
+
+/// Like [`restore`], of rows between which those of partitions may lie.
+pub fn restore_lane(
+    config: &Arc<Config>,
+    rows: impl IntoIterator<Item = Row>,
+    find: Find<'_>,
+    now: Timestamp,
+) -> Result<Restored, RestoreError> {
+    let mut rows = keyed(rows)?;
+    rows.retain(|key, _| !matches!(key, Key::Partition(_) | Key::Open(..)));
+    let mut saver = Saver::new(config);
+    saver.keep_barriers();
+    let mut restored = restore_rows(config, saver, &rows, find, now)?;
+    for (key, row) in &rows {
+        let Key::Barrier(partition) = key else { continue };
+        let PassedBody { next_offset, watermark, idle } = read_row(row, key)?;
+        let source = config.sources.iter().position(|it| it.topic == partition.topic);
+        if let Some(source) = source {
+            let progress = Progress::new(partition.clone(), source, next_offset);
+            restored.pipeline.passed(now, &Progress { watermark, idle, ..progress });
+        }
+    }
+    Ok(restored)
+}
+
+fn restore_rows(
+    config: &Arc<Config>,
+    saver: Saver,
+    rows: &Rows,
+    find: Find<'_>,
+    now: Timestamp,
+) -> Result<Restored, RestoreError> {
+    let mut reading =
+        Reading { config, saver, references: References::new(find), dropped: BTreeMap::new() };
+    let mut windows = reading.windows(rows)?;
+    let partitions = reading.partitions(rows, now)?;
+    let models = reading.models(rows)?;
+    reading.begin_anew(&mut windows, &models, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
         Some(row) => {
-            Retraining::restore(config, read::<RetrainingBody>(row, &Key::Retraining)?, now)
+            Retraining::restore(config, read::<RetrainingBody>(row, "the retraining")?, now)
         }
         None => Retraining::new(config),
     };
     let totals: TotalsBody = match rows.get(&Key::Totals) {
-        Some(row) => read(row, &Key::Totals)?,
+        Some(row) => read(row, "the totals")?,
         None => TotalsBody::default(),
     };
     let Reading { saver, dropped, .. } = reading;
@@ -119,18 +159,17 @@ pub fn restore(
         },
         totals.digest.into(),
     );
-    Ok(Restored { pipeline, partitions, dropped })
+    let input = rows.get(&Key::Input).map(|row| read(row, "the input")).transpose()?;
+    Ok(Restored { pipeline, partitions, dropped, input })
 }
 
-fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {
+pub(super) fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {
     let mut keyed = Rows::new();
-    for (key, value) in rows {
-        let key: Key = postcard::from_bytes(&key)
-            .map_err(|source| RestoreError::Damaged { what: "a key".to_owned(), source })?;
-        keyed.insert(key, value);
+    for (bytes, value) in rows {
+        keyed.insert(key(&bytes)?, value);
     }
     if let Some(row) = keyed.get(&Key::Format) {
-        let found = read(row, &Key::Format)?;
+        let found = read(row, "the format")?;
         if found != FORMAT {
             return Err(RestoreError::Format { found });
         }
@@ -138,16 +177,26 @@ fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {
     Ok(keyed)
 }
 
-fn read<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
-    postcard::from_bytes(row)
-        .map_err(|source| RestoreError::Damaged { what: format!("{key:?}"), source })
+pub(super) fn key(bytes: &[u8]) -> Result<Key, RestoreError> {
+    postcard::from_bytes(bytes)
+        .map_err(|source| RestoreError::Damaged { what: "a key".to_owned(), source })
 }
 
-struct Reading<'a> {
-    config: &'a Arc<Config>,
-    saver: Saver,
-    references: References<'a>,
-    dropped: BTreeMap<ModelId, usize>,
+pub(super) fn read<T: DeserializeOwned>(row: &[u8], what: &str) -> Result<T, RestoreError> {
+    postcard::from_bytes(row)
+        .map_err(|source| RestoreError::Damaged { what: what.to_owned(), source })
+}
+
+fn read_row<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
+    read(row, &format!("{key:?}"))
+}
+
+/// Rows on their way to what they were made from.
+pub(super) struct Reading<'a> {
+    pub(super) config: &'a Arc<Config>,
+    pub(super) saver: Saver,
+    pub(super) references: References<'a>,
+    pub(super) dropped: BTreeMap<ModelId, usize>,
 }
 
 impl Reading<'_> {
@@ -158,7 +207,7 @@ impl Reading<'_> {
             if let Key::Pending(_, window) = key {
                 pending.extend(self.partial(key, window, row)?);
             } else if let Key::Closed(model) = key {
-                let (fingerprint, row): (Fingerprint, Closed) = read(row, key)?;
+                let (fingerprint, row): (Fingerprint, Closed) = read_row(row, key)?;
                 let index = self.model(model);
                 if index.is_some_and(|index| self.saver.fingerprint(index) == fingerprint) {
                     closed.insert(model.clone(), row);
@@ -177,7 +226,7 @@ impl Reading<'_> {
         window: &WindowId,
         row: &[u8],
     ) -> Result<Option<Partial>, RestoreError> {
-        let body: WindowBody = read(row, key)?;
+        let body: WindowBody = read_row(row, key)?;
         let partial = self
             .model_of(window, &body)
             .and_then(|model| body.into_partial(window.clone(), model, &mut self.references));
@@ -193,14 +242,18 @@ impl Reading<'_> {
         self.saver.remove(key.clone());
     }
 
-    fn partitions(
+    pub(super) fn partitions(
         &mut self,
         rows: &Rows,
         now: Timestamp,
     ) -> Result<Vec<PartitionState>, RestoreError> {
         let mut open: BTreeMap<PartitionId, Vec<Partial>> = BTreeMap::new();
+        let mut found: BTreeMap<PartitionId, BTreeMap<WindowId, i64>> = BTreeMap::new();
         for (key, row) in rows {
             if let Key::Open(partition, window) = key {
+                let to_offset = read_row::<WindowBody>(row, key)?.to_offset();
+                let found = found.entry(partition.clone()).or_default();
+                found.extend(to_offset.map(|to_offset| (window.clone(), to_offset)));
                 let partial = self.partial(key, window, row)?;
                 open.entry(partition.clone()).or_default().extend(partial);
             }
@@ -214,7 +267,10 @@ impl Reading<'_> {
                 self.saver.remove(key.clone());
                 continue;
             };
-            let PartitionBody { next_offset, event_time_max } = read(row, key)?;
+            let PartitionBody { next_offset, event_time_max, manifest } = read_row(row, key)?;
+            if Manifest::of(&found.remove(id).unwrap_or_default()) != manifest {
+                return Err(RestoreError::Torn { partition: id.clone() });
+            }
             let event_time_max = event_time_max.map(Timestamp::from_millis);
             let partials = open.remove(id).unwrap_or_default();
             let position = (next_offset, event_time_max);
@@ -225,13 +281,13 @@ impl Reading<'_> {
 
     fn models(&mut self, rows: &Rows) -> Result<Models, RestoreError> {
         let episodes = match rows.get(&Key::Episodes) {
-            Some(row) => read(row, &Key::Episodes)?,
+            Some(row) => read(row, "the episodes")?,
             None => EpisodeMemory::default(),
         };
         let mut models = Models::restore(self.config, episodes);
         for (key, row) in rows {
             let Key::Result(window) = key else { continue };
-            let body: ResultBody = read(row, key)?;
+            let body: ResultBody = read_row(row, key)?;
             let merged = self.model_of(window, &body.window).and_then(|model| {
                 body.window.into_merged(window.clone(), model, &mut self.references)
             });
@@ -244,7 +300,7 @@ impl Reading<'_> {
             models.remember(self.config, &merged, result);
         }
         if let Some(row) = rows.get(&Key::Models) {
-            let bodies: Vec<ModelBody> = read(row, &Key::Models)?;
+            let bodies: Vec<ModelBody> = read(row, "the models")?;
             for body in bodies {
                 if let Some(model) = self.model(&body.id) {
                     models.show_again(self.config, model, body);
@@ -256,13 +312,19 @@ impl Reading<'_> {
 
     /// A model version whose windows were left behind begins with the first whole window: half a
     /// window must not pass for one.
-    fn begin_anew(&mut self, windows: &mut Windows, partitions: &[PartitionState]) {
+    fn begin_anew(
+        &mut self,
+        windows: &mut Windows,
+        models: &Models,
+        partitions: &[PartitionState],
+    ) {
         for id in self.dropped.keys() {
             let Some(model) = self.model(id) else { continue };
             let config = &self.config.models[model];
             self.saver.late(id);
             let own = partitions.iter().filter(|it| it.source() == config.source);
-            if let Some(newest) = own.filter_map(PartitionState::event_time_max).max() {
+            let newest = own.filter_map(PartitionState::event_time_max).max();
+            if let Some(newest) = newest.max(models.event_time_max(id)) {
                 windows.begin_after(id.clone(), config.window.span_of(newest));
             }
         }

@@ -10,14 +10,17 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use serde::Serialize;
 
-use super::body::{Fingerprint, PartitionBody, ResultBody, TotalsBody, WindowBody};
+use super::body::{
+    Fingerprint, Manifest, PartitionBody, PassedBody, ResultBody, TotalsBody, WindowBody,
+};
 use super::key::Key;
-use super::{Batch, Change, Checkpoint, FORMAT};
+use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::merge::Merged;
 use crate::models::Models;
 use crate::retraining::Retraining;
+use crate::shard::Progress;
 use crate::snapshot::Totals;
 use crate::windows::Windows;
 
@@ -31,8 +34,8 @@ pub(crate) struct Saver {
     changes: BTreeMap<Key, Option<Vec<u8>>>,
     /// How far each partition was at its last checkpoint.
     positions: BTreeMap<PartitionId, i64>,
-    /// Stored windows of stage 1.
-    open: BTreeMap<PartitionId, BTreeSet<WindowId>>,
+    /// Stored windows of stage 1, and how far each had looked.
+    open: BTreeMap<PartitionId, BTreeMap<WindowId, i64>>,
     /// Stored windows of stage 2, and how far each had looked.
     pending: BTreeMap<(PartitionId, WindowId), i64>,
     /// Stored closed windows, oldest first.
@@ -41,6 +44,8 @@ pub(crate) struct Saver {
     touched: BTreeSet<ModelId>,
     /// Something else got news.
     has_news: bool,
+    /// Partitions tell how far they are only when that changes: it has to be kept.
+    keeps_barriers: bool,
 }
 
 /// The parts of the pipeline that are written.
@@ -55,9 +60,8 @@ pub(crate) struct Parts<'a> {
 impl Saver {
     /// Starts with an empty store.
     pub(crate) fn new(config: &Config) -> Self {
-        let models = 0..config.models.len();
         let mut saver = Self {
-            fingerprints: models.map(|model| Fingerprint::of(config, model)).collect(),
+            fingerprints: fingerprints(config),
             names: config.models.iter().map(|model| Arc::clone(&model.name)).collect(),
             changes: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -66,6 +70,7 @@ impl Saver {
             results: BTreeMap::new(),
             touched: BTreeSet::new(),
             has_news: true,
+            keeps_barriers: false,
         };
         saver.put(Key::Format, &FORMAT);
         saver
@@ -79,7 +84,7 @@ impl Saver {
     pub(super) fn is_stored(&mut self, key: &Key, to_offset: i64) {
         match key {
             Key::Open(partition, window) => {
-                self.open.entry(partition.clone()).or_default().insert(window.clone());
+                self.open.entry(partition.clone()).or_default().insert(window.clone(), to_offset);
             }
             Key::Pending(partition, window) => {
                 self.pending.insert((partition.clone(), window.clone()), to_offset);
@@ -94,7 +99,9 @@ impl Saver {
             | Key::Models
             | Key::Episodes
             | Key::Retraining
-            | Key::Totals => {}
+            | Key::Totals
+            | Key::Input
+            | Key::Barrier(_) => {}
         }
     }
 
@@ -107,22 +114,50 @@ impl Saver {
             return;
         }
         *position = next_offset;
-        let event_time_max = event_time_max.map(Timestamp::as_millis);
-        self.put(Key::Partition(partition.clone()), &PartitionBody { next_offset, event_time_max });
         let mut gone = self.open.remove(&partition).unwrap_or_default();
-        let mut kept = BTreeSet::new();
+        let mut kept = BTreeMap::new();
         for (window, changed) in open {
+            let known = gone.remove(&window);
+            let to_offset = changed.as_ref().map(|it| it.to_offset).or(known);
             if let Some(partial) = changed {
                 let body = WindowBody::of_partial(self.fingerprints[partial.model], &partial);
                 self.put(Key::Open(partition.clone(), window.clone()), &body);
             }
-            gone.remove(&window);
-            kept.insert(window);
+            kept.insert(window, to_offset.unwrap_or(next_offset));
         }
-        for window in gone {
+        for window in gone.into_keys() {
             self.remove(Key::Open(partition.clone(), window));
         }
+        let event_time_max = event_time_max.map(Timestamp::as_millis);
+        let manifest = Manifest::of(&kept);
+        let body = PartitionBody { next_offset, event_time_max, manifest };
+        self.put(Key::Partition(partition.clone()), &body);
         self.open.insert(partition, kept);
+    }
+
+    /// Keeps how far partitions are from now on.
+    pub(super) fn keep_barriers(&mut self) {
+        self.keeps_barriers = true;
+    }
+
+    /// Takes how far a partition is.
+    pub(crate) fn barrier(&mut self, progress: &Progress) {
+        if self.keeps_barriers {
+            let Progress { next_offset, watermark, idle, .. } = *progress;
+            let body = PassedBody { next_offset, watermark, idle };
+            self.put(Key::Barrier(progress.partition.clone()), &body);
+        }
+    }
+
+    /// Takes how far a lane's topic partition was read.
+    pub(crate) fn input(&mut self, next_offset: i64) {
+        self.put(Key::Input, &next_offset);
+    }
+
+    /// Returns all changes of checkpoints since the last batch.
+    pub(super) fn take(&mut self) -> Batch {
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        changes.map(|(key, value)| Change { key: key.encode(), value }).collect()
     }
 
     /// Takes a closed window; the oldest of its series makes room.
@@ -193,8 +228,7 @@ impl Saver {
             self.put(Key::Retraining, &parts.retraining.body());
             self.put(Key::Totals, &totals(parts));
         }
-        let changes = std::mem::take(&mut self.changes).into_iter();
-        changes.map(|(key, value)| Change { key: key.encode(), value }).collect()
+        self.take()
     }
 
     fn write_pending(&mut self, windows: &Windows) {

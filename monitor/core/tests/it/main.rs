@@ -11,6 +11,7 @@ mod profile;
 mod readiness;
 mod recount;
 mod retraining;
+mod sharing;
 mod simulation;
 mod snapshot;
 mod windows;

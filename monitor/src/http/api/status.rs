@@ -3,10 +3,11 @@
 //! Before: [`super`]. After: the page's header, scripts that wait for a run to end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use driftd_catalog::Timestamp;
-use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
+use driftd_core::snapshot::{LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
 use driftd_ingest::RejectReason;
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ use crate::http::metrics::lag;
 pub(in crate::http) struct Status {
     version: &'static str,
     name: String,
+    /// Name of this process in its group.
+    instance: Arc<str>,
     simd: &'static str,
     taken_at: Timestamp,
     live: bool,
@@ -30,6 +33,8 @@ pub(in crate::http) struct Status {
     /// Messages not read yet, over all partitions whose end is known.
     lag: Option<u64>,
     sources: Vec<Source>,
+    /// Lanes that this process owns, where several share the work.
+    lanes: Vec<LaneView>,
     digest: String,
 }
 
@@ -59,6 +64,12 @@ struct Source {
 }
 
 #[derive(Debug, Serialize)]
+struct LaneView {
+    lane: i32,
+    next_offset: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
 struct PartitionView {
     partition: i32,
     next_offset: Option<i64>,
@@ -76,6 +87,7 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
     Status {
         version: env!("CARGO_PKG_VERSION"),
         name: state.config.name.to_string(),
+        instance: Arc::clone(&state.instance),
         simd: state.simd,
         taken_at: snapshot.taken_at,
         live: live.ok,
@@ -86,6 +98,7 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
         state_stored_at: state.instruments.stored_at(),
         lag: lags.map(|lags| lags.iter().sum()),
         sources: snapshot.sources.iter().map(|it| source(it, &snapshot.partitions)).collect(),
+        lanes: snapshot.lanes.iter().map(LaneView::from).collect(),
         digest: snapshot.digest.to_string(),
     }
 }
@@ -109,6 +122,12 @@ fn source(source: &SourceSnapshot, partitions: &[PartitionSnapshot]) -> Source {
             .filter(|it| it.id.topic == source.topic)
             .map(PartitionView::from)
             .collect(),
+    }
+}
+
+impl From<&LaneSnapshot> for LaneView {
+    fn from(lane: &LaneSnapshot) -> Self {
+        Self { lane: lane.lane, next_offset: lane.next_offset }
     }
 }
 

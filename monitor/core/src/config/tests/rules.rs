@@ -62,8 +62,8 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
             "`kafka.properties[\"enable.partition.eof\"]`: is set by driftd itself; remove it: idle \
          partitions are found by it",
             "`kafka.properties[\"group.id\"]`: is set by driftd itself; use `kafka.group`",
-            "`kafka.properties[\"group.instance.id\"]`: is set by driftd itself; remove it: each \
-         consumer thread is a member of its own",
+            "`kafka.properties[\"group.instance.id\"]`: is set by driftd itself; use \
+         `kafka.instance`",
             "`kafka.properties[\"group.protocol\"]`: is set by driftd itself; remove it: the \
          classic protocol is used",
             "`kafka.properties[\"group.remote.assignor\"]`: is set by driftd itself; remove it: the \
@@ -82,8 +82,8 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
          events must reach all replicas",
             "`kafka.properties[\"statistics.interval.ms\"]`: is set by driftd itself; remove it: \
          nothing reads these statistics",
-            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; remove it: the \
-         producer is idempotent, without transactions",
+            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; use \
+         `kafka.instance`",
         ],
     );
 }

@@ -20,7 +20,7 @@ pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("enable.idempotence", "remove it: producers are idempotent"),
     ("enable.partition.eof", "remove it: idle partitions are found by it"),
     ("group.id", "use `kafka.group`"),
-    ("group.instance.id", "remove it: each consumer thread is a member of its own"),
+    ("group.instance.id", "use `kafka.instance`"),
     ("group.protocol", "remove it: the classic protocol is used"),
     ("group.remote.assignor", "remove it: the classic protocol is used"),
     ("isolation.level", "remove it: only committed records count"),
@@ -30,7 +30,7 @@ pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("plugin.library.paths", "remove it: plugins are not loaded"),
     ("request.required.acks", "remove it: events must reach all replicas"),
     ("statistics.interval.ms", "remove it: nothing reads these statistics"),
-    ("transactional.id", "remove it: the producer is idempotent, without transactions"),
+    ("transactional.id", "use `kafka.instance`"),
 ];
 
 /// Checks the connection.
@@ -42,6 +42,7 @@ pub(super) fn kafka(raw: &RawKafka, name: &str, findings: &mut Findings) -> Kafk
         client_id: name.to_owned(),
         group: raw.group.clone().unwrap_or_else(|| name.to_owned()),
         consumers: raw.consumers,
+        instance: instance(raw, findings),
         properties: raw.properties.iter().map(|(key, it)| (key.clone(), text(it))).collect(),
         property_files: raw
             .property_files
@@ -49,6 +50,19 @@ pub(super) fn kafka(raw: &RawKafka, name: &str, findings: &mut Findings) -> Kafk
             .map(|(key, path)| (key.clone(), path.into()))
             .collect(),
     }
+}
+
+/// It becomes part of the names of members and transactions.
+fn instance(raw: &RawKafka, findings: &mut Findings) -> Option<String> {
+    let instance = raw.instance.as_ref()?;
+    if !instance.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')) {
+        findings.add(
+            "kafka.instance",
+            &format!("`{instance}` has a character that is none of letters, digits, `.`, `-`, `_`"),
+            "write a name like `driftd-0`",
+        );
+    }
+    Some(instance.clone())
 }
 
 fn brokers(brokers: &[String], findings: &mut Findings) {

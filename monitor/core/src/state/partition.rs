@@ -1,0 +1,67 @@
+//! What one partition holds in stage 1, as rows of a store that its readers share.
+//!
+//! Before: the partition's [`Checkpoint`]s. After: the edge writes each [`Batch`] together with
+//! what the partition told stage 2, and whoever reads the partition next begins with
+//! [`restore_partition`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, Timestamp};
+
+use super::body::{Find, References};
+use super::key::Key;
+use super::restore::{Reading, RestoreError, keyed};
+use super::{Batch, Checkpoint, Row, Saver};
+use crate::config::Config;
+use crate::partition::PartitionState;
+
+/// Notes what of a partition is stored.
+#[derive(Debug)]
+pub struct PartitionSaver(Saver);
+
+impl PartitionSaver {
+    /// Returns what changed since the last checkpoint of the partition.
+    pub fn batch(&mut self, checkpoint: Checkpoint) -> Batch {
+        self.0.checkpoint(checkpoint);
+        self.0.take()
+    }
+}
+
+/// Goes on where the rows of the partition end; from nothing, where there are none. Rows of others
+/// may lie between them.
+///
+/// Windows that were counted otherwise are left out, and stage 2 is told with the next report.
+pub fn restore_partition(
+    config: &Arc<Config>,
+    (id, source): (PartitionId, usize),
+    rows: impl IntoIterator<Item = Row>,
+    find: Find<'_>,
+    now: Timestamp,
+) -> Result<(PartitionState, PartitionSaver), RestoreError> {
+    let mut rows = keyed(rows)?;
+    rows.retain(|key, _| match key {
+        Key::Partition(partition) | Key::Open(partition, _) => *partition == id,
+        Key::Format
+        | Key::Pending(..)
+        | Key::Closed(_)
+        | Key::Result(_)
+        | Key::Models
+        | Key::Episodes
+        | Key::Retraining
+        | Key::Totals
+        | Key::Input
+        | Key::Barrier(_) => false,
+    });
+    let mut reading = Reading {
+        config,
+        saver: Saver::new(config),
+        references: References::new(find),
+        dropped: BTreeMap::new(),
+    };
+    let restored = reading.partitions(&rows, now)?.pop();
+    let Reading { saver, dropped, .. } = reading;
+    let mut state = restored.unwrap_or_else(|| PartitionState::new(id, source, now));
+    state.leave_behind(dropped.into_keys());
+    Ok((state, PartitionSaver(saver)))
+}

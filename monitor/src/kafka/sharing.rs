@@ -1,0 +1,228 @@
+//! What a reader passes on when other processes decide: gathered, and sent in one transaction.
+//!
+//! Before: the [`Output`]s of a reader's shard. After: counts and barriers in the partials topic,
+//! what the partition goes on from in the state topic, and the group's positions, all at once. So
+//! a reader that ends anywhere has either passed a stretch of the log on and moved past it, or
+//! neither.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::PartitionState;
+use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
+use driftd_core::event::Event;
+use driftd_core::shard::{Output, Progress};
+use driftd_core::state::{
+    Addressed, Batch, LaneWriter, PartitionSaver, RestoreError, restore_partition,
+};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+
+use crate::clock;
+use crate::kafka::state_topic::{StateTopic, StateTopicError};
+use crate::kafka::transactions::{Letter, Refused, Transaction, TransactionError, Transactions};
+use crate::references::References;
+
+/// Counts that wait for the next transaction make it come early.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+
+/// Returns the partition of the state topic where a partition's rows lie.
+fn state_partition(scale_out: &ScaleOutConfig, partition: &PartitionId) -> i32 {
+    let lanes = i32::try_from(scale_out.lanes).unwrap_or(i32::MAX);
+    partition.partition.rem_euclid(lanes)
+}
+
+/// A partition that cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ResumeError {
+    /// Its rows cannot be had.
+    #[error(transparent)]
+    Topic(#[from] StateTopicError),
+    /// Its rows cannot be read.
+    #[error(transparent)]
+    Rows(#[from] RestoreError),
+}
+
+/// Goes on with partitions where whoever read them before ended.
+pub(crate) struct Resumer {
+    pub(crate) config: Arc<Config>,
+    pub(crate) kafka: KafkaConfig,
+    pub(crate) scale_out: ScaleOutConfig,
+    pub(crate) references: Arc<References>,
+}
+
+impl Resumer {
+    /// Returns the state of each partition, and what notes its changes.
+    pub(crate) fn resume(
+        &self,
+        source: usize,
+        partitions: Vec<PartitionId>,
+    ) -> Result<Vec<(PartitionState, PartitionSaver)>, ResumeError> {
+        let topic = StateTopic::connect(&self.kafka, &self.scale_out.state_topic)?;
+        let find = |model, id: &_| self.references.find(model, id);
+        let resume = |id: PartitionId| {
+            let rows = topic.rows(state_partition(&self.scale_out, &id))?;
+            Ok(restore_partition(&self.config, (id, source), rows, &find, clock::now())?)
+        };
+        partitions.into_iter().map(resume).collect()
+    }
+}
+
+/// Everything of one reader that waits for its next transaction.
+pub(crate) struct Sharing {
+    scale_out: ScaleOutConfig,
+    name: String,
+    transactions: Option<Transactions>,
+    writer: LaneWriter,
+    savers: BTreeMap<PartitionId, PartitionSaver>,
+    partials: Vec<(PartitionId, Addressed)>,
+    waiting_bytes: usize,
+    progress: BTreeMap<PartitionId, Progress>,
+    changes: Vec<(PartitionId, Batch)>,
+    committed_at: Timestamp,
+}
+
+impl Sharing {
+    /// `name` is that of the reader's transactions.
+    pub(crate) fn new(config: Arc<Config>, scale_out: ScaleOutConfig, name: String) -> Self {
+        Self {
+            writer: LaneWriter::new(config, scale_out.lanes),
+            scale_out,
+            name,
+            transactions: None,
+            savers: BTreeMap::new(),
+            partials: Vec::new(),
+            waiting_bytes: 0,
+            progress: BTreeMap::new(),
+            changes: Vec::new(),
+            committed_at: Timestamp::MIN,
+        }
+    }
+
+    /// Connects where there is no connection, before anything is read.
+    pub(crate) fn open(
+        &mut self,
+        kafka: &KafkaConfig,
+        beat: &dyn Fn(),
+    ) -> Result<(), TransactionError> {
+        if self.transactions.is_none() {
+            self.transactions = Some(Transactions::open(kafka, &self.name, beat)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over a partition.
+    pub(crate) fn assign(&mut self, partition: PartitionId, saver: PartitionSaver) {
+        self.savers.insert(partition, saver);
+    }
+
+    /// Forgets a partition and what waits of it: whoever reads it next counts that again.
+    pub(crate) fn revoke(&mut self, partition: &PartitionId) {
+        self.savers.remove(partition);
+        self.progress.remove(partition);
+        self.partials.retain(|(id, _)| id != partition);
+        self.changes.retain(|(id, _)| id != partition);
+    }
+
+    /// Takes what the shard tells; returns what is shown here.
+    pub(crate) fn take(&mut self, output: Output) -> Option<Event> {
+        match output {
+            Output::Partial(partial) => {
+                let addressed = self.writer.partial(&partial);
+                self.waiting_bytes += addressed.1.1.len();
+                self.partials.push((partial.partition, addressed));
+                None
+            }
+            Output::Progress(progress) => {
+                // Models are shown by whoever decides about them.
+                let shown =
+                    Progress { models: Vec::new(), open: BTreeMap::new(), ..progress.clone() };
+                match self.progress.get_mut(&progress.partition) {
+                    Some(known) => known.absorb(progress),
+                    None => {
+                        self.progress.insert(progress.partition.clone(), progress);
+                    }
+                }
+                Some(Event::Progress(shown))
+            }
+            Output::Checkpoint(checkpoint) => {
+                let partition = checkpoint.partition().clone();
+                if let Some(saver) = self.savers.get_mut(&partition) {
+                    self.changes.push((partition, saver.batch(*checkpoint)));
+                }
+                None
+            }
+        }
+    }
+
+    /// Returns whether the next transaction is due. It begins with a checkpoint of the shard.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        let interval = self.scale_out.commit_interval_millis;
+        let is_time = self.committed_at.plus_millis(interval) <= now;
+        WAITING_BYTES_MAX <= self.waiting_bytes || is_time && !self.progress.is_empty()
+    }
+
+    /// Sends everything that waits in one transaction. It goes on waiting when that is aborted.
+    pub(crate) fn commit(
+        &mut self,
+        now: Timestamp,
+        positions: &TopicPartitionList,
+        member: &ConsumerGroupMetadata,
+        beat: &dyn Fn(),
+    ) -> Result<(), TransactionError> {
+        self.committed_at = now;
+        let Some(transactions) = &self.transactions else { return Ok(()) };
+        transactions.run(positions, member, beat, |transaction| {
+            let topic = self.scale_out.partials_topic.as_str();
+            for (_, row) in &self.partials {
+                transaction.send(to_lane(topic, row))?;
+            }
+            for progress in self.progress.values() {
+                for row in self.writer.barriers(progress) {
+                    transaction.send(to_lane(topic, &row))?;
+                }
+            }
+            for (partition, batch) in &self.changes {
+                let partition = state_partition(&self.scale_out, partition);
+                send_rows(transaction, &self.scale_out.state_topic, partition, batch)?;
+            }
+            Ok(())
+        })?;
+        self.partials.clear();
+        self.waiting_bytes = 0;
+        self.progress.clear();
+        self.changes.clear();
+        Ok(())
+    }
+}
+
+/// Sends rows of state to their partition.
+pub(crate) fn send_rows(
+    transaction: &Transaction<'_>,
+    topic: &str,
+    partition: i32,
+    batch: &Batch,
+) -> Result<(), Refused> {
+    for change in batch {
+        transaction.send(Letter {
+            topic,
+            partition: Some(partition),
+            key: &change.key,
+            payload: change.value.as_deref(),
+            headers: None,
+        })?;
+    }
+    Ok(())
+}
+
+fn to_lane<'a>(topic: &'a str, (lane, (key, value)): &'a Addressed) -> Letter<'a> {
+    Letter {
+        topic,
+        partition: Some(i32::try_from(*lane).unwrap_or(i32::MAX)),
+        key,
+        payload: Some(value),
+        headers: None,
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads what was kept in one partition of the state topic.
+//!
+//! Before: a partition or a lane is assigned. After: [`driftd_core::state`] goes on from the rows.
+//! What another process was about to commit is waited for: it counts, or it was aborted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use driftd_core::config::KafkaConfig;
+use driftd_core::state::Row;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::clock::Stopwatch;
+use crate::kafka::{ConnectError, base};
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longer than a transaction may stay open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Without a message for this long, reading is given up and begun anew by the caller.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Rows that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StateTopicError {
+    /// The client cannot be made.
+    #[error("the reader of the state topic cannot be made")]
+    Connect(#[from] ConnectError),
+    /// The cluster refused or did not answer.
+    #[error("cannot read partition {partition} of state topic `{topic}`")]
+    Read {
+        topic: String,
+        partition: i32,
+        #[source]
+        source: KafkaError,
+    },
+    /// Somebody's transaction stays open.
+    #[error(
+        "a transaction in partition {partition} of state topic `{topic}` stays open: is its process hanging?"
+    )]
+    Open { topic: String, partition: i32 },
+    /// The end does not come.
+    #[error("partition {partition} of state topic `{topic}` does not come to its end")]
+    Silent { topic: String, partition: i32 },
+}
+
+/// A reader of the state topic.
+pub(crate) struct StateTopic {
+    topic: String,
+    /// Sees what is committed.
+    committed: BaseConsumer,
+    /// Sees where the log ends.
+    all: BaseConsumer,
+}
+
+impl StateTopic {
+    pub(crate) fn connect(kafka: &KafkaConfig, topic: &str) -> Result<Self, StateTopicError> {
+        let client = |isolation: &str| -> Result<BaseConsumer, ConnectError> {
+            let client = base(kafka)?
+                // librdkafka asks for a group even where none is joined.
+                .set("group.id", format!("{}.state-reader", kafka.group))
+                .set("enable.auto.commit", "false")
+                .set("auto.offset.reset", "earliest")
+                .set("enable.partition.eof", "true")
+                .set("fetch.wait.max.ms", "50")
+                .set("isolation.level", isolation)
+                .create()?;
+            Ok(client)
+        };
+        let (committed, all) = (client("read_committed")?, client("read_uncommitted")?);
+        Ok(Self { topic: topic.to_owned(), committed, all })
+    }
+
+    /// Returns the newest row of each key.
+    pub(crate) fn rows(&self, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+        let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
+        self.wait_for_open(partition)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Beginning).map_err(error)?;
+        self.committed.assign(&list).map_err(error)?;
+        let rows = self.read(partition);
+        self.committed.unassign().map_err(error)?;
+        rows
+    }
+
+    /// Waits until nothing below the present end is undecided.
+    fn wait_for_open(&self, partition: i32) -> Result<(), StateTopicError> {
+        let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
+        let end = |client: &BaseConsumer| {
+            client.fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
+        };
+        let target = end(&self.all).map_err(error)?;
+        let waiting = Stopwatch::start();
+        while end(&self.committed).map_err(error)? < target {
+            if OPEN_TIMEOUT < waiting.elapsed() {
+                return Err(StateTopicError::Open { topic: self.topic.clone(), partition });
+            }
+            // Nothing is assigned: this is a pause that serves the client's callbacks.
+            self.committed.poll(POLL_TIMEOUT);
+        }
+        Ok(())
+    }
+
+    fn read(&self, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+        let mut rows = BTreeMap::new();
+        let mut silence = Stopwatch::start();
+        loop {
+            match self.committed.poll(POLL_TIMEOUT) {
+                Some(Ok(message)) => {
+                    silence = Stopwatch::start();
+                    let key = message.key().unwrap_or_default().to_vec();
+                    match message.payload() {
+                        Some(value) => rows.insert(key, value.to_vec()),
+                        None => rows.remove(&key),
+                    };
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(rows.into_iter().collect()),
+                Some(Err(error)) => {
+                    tracing::debug!(topic = self.topic, partition, %error, "the client retries");
+                }
+                None if SILENCE_TIMEOUT < silence.elapsed() => {
+                    return Err(StateTopicError::Silent { topic: self.topic.clone(), partition });
+                }
+                None => {}
+            }
+        }
+    }
+}

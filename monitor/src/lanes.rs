@@ -1,0 +1,403 @@
+//! The thread that decides about models where several processes share the work.
+//!
+//! Before: rows of the partials topic, written by the readers of all processes. After: lines of
+//! results and retraining events in their topics; pictures on the [`Board`]. Everything that a
+//! stretch of a lane comes to (what is kept of it, what is sent, and how far it was read) becomes
+//! visible in one transaction, so that whoever owns the lane next goes on exactly behind it.
+
+mod assignment;
+mod lane;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use driftd_catalog::event::RetrainingStatus;
+use driftd_catalog::{ModelId, PartitionId, Timestamp};
+use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
+use driftd_core::event::Event;
+use driftd_core::snapshot::{LaneSnapshot, Snapshot};
+use driftd_core::state::LaneReader;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, error, info, warn};
+
+use self::assignment::{Assignments, Change};
+use self::lane::Lane;
+use crate::board::Board;
+use crate::clock;
+use crate::http::{Heartbeat, Instruments};
+use crate::kafka::sharing::ResumeError;
+use crate::kafka::transactions::{TransactionError, Transactions};
+use crate::kafka::{ConnectError, base};
+use crate::outbox::EventReceiver;
+use crate::references::References;
+
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// Rows taken between two looks at everything else.
+const ROWS_MAX: usize = 1_024;
+/// How often time passes for the lanes.
+const TICK_MILLIS: i64 = 100;
+/// Wait before everything begins anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Transactions aborted in a row before everything begins anew.
+const ABORTS_MAX: u32 = 5;
+/// Reports on jobs that a lane is told which comes later: more than are under way at once.
+const REPORTS_MAX: usize = 1_000;
+/// Rows that cannot be taken are logged once in so many.
+const UNREAD_LOGGED: u64 = 1_000;
+
+/// What the thread is made of.
+pub(crate) struct Lanes {
+    pub(crate) config: Arc<Config>,
+    pub(crate) kafka: KafkaConfig,
+    pub(crate) scale_out: ScaleOutConfig,
+    /// Name of this process, unlike any other in the group.
+    pub(crate) member: Arc<str>,
+    pub(crate) references: Arc<References>,
+    /// Partitions of the sources, and reports on jobs.
+    pub(crate) events: EventReceiver,
+    pub(crate) board: Board,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) instruments: Arc<Instruments>,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) news: News,
+}
+
+/// What every lane has to know, also one that comes later.
+#[derive(Default)]
+pub(crate) struct News {
+    partitions: BTreeMap<usize, Vec<PartitionId>>,
+    reports: VecDeque<RetrainingStatus>,
+}
+
+/// Why a session ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("what lanes came to cannot be committed")]
+    Commit(#[from] TransactionError),
+    #[error("assigned lanes cannot be gone on with")]
+    Resume(#[from] ResumeError),
+}
+
+/// One membership of the group of lanes.
+struct Session<'a> {
+    parts: &'a mut Lanes,
+    client: BaseConsumer<Assignments>,
+    transactions: Transactions,
+    reader: LaneReader<'a>,
+    lanes: BTreeMap<i32, Lane>,
+    aborts: u32,
+    unread: u64,
+    ticked_at: Timestamp,
+    committed_at: Timestamp,
+}
+
+impl Lanes {
+    /// Runs until the daemon stops.
+    pub(crate) fn run(mut self) {
+        let references = Arc::clone(&self.references);
+        let find = move |model: usize, id: &ModelId| references.find(model, id);
+        while !self.is_stopping() {
+            let ended = Session::open(&mut self, &find).and_then(Session::run);
+            self.board.show_lanes(Vec::new());
+            if let Err(error) = ended {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                error!(error, "lanes begin anew from what is stored");
+                self.pause();
+            }
+        }
+        debug!("the thread of lanes ends");
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn beat(&self) {
+        self.heartbeat.beat(clock::instant());
+    }
+
+    fn pause(&mut self) {
+        self.beat();
+        match self.events.receive(RESTART_PAUSE) {
+            Ok(event) => {
+                let _told = self.news.take(event);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+
+    fn client(&self) -> Result<BaseConsumer<Assignments>, ConnectError> {
+        let mut client = base(&self.kafka)?;
+        client
+            .set("group.id", format!("{}.lanes", self.kafka.group))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.max.messages.kbytes", "32768");
+        if self.kafka.instance.is_some() {
+            client.set("group.instance.id", format!("{}.lanes", self.member));
+        }
+        let context = Assignments::new(
+            Arc::clone(&self.config),
+            self.kafka.clone(),
+            self.scale_out.clone(),
+            Arc::clone(&self.references),
+        );
+        let client: BaseConsumer<Assignments> =
+            client.create_with_context(context).map_err(ConnectError::from)?;
+        client.subscribe(&[&self.scale_out.partials_topic]).map_err(ConnectError::from)?;
+        Ok(client)
+    }
+}
+
+impl News {
+    /// Keeps what an event says; returns it for the lanes that are there.
+    fn take(&mut self, event: Event) -> Option<Told> {
+        match event {
+            Event::TopicPartitions { source, partitions } => {
+                self.partitions.insert(source, partitions.clone());
+                Some(Told::Partitions(source, partitions))
+            }
+            Event::RetrainReported(status) => {
+                self.reports.push_back(status.clone());
+                while REPORTS_MAX < self.reports.len() {
+                    self.reports.pop_front();
+                }
+                Some(Told::Report(status))
+            }
+            Event::Assigned { .. }
+            | Event::Revoked { .. }
+            | Event::Partial(_)
+            | Event::Progress(_)
+            | Event::DeadLettered { .. }
+            | Event::ClientError { .. }
+            | Event::Ends { .. }
+            | Event::Checkpoint(_)
+            | Event::RetrainDelivered { .. }
+            | Event::ResultsDelivered { .. }
+            | Event::InputEnded
+            | Event::Tick => None,
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Told> {
+        let partitions = self.partitions.iter();
+        let partitions = partitions.map(|(source, ids)| Told::Partitions(*source, ids.clone()));
+        partitions.chain(self.reports.iter().cloned().map(Told::Report))
+    }
+}
+
+/// News for one lane.
+#[derive(Clone)]
+enum Told {
+    Partitions(usize, Vec<PartitionId>),
+    Report(RetrainingStatus),
+}
+
+impl From<Told> for Event {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Partitions(source, partitions) => Self::TopicPartitions { source, partitions },
+            Told::Report(status) => Self::RetrainReported(status),
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    fn open(
+        parts: &'a mut Lanes,
+        find: driftd_core::state::Find<'a>,
+    ) -> Result<Self, SessionError> {
+        let name = format!("{}.{}.lanes", parts.kafka.group, parts.member);
+        let transactions = Transactions::open(&parts.kafka, &name, &|| parts.beat())?;
+        Ok(Self {
+            client: parts.client()?,
+            transactions,
+            reader: LaneReader::new(Arc::clone(&parts.config), find),
+            lanes: BTreeMap::new(),
+            aborts: 0,
+            unread: 0,
+            ticked_at: Timestamp::MIN,
+            committed_at: clock::now(),
+            parts,
+        })
+    }
+
+    fn run(mut self) -> Result<(), SessionError> {
+        while !self.parts.is_stopping() {
+            self.parts.beat();
+            self.take_news();
+            self.poll();
+            self.follow_assignments()?;
+            self.tick();
+            self.commit_due()?;
+        }
+        self.commit()
+    }
+
+    fn take_news(&mut self) {
+        while let Ok(event) = self.parts.events.receive(Duration::ZERO) {
+            let Some(told) = self.parts.news.take(event) else { continue };
+            for lane in self.lanes.values_mut() {
+                lane.handle(told.clone().into());
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        let mut timeout = POLL_TIMEOUT;
+        for _ in 0..ROWS_MAX {
+            match self.client.poll(timeout) {
+                None => return,
+                Some(Ok(message)) => {
+                    // A row fetched just before its lane was revoked has no lane here any more.
+                    let Some(lane) = self.lanes.get_mut(&message.partition()) else { continue };
+                    let key = message.key().unwrap_or_default();
+                    let value = message.payload().unwrap_or_default();
+                    let offset = message.offset();
+                    match self.reader.read(key, value) {
+                        Ok(event) => {
+                            self.unread += u64::from(event.is_none());
+                            if event.is_none() && self.unread % UNREAD_LOGGED == 1 {
+                                let rows = self.unread;
+                                warn!(
+                                    rows,
+                                    "rows of other configurations, or of references not here, \
+                                     are left out"
+                                );
+                            }
+                            lane.take(offset, event);
+                        }
+                        Err(error) => {
+                            error!(lane = message.partition(), offset, %error, "unreadable row");
+                            lane.take(offset, None);
+                        }
+                    }
+                }
+                Some(Err(error)) => {
+                    error!(topic = self.parts.scale_out.partials_topic, %error, "cannot read");
+                }
+            }
+            if self.client.context().has_changes() {
+                return;
+            }
+            timeout = Duration::ZERO;
+        }
+    }
+
+    fn follow_assignments(&mut self) -> Result<(), SessionError> {
+        for change in self.client.context().take_changes() {
+            match change {
+                Change::Assigned(assigned) => {
+                    let lanes: Vec<i32> = assigned.iter().map(|(lane, _)| *lane).collect();
+                    info!(?lanes, "lanes assigned");
+                    for (number, restored) in assigned {
+                        let mut lane = Lane::new(Arc::clone(&self.parts.config), restored);
+                        self.parts.news.all().for_each(|told| lane.handle(told.into()));
+                        self.lanes.insert(number, lane);
+                    }
+                }
+                Change::Revoked(lanes) => {
+                    info!(?lanes, "lanes revoked");
+                    // Whoever owns them next has what was committed, and decides the rest again.
+                    lanes.iter().for_each(|lane| drop(self.lanes.remove(lane)));
+                    self.show();
+                }
+                Change::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        if now < self.ticked_at.plus_millis(TICK_MILLIS) {
+            return;
+        }
+        self.ticked_at = now;
+        let mut is_changed = false;
+        for lane in self.lanes.values_mut() {
+            lane.handle(Event::Tick);
+            is_changed |= lane.take_changed();
+        }
+        if is_changed {
+            self.show();
+        }
+    }
+
+    fn show(&self) {
+        let pictures = self.lanes.iter().map(|(number, lane)| {
+            let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset() };
+            Snapshot { lanes: vec![shown], ..lane.picture().clone() }
+        });
+        self.parts.board.show_lanes(pictures.collect());
+    }
+
+    fn commit_due(&mut self) -> Result<(), SessionError> {
+        let interval = self.parts.scale_out.commit_interval_millis;
+        if clock::now() < self.committed_at.plus_millis(interval) {
+            return Ok(());
+        }
+        match self.commit() {
+            Err(SessionError::Commit(TransactionError::Aborted { step, source }))
+                if self.aborts < ABORTS_MAX =>
+            {
+                warn!(step, error = %source, "transaction of lanes aborted");
+                self.aborts += 1;
+                Ok(())
+            }
+            committed => {
+                self.aborts = 0;
+                committed
+            }
+        }
+    }
+
+    /// Commits what the lanes came to. What is aborted goes on waiting.
+    fn commit(&mut self) -> Result<(), SessionError> {
+        let now = clock::now();
+        self.committed_at = now;
+        self.lanes.values_mut().for_each(Lane::prepare);
+        let news: Vec<(i32, &Lane)> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.has_news())
+            .map(|(number, lane)| (*number, lane))
+            .collect();
+        let Some(member) = self.client.group_metadata().filter(|_| !news.is_empty()) else {
+            return Ok(());
+        };
+        let positions = self.positions(&news);
+        let parts = &self.parts;
+        self.transactions.run(&positions, &member, &|| parts.beat(), |transaction| {
+            news.iter().try_for_each(|(number, lane)| {
+                lane.send(transaction, &parts.config, &parts.scale_out, *number)
+            })
+        })?;
+        self.lanes.values_mut().for_each(Lane::committed);
+        self.parts.instruments.stored(now);
+        Ok(())
+    }
+
+    fn positions(&self, lanes: &[(i32, &Lane)]) -> TopicPartitionList {
+        let mut positions = TopicPartitionList::new();
+        let topic = &self.parts.scale_out.partials_topic;
+        for (number, lane) in lanes {
+            let Some(position) = lane.next_offset().map(Offset::Offset) else { continue };
+            if let Err(error) = positions.add_partition_offset(topic, *number, position) {
+                warn!(lane = *number, %error, "position cannot be shown to the group");
+            }
+        }
+        positions
+    }
+}

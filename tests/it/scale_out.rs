@@ -1,0 +1,252 @@
+//! Processes that share a topic: they come and go, one is killed, one hangs and comes back. Together
+//! they say what one process says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::{http, wait};
+use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::reader::{Reader, Record};
+use driftd_tests::topic::{self, Raw};
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// 2013-07-01T00:00:00Z, in seconds.
+const START: i64 = 1_372_636_800;
+
+const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
+const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
+
+/// Messages put in between two changes of the group.
+const ROUND: i64 = 7_200;
+const ROUNDS: i64 = 4;
+const LANES: usize = 3;
+
+/// Records five seconds apart; the amounts of one model move in the second half.
+fn record(index: i64) -> Raw {
+    let has_moved = index % 4 == 1 && ROUND * ROUNDS / 2 < index;
+    message(index, START + index * 5, index / 4 % 97 + if has_moved { 300 } else { 0 })
+}
+
+fn message(index: i64, seconds: i64, amount: i64) -> Raw {
+    let small = |number: i64| usize::try_from(number).expect("small");
+    let record = json!({
+        "model": {"name": MODELS[small(index % 4)]},
+        "event_time": seconds,
+        "features": {
+            "amount": amount,
+            "items": index / 4 % 7,
+            "country": COUNTRIES[small(index / 4 % 3)],
+        },
+    });
+    let partition = i32::try_from(index / 4 % i64::from(PARTITIONS)).expect("small");
+    Raw { partition, key: "k".to_owned(), payload: Some(record.to_string().into_bytes()) }
+}
+
+/// The job's configuration with four models.
+fn config(job: &Job) -> Value {
+    let mut config = job.config();
+    config["kafka"]["properties"] = json!({"session.timeout.ms": 6_000});
+    config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
+    // Only event time closes windows here.
+    config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
+    let model = config["models"][0].clone();
+    let named = |name: &&str| {
+        let mut model = model.clone();
+        model["name"] = json!(name);
+        model["window"]["wait_max"] = json!("1h");
+        model
+    };
+    config["models"] = MODELS.iter().map(named).collect();
+    config["detection"] = json!({"minimum_rows": 100});
+    config
+}
+
+fn shared(job: &Job) -> Value {
+    let mut config = config(job);
+    config["scale_out"] = json!({"lanes": LANES, "replicas": 1, "commit_interval": "200ms"});
+    config
+}
+
+/// The same for one process, with names of its own for what it writes.
+fn whole(job: &Job) -> Value {
+    let mut config = config(job);
+    let other = |role| format!("{}.whole", job.topic(role));
+    config["name"] = json!("scale-out-whole");
+    config["outputs"]["results_topic"] = json!(other(TopicRole::Results));
+    config["retraining"]["topic"] = json!(other(TopicRole::Retraining));
+    config["retraining"]["status_topic"] = json!(other(TopicRole::Status));
+    for role in [TopicRole::Results, TopicRole::Retraining, TopicRole::Status] {
+        topic::create(job.bootstrap(), &other(role), 1, &[]);
+    }
+    config
+}
+
+fn build_references(job: &Job, config: &str) {
+    let mut rows = "event_time,amount,items,country\n".to_owned();
+    for index in 0..2_000 {
+        let country = COUNTRIES[index % 3];
+        writeln!(rows, "{index},{},{},{country}", index % 97, index % 7).expect("a text grows");
+    }
+    let input = job.write_file("training.csv", &rows);
+    for model in MODELS {
+        let output = job.path(&format!("references/{model}-1.json"));
+        let args = [
+            "reference",
+            "build",
+            "--config",
+            config,
+            "--model",
+            model,
+            "--input",
+            &input,
+            "--output",
+            &output,
+        ];
+        let _built = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+    }
+}
+
+/// One of the processes.
+struct Member {
+    daemon: Driftd,
+    status: String,
+}
+
+impl Member {
+    fn start(config: &str) -> Self {
+        let args = ["run", "--config", config, "--log-format", "json"];
+        let mut daemon = Driftd::start(&args, &[]);
+        let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
+            .expect("the log was asked for in JSON");
+        let address = line["fields"]["address"].as_str().expect("an address");
+        let status = format!("http://{address}/api/v1/status");
+        Self { daemon, status }
+    }
+
+    fn status(&self) -> Value {
+        http::get(&self.status).map_or(Value::Null, |response| response.json())
+    }
+}
+
+fn owned(status: &Value, what: &str) -> Vec<i64> {
+    let all = match what {
+        "partitions" => &status["sources"][0]["partitions"],
+        _ => &status["lanes"],
+    };
+    let number = |it: &Value| it["partition"].as_i64().or(it["lane"].as_i64()).expect("a number");
+    all.as_array().into_iter().flatten().map(number).collect()
+}
+
+/// Waits until the members own everything, each thing once.
+fn settle(members: &mut [Member], what: &str) {
+    let everything = |what: &str, count: usize, statuses: &[Value]| {
+        let mut all: Vec<i64> = statuses.iter().flat_map(|it| owned(it, what)).collect();
+        all.sort_unstable();
+        all == (0..i64::try_from(count).expect("small")).collect::<Vec<_>>()
+    };
+    let partitions = usize::try_from(PARTITIONS).expect("small");
+    let mut seen = Vec::new();
+    let settled = wait::for_value(DEADLINE, || {
+        seen = members.iter().map(Member::status).collect();
+        (everything("partitions", partitions, &seen) && everything("lanes", LANES, &seen))
+            .then_some(())
+    });
+    if settled.is_none() {
+        let reports: Vec<String> = members.iter_mut().map(|it| it.daemon.report()).collect();
+        panic!("{what}: {seen:#?}\n{}", reports.join("\n"));
+    }
+}
+
+/// Waits until all windows are closed; returns the digest of all members.
+fn finish(members: &mut [Member], windows: i64) -> u128 {
+    let mut seen = Vec::new();
+    let digest = wait::for_value(DEADLINE, || {
+        seen = members.iter().map(Member::status).collect();
+        let closed = seen.iter().filter_map(|it| it["totals"]["windows_closed"].as_i64());
+        let digests = seen.iter().map(|it| {
+            u128::from_str_radix(it["digest"].as_str().unwrap_or("0"), 16).expect("a digest")
+        });
+        (closed.sum::<i64>() == windows).then(|| digests.fold(0_u128, u128::wrapping_add))
+    });
+    digest.unwrap_or_else(|| {
+        let reports: Vec<String> = members.iter_mut().map(|it| it.daemon.report()).collect();
+        panic!("{windows} windows: {seen:#?}\n{}", reports.join("\n"));
+    })
+}
+
+fn read(job: &Job, topic: &str) -> Vec<Value> {
+    Reader::open(job.bootstrap(), topic, 1).all().iter().map(Record::json).collect()
+}
+
+/// How often each line of results is there.
+fn lines(records: Vec<Value>) -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
+    for line in records {
+        *lines.entry(line.to_string()).or_insert(0) += 1;
+    }
+    lines
+}
+
+fn ids(records: &[Value]) -> Vec<String> {
+    let mut ids: Vec<String> = records.iter().map(|event| event["id"].to_string()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn processes_that_come_and_go_say_what_one_says() {
+    let job = Job::new("scale-out");
+    job.create_topics();
+    let config = job.write(&shared(&job));
+    build_references(&job, &config);
+    let refused = Driftd::run(&["run", "--config", &config], &[], DEADLINE).expect_code(1);
+    assert!(refused.stderr.contains("driftd check --create-topics"), "{}", refused.stderr);
+    let args = ["check", "--config", &config, "--create-topics"];
+    let checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+    assert!(checked.stdout.contains("topic scale-out.state: created"), "{}", checked.stdout);
+
+    let inference = job.topic(TopicRole::Inference);
+    let put = |round: i64| {
+        let records: Vec<Raw> = (round * ROUND..(round + 1) * ROUND).map(record).collect();
+        topic::put(job.bootstrap(), &inference, &records);
+    };
+    let mut members: Vec<Member> = (0..3).map(|_| Member::start(&config)).collect();
+    put(0);
+    settle(&mut members, "three members");
+    put(1);
+    let _killed = members.remove(0).daemon.kill(DEADLINE);
+    members.push(Member::start(&config));
+    settle(&mut members, "one was killed, one has come");
+    put(2);
+    let _left = members.remove(0).daemon.terminate(DEADLINE).expect_code(0);
+    settle(&mut members, "one has left");
+    members[0].daemon.pause();
+    put(3);
+    settle(&mut members[1..], "one hangs");
+    members[0].daemon.resume();
+    settle(&mut members, "it is back");
+    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
+    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+    topic::put(job.bootstrap(), &inference, &far);
+
+    let hours = ROUND * ROUNDS * 5 / 3_600;
+    let windows = hours * i64::try_from(MODELS.len()).expect("small");
+    let digest = finish(&mut members, windows);
+    let one = job.write_file("whole.yaml", &whole(&job).to_string());
+    let mut alone = [Member::start(&one)];
+    assert_eq!(finish(&mut alone, windows), digest);
+    for member in members.into_iter().chain(alone) {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+    let (results, requests) = (job.topic(TopicRole::Results), job.topic(TopicRole::Retraining));
+    let shared = lines(read(&job, &results));
+    assert_eq!(shared.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1]));
+    assert_eq!(shared, lines(read(&job, &format!("{results}.whole"))));
+    let shared = ids(&read(&job, &requests));
+    assert!(!shared.is_empty());
+    assert_eq!(shared, ids(&read(&job, &format!("{requests}.whole"))));
+}
