@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
                 Change::Revoked(lanes) => {
                     info!(?lanes, "lanes revoked");
                     // Whoever owns them next has what was committed, and decides the rest again.
-                    lanes.iter().for_each(|lane| drop(self.lanes.remove(lane)));
+                    self.lanes.retain(|lane, _| !lanes.contains(lane));
                     self.show();
                 }
                 Change::Failed(error) => return Err(error.into()),

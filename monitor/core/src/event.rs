@@ -42,7 +42,7 @@ pub enum Event {
     /// Counts of a window in one partition.
     Partial(Box<Partial>),
     /// How far a partition has been read.
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// Rejected records were stored in the dead-letter topic, or could not be.
     DeadLettered {
         /// Index into [`crate::config::Config::sources`].

@@ -60,7 +60,7 @@ pub enum Output {
     /// Counts of one window in one partition, as of now.
     Partial(Box<Partial>),
     /// How far a partition has been read.
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// What a partition holds, for the store.
     Checkpoint(Box<Checkpoint>),
 }
@@ -305,7 +305,7 @@ impl Shard {
         progress.models = models;
         progress.left_behind = state.take_left_behind();
         outputs.extend(passed.into_iter().map(Box::new).map(Output::Partial));
-        outputs.push(Output::Progress(progress));
+        outputs.push(Output::Progress(Box::new(progress)));
         self.partitions.insert(partition, state);
     }
 
@@ -339,7 +339,8 @@ impl Shard {
     /// Reports how far a partition was read before it came here.
     pub fn report_progress(&self, partition: &PartitionId, outputs: &mut Vec<Output>) {
         let read = self.partitions.get(partition).filter(|it| it.next_offset().is_some());
-        outputs.extend(read.map(|it| Output::Progress(it.progress(&self.config, None))));
+        let progress = read.map(|it| Box::new(it.progress(&self.config, None)));
+        outputs.extend(progress.map(Output::Progress));
     }
 
     /// Reports what every partition holds, for the store.
@@ -414,7 +415,7 @@ fn report(
     outputs: &mut Vec<Output>,
 ) {
     outputs.extend(state.partials().map(Box::new).map(Output::Partial));
-    outputs.push(Output::Progress(state.progress(config, high_watermark)));
+    outputs.push(Output::Progress(Box::new(state.progress(config, high_watermark))));
 }
 
 fn count_reasons(decoded: &Decoded) -> BTreeMap<RejectReason, u64> {

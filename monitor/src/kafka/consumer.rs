@@ -437,7 +437,9 @@ impl SourceConsumer {
                 Some(sharing) => sharing.take(output),
                 None => Some(output.into()),
             };
-            event.into_iter().for_each(|event| self.outbox.push(event));
+            if let Some(event) = event {
+                self.outbox.push(event);
+            }
         }
         self.outbox.offer();
     }
@@ -548,12 +550,12 @@ fn client(
     let source = &parts.config.sources[parts.source];
     let origin = match &parts.config.scale_out {
         None => Origin::Here(parts.parked.clone()),
-        Some(scale_out) => Origin::Shared(Resumer {
+        Some(scale_out) => Origin::Shared(Box::new(Resumer {
             config: Arc::clone(&parts.config),
             kafka: kafka.clone(),
             scale_out: scale_out.clone(),
             references: Arc::clone(&parts.references),
-        }),
+        })),
     };
     let start = if parts.is_resumed { FirstStart::Earliest } else { source.start };
     let context = Assignments::new(parts.source, Arc::clone(&source.topic), start, origin);

@@ -108,7 +108,7 @@ pub(crate) enum Origin {
     /// This process: no other reads them.
     Here(Parked),
     /// Whoever read them before, maybe another process.
-    Shared(Resumer),
+    Shared(Box<Resumer>),
 }
 
 impl Assignments {

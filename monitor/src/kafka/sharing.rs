@@ -138,14 +138,14 @@ impl Sharing {
             Output::Progress(progress) => {
                 // Models are shown by whoever decides about them.
                 let shown =
-                    Progress { models: Vec::new(), open: BTreeMap::new(), ..progress.clone() };
+                    Progress { models: Vec::new(), open: BTreeMap::new(), ..(*progress).clone() };
                 match self.progress.get_mut(&progress.partition) {
-                    Some(known) => known.absorb(progress),
+                    Some(known) => known.absorb(*progress),
                     None => {
-                        self.progress.insert(progress.partition.clone(), progress);
+                        self.progress.insert(progress.partition.clone(), *progress);
                     }
                 }
-                Some(Event::Progress(shown))
+                Some(Event::Progress(Box::new(shown)))
             }
             Output::Checkpoint(checkpoint) => {
                 let partition = checkpoint.partition().clone();

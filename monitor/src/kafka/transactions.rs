@@ -192,10 +192,10 @@ impl Transaction<'_> {
 }
 
 fn may_be_repeated(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::Transaction(error) => error.is_retriable(),
-        other => is_timed_out(other),
+    if let KafkaError::Transaction(error) = error {
+        return error.is_retriable();
     }
+    is_timed_out(error)
 }
 
 fn is_timed_out(error: &KafkaError) -> bool {

@@ -72,7 +72,9 @@ impl Lane {
     pub(super) fn take(&mut self, offset: i64, event: Option<Event>) {
         self.next_offset = Some(offset + 1);
         self.is_moved = true;
-        event.into_iter().for_each(|event| self.handle(event));
+        if let Some(event) = event {
+            self.handle(event);
+        }
     }
 
     pub(super) fn handle(&mut self, event: Event) {

@@ -67,7 +67,7 @@ pub(super) struct RawKafka {
     #[schemars(range(min = 1, max = 256))]
     pub(super) consumers: u32,
     /// Name of this process, unlike that of any other in the group and the same after a restart,
-    /// such as `${POD_NAME}` of a StatefulSet. With it a restart within `session.timeout.ms` moves
+    /// such as `${POD_NAME}` of a stateful set. With it a restart within `session.timeout.ms` moves
     /// no partitions. Left out: the process is a new member each time.
     #[schemars(length(min = 1, max = 200))]
     pub(super) instance: Option<String>,

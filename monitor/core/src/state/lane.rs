@@ -141,7 +141,7 @@ impl<'a> LaneReader<'a> {
             }
             Key::Partition(partition) => {
                 let body = read(value, "a lane's barrier")?;
-                Ok(self.progress(partition, body).map(Event::Progress))
+                Ok(self.progress(partition, body).map(Box::new).map(Event::Progress))
             }
             Key::Format
             | Key::Open(..)

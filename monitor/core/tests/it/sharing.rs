@@ -245,9 +245,8 @@ impl Cluster {
             }
         }
         let effects: Vec<Effect> = self.sent.into_iter().flatten().collect();
-        let windows = effects.iter().filter_map(|effect| match effect {
-            Effect::Window(result) => Some(Arc::clone(result)),
-            _ => None,
+        let windows = effects.iter().filter_map(|effect| {
+            if let Effect::Window(result) = effect { Some(Arc::clone(result)) } else { None }
         });
         (windows.collect(), joined.unwrap(), effects)
     }
@@ -259,8 +258,8 @@ impl Reader {
             match output {
                 Output::Partial(partial) => self.partials.push(writer.partial(&partial)),
                 Output::Progress(progress) => match &mut self.progress {
-                    Some(known) => known.absorb(progress),
-                    None => self.progress = Some(progress),
+                    Some(known) => known.absorb(*progress),
+                    None => self.progress = Some(*progress),
                 },
                 Output::Checkpoint(_) => unreachable!("nobody asked"),
             }
@@ -290,9 +289,12 @@ fn logs() -> impl Strategy<Value = Vec<Vec<Record>>> {
 
 /// Episodes, without the wall-clock times of one run.
 fn episodes(effects: &[Effect]) -> Vec<String> {
-    let said = effects.iter().filter_map(|effect| match effect {
-        Effect::Episode(transition) => Some(format!("{transition:?}")),
-        _ => None,
+    let said = effects.iter().filter_map(|effect| {
+        if let Effect::Episode(transition) = effect {
+            Some(format!("{transition:?}"))
+        } else {
+            None
+        }
     });
     let mut said: Vec<String> = said.collect();
     said.sort_unstable();
