@@ -17,10 +17,10 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
-    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_DRIFT_STATE,
-    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS,
-    MODEL_WINDOW_SECONDS, Metric, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE,
-    RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
+    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
+    MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
+    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_WINDOW_SECONDS, Metric, PREDICTION_DRIFT_SCORE,
+    PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
     WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
 };
 
@@ -176,7 +176,24 @@ fn alive() -> Vec<Rule> {
                           start: no records arrive, or windows do not close."
                 .to_owned(),
         },
+        lanes(),
     ]
+}
+
+/// Is every model somebody's, where several processes share the work?
+fn lanes() -> Rule {
+    let (lanes, owned) = (LANES.name, LANES_OWNED.name);
+    Rule {
+        alert: "DriftdLanesUnowned",
+        expr: format!("max without (instance) ({lanes})\n  > sum without (instance) ({owned})"),
+        hold: Some("5m"),
+        keep_firing_for: None,
+        severity: Severity::Critical,
+        summary: "Some models are nobody's.",
+        description: "{{ $value }} lanes of job {{ $labels.job }} are configured and fewer are \
+                      owned: models in the others are not being evaluated."
+            .to_owned(),
+    }
 }
 
 /// Does all input arrive, and can it be read?

@@ -11,13 +11,14 @@ use driftd_catalog::metric::{
     EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
-    KAFKA_REBALANCES_TOTAL, LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL,
-    MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX,
-    PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL,
-    RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE,
-    SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES,
-    STATE_STORED_TIMESTAMP_SECONDS, TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS,
-    WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN, WINDOWS_OPEN_MAX,
+    KAFKA_REBALANCES_TOTAL, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
+    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES,
+    PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL,
+    RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL,
+    RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS,
+    TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
+    WINDOWS_OPEN, WINDOWS_OPEN_MAX,
 };
 
 use crate::dashboard::{Choice, Dashboard, Variable};
@@ -249,13 +250,24 @@ fn source(layout: &mut Layout) {
         12,
         7,
         panel::time_series(
-            "Assigned partitions",
-            "Partitions that each process reads.",
+            "Assigned partitions and lanes",
+            "Partitions that each process reads, and lanes whose models it decides about where \
+             several processes share the work.",
             "none",
-            vec![(
-                format!("sum by (instance, topic) ({})", FLEET.select(&KAFKA_ASSIGNED_PARTITIONS)),
-                "{{instance}}: {{topic}}",
-            )],
+            vec![
+                (
+                    format!(
+                        "sum by (instance, topic) ({})",
+                        FLEET.select(&KAFKA_ASSIGNED_PARTITIONS)
+                    ),
+                    "{{instance}}: {{topic}}",
+                ),
+                (
+                    format!("sum by (instance) ({})", FLEET.select(&LANES_OWNED)),
+                    "{{instance}}: lanes",
+                ),
+                (format!("max by (job) ({})", FLEET.select(&LANES)), "lanes in all"),
+            ],
         ),
     );
     layout.add(

@@ -3,9 +3,9 @@
 //! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where
 //! to start reading: [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a
 //! record's way is [`kafka::consumer`] → `driftd_core::shard` → [`stage`](self) →
-//! `driftd_core::pipeline` → [`http`] and [`kafka::producer`]; where several processes share the
-//! work, [`kafka::sharing`](kafka) and [`lanes`](self) lie between the two halves. [`replay`] takes the same way from
-//! files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
+//! `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. Where several processes share the
+//! work, [`kafka`] and [`lanes`](self) lie between its two halves. [`replay`] takes the same way
+//! from files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
 
 mod board;
 pub mod check;

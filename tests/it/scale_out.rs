@@ -1,11 +1,12 @@
-//! Processes that share a topic: they come and go, one is killed, one hangs and comes back. Together
-//! they say what one process says.
+//! Processes that share a topic: they come and go, one is killed, one hangs and comes back.
+//! Together they say what one process says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::prometheus::{Prometheus, PrometheusSetup};
 use driftd_fixtures::{http, wait};
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
@@ -113,6 +114,7 @@ fn build_references(job: &Job, config: &str) {
 /// One of the processes.
 struct Member {
     daemon: Driftd,
+    address: String,
     status: String,
 }
 
@@ -122,9 +124,9 @@ impl Member {
         let mut daemon = Driftd::start(&args, &[]);
         let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
             .expect("the log was asked for in JSON");
-        let address = line["fields"]["address"].as_str().expect("an address");
+        let address = line["fields"]["address"].as_str().expect("an address").to_owned();
         let status = format!("http://{address}/api/v1/status");
-        Self { daemon, status }
+        Self { daemon, address, status }
     }
 
     fn status(&self) -> Value {
@@ -178,6 +180,37 @@ fn finish(members: &mut [Member], windows: i64) -> u128 {
     })
 }
 
+/// Has Prometheus scrape all members: sums over them must not count a model or a partition twice.
+fn see_each_thing_once(members: &[Member]) {
+    let prometheus = Prometheus::start(&PrometheusSetup {
+        targets: members.iter().map(|it| it.address.clone()).collect(),
+        rule_files: Vec::new(),
+        alertmanager: None,
+    });
+    let models = MODELS.len();
+    let each_once = [
+        ("count(up == 1)", members.len()),
+        ("sum(driftd_kafka_assigned_partitions)", 4),
+        ("count(driftd_kafka_consumer_lag_records == 0)", 4),
+        ("sum(driftd_lanes_owned)", LANES),
+        ("max(driftd_lanes)", LANES),
+        ("count(driftd_model_drift_state{segment=\"all\"})", models),
+        ("count(driftd_model_last_evaluation_timestamp_seconds)", models),
+        ("sum(driftd_tracked_features)", models * 3),
+        ("sum(driftd_features)", models * 3),
+        ("count(driftd_feature_psi)", models * 3),
+    ];
+    for (query, expected) in each_once {
+        let what = format!("{query} is {expected}");
+        wait::until(&what, DEADLINE, || {
+            let found = prometheus.instant(&query).expect("a valid query");
+            matches!(&found[..], [one] if one.value == expected as f64).then_some(())
+        });
+    }
+    let unowned = "max(driftd_lanes) > sum(driftd_lanes_owned)";
+    assert_eq!(prometheus.instant(unowned).expect("a valid query").len(), 0);
+}
+
 fn read(job: &Job, topic: &str) -> Vec<Value> {
     Reader::open(job.bootstrap(), topic, 1).all().iter().map(Record::json).collect()
 }
@@ -229,6 +262,8 @@ fn processes_that_come_and_go_say_what_one_says() {
     settle(&mut members[1..], "one hangs");
     members[0].daemon.resume();
     settle(&mut members, "it is back");
+    members.push(Member::start(&config));
+    settle(&mut members, "three again");
     let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
     let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
     topic::put(job.bootstrap(), &inference, &far);
@@ -236,6 +271,7 @@ fn processes_that_come_and_go_say_what_one_says() {
     let hours = ROUND * ROUNDS * 5 / 3_600;
     let windows = hours * i64::try_from(MODELS.len()).expect("small");
     let digest = finish(&mut members, windows);
+    see_each_thing_once(&members);
     let one = job.write_file("whole.yaml", &whole(&job).to_string());
     let mut alone = [Member::start(&one)];
     assert_eq!(finish(&mut alone, windows), digest);

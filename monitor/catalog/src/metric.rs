@@ -175,6 +175,16 @@ pub const KAFKA_CONSUMER_LAG_RECORDS: Metric = gauge(
 );
 pub const KAFKA_ASSIGNED_PARTITIONS: Metric =
     gauge("driftd_kafka_assigned_partitions", TOPIC, "Partitions that this process reads.");
+pub const LANES: Metric = gauge(
+    "driftd_lanes",
+    &[],
+    "Lanes over which models are spread, where several processes share the work.",
+);
+pub const LANES_OWNED: Metric = gauge(
+    "driftd_lanes_owned",
+    &[],
+    "Lanes whose models this process decides about, where several share the work.",
+);
 pub const KAFKA_REBALANCES_TOTAL: Metric =
     counter("driftd_kafka_rebalances_total", &[], "Changes of the partition assignment.");
 pub const KAFKA_ERRORS_TOTAL: Metric = counter(
@@ -436,6 +446,8 @@ pub const METRICS: &[Metric] = &[
     LAST_RECORD_TIMESTAMP_SECONDS,
     KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_ASSIGNED_PARTITIONS,
+    LANES,
+    LANES_OWNED,
     KAFKA_REBALANCES_TOTAL,
     KAFKA_ERRORS_TOTAL,
     SOURCE_WATERMARK_TIMESTAMP_SECONDS,

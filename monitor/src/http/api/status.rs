@@ -75,6 +75,8 @@ struct PartitionView {
     next_offset: Option<i64>,
     high_watermark: Option<i64>,
     lag: Option<u64>,
+    /// Age of the newest event time that was read, while something is not read yet; else zero.
+    lag_seconds: Option<f64>,
     watermark: Option<Timestamp>,
     idle: bool,
     paused: bool,
@@ -97,13 +99,14 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
         totals: snapshot.totals.into(),
         state_stored_at: state.instruments.stored_at(),
         lag: lags.map(|lags| lags.iter().sum()),
-        sources: snapshot.sources.iter().map(|it| source(it, &snapshot.partitions)).collect(),
+        sources: snapshot.sources.iter().map(|it| source(it, snapshot)).collect(),
         lanes: snapshot.lanes.iter().map(LaneView::from).collect(),
         digest: snapshot.digest.to_string(),
     }
 }
 
-fn source(source: &SourceSnapshot, partitions: &[PartitionSnapshot]) -> Source {
+fn source(source: &SourceSnapshot, snapshot: &Snapshot) -> Source {
+    let taken_at = snapshot.taken_at;
     let rejected = RejectReason::ALL
         .map(|reason| (reason.as_str(), source.rejected.get(&reason).copied().unwrap_or(0)));
     Source {
@@ -117,10 +120,11 @@ fn source(source: &SourceSnapshot, partitions: &[PartitionSnapshot]) -> Source {
         dead_letter_failed: source.dead_letter_failed,
         errors: source.errors.clone(),
         rebalances: source.rebalances,
-        partitions: partitions
+        partitions: snapshot
+            .partitions
             .iter()
             .filter(|it| it.id.topic == source.topic)
-            .map(PartitionView::from)
+            .map(|it| PartitionView::new(it, taken_at))
             .collect(),
     }
 }
@@ -131,9 +135,17 @@ impl From<&LaneSnapshot> for LaneView {
     }
 }
 
-impl From<&PartitionSnapshot> for PartitionView {
-    fn from(partition: &PartitionSnapshot) -> Self {
+impl PartitionView {
+    fn new(partition: &PartitionSnapshot, taken_at: Timestamp) -> Self {
+        let age = |watermark: Timestamp| {
+            (taken_at.as_seconds_f64() - watermark.as_seconds_f64()).max(0.0)
+        };
         Self {
+            lag_seconds: match lag(partition) {
+                Some(0) => Some(0.0),
+                Some(_) => partition.watermark.map(age),
+                None => None,
+            },
             partition: partition.id.partition,
             next_offset: partition.next_offset,
             high_watermark: partition.high_watermark,

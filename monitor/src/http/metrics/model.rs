@@ -14,6 +14,7 @@ use driftd_catalog::{Timestamp, metric};
 use driftd_core::config::{Config, ModelConfig, Role};
 use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{ModelSnapshot, SegmentSnapshot, Snapshot};
+use driftd_core::state::lane_of;
 use driftd_detectors::{DetectorKind, State};
 
 use crate::http::HttpState;
@@ -52,9 +53,17 @@ pub(super) fn collect(
 }
 
 /// What is exported of every configured model from the start on, records or not: a monitor that
-/// never closes a window must not look like one without models.
+/// never closes a window must not look like one without models. Where several processes share the
+/// work, a model is its owner's.
 pub(super) fn configured(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
-    for (at, model) in state.config.models.iter().enumerate() {
+    let is_here = |model: &ModelConfig| {
+        state.config.scale_out.as_ref().is_none_or(|scale_out| {
+            let lane = lane_of(&model.name, scale_out.lanes);
+            snapshot.lanes.iter().any(|it| u32::try_from(it.lane) == Ok(lane))
+        })
+    };
+    let models = state.config.models.iter().enumerate();
+    for (at, model) in models.filter(|(_, model)| is_here(model)) {
         let labels = [&*model.name, &*model.window.label];
         let segments =
             snapshot.models.iter().filter(|it| it.config == at).flat_map(|it| &it.segments);

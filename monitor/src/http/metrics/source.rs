@@ -6,13 +6,18 @@ use std::collections::BTreeMap;
 
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
 use driftd_catalog::{Timestamp, metric};
+use driftd_core::config::Config;
 use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::RejectReason;
 
 use crate::http::families::Families;
 use crate::kafka::consumer::ERROR_KINDS;
 
-pub(super) fn collect(families: &mut Families, snapshot: &Snapshot) {
+pub(super) fn collect(families: &mut Families, config: &Config, snapshot: &Snapshot) {
+    if let Some(scale_out) = &config.scale_out {
+        families.gauge(&metric::LANES, &[], f64::from(scale_out.lanes));
+        families.gauge(&metric::LANES_OWNED, &[], snapshot.lanes.len() as f64);
+    }
     let mut errors: BTreeMap<&str, u64> = ERROR_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for source in &snapshot.sources {
         topic(families, source);
