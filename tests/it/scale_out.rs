@@ -203,7 +203,7 @@ fn see_each_thing_once(members: &[Member]) {
     for (query, expected) in each_once {
         let what = format!("{query} is {expected}");
         wait::until(&what, DEADLINE, || {
-            let found = prometheus.instant(&query).expect("a valid query");
+            let found = prometheus.instant(query).expect("a valid query");
             matches!(&found[..], [one] if one.value == expected as f64).then_some(())
         });
     }
