@@ -12,19 +12,23 @@
 
 mod body;
 mod key;
+mod outbox;
 mod restore;
 mod save;
 
 pub(crate) use body::{ModelBody, SegmentBody};
+pub(crate) use outbox::Outbox;
+pub use outbox::{Opening, Position, Standing, StoreId};
 pub use restore::{Dropped, RestoreError, Restored, restore};
 pub(crate) use save::{Parts, Saver};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};
+use serde::Serialize;
 
 use crate::partial::Partial;
 
 /// Version of the rows. Others are refused: a number read as something else is worse than none.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Changes that belong together: all of them are stored, or none.
 pub type Batch = Vec<Change>;
@@ -49,4 +53,10 @@ pub struct Checkpoint {
     pub(crate) event_time_max: Option<Timestamp>,
     /// Every open window; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(WindowId, Option<Partial>)>,
+}
+
+/// # Panics
+/// Never: every body has a written form.
+fn encode(body: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(body).expect("bodies are made of text and numbers")
 }

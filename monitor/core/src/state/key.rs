@@ -26,6 +26,10 @@ pub(super) enum Key {
     Retraining,
     /// Sums over everything, the digest among them.
     Totals,
+    /// Which store this is, and how far its outbox is.
+    Store,
+    /// A message on its way to its topic, by its number.
+    Outbox(u64),
 }
 
 impl Key {

@@ -14,7 +14,7 @@ use super::body::{
     Fingerprint, ModelBody, PartitionBody, References, ResultBody, TotalsBody, WindowBody,
 };
 use super::key::Key;
-use super::{FORMAT, Row, Saver};
+use super::{FORMAT, Outbox, Row, Saver, StoreId};
 use crate::config::Config;
 use crate::evaluate::evaluate;
 use crate::models::Models;
@@ -72,8 +72,8 @@ pub enum RestoreError {
 
 type Rows = BTreeMap<Key, Vec<u8>>;
 
-/// Reads all rows of the store; of none, this is a first start. `find` looks up the profile of a
-/// model version, by index into [`Config::models`].
+/// Reads all rows of the store; of none, this is a first start, and `fresh` is the store's name
+/// from now on. `find` looks up the profile of a model version, by index into [`Config::models`].
 ///
 /// Windows that were counted under another configuration, or against a profile that is there no
 /// more, are left out: counts of two kinds never mix.
@@ -81,6 +81,7 @@ pub fn restore(
     config: &Arc<Config>,
     rows: impl IntoIterator<Item = Row>,
     find: &dyn Fn(usize, &ModelId) -> Option<Arc<ModelReference>>,
+    fresh: StoreId,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
     let rows = keyed(rows)?;
@@ -96,7 +97,7 @@ pub fn restore(
     reading.begin_anew(&mut windows, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
         Some(row) => {
-            Retraining::restore(config, read::<RetrainingBody>(row, &Key::Retraining)?, now)
+            Retraining::restore(config, read::<RetrainingBody>(row, &Key::Retraining)?)
         }
         None => Retraining::new(config),
     };
@@ -104,11 +105,12 @@ pub fn restore(
         Some(row) => read(row, &Key::Totals)?,
         None => TotalsBody::default(),
     };
+    let outbox = outbox(config, &rows, fresh)?;
     let Reading { saver, dropped, .. } = reading;
     let dropped = dropped.into_iter().map(|(model, windows)| Dropped { model, windows }).collect();
     let pipeline = Pipeline::restored(
         config,
-        saver,
+        (saver, outbox),
         (windows, models, retraining),
         &Totals {
             windows_closed: totals.windows_closed,
@@ -141,6 +143,17 @@ fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {
 fn read<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
     postcard::from_bytes(row)
         .map_err(|source| RestoreError::Damaged { what: format!("{key:?}"), source })
+}
+
+fn outbox(config: &Config, rows: &Rows, fresh: StoreId) -> Result<Outbox, RestoreError> {
+    let Some(body) = rows.get(&Key::Store) else { return Ok(Outbox::new(config, fresh)) };
+    let mut messages = Vec::new();
+    for (key, row) in rows {
+        if let Key::Outbox(number) = key {
+            messages.push((*number, read(row, key)?));
+        }
+    }
+    Ok(Outbox::restore(config, read(body, &Key::Store)?, messages))
 }
 
 struct Reading<'a> {
