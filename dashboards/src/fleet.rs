@@ -12,12 +12,13 @@ use driftd_catalog::metric::{
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
     KAFKA_REBALANCES_TOTAL, LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL,
-    MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX,
-    PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL,
-    RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE,
-    SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES,
-    STATE_STORED_TIMESTAMP_SECONDS, TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS,
-    WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN, WINDOWS_OPEN_MAX,
+    MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES,
+    PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL,
+    RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL,
+    RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS,
+    TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
+    WINDOWS_OPEN, WINDOWS_OPEN_MAX,
 };
 
 use crate::dashboard::{Choice, Dashboard, Variable};
@@ -333,6 +334,24 @@ fn pipeline(layout: &mut Layout) {
                 (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES)), "waiting"),
                 (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES_MAX)), "bound"),
             ],
+        ),
+        panel::time_series(
+            "Outputs that wait",
+            "Lines of results and retraining events that are decided and not sent, and the bound.",
+            "bytes",
+            vec![
+                (format!("max({})", FLEET.select(&OUTBOX_BYTES)), "waiting"),
+                (format!("max({})", FLEET.select(&OUTBOX_BYTES_MAX)), "bound"),
+            ],
+        ),
+        panel::time_series(
+            "Messages that wait",
+            "Lines of results and retraining events that are decided and not sent.",
+            "none",
+            vec![(
+                format!("sum by (instance) ({})", FLEET.select(&OUTBOX_MESSAGES)),
+                "{{instance}}",
+            )],
         ),
         panel::time_series(
             "Memory of window counts",

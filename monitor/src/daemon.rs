@@ -3,7 +3,7 @@
 //! Before: a valid configuration, from `driftd run` or `driftd demo`. After: consumer threads
 //! count, [`crate::stage`] decides and acts, one thread serves HTTP. Every channel is bounded.
 //!
-//! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP
+//! The end goes from the source on: consumers stop, the pipeline drains, outputs are sent, HTTP
 //! closes.
 
 use std::cell::RefCell;
@@ -21,29 +21,34 @@ use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Dropped, RestoreError, restore};
+use driftd_core::state::{Dropped, RestoreError, StoreId, restore};
 use rdkafka::Offset;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::courier::{Carrier, Courier};
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::Parked;
 use crate::kafka::status::StatusReader;
+use crate::kafka::transaction::OutputTopics;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage};
 use crate::store::{Store, StoreError};
+use crate::unique;
 
 /// Events waiting for the pipeline; more make the consumers pause.
 const EVENTS_MAX: usize = 256;
 /// Commands waiting for one consumer thread.
 const COMMANDS_MAX: usize = 64;
+/// How often outputs are sent where no state is kept: a transaction takes tens of milliseconds.
+const SEND_INTERVAL_MILLIS: i64 = 200;
 
 /// Called with every effect before it is carried out, on the pipeline's thread.
 pub type Observer = Box<dyn FnMut(&Effect) + Send>;
@@ -144,6 +149,8 @@ impl Daemon {
             kafka,
         };
         let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
+        let carrier = carrier(&shared, &pipeline, reports.clone());
+        let courier = carrier.as_ref().map(Carrier::courier);
         let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let mut started = Started::default();
@@ -156,13 +163,16 @@ impl Daemon {
         let Started { looking, commands, mut workers } = started;
         let stage = stage(
             shared,
-            (pipeline, keeper),
+            (pipeline, keeper, courier),
             (receiver, reports),
             publish,
             commands,
             &stopping,
             observer,
         );
+        if let Some(carrier) = carrier {
+            workers.push(spawn("courier", move || carrier.run())?);
+        }
         workers.push(spawn("pipeline", move || stage.run())?);
         Ok(Self { address, snapshot, stopping, looking, workers, http })
     }
@@ -265,7 +275,7 @@ impl Started {
 
 fn stage(
     shared: Shared,
-    (pipeline, keeper): (Pipeline, Option<Keeper>),
+    (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     publish: watch::Sender<Arc<Snapshot>>,
     commands: Vec<SyncSender<Command>>,
@@ -286,23 +296,37 @@ fn stage(
         config: shared.config,
         observer,
         keeper,
-        lines_in_flight: 0,
+        is_open: courier.is_none(),
+        courier,
     }
+}
+
+/// Makes what carries outputs, where there are some.
+fn carrier(shared: &Shared, pipeline: &Pipeline, reports: Reports) -> Option<Carrier> {
+    let topics = OutputTopics::of(&shared.config)?;
+    let source = shared.config.event_source();
+    Some(Carrier::new(&shared.kafka, topics, source, pipeline.outbox()?, reports))
 }
 
 /// What an earlier run left.
 struct Resumed {
     pipeline: Pipeline,
-    keeper: Option<Keeper>,
+    keeper: Keeper,
     /// Topics that were read before.
     topics: BTreeSet<Arc<str>>,
 }
 
 /// Goes on from the stored state, where state is kept.
 fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
+    let fresh = StoreId(unique::number());
     let Some(state) = &shared.config.state else {
-        let pipeline = Pipeline::new(Arc::clone(&shared.config));
-        return Ok(Resumed { pipeline, keeper: None, topics: BTreeSet::new() });
+        let pipeline = Pipeline::without_state(Arc::clone(&shared.config), fresh);
+        let keeper = Keeper {
+            store: None,
+            interval_millis: SEND_INTERVAL_MILLIS,
+            stored_at: Timestamp::MIN,
+        };
+        return Ok(Resumed { pipeline, keeper, topics: BTreeSet::new() });
     };
     let store = Store::open(state, folder)?;
     // Without its profile a window would be left behind: one that is there has to be read.
@@ -314,7 +338,7 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
             None
         })
     };
-    let restored = restore(&shared.config, store.rows()?, &find, clock::now())?;
+    let restored = restore(&shared.config, store.rows()?, &find, fresh, clock::now())?;
     if let Some(error) = unusable.into_inner() {
         return Err(error.into());
     }
@@ -337,8 +361,8 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
         shared.parked.park(partition);
     }
     let interval_millis = state.commit_interval_millis;
-    let keeper = Keeper { store, interval_millis, stored_at: Timestamp::MIN };
-    Ok(Resumed { pipeline: restored.pipeline, keeper: Some(keeper), topics })
+    let keeper = Keeper { store: Some(store), interval_millis, stored_at: Timestamp::MIN };
+    Ok(Resumed { pipeline: restored.pipeline, keeper, topics })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]

@@ -1,14 +1,16 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
-//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`], [`producer`]
-//! carries out its effects, [`watch`] tells what no message tells (partitions, ends of partitions),
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`],
+//! [`transaction`] carries what it decides, [`producer`] everything else, [`watch`] tells what no message tells (partitions, ends of partitions),
 //! [`probe`] serves `driftd check`.
 
 pub mod consumer;
 pub mod probe;
 pub mod producer;
+pub(crate) mod read_back;
 pub mod rebalance;
 pub mod status;
+pub(crate) mod transaction;
 pub mod watch;
 
 use std::fs;

@@ -3,7 +3,7 @@
 //! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where
 //! to start reading: [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a
 //! record's way is [`kafka::consumer`] → `driftd_core::shard` → [`stage`](self) →
-//! `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. [`replay`] takes the same way from
+//! `driftd_core::pipeline` → [`http`] and [`courier`](self). [`replay`] takes the same way from
 //! files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
 
 pub mod check;
@@ -11,9 +11,11 @@ pub mod cli;
 mod clock;
 pub mod config_file;
 mod console;
+mod courier;
 pub mod daemon;
 pub mod demo;
 pub mod export;
+mod failpoint;
 pub mod http;
 pub mod kafka;
 pub mod launch;
@@ -26,4 +28,5 @@ mod stage;
 pub mod store;
 pub mod table;
 pub mod telemetry;
+mod unique;
 mod whole_file;

@@ -108,13 +108,7 @@ pub struct Collected {
 impl Collected {
     /// Takes a message of a topic; `source` is the job's name. What another job wrote, or what is
     /// no output, is passed over.
-    pub fn take(
-        &mut self,
-        source: &str,
-        topic: OutputTopic,
-        writer: Option<&str>,
-        payload: &[u8],
-    ) {
+    pub fn take(&mut self, source: &str, topic: OutputTopic, writer: Option<&str>, payload: &[u8]) {
         let found = match topic {
             OutputTopic::Results if writer == Some(source) => line(payload),
             OutputTopic::Results => None,

@@ -296,7 +296,8 @@ fn event(
         links: Links::default(),
     };
     let source = config.event_source();
-    let mut event = CloudEvent::new(&source, request.id.clone(), request.window.end(), &model, data);
+    let mut event =
+        CloudEvent::new(&source, request.id.clone(), request.window.end(), &model, data);
     // The launcher waits by the clock on the wall, however old the log is that made it wait.
     event.expirytime = request
         .expires

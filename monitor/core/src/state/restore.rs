@@ -96,9 +96,7 @@ pub fn restore(
     let models = reading.models(&rows)?;
     reading.begin_anew(&mut windows, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
-        Some(row) => {
-            Retraining::restore(config, read::<RetrainingBody>(row, &Key::Retraining)?)
-        }
+        Some(row) => Retraining::restore(config, read::<RetrainingBody>(row, &Key::Retraining)?),
         None => Retraining::new(config),
     };
     let totals: TotalsBody = match rows.get(&Key::Totals) {

@@ -82,8 +82,8 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
          events must reach all replicas",
             "`kafka.properties[\"statistics.interval.ms\"]`: is set by driftd itself; remove it: \
          nothing reads these statistics",
-            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; remove it: the \
-         producer is idempotent, without transactions",
+            "`kafka.properties[\"transactional.id\"]`: is set by driftd itself; remove it: it \
+         follows from `kafka.group`",
         ],
     );
 }

@@ -30,7 +30,7 @@ pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("plugin.library.paths", "remove it: plugins are not loaded"),
     ("request.required.acks", "remove it: events must reach all replicas"),
     ("statistics.interval.ms", "remove it: nothing reads these statistics"),
-    ("transactional.id", "remove it: the producer is idempotent, without transactions"),
+    ("transactional.id", "remove it: it follows from `kafka.group`"),
 ];
 
 /// Checks the connection.
