@@ -292,6 +292,27 @@ fn partitions() -> Panel {
     )
 }
 
+fn outbox_bytes() -> Panel {
+    panel::time_series(
+        "Outputs that wait",
+        "Lines of results and retraining events that are decided and not sent, and the bound.",
+        "bytes",
+        vec![
+            (format!("max({})", FLEET.select(&OUTBOX_BYTES)), "waiting"),
+            (format!("max({})", FLEET.select(&OUTBOX_BYTES_MAX)), "bound"),
+        ],
+    )
+}
+
+fn outbox_messages() -> Panel {
+    panel::time_series(
+        "Messages that wait",
+        "Lines of results and retraining events that are decided and not sent.",
+        "none",
+        vec![(format!("sum by (instance) ({})", FLEET.select(&OUTBOX_MESSAGES)), "{{instance}}")],
+    )
+}
+
 fn pipeline(layout: &mut Layout) {
     layout.row("Pipeline");
     let open = |metric| format!("max by (model, model_version) ({})", FLEET.select(metric));
@@ -335,24 +356,8 @@ fn pipeline(layout: &mut Layout) {
                 (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES_MAX)), "bound"),
             ],
         ),
-        panel::time_series(
-            "Outputs that wait",
-            "Lines of results and retraining events that are decided and not sent, and the bound.",
-            "bytes",
-            vec![
-                (format!("max({})", FLEET.select(&OUTBOX_BYTES)), "waiting"),
-                (format!("max({})", FLEET.select(&OUTBOX_BYTES_MAX)), "bound"),
-            ],
-        ),
-        panel::time_series(
-            "Messages that wait",
-            "Lines of results and retraining events that are decided and not sent.",
-            "none",
-            vec![(
-                format!("sum by (instance) ({})", FLEET.select(&OUTBOX_MESSAGES)),
-                "{{instance}}",
-            )],
-        ),
+        outbox_bytes(),
+        outbox_messages(),
         panel::time_series(
             "Memory of window counts",
             "Bytes that open windows hold; it grows with features, not with records.",

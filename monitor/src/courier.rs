@@ -169,8 +169,11 @@ pub(crate) struct Carrier {
     courier: Courier,
     reports: Reports,
     process: u64,
-    /// What was committed when this process last looked; `None` before it has.
-    seen: Option<Option<Claim>>,
+    /// What others had committed when this process looked; `None` before it has.
+    others: Option<Vec<Claim>>,
+    /// This process has committed something, and up to where everything is sent.
+    has_claimed: bool,
+    next: u64,
     refused: Refused,
 }
 
@@ -199,7 +202,9 @@ impl Carrier {
             courier: Courier::default(),
             reports,
             process: unique::number(),
-            seen: None,
+            others: None,
+            has_claimed: false,
+            next: 0,
             refused: Refused::default(),
         }
     }
@@ -244,25 +249,24 @@ impl Carrier {
         let producer = OutputProducer::connect(&self.kafka, self.topics.clone());
         let producer = producer.map_err(Lost::Connect)?;
         // Who has been replaced must not fence who replaced it.
-        if self.seen.is_some() && self.is_replaced(producer.claim().map_err(Lost::Kafka)?) {
-            return Err(Lost::Replaced);
+        if self.others.is_some() {
+            self.look(&producer)?;
         }
         producer.fence().map_err(Lost::Kafka)?;
         failpoint::hit("courier.fenced");
-        let found = producer.claim().map_err(Lost::Kafka)?;
-        match (self.seen, found) {
-            (None, found) => self.open(found)?,
-            (Some(_), found) if self.is_replaced(found) => return Err(Lost::Replaced),
-            // A commit that was not answered for may have taken place.
-            (Some(_), Some(found)) if found.process == self.process => self.committed(found),
-            (Some(_), Some(_) | None) => {}
+        if self.others.is_some() {
+            self.look(&producer)?;
+        } else {
+            self.open(producer.claims().map_err(Lost::Kafka)?)?;
         }
         Ok(producer)
     }
 
     /// Looks at what the topics hold, where the pipeline may decide it again.
-    fn open(&mut self, found: Option<Claim>) -> Result<(), Lost> {
-        let position = found.map(|claim| claim.position);
+    fn open(&mut self, claims: Vec<Claim>) -> Result<(), Lost> {
+        let own = claims.iter().map(|claim| claim.position);
+        let own = own.filter(|position| position.store == self.standing.store);
+        let position = own.max_by_key(|position| position.next);
         let published = if self.standing.needs_published(position) {
             let is_ending = || self.courier.is_ending();
             let read = read_back(&self.kafka, &self.topics, &self.source, &is_ending);
@@ -270,31 +274,36 @@ impl Carrier {
         } else {
             None
         };
-        self.seen = Some(found);
+        self.others = Some(claims);
+        self.next = position.map_or(0, |position| position.next);
         self.courier.open(Opening { position, published });
         Ok(())
     }
 
-    /// Whether somebody else has committed since this process looked.
-    fn is_replaced(&self, found: Option<Claim>) -> bool {
-        let is_own = found.is_some_and(|claim| claim.process == self.process);
-        !is_own && self.seen.is_some_and(|seen| seen != found)
-    }
-
-    fn has_claimed(&self) -> bool {
-        self.seen.flatten().is_some_and(|claim| claim.process == self.process)
+    /// Looks whether another process has committed meanwhile, and whether a commit of this one that
+    /// was not answered for has taken place.
+    fn look(&mut self, producer: &OutputProducer) -> Result<(), Lost> {
+        for claim in producer.claims().map_err(Lost::Kafka)? {
+            if claim.process == self.process {
+                self.committed(claim.position.next);
+            } else if self.others.as_ref().is_none_or(|others| !others.contains(&claim)) {
+                return Err(Lost::Replaced);
+            }
+        }
+        Ok(())
     }
 
     fn send_all(&mut self, producer: &OutputProducer, pause: &mut Duration) -> Lost {
         loop {
-            let Some(messages) = self.courier.next(!self.has_claimed()) else {
-                return Lost::Ending;
-            };
-            let claim = self.claim_after(&messages);
+            let Some(messages) = self.courier.next(!self.has_claimed) else { return Lost::Ending };
+            failpoint::hit("courier.before_transaction");
+            let next = messages.last().map_or(self.next, |(number, _)| number + 1);
+            let position = Position { store: self.standing.store, next };
+            let claim = Claim { position, process: self.process };
             match producer.send(&messages, claim, &mut self.refused) {
                 Ok(()) => {
-                    failpoint::hit("courier.committed");
-                    self.committed(claim);
+                    failpoint::hit("courier.after_transaction");
+                    self.committed(next);
                     *pause = PAUSE;
                 }
                 Err(SendError::Unknown(error)) => return Lost::Kafka(error),
@@ -308,18 +317,9 @@ impl Carrier {
         }
     }
 
-    /// Returns what is to be committed together with these messages.
-    fn claim_after(&self, messages: &[(u64, OutputMessage)]) -> Claim {
-        let store = self.standing.store;
-        let own = self.seen.flatten().filter(|claim| claim.position.store == store);
-        let before = own.map_or(0, |claim| claim.position.next);
-        let next = messages.last().map_or(before, |(number, _)| number + 1);
-        Claim { position: Position { store, next }, process: self.process }
-    }
-
-    fn committed(&mut self, claim: Claim) {
-        self.seen = Some(Some(claim));
-        let to = claim.position.next;
+    fn committed(&mut self, to: u64) {
+        self.has_claimed = true;
+        self.next = to;
         let (mut stored, mut failed) = (0, 0);
         let mut events = Vec::new();
         for (number, message) in self.courier.pop(to) {

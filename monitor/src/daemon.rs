@@ -21,7 +21,7 @@ use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Dropped, RestoreError, StoreId, restore};
+use driftd_core::state::{Dropped, RestoreError, Store as _, StoreId, restore};
 use rdkafka::Offset;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
@@ -40,7 +40,7 @@ use crate::kafka::watch::{Ends, Watcher};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage};
-use crate::store::{Store, StoreError};
+use crate::store::{FolderStore, StoreError};
 use crate::unique;
 
 /// Events waiting for the pipeline; more make the consumers pause.
@@ -328,7 +328,7 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
         };
         return Ok(Resumed { pipeline, keeper, topics: BTreeSet::new() });
     };
-    let store = Store::open(state, folder)?;
+    let store = FolderStore::open(state, folder)?;
     // Without its profile a window would be left behind: one that is there has to be read.
     let unusable = RefCell::new(None);
     let find = |model, id: &ModelId| {

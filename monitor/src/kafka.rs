@@ -1,8 +1,9 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
 //! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`],
-//! [`transaction`] carries what it decides, [`producer`] everything else, [`watch`] tells what no message tells (partitions, ends of partitions),
-//! [`probe`] serves `driftd check`.
+//! [`transaction`] carries what it decides and [`read_back`] looks what is there already,
+//! [`producer`] sends everything else, [`watch`] tells what no message tells (partitions, ends of
+//! partitions), [`probe`] serves `driftd check`.
 
 pub mod consumer;
 pub mod probe;

@@ -15,6 +15,7 @@ use driftd_core::event::{Effect, Event};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::snapshot::Snapshot;
+use driftd_core::state::Store as _;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -26,7 +27,7 @@ use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
 use crate::outbox::EventReceiver;
-use crate::store::{Store, StoreError};
+use crate::store::{FolderStore, StoreError};
 
 /// How often time passes for the pipeline: bounds how late a window is seen.
 const TICK: Duration = Duration::from_millis(100);
@@ -62,7 +63,7 @@ pub(crate) struct Stage {
 /// Stores what changed, now and then.
 pub(crate) struct Keeper {
     /// Absent where no state is kept: what changed is sent all the same.
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<FolderStore>,
     pub(crate) interval_millis: i64,
     pub(crate) stored_at: Timestamp,
 }
@@ -106,6 +107,7 @@ impl Stage {
         let opening = self.courier.as_ref().and_then(Courier::take_opening);
         if let Some(opening) = opening {
             self.handle(Event::OutboxOpened(opening));
+            failpoint::hit("stage.opened");
             self.is_open = true;
             self.keeper.stored_at = Timestamp::MIN;
             self.keep();
@@ -131,7 +133,11 @@ impl Stage {
 
     fn take_reports(&mut self) {
         for event in self.reports.take() {
+            let is_sent = matches!(event, Event::OutputsSent { .. });
             self.handle(event);
+            if is_sent {
+                failpoint::hit("stage.outputs_sent");
+            }
         }
         if self.courier.as_ref().is_some_and(Courier::is_replaced) {
             error!(

@@ -15,12 +15,14 @@ mod key;
 mod outbox;
 mod restore;
 mod save;
+mod store;
 
 pub(crate) use body::{ModelBody, SegmentBody};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
 pub use restore::{Dropped, RestoreError, Restored, restore};
 pub(crate) use save::{Parts, Saver};
+pub use store::{MemoryStore, Store};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};
 use serde::Serialize;

@@ -22,6 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
 use crate::clock;
+use crate::failpoint;
 use crate::kafka::log_error;
 
 /// A rebalance waits this long for the ends of its partitions.
@@ -144,6 +145,7 @@ impl Assignments {
                 error!(partition = %state.id(), %error, "start offset could not be set");
             }
         }
+        failpoint::hit("consumer.assigned");
         self.lock().push(Change::Assigned(states));
     }
 

@@ -163,10 +163,10 @@ impl OutputProducer {
         self.inner.init_transactions(STEP_TIMEOUT)
     }
 
-    /// Returns what was committed last.
-    pub(crate) fn claim(&self) -> Result<Option<Claim>, KafkaError> {
+    /// Returns what is committed. With other topics than today an earlier run may have committed
+    /// something else beside it.
+    pub(crate) fn claims(&self) -> Result<Vec<Claim>, KafkaError> {
         let mut asked = TopicPartitionList::new();
-        // The topics that are configured may have changed since.
         for (_, name) in self.topics.all() {
             asked.add_partition(name, 0);
         }
@@ -176,7 +176,7 @@ impl OutputProducer {
             element.error()?;
             claims.extend(Claim::read(element.offset(), element.metadata()));
         }
-        Ok(claims.into_iter().max_by_key(|it| it.position.next))
+        Ok(claims)
     }
 
     /// Sends messages and commits `claim`, all or nothing. Messages in `refused` are left out.
@@ -189,7 +189,7 @@ impl OutputProducer {
         self.inner.begin_transaction().map_err(SendError::Unknown)?;
         let sent = self.fill(messages, claim, refused);
         let sent = sent.and_then(|()| {
-            failpoint::hit("transaction.before_commit");
+            failpoint::hit("transaction.filled");
             self.inner.commit_transaction(STEP_TIMEOUT)
         });
         refused.take(self.inner.context().take());
@@ -210,12 +210,12 @@ impl OutputProducer {
         refused: &Refused,
     ) -> Result<(), KafkaError> {
         let mut position = TopicPartitionList::new();
-        for (_, name) in self.topics.all().take(1) {
-            let next = i64::try_from(claim.position.next).unwrap_or(i64::MAX);
+        let next = i64::try_from(claim.position.next).unwrap_or(i64::MAX);
+        for (_, name) in self.topics.all() {
             position.add_partition_offset(name, 0, Offset::Offset(next))?;
-            for mut element in position.elements() {
-                element.set_metadata(claim.metadata());
-            }
+        }
+        for mut element in position.elements() {
+            element.set_metadata(claim.metadata());
         }
         let wanted = |(number, _): &&(u64, OutputMessage)| !refused.numbers.contains(number);
         for (number, message) in messages.iter().filter(wanted) {

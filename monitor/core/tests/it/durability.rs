@@ -13,6 +13,7 @@ use driftd_core::state::{RestoreError, Restored, StoreId, restore};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::faulty::Fault;
 use crate::log::{Record, START, drafts, records, regular};
 use crate::model;
 use crate::recount::recount;
@@ -31,6 +32,8 @@ enum Fate {
     /// Some are sent, and the process ends before it hears of it.
     SendsUnheard(usize),
     Crashes,
+    /// What changed cannot be stored: the process ends.
+    FailsToStore(Fault),
     /// The machine ends: the newest batches were not on its disk.
     LosesBatches(usize),
     /// The disk is gone.
@@ -45,6 +48,8 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         3 => (0..12_usize).prop_map(Fate::Sends),
         2 => (0..12_usize).prop_map(Fate::SendsUnheard),
         2 => Just(Fate::Crashes),
+        1 => prop_oneof![Just(Fault::NoSpace), Just(Fault::NotSynced)]
+            .prop_map(Fate::FailsToStore),
         1 => (1..4_usize).prop_map(Fate::LosesBatches),
         1 => Just(Fate::LosesStore),
     ];
@@ -76,6 +81,7 @@ fn play(
                 simulation.crash();
             }
             Fate::Crashes => simulation.crash(),
+            Fate::FailsToStore(fault) => simulation.fail_to_store(*fault),
             Fate::LosesBatches(count) => {
                 simulation.lose_batches(*count);
                 simulation.crash();

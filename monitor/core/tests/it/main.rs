@@ -5,6 +5,7 @@
 
 mod alignment;
 mod durability;
+mod faulty;
 mod log;
 mod model;
 mod profile;

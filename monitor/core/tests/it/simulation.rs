@@ -14,10 +14,11 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Opening, Position, StoreId, restore};
+use driftd_core::state::{Opening, Position, Store, StoreId, restore};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use crate::faulty::{Fault, FaultyStore};
 use crate::log::{Record, START, decode};
 use crate::model;
 
@@ -75,11 +76,9 @@ pub(crate) struct Simulation {
     pipeline: Pipeline,
     sent: Vec<Partial>,
     /// What would survive the end of the process; unused without [`Simulation::durable`].
-    store: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Effects that a stored batch stands for.
-    stored_effects: usize,
-    /// The store and its effects before each batch.
-    batches: Vec<(BTreeMap<Vec<u8>, Vec<u8>>, usize)>,
+    store: FaultyStore,
+    /// Effects that each stored batch stands for, with those before it.
+    stored_effects: Vec<usize>,
     stores_made: u64,
     /// Stored messages that are not sent; `None` before anything may be sent.
     sending: Option<VecDeque<(u64, OutputMessage)>>,
@@ -108,9 +107,8 @@ impl Simulation {
             paused: BTreeSet::new(),
             pipeline: Pipeline::new(Arc::clone(config)),
             sent: Vec::new(),
-            store: BTreeMap::new(),
-            stored_effects: 0,
-            batches: Vec::new(),
+            store: FaultyStore::default(),
+            stored_effects: Vec::new(),
             stores_made: 0,
             sending: None,
             published: Vec::new(),
@@ -139,17 +137,28 @@ impl Simulation {
         outputs.into_iter().map(Event::from).for_each(|event| self.handle(event));
     }
 
-    /// Stores what changed. Its messages may be sent from then on.
+    /// Stores what changed; its messages may be sent from then on. A process that cannot store
+    /// ends.
     pub(crate) fn commit(&mut self) {
-        self.batches.push((self.store.clone(), self.stored_effects));
-        for change in self.pipeline.take_changes() {
-            match change.value {
-                Some(value) => self.store.insert(change.key, value),
-                None => self.store.remove(&change.key),
-            };
+        let effects = self.effects.len();
+        match self.store.commit(self.pipeline.take_changes()) {
+            Ok(()) => {
+                self.stored_effects.push(effects);
+                let outputs = self.pipeline.take_outputs();
+                self.sending.get_or_insert_default().extend(outputs);
+            }
+            Err(Fault::NoSpace) => self.crash(),
+            Err(Fault::NotSynced) => {
+                self.stored_effects.push(effects);
+                self.crash();
+            }
         }
-        self.stored_effects = self.effects.len();
-        self.sending.get_or_insert_default().extend(self.pipeline.take_outputs());
+    }
+
+    /// Lets the next batch fail.
+    pub(crate) fn fail_to_store(&mut self, fault: Fault) {
+        self.store.fault = Some(fault);
+        self.commit();
     }
 
     /// Sends up to `count` stored messages, and commits up to where, in one transaction.
@@ -178,18 +187,14 @@ impl Simulation {
 
     /// Takes back the newest batches, as the loss of power does that were not synced.
     pub(crate) fn lose_batches(&mut self, count: usize) {
-        let at = self.batches.len().saturating_sub(count);
-        if let Some((store, effects)) = self.batches.drain(at..).next() {
-            self.store = store;
-            self.stored_effects = effects;
-        }
+        self.store.lose(count);
+        self.stored_effects.truncate(self.stored_effects.len().saturating_sub(count));
     }
 
     /// Loses everything that was stored.
     pub(crate) fn lose_store(&mut self) {
-        self.batches.clear();
-        self.store.clear();
-        self.stored_effects = 0;
+        self.store = FaultyStore::default();
+        self.stored_effects.clear();
     }
 
     /// Looks at what the topics hold, where that is needed, and begins to send.
@@ -210,16 +215,17 @@ impl Simulation {
 
     /// Returns what would survive the end of the process.
     pub(crate) fn stored(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
-        &self.store
+        &self.store.content().0
     }
 
     /// Ends the process, and starts another one from the store.
     pub(crate) fn crash(&mut self) {
-        self.effects.truncate(self.stored_effects);
+        self.effects.truncate(self.stored_effects.last().copied().unwrap_or(0));
         self.stores_made += 1;
         let fresh = StoreId(self.stores_made);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
-        let restored = restore(&self.config, self.store.clone(), &find, fresh, self.now).unwrap();
+        let rows = self.store.rows().unwrap();
+        let restored = restore(&self.config, rows, &find, fresh, self.now).unwrap();
         assert_eq!(restored.dropped, []);
         self.pipeline = restored.pipeline;
         self.sending = None;
