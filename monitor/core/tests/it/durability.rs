@@ -110,7 +110,7 @@ fn decisions(outcome: &Outcome) -> Vec<String> {
 
 /// What the topics hold, in order of names. Of an event only the name: it expires by the clock on
 /// the wall.
-fn published(outcome: &Outcome) -> Vec<(&str, &[u8])> {
+pub(crate) fn published(outcome: &Outcome) -> Vec<(&str, &[u8])> {
     let named = outcome.published.iter().map(|message| {
         let is_line = message.topic == OutputTopic::Results;
         (&*message.id, if is_line { &*message.payload } else { &[] })
@@ -121,7 +121,7 @@ fn published(outcome: &Outcome) -> Vec<(&str, &[u8])> {
 }
 
 /// The models of these tests, with lines of results and requests for retraining.
-fn sending() -> Value {
+pub(crate) fn sending() -> Value {
     let mut tree = model::tree();
     tree["outputs"] = json!({"results_topic": "results"});
     tree["retraining"] = json!({

@@ -8,6 +8,7 @@ mod durability;
 mod faulty;
 mod log;
 mod model;
+mod outbox;
 mod profile;
 mod readiness;
 mod recount;

@@ -14,7 +14,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Opening, Position, Store, StoreId, restore};
+use driftd_core::state::{Opening, Position, Standing, Store, StoreId, restore};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -197,10 +197,19 @@ impl Simulation {
         self.stored_effects.clear();
     }
 
+    /// Returns where the outbox stands.
+    pub(crate) fn standing(&self) -> Standing {
+        self.pipeline.outbox().unwrap()
+    }
+
+    /// Returns whether the next process would have to look at what the topics hold.
+    pub(crate) fn needs_published(&self) -> bool {
+        self.standing().needs_published(self.position)
+    }
+
     /// Looks at what the topics hold, where that is needed, and begins to send.
     fn open_outbox(&mut self) {
-        let standing = self.pipeline.outbox().unwrap();
-        let published = standing.needs_published(self.position).then(|| {
+        let published = self.needs_published().then(|| {
             let mut collected = Collected::default();
             for message in &self.published {
                 let mut headers = message.headers.iter();
