@@ -33,6 +33,8 @@ const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 /// Pause before another attempt; doubles up to the bound.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How often a courier without messages looks whether another process has taken over.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The end that the pipeline holds.
 #[derive(Clone, Debug, Default)]
@@ -121,22 +123,28 @@ impl Courier {
         !queue.is_ending
     }
 
-    /// Waits for messages; `None` when the daemon ends. The first answer may be of none.
-    fn next(&self, is_first: bool) -> Option<Vec<(u64, OutputMessage)>> {
+    /// Waits for messages; the first are there when sending may begin, even if there are none.
+    fn next(&self, is_first: bool) -> Next {
         let is_idle = |queue: &mut Queue| {
             !queue.is_ending && (!queue.is_open || !is_first && queue.messages.is_empty())
         };
-        let queue =
-            self.0.changed.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
+        let (queue, waited) = self
+            .0
+            .changed
+            .wait_timeout_while(self.lock(), LOOK_INTERVAL, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
         if queue.is_ending {
-            return None;
+            return Next::Ending;
+        }
+        if waited.timed_out() {
+            return Next::Silence;
         }
         let mut bytes = 0;
         let few = queue.messages.iter().take(TRANSACTION_MESSAGES_MAX).take_while(|(_, it)| {
             bytes += it.bytes();
             bytes <= TRANSACTION_BYTES_MAX || bytes == it.bytes()
         });
-        Some(few.cloned().collect())
+        Next::Messages(few.cloned().collect())
     }
 
     /// Forgets messages that are sent; returns them.
@@ -158,6 +166,14 @@ impl Courier {
         self.lock().is_replaced = true;
         self.0.changed.notify_all();
     }
+}
+
+/// What the courier does next.
+enum Next {
+    Messages(Vec<(u64, OutputMessage)>),
+    /// Nothing has come for a while.
+    Silence,
+    Ending,
 }
 
 /// What the thread owns.
@@ -295,7 +311,15 @@ impl Carrier {
 
     fn send_all(&mut self, producer: &OutputProducer, pause: &mut Duration) -> Lost {
         loop {
-            let Some(messages) = self.courier.next(!self.has_claimed) else { return Lost::Ending };
+            let messages = match self.courier.next(!self.has_claimed) {
+                Next::Messages(messages) => messages,
+                Next::Ending => return Lost::Ending,
+                // Who has been replaced may have nothing to send any more.
+                Next::Silence => match self.look(producer) {
+                    Err(Lost::Replaced) => return Lost::Replaced,
+                    Ok(()) | Err(_) => continue,
+                },
+            };
             failpoint::hit("courier.before_transaction");
             let next = messages.last().map_or(self.next, |(number, _)| number + 1);
             let position = Position { store: self.standing.store, next };

@@ -270,3 +270,24 @@ fn a_process_that_ends_at_any_named_place_says_everything_once() {
     }
     pair.compare();
 }
+
+/// Two processes of one group; the later one takes over, and nothing is said twice.
+#[test]
+fn of_two_processes_the_earlier_one_ends() {
+    let mut pair = Pair::new("takeover", SHORT_ROUND * 2);
+    pair.put(SHORT_ROUND);
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&pair.durable).expect("it"))
+        .expect("the configuration is JSON");
+    config.as_object_mut().expect("an object").remove("state");
+    pair.durable = pair.job.write_file("stateless.yaml", &config.to_string());
+    let (mut first, status) = running(pair.start(&[]));
+    first.wait_for_http(&status, DEADLINE, |response| {
+        response.json()["totals"]["windows_closed"].as_i64() > Some(0)
+    });
+    let (second, _) = running(pair.start(&[]));
+    let ended = first.wait(DEADLINE).expect_code(1);
+    assert!(ended.stderr.contains("another process sends the outputs"), "{}", ended.stderr);
+    pair.put(SHORT_ROUND);
+    let _killed = second.kill(DEADLINE);
+    pair.compare();
+}
