@@ -127,6 +127,7 @@ impl Stage {
 
     fn is_outbox_full(&self) -> bool {
         let (messages, bytes) = self.courier.as_ref().map_or((0, 0), Courier::waiting);
+        self.instruments.outbox(messages, bytes);
         courier::MESSAGES_MAX <= messages
             || courier::BYTES_MAX <= bytes + self.pipeline.outputs_bytes()
     }
@@ -144,7 +145,7 @@ impl Stage {
                 group = self.config.kafka.as_ref().map_or("", |kafka| &*kafka.group),
                 "another process sends the outputs of this group: this one ends"
             );
-            std::process::exit(1);
+            end();
         }
     }
 
@@ -241,8 +242,6 @@ impl Stage {
         let outputs = self.pipeline.take_outputs();
         let Some(courier) = &self.courier else { return };
         courier.push(outputs);
-        let (messages, bytes) = courier.waiting();
-        self.instruments.outbox(messages, bytes);
     }
 
     /// Stores and sends what was decided last.
@@ -271,9 +270,13 @@ impl Stage {
     }
 }
 
-/// Ends the process at once.
 fn fail(error: StoreError) -> ! {
     error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+    end()
+}
+
+#[expect(clippy::exit, reason = "what comes after would be decided in vain")]
+fn end() -> ! {
     std::process::exit(1)
 }
 

@@ -44,7 +44,7 @@ impl OutputTopics {
     /// Returns the topics of a configuration; `None` when it has none.
     pub(crate) fn of(config: &Config) -> Option<Self> {
         let results = config.outputs.results_topic.clone();
-        let retraining = config.retraining.as_ref().map(|it| it.topic.to_string());
+        let retraining = config.retraining.as_ref().map(|it| it.topic.clone());
         (results.is_some() || retraining.is_some()).then_some(Self { results, retraining })
     }
 
@@ -280,8 +280,9 @@ impl Refused {
 
 /// Whether a transaction certainly did not take place, and can be aborted.
 fn is_undone(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::Transaction(error) => error.txn_requires_abort() && !error.is_fatal(),
-        error => !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal)),
+    if let KafkaError::Transaction(error) = error {
+        error.txn_requires_abort() && !error.is_fatal()
+    } else {
+        error.rdkafka_error_code() != Some(RDKafkaErrorCode::Fatal)
     }
 }
