@@ -1,15 +1,16 @@
-//! Named places at which a test lets the process end as by a crash, or the disk fail.
+//! Named places at which a test lets the process end as by a crash, or stand still, or the disk
+//! fail.
 //!
-//! Before: `DRIFTD_FAILPOINT=NAME[:NTH]` arms one; the process aborts, or gets an error, when it
-//! comes there the NTH time. After: the next process has to come to the same result. A release
-//! build has none.
+//! Before: `DRIFTD_FAILPOINT=NAME[:NTH[:stop]]` arms one; when the process comes there the NTH
+//! time it aborts, or stops until it is told to go on, or gets an error. After: the next process,
+//! or this one, has to come to the same result. A release build has none.
 
 use std::io;
 
-/// Ends the process if the place is armed and it is its turn.
+/// Ends or stops the process if the place is armed and it is its turn.
 pub(crate) fn hit(name: &str) {
     if is_turn(name) {
-        std::process::abort();
+        act();
     }
 }
 
@@ -23,6 +24,12 @@ const fn is_turn(_name: &str) -> bool {
     false
 }
 
+#[cfg(not(debug_assertions))]
+const fn act() {}
+
+#[cfg(debug_assertions)]
+use armed::act;
+
 #[cfg(debug_assertions)]
 fn is_turn(name: &str) -> bool {
     armed::is_turn(name)
@@ -33,10 +40,13 @@ mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use rustix::process::{Signal, getpid, kill_process};
+
     struct Armed {
         name: String,
         turn: u64,
         hits: AtomicU64,
+        is_stopping: bool,
     }
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
@@ -46,11 +56,21 @@ mod armed {
         armed.is_some_and(|armed| armed.hits.fetch_add(1, Ordering::Relaxed) + 1 == armed.turn)
     }
 
+    pub(super) fn act() {
+        if ARMED.get().and_then(Option::as_ref).is_some_and(|armed| armed.is_stopping) {
+            kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+        } else {
+            std::process::abort();
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a test arms a place by the environment")]
     fn read() -> Option<Armed> {
         let text = std::env::var("DRIFTD_FAILPOINT").ok()?;
-        let (name, turn) = text.split_once(':').unwrap_or((&text, "1"));
-        let turn = turn.parse().ok()?;
-        Some(Armed { name: name.to_owned(), turn, hits: AtomicU64::new(0) })
+        let mut parts = text.split(':');
+        let name = parts.next()?.to_owned();
+        let turn = parts.next().unwrap_or("1").parse().ok()?;
+        let is_stopping = parts.next() == Some("stop");
+        Some(Armed { name, turn, hits: AtomicU64::new(0), is_stopping })
     }
 }

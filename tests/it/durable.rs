@@ -8,6 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::wait;
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
@@ -289,5 +290,46 @@ fn of_two_processes_the_earlier_one_ends() {
     assert!(ended.stderr.contains("another process sends the outputs"), "{}", ended.stderr);
     pair.put(SHORT_ROUND);
     let _killed = second.kill(DEADLINE);
+    pair.compare();
+}
+
+/// A process that stands still for longer than its transaction may: the broker aborts that and
+/// expels the producer, and the group expels the consumers.
+#[test]
+fn a_process_that_stands_still_goes_on_where_it_was() {
+    let mut pair = Pair::new("standstill", SHORT_ROUND * 2);
+    pair.put(SHORT_ROUND);
+    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:2:stop")]);
+    daemon.wait_for_stop(DEADLINE);
+    let results = pair.job.topic(TopicRole::Results);
+    let is_pending = || topic::is_pending(pair.job.bootstrap(), &results);
+    assert!(is_pending(), "it stands still within a transaction");
+    wait::until("the broker to give it up", DEADLINE, || (!is_pending()).then_some(()));
+    pair.put(SHORT_ROUND);
+    daemon.go_on();
+    let (mut daemon, status) = running(daemon);
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        response.json()["totals"]["messages"].as_i64() == Some(SHORT_ROUND * 2)
+    });
+    let _ended = daemon.terminate(DEADLINE).expect_code(0);
+    pair.compare();
+}
+
+/// Outputs wait for a topic that is not there, and are in it when it is.
+#[test]
+fn outputs_wait_for_their_topic() {
+    let mut pair = Pair::new("waiting", SHORT_ROUND);
+    let results = pair.job.topic(TopicRole::Results);
+    topic::delete(pair.job.bootstrap(), &results);
+    pair.put(SHORT_ROUND);
+    let (mut daemon, status) = running(pair.start(&[]));
+    let metrics = status.replace("/api/v1/status", "/metrics");
+    daemon.wait_for_http(&metrics, DEADLINE, |response| {
+        let waiting =
+            response.body.lines().find_map(|it| it.strip_prefix("driftd_outbox_messages "));
+        waiting.is_some_and(|count| 1 < count.parse().unwrap_or(0))
+    });
+    let _killed = daemon.kill(DEADLINE);
+    topic::create(pair.job.bootstrap(), &results, 1, &[]);
     pair.compare();
 }

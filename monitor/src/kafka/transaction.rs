@@ -229,7 +229,8 @@ impl OutputProducer {
         let Some(group) = self.group.group_metadata() else {
             return Err(KafkaError::ClientCreation("the group has no name".to_owned()));
         };
-        self.inner.send_offsets_to_transaction(&position, &group, STEP_TIMEOUT)
+        self.inner.send_offsets_to_transaction(&position, &group, STEP_TIMEOUT)?;
+        self.inner.flush(STEP_TIMEOUT)
     }
 
     fn produce(&self, number: u64, message: &OutputMessage) -> Result<(), KafkaError> {
