@@ -19,9 +19,9 @@ use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
     FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
     MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
-    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_WINDOW_SECONDS, Metric, PREDICTION_DRIFT_SCORE,
-    PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
-    WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
+    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_WINDOW_SECONDS, Metric, OUTBOX_MESSAGES,
+    PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL,
+    RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -251,6 +251,7 @@ fn input() -> Vec<Rule> {
 fn output() -> Vec<Rule> {
     let dropped = FEATURE_SERIES_DROPPED.name;
     let events = RETRAIN_EVENTS_TOTAL.name;
+    let waiting = OUTBOX_MESSAGES.name;
     vec![
         Rule {
             alert: "DriftdSeriesTruncated",
@@ -273,6 +274,18 @@ fn output() -> Vec<Rule> {
             summary: "Retraining requests cannot be published.",
             description: "A retraining request of policy {{ $labels.policy }} for model \
                           {{ $labels.model }} could not be written to its topic; no job starts."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdOutputsWaiting",
+            // Between two transactions nothing waits: a scrape in ten minutes sees that.
+            expr: format!("min_over_time({waiting}[10m]) > 0"),
+            hold: Some("5m"),
+            keep_firing_for: None,
+            severity: Severity::Warning,
+            summary: "Results and retraining requests wait to be sent.",
+            description: "For ten minutes at least {{ $value }} messages have waited; when too \
+                          many do, driftd stops reading."
                 .to_owned(),
         },
     ]

@@ -12,10 +12,10 @@ use driftd_catalog::metric::{
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
     KAFKA_REBALANCES_TOTAL, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
-    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, PIPELINE_QUEUE_BATCHES,
-    PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL, RECORDS_CONSUMED_TOTAL,
-    RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL,
-    RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX,
+    OUTBOX_MESSAGES, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
+    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL,
+    RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
     SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS,
     TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
     WINDOWS_OPEN, WINDOWS_OPEN_MAX,
@@ -303,6 +303,27 @@ fn partitions() -> Panel {
     )
 }
 
+fn outbox_bytes() -> Panel {
+    panel::time_series(
+        "Outputs that wait",
+        "Lines of results and retraining events that are decided and not sent, and the bound.",
+        "bytes",
+        vec![
+            (format!("max({})", FLEET.select(&OUTBOX_BYTES)), "waiting"),
+            (format!("max({})", FLEET.select(&OUTBOX_BYTES_MAX)), "bound"),
+        ],
+    )
+}
+
+fn outbox_messages() -> Panel {
+    panel::time_series(
+        "Messages that wait",
+        "Lines of results and retraining events that are decided and not sent.",
+        "none",
+        vec![(format!("sum by (instance) ({})", FLEET.select(&OUTBOX_MESSAGES)), "{{instance}}")],
+    )
+}
+
 fn pipeline(layout: &mut Layout) {
     layout.row("Pipeline");
     let open = |metric| format!("max by (model, model_version) ({})", FLEET.select(metric));
@@ -346,6 +367,8 @@ fn pipeline(layout: &mut Layout) {
                 (format!("max({})", FLEET.select(&PIPELINE_QUEUE_BATCHES_MAX)), "bound"),
             ],
         ),
+        outbox_bytes(),
+        outbox_messages(),
         panel::time_series(
             "Memory of window counts",
             "Bytes that open windows hold; it grows with features, not with records.",

@@ -3,7 +3,7 @@
 //! Before: a valid configuration, from `driftd run` or `driftd demo`. After: consumer threads
 //! count, [`crate::stage`] decides and acts, one thread serves HTTP. Every channel is bounded.
 //!
-//! The end goes from the source on: consumers stop, the pipeline drains, the producer flushes, HTTP
+//! The end goes from the source on: consumers stop, the pipeline drains, outputs are sent, HTTP
 //! closes.
 
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Dropped, RestoreError, restore};
+use driftd_core::state::{Dropped, RestoreError, Store as _, StoreId, restore};
 use rdkafka::Offset;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 
 use crate::board::Board;
 use crate::clock;
+use crate::courier::{Carrier, Courier};
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
@@ -37,12 +38,14 @@ use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::Parked;
 use crate::kafka::status::StatusReader;
 use crate::kafka::topics::{self, TopicError};
+use crate::kafka::transaction::OutputTopics;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::lanes::{Lanes, News};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage};
-use crate::store::{Store, StoreError};
+use crate::store::{FolderStore, StoreError};
+use crate::unique;
 
 /// Events waiting for the pipeline; more make the consumers pause.
 const EVENTS_MAX: usize = 256;
@@ -157,6 +160,8 @@ impl Daemon {
             kafka,
         };
         let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
+        let carrier = carrier(&shared, &pipeline, reports.clone());
+        let courier = carrier.as_ref().map(Carrier::courier);
         let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -170,13 +175,16 @@ impl Daemon {
         let Started { looking, commands, mut workers } = started;
         let stage = stage(
             shared,
-            (pipeline, keeper),
+            (pipeline, keeper, courier),
             (receiver, reports),
             board,
             commands,
             &stopping,
             observer,
         );
+        if let Some(carrier) = carrier {
+            workers.push(spawn("courier", move || carrier.run())?);
+        }
         workers.push(spawn("pipeline", move || stage.run())?);
         Ok(Self { address, snapshot, stopping, looking, workers, http })
     }
@@ -314,7 +322,7 @@ impl Started {
 
 fn stage(
     shared: Shared,
-    (pipeline, keeper): (Pipeline, Option<Keeper>),
+    (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     board: Board,
     commands: Vec<SyncSender<Command>>,
@@ -335,25 +343,39 @@ fn stage(
         config: shared.config,
         observer,
         keeper,
-        lines_in_flight: 0,
+        is_open: courier.is_none(),
+        courier,
     }
+}
+
+/// Makes what carries outputs, where there are some.
+fn carrier(shared: &Shared, pipeline: &Pipeline, reports: Reports) -> Option<Carrier> {
+    let topics = OutputTopics::of(&shared.config)?;
+    let source = shared.config.event_source();
+    Some(Carrier::new(&shared.kafka, topics, source, pipeline.outbox()?, reports))
 }
 
 /// What an earlier run left.
 struct Resumed {
     pipeline: Pipeline,
-    keeper: Option<Keeper>,
+    keeper: Keeper,
     /// Topics that were read before.
     topics: BTreeSet<Arc<str>>,
 }
 
 /// Goes on from the stored state, where state is kept.
 fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
-    let Some(state) = &shared.config.state else {
+    if shared.config.scale_out.is_some() {
+        // What is decided, kept and sent is the lanes'.
         let pipeline = Pipeline::new(Arc::clone(&shared.config));
-        return Ok(Resumed { pipeline, keeper: None, topics: BTreeSet::new() });
+        return Ok(Resumed { pipeline, keeper: Keeper::nothing(), topics: BTreeSet::new() });
+    }
+    let fresh = StoreId(unique::number());
+    let Some(state) = &shared.config.state else {
+        let pipeline = Pipeline::without_state(Arc::clone(&shared.config), fresh);
+        return Ok(Resumed { pipeline, keeper: Keeper::nothing(), topics: BTreeSet::new() });
     };
-    let store = Store::open(state, folder)?;
+    let store = FolderStore::open(state, folder)?;
     // Without its profile a window would be left behind: one that is there has to be read.
     let unusable = RefCell::new(None);
     let find = |model, id: &ModelId| {
@@ -363,7 +385,7 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
             None
         })
     };
-    let restored = restore(&shared.config, store.rows()?, &find, clock::now())?;
+    let restored = restore(&shared.config, store.rows()?, &find, fresh, clock::now())?;
     if let Some(error) = unusable.into_inner() {
         return Err(error.into());
     }
@@ -386,8 +408,8 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
         shared.parked.park(partition);
     }
     let interval_millis = state.commit_interval_millis;
-    let keeper = Keeper { store, interval_millis, stored_at: Timestamp::MIN };
-    Ok(Resumed { pipeline: restored.pipeline, keeper: Some(keeper), topics })
+    let keeper = Keeper { store: Some(store), interval_millis, stored_at: Timestamp::MIN };
+    Ok(Resumed { pipeline: restored.pipeline, keeper, topics })
 }
 
 /// Refuses topics that do not serve. A cluster that does not answer yet is waited for later.
@@ -403,8 +425,8 @@ fn look_at_topics(kafka: &KafkaConfig, scale_out: &ScaleOutConfig) -> Result<(),
 
 /// Returns the configured name of this process, or one that no other has.
 fn member(kafka: &KafkaConfig) -> Arc<str> {
-    let unique = || format!("{:x}-{:x}", clock::now().as_millis(), std::process::id());
-    kafka.instance.clone().unwrap_or_else(unique).into()
+    let drawn = || format!("{:016x}", unique::number());
+    kafka.instance.clone().unwrap_or_else(drawn).into()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge opens sockets")]

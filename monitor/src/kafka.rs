@@ -1,17 +1,20 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
-//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`], [`producer`]
-//! carries out its effects, [`watch`] tells what no message tells (partitions, ends of partitions),
-//! [`probe`] serves `driftd check`.
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`],
+//! [`transaction`] carries what it decides and [`read_back`] looks what is there already,
+//! [`producer`] sends everything else, [`watch`] tells what no message tells (partitions, ends of
+//! partitions), [`probe`] serves `driftd check`.
 
 pub mod consumer;
 pub mod probe;
 pub mod producer;
+pub(crate) mod read_back;
 pub mod rebalance;
 pub(crate) mod sharing;
 pub(crate) mod state_topic;
 pub mod status;
 pub mod topics;
+pub(crate) mod transaction;
 pub(crate) mod transactions;
 pub mod watch;
 

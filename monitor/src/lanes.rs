@@ -31,6 +31,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::http::{Heartbeat, Instruments};
 use crate::kafka::sharing::ResumeError;
+use crate::kafka::transaction::OutputTopics;
 use crate::kafka::transactions::{TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventReceiver;
@@ -185,6 +186,8 @@ impl News {
             | Event::Checkpoint(_)
             | Event::RetrainDelivered { .. }
             | Event::ResultsDelivered { .. }
+            | Event::OutboxOpened(_)
+            | Event::OutputsSent { .. }
             | Event::InputEnded
             | Event::Tick => None,
         }
@@ -379,9 +382,10 @@ impl<'a> Session<'a> {
         };
         let positions = self.positions(&news);
         let parts = &self.parts;
+        let topics = OutputTopics::of(&parts.config);
         self.transactions.run(&positions, &member, &|| parts.beat(), |transaction| {
             news.iter().try_for_each(|(number, lane)| {
-                lane.send(transaction, &parts.config, &parts.scale_out, *number)
+                lane.send(transaction, topics.as_ref(), &parts.scale_out, *number)
             })
         })?;
         self.lanes.values_mut().for_each(Lane::committed);

@@ -17,7 +17,6 @@ mod ledger;
 mod membership;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -38,6 +37,7 @@ use crate::kafka::{ConnectError, base};
 use crate::launch::desk::{Desk, Place, Report};
 use crate::launch::ledger::{LedgerError, LedgerReader};
 use crate::launch::membership::{Change, Membership, members};
+use crate::unique;
 
 /// How long a poll waits for an event; also how often running jobs are looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -148,7 +148,7 @@ impl Launcher {
     /// Connects.
     pub fn connect(config: &Config, backend: Box<dyn Backend>) -> Result<Self, LaunchError> {
         let Sections { kafka, retraining, launcher } = Sections::of(config)?;
-        let name = format!("{}-launcher-{}", config.name, unique());
+        let name = format!("{}-launcher-{}", config.name, unique_name());
         let answers = Reports::default();
         let producer = Arc::new(Producer::connect(kafka, answers.clone())?);
         let client: BaseConsumer<Membership> = base(kafka)?
@@ -404,9 +404,9 @@ impl Unstored {
     }
 }
 
-/// Returns a part of a name that no other process has: hash keys are random.
-fn unique() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
+/// Returns a part of a name that no other process has.
+fn unique_name() -> String {
+    format!("{:016x}", unique::number())
 }
 
 struct Sections<'a> {

@@ -3,7 +3,7 @@
 //! The decisions are made in `driftd-core`; this crate feeds it and carries out what it says. Where
 //! to start reading: [`cli`] is the command line; [`daemon`] the threads of `driftd run`; a
 //! record's way is [`kafka::consumer`] → `driftd_core::shard` → [`stage`](self) →
-//! `driftd_core::pipeline` → [`http`] and [`kafka::producer`]. Where several processes share the
+//! `driftd_core::pipeline` → [`http`] and [`courier`](self). Where several processes share the
 //! work, [`kafka`] and [`lanes`](self) lie between its two halves. [`replay`] takes the same way
 //! from files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
 
@@ -13,9 +13,11 @@ pub mod cli;
 mod clock;
 pub mod config_file;
 mod console;
+mod courier;
 pub mod daemon;
 pub mod demo;
 pub mod export;
+mod failpoint;
 pub mod http;
 pub mod kafka;
 mod lanes;
@@ -29,4 +31,5 @@ mod stage;
 pub mod store;
 pub mod table;
 pub mod telemetry;
+mod unique;
 mod whole_file;

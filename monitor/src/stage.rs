@@ -1,8 +1,8 @@
 //! The pipeline's thread: takes events, lets the sans-io pipeline decide, carries out its effects.
 //!
-//! Before: [`crate::outbox`]. After: snapshots for HTTP, result lines and retraining events for the
-//! producer, commands for the consumers. It ends when every sender of events has hung up, after
-//! everything that was read is decided.
+//! Before: [`crate::outbox`]. After: snapshots for HTTP, batches for the store, and behind them
+//! result lines and retraining events for [`crate::courier`]; commands for the consumers. It ends
+//! when every sender of events has hung up, after everything that was read is decided.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,23 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use driftd_catalog::Timestamp;
-use driftd_core::FeatureLine;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
-use tracing::{debug, error, info, info_span, warn};
+use driftd_core::state::Store as _;
+use tracing::{error, info, warn};
 
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
+use crate::courier::{self, Courier};
 use crate::daemon::Observer;
+use crate::failpoint;
 use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
 use crate::outbox::EventReceiver;
-use crate::store::Store;
+use crate::store::{FolderStore, StoreError};
 
 /// How often time passes for the pipeline: bounds how late a window is seen.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,8 +34,11 @@ const TICK: Duration = Duration::from_millis(100);
 const EVENTS_BETWEEN_TICKS_MAX: usize = 256;
 /// What was sent before the end is waited for this long.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Lines of results are waited for this long before state is stored; else the next time.
-const LINES_TIMEOUT: Duration = Duration::from_millis(500);
+/// Messages of more memory are stored and handed over before the time has come.
+const OUTPUTS_BYTES_MAX: usize = 4 << 20;
+
+/// How often outputs are sent where no state is kept: a transaction takes tens of milliseconds.
+const SEND_INTERVAL_MILLIS: i64 = 200;
 
 /// Everything the pipeline's thread needs.
 pub(crate) struct Stage {
@@ -50,17 +55,26 @@ pub(crate) struct Stage {
     pub(crate) health: Arc<Health>,
     pub(crate) instruments: Arc<Instruments>,
     pub(crate) observer: Observer,
-    /// Absent where no state is kept.
-    pub(crate) keeper: Option<Keeper>,
-    /// Lines of results that the broker has not answered for.
-    pub(crate) lines_in_flight: u64,
+    pub(crate) keeper: Keeper,
+    /// Absent where nothing is sent.
+    pub(crate) courier: Option<Courier>,
+    /// Sending has begun, or there is nothing to send: what is decided has a place to go.
+    pub(crate) is_open: bool,
 }
 
 /// Stores what changed, now and then.
 pub(crate) struct Keeper {
-    pub(crate) store: Store,
+    /// Absent where no state is kept: what changed is sent all the same.
+    pub(crate) store: Option<FolderStore>,
     pub(crate) interval_millis: i64,
     pub(crate) stored_at: Timestamp,
+}
+
+impl Keeper {
+    /// Keeps nothing; what is decided is sent soon.
+    pub(crate) fn nothing() -> Self {
+        Self { store: None, interval_millis: SEND_INTERVAL_MILLIS, stored_at: Timestamp::MIN }
+    }
 }
 
 impl Stage {
@@ -68,14 +82,25 @@ impl Stage {
     pub(crate) fn run(mut self) {
         loop {
             self.heartbeat.beat(clock::instant());
-            if self.stopping.load(Ordering::Relaxed) {
+            let is_stopping = self.stopping.load(Ordering::Relaxed);
+            if is_stopping {
                 self.commands.clear();
             }
-            if !self.take_events() {
-                break;
+            self.open();
+            if !self.is_open && is_stopping {
+                return self.drop_events();
             }
-            self.take_reports();
-            self.handle(Event::Tick);
+            if self.is_open && (is_stopping || !self.is_outbox_full()) {
+                if !self.take_events() {
+                    break;
+                }
+                self.take_reports();
+                self.handle(Event::Tick);
+            } else {
+                // No time passes for the pipeline: what it would miss is in the events that wait.
+                self.courier.iter().for_each(|courier| courier.wait(TICK));
+                self.take_reports();
+            }
             self.keep();
         }
         if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
@@ -86,12 +111,50 @@ impl Stage {
         self.close();
     }
 
+    /// Begins to send, once it is known what is sent already. Only then may anything be decided.
+    fn open(&mut self) {
+        let opening = self.courier.as_ref().and_then(Courier::take_opening);
+        if let Some(opening) = opening {
+            self.handle(Event::OutboxOpened(opening));
+            failpoint::hit("stage.opened");
+            self.is_open = true;
+            self.keeper.stored_at = Timestamp::MIN;
+            self.keep();
+        }
+    }
+
+    /// Ends without having decided anything: the next process reads it again.
+    fn drop_events(mut self) {
+        if let Some(courier) = &self.courier {
+            courier.end(Duration::ZERO);
+        }
+        while !matches!(self.events.receive(TICK), Err(RecvTimeoutError::Disconnected)) {
+            self.heartbeat.beat(clock::instant());
+        }
+        self.commands.clear();
+    }
+
+    fn is_outbox_full(&self) -> bool {
+        let (messages, bytes) = self.courier.as_ref().map_or((0, 0), Courier::waiting);
+        self.instruments.outbox(messages, bytes);
+        courier::MESSAGES_MAX <= messages
+            || courier::BYTES_MAX <= bytes + self.pipeline.outputs_bytes()
+    }
+
     fn take_reports(&mut self) {
         for event in self.reports.take() {
-            if let Event::ResultsDelivered { stored, failed } = event {
-                self.lines_in_flight = self.lines_in_flight.saturating_sub(stored + failed);
-            }
+            let is_sent = matches!(event, Event::OutputsSent { .. });
             self.handle(event);
+            if is_sent {
+                failpoint::hit("stage.outputs_sent");
+            }
+        }
+        if self.courier.as_ref().is_some_and(Courier::is_replaced) {
+            error!(
+                group = self.config.kafka.as_ref().map_or("", |kafka| &*kafka.group),
+                "another process sends the outputs of this group: this one ends"
+            );
+            end();
         }
     }
 
@@ -139,15 +202,10 @@ impl Stage {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Publish(snapshot) => self.board.show(snapshot),
-            Effect::Window(result) => self.write_results(&result),
+            Effect::Window(result) => log_window(&result),
             Effect::Episode(transition) => log_transition(&transition),
             Effect::Retrain(event) => {
-                let span = info_span!("publish_retrain", id = %event.id, subject = %event.subject);
-                let _entered = span.enter();
                 info!(id = %event.id, reason = %event.data.reason.summary, "retraining requested");
-                if let Some(retraining) = &self.config.retraining {
-                    self.producer.retrain(&retraining.topic, &event);
-                }
             }
             Effect::Flush(partition) => self.command(&Command::Flush(partition)),
             Effect::Pause(partition) => self.command(&Command::Pause(partition)),
@@ -155,43 +213,57 @@ impl Stage {
         }
     }
 
-    /// Asks for checkpoints and stores what changed; the answers are in the next batch.
+    /// Asks for checkpoints and stores what changed; the answers are in the next batch. What was
+    /// decided is sent when it is stored.
     ///
     /// A batch that cannot be stored ends the process: what is decided from here on would be
     /// forgotten, and decided again, by the next one.
     fn keep(&mut self) {
         let now = clock::now();
-        let Some(keeper) = &mut self.keeper else { return };
-        if now < keeper.stored_at.plus_millis(keeper.interval_millis) {
+        let due_at = self.keeper.stored_at.plus_millis(self.keeper.interval_millis);
+        let is_due = due_at <= now || OUTPUTS_BYTES_MAX < self.pipeline.outputs_bytes();
+        if !self.is_open || !is_due {
             return;
         }
-        keeper.stored_at = now;
-        // What is stored is not decided again, so its lines have to be in their topic before.
-        if 0 < self.lines_in_flight {
-            if let Err(error) = self.producer.flush(LINES_TIMEOUT) {
-                debug!(%error, "lines of results are under way; state is stored later");
-            }
-            self.take_reports();
+        self.keeper.stored_at = now;
+        self.store();
+        self.hand_over();
+        if self.keeper.store.is_some() {
+            self.command(&Command::Checkpoint);
         }
-        if self.lines_in_flight == 0
-            && let Some(keeper) = &mut self.keeper
-        {
-            if let Err(error) = keeper.store.commit(self.pipeline.take_changes()) {
-                error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
-                std::process::exit(1);
-            }
-            self.instruments.stored(now);
-        }
-        self.command(&Command::Checkpoint);
     }
 
-    /// Stores the last state, unless lines of it are not in their topic.
+    fn store(&mut self) {
+        let batch = self.pipeline.take_changes();
+        let Some(store) = &mut self.keeper.store else { return };
+        failpoint::hit("stage.before_batch");
+        if let Err(error) = store.commit(batch) {
+            fail(error);
+        }
+        failpoint::hit("stage.after_batch");
+        self.instruments.stored(self.keeper.stored_at);
+    }
+
+    /// Lets the courier have what is stored.
+    fn hand_over(&mut self) {
+        let outputs = self.pipeline.take_outputs();
+        let Some(courier) = &self.courier else { return };
+        courier.push(outputs);
+    }
+
+    /// Stores and sends what was decided last.
     fn close(mut self) {
-        let Some(Keeper { store, .. }) = self.keeper.take() else { return };
-        if 0 < self.lines_in_flight {
-            warn!("state of the end is not stored: its lines of results are not in their topic");
-        } else if let Err(error) = store.close(self.pipeline.take_changes()) {
-            error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+        self.store();
+        self.hand_over();
+        let left = self.courier.as_ref().map_or(0, |courier| courier.end(FLUSH_TIMEOUT));
+        self.take_reports();
+        if 0 < left && self.keeper.store.is_none() {
+            warn!(left, "outputs are not sent: the broker did not answer before the end");
+        }
+        if let Some(store) = self.keeper.store.take()
+            && let Err(error) = store.close(self.pipeline.take_changes())
+        {
+            fail(error);
         }
     }
 
@@ -203,21 +275,16 @@ impl Stage {
             }
         }
     }
+}
 
-    fn write_results(&mut self, result: &WindowResult) {
-        log_window(result);
-        let Some(topic) = &self.config.outputs.results_topic else { return };
-        let key = result.id.model.to_string();
-        for line in FeatureLine::of(result) {
-            match serde_json::to_vec(&line) {
-                Ok(line) => {
-                    self.lines_in_flight += 1;
-                    self.producer.result(topic, &key, &line);
-                }
-                Err(error) => error!(window = %result.id, %error, "a result has no JSON form"),
-            }
-        }
-    }
+fn fail(error: StoreError) -> ! {
+    error!(error = format!("{:#}", anyhow::Error::from(error)), "state is not stored");
+    end()
+}
+
+#[expect(clippy::exit, reason = "what comes after would be decided in vain")]
+fn end() -> ! {
+    std::process::exit(1)
 }
 
 pub(crate) fn log_window(result: &WindowResult) {

@@ -4,11 +4,14 @@
 //! log-structured store, writes each one whole or not at all, with checksums. One process at a
 //! time: the folder is locked.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use driftd_core::config::{Durability, StateConfig};
-use driftd_core::state::{Batch, Row};
+use driftd_core::state::{Batch, Row, Store};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::failpoint;
 
 /// Memory for blocks that were read; state is read once, at the start.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -47,14 +50,14 @@ pub enum StoreError {
 }
 
 /// Rows of state on disk.
-pub struct Store {
+pub struct FolderStore {
     folder: PathBuf,
     database: Database,
     rows: Keyspace,
     mode: PersistMode,
 }
 
-impl Store {
+impl FolderStore {
     /// Opens the folder of the configuration, or makes it; a relative one starts at `base`.
     pub fn open(config: &StateConfig, base: &Path) -> Result<Self, StoreError> {
         let folder = base.join(&config.folder);
@@ -74,8 +77,30 @@ impl Store {
         &self.folder
     }
 
-    /// Returns all rows.
-    pub fn rows(&self) -> Result<Vec<Row>, StoreError> {
+    /// Writes the last batch, to the disk itself.
+    pub fn close(self, batch: Batch) -> Result<(), StoreError> {
+        self.write(batch, PersistMode::SyncAll)
+    }
+
+    fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
+        failpoint::disk("store.full", ErrorKind::StorageFull).map_err(|it| failed(it.into()))?;
+        let mut changes = self.database.batch().durability(Some(mode));
+        for change in batch {
+            match change.value {
+                Some(value) => changes.insert(&self.rows, change.key, value),
+                None => changes.remove(&self.rows, change.key),
+            }
+        }
+        changes.commit().map_err(failed)?;
+        failpoint::disk("store.sync", ErrorKind::Other).map_err(|it| failed(it.into()))
+    }
+}
+
+impl Store for FolderStore {
+    type Error = StoreError;
+
+    fn rows(&self) -> Result<Vec<Row>, StoreError> {
         let rows = self.rows.iter().map(|row| {
             let (key, value) = row.into_inner()?;
             Ok((key.to_vec(), value.to_vec()))
@@ -84,25 +109,9 @@ impl Store {
             .map_err(|source| StoreError::Read { folder: self.folder.clone(), source })
     }
 
-    /// Writes a batch; when this returns, it survives what the configuration asks for.
-    pub fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+    /// When this returns, the batch survives what the configuration asks for.
+    fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
         if batch.is_empty() { Ok(()) } else { self.write(batch, self.mode) }
-    }
-
-    /// Writes the last batch, to the disk itself.
-    pub fn close(self, batch: Batch) -> Result<(), StoreError> {
-        self.write(batch, PersistMode::SyncAll)
-    }
-
-    fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
-        let mut changes = self.database.batch().durability(Some(mode));
-        for change in batch {
-            match change.value {
-                Some(value) => changes.insert(&self.rows, change.key, value),
-                None => changes.remove(&self.rows, change.key),
-            }
-        }
-        changes.commit().map_err(|source| StoreError::Write { folder: self.folder.clone(), source })
     }
 }
 
@@ -125,16 +134,16 @@ mod tests {
     fn what_was_written_is_there_after_opening_again() {
         for durability in [Durability::Process, Durability::Power] {
             let base = TempDir::new().unwrap();
-            let mut store = Store::open(&config(durability), base.path()).unwrap();
+            let mut store = FolderStore::open(&config(durability), base.path()).unwrap();
             assert_eq!(store.rows().unwrap(), []);
             store.commit(vec![change("a", Some("1")), change("b", Some("2"))]).unwrap();
             store.commit(vec![change("a", None), change("c", Some("3"))]).unwrap();
             drop(store);
-            let store = Store::open(&config(durability), base.path()).unwrap();
+            let store = FolderStore::open(&config(durability), base.path()).unwrap();
             let expected = [("b", "2"), ("c", "3")].map(|(key, value)| (key.into(), value.into()));
             assert_eq!(store.rows().unwrap(), expected);
             store.close(vec![change("d", Some("4"))]).unwrap();
-            let store = Store::open(&config(durability), base.path()).unwrap();
+            let store = FolderStore::open(&config(durability), base.path()).unwrap();
             assert_eq!(store.rows().unwrap().len(), 3);
         }
     }
@@ -142,8 +151,8 @@ mod tests {
     #[test]
     fn a_folder_has_one_user() {
         let base = TempDir::new().unwrap();
-        let _first = Store::open(&config(Durability::Process), base.path()).unwrap();
-        let second = Store::open(&config(Durability::Process), base.path()).err().unwrap();
+        let _first = FolderStore::open(&config(Durability::Process), base.path()).unwrap();
+        let second = FolderStore::open(&config(Durability::Process), base.path()).err().unwrap();
         assert!(second.to_string().contains("used by no other driftd"), "{second}");
     }
 }

@@ -1,12 +1,16 @@
-//! Processes that are killed while they read, each going on from the state of the one before,
-//! against one that reads everything in one go.
+//! Processes that end at any moment, each going on from the state of the one before, against one
+//! that reads everything in one go: killed at random, at every named place, by a full disk, and
+//! with their state lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::wait;
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
@@ -15,15 +19,43 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// 2013-07-01T00:00:00Z, in seconds.
 const START: i64 = 1_372_636_800;
 
-/// Messages of a round; a process is killed in each but the last.
+/// Messages of a round; a process is killed in each.
 const ROUND: i64 = 6_000;
 const ROUNDS: i64 = 6;
+
+/// Messages of a round of [`PLACES`]: three hours.
+const SHORT_ROUND: i64 = 1_080;
+
+/// Where a process ends in each round, and the exit code; none where it aborts.
+const PLACES: [(&str, Option<i32>); 17] = [
+    // Before anything is known of the topics, and before it is stored.
+    ("courier.fenced", None),
+    ("stage.opened", None),
+    // Around the first batch, and around one with closed windows.
+    ("stage.before_batch", None),
+    ("stage.after_batch", None),
+    ("stage.before_batch:8", None),
+    ("stage.after_batch:8", None),
+    ("store.full:8", Some(1)),
+    ("store.sync:8", Some(1)),
+    // Around and inside transactions: the first carries no message, only who sends from now on.
+    ("courier.before_transaction:2", None),
+    ("transaction.message:2", None),
+    ("transaction.filled", None),
+    ("transaction.filled:2", None),
+    ("courier.after_transaction", None),
+    ("courier.after_transaction:2", None),
+    ("stage.outputs_sent:2", None),
+    // In a consumer.
+    ("consumer.assigned", None),
+    ("consumer.checkpoint:4", None),
+];
 
 const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
 /// Records ten seconds apart; amounts move in the second half.
-fn record(index: i64) -> Raw {
-    let amount = index % 97 + if ROUND * ROUNDS / 2 < index { 300 } else { 0 };
+fn record(index: i64, moves_at: i64) -> Raw {
+    let amount = index % 97 + if moves_at < index { 300 } else { 0 };
     message(index, START + index * 10, amount)
 }
 
@@ -47,7 +79,8 @@ fn config(job: &Job, name: &str, state: Option<&str>) -> Value {
     let mut config = job.config();
     config["name"] = json!(name);
     // A killed process is a member of the group until then.
-    config["kafka"]["properties"] = json!({"session.timeout.ms": 6_000});
+    config["kafka"]["properties"] =
+        json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
     config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
     // Only event time closes windows here.
     config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
@@ -95,8 +128,8 @@ fn running(mut daemon: Driftd) -> (Driftd, String) {
     (daemon, format!("{origin}/api/v1/status"))
 }
 
-/// What has to be the same, when everything is read.
-fn finish(config: &str) -> (Value, Value) {
+/// Reads the rest; returns the digest of all windows.
+fn finish(config: &str, messages: i64) -> Value {
     let (mut daemon, status) = start(config);
     let mut seen = Value::Null;
     daemon.wait_for_http(&status, DEADLINE, |response| {
@@ -106,37 +139,101 @@ fn finish(config: &str) -> (Value, Value) {
                 && all.iter().all(|it| it["lag"] == 0)
         });
         // The last hour before the far record closes when every partition has seen it.
-        newest && seen["totals"]["windows_closed"] == ROUND * ROUNDS * 10 / 3_600
+        newest && seen["totals"]["windows_closed"] == messages * 10 / 3_600
     });
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
-    (seen["totals"]["windows_closed"].clone(), seen["digest"].clone())
+    seen["digest"].clone()
 }
 
-/// Lines of results by window and feature; a line that was written twice is the same line.
-fn lines(records: Vec<Value>) -> BTreeMap<String, BTreeSet<String>> {
-    let mut lines: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in records {
-        let key = ["window_start", "segment", "feature"].map(|key| line[key].to_string()).join(" ");
-        lines.entry(key).or_default().insert(line.to_string());
+/// Two jobs on the same records: one whose processes end, and one that is left alone.
+struct Pair {
+    job: Job,
+    durable: String,
+    whole: String,
+    messages: i64,
+    moves_at: i64,
+}
+
+impl Pair {
+    /// The amounts of the `messages` move in the second half.
+    fn new(name: &'static str, messages: i64) -> Self {
+        let job = Job::new(name);
+        job.create_topics();
+        job.write_file("job.sh", "exit 0");
+        let durable = job.write(&config(&job, name, Some("state")));
+        build_reference(&job, &durable);
+        let whole = config(&job, &format!("{name}-whole"), None).to_string();
+        let whole = job.write_file("whole.yaml", &whole);
+        Self { job, durable, whole, messages: 0, moves_at: messages / 2 }
     }
-    lines
+
+    /// Adds records.
+    fn put(&mut self, messages: i64) {
+        let from = self.messages;
+        self.messages += messages;
+        let records: Vec<Raw> =
+            (from..self.messages).map(|index| record(index, self.moves_at)).collect();
+        topic::put(self.job.bootstrap(), &self.job.topic(TopicRole::Inference), &records);
+    }
+
+    fn start(&self, env: &[(&str, &str)]) -> Driftd {
+        let args = ["run", "--config", &self.durable, "--log-format", "json"];
+        Driftd::start(&args, env)
+    }
+
+    /// Lets both read everything, and compares what they say: every line and every event once.
+    fn compare(&self) {
+        let far = |partition: i64| message(partition, START + 86_400 * 365, 1);
+        let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+        topic::put(self.job.bootstrap(), &self.job.topic(TopicRole::Inference), &far);
+        let digest = finish(&self.durable, self.messages);
+        assert_eq!(finish(&self.whole, self.messages), digest);
+        let (kept, expected) = (self.lines(""), self.lines(".whole"));
+        assert!(expected.values().all(|lines| lines.len() == 1));
+        let differing: Vec<_> =
+            expected.iter().filter(|(key, lines)| kept.get(*key) != Some(*lines)).collect();
+        assert!(
+            kept == expected,
+            "{} lines instead of {}: {differing:#?}",
+            kept.len(),
+            expected.len()
+        );
+        let ids = self.ids("");
+        assert!(!ids.is_empty());
+        assert_eq!(ids, self.ids(".whole"));
+    }
+
+    fn read(&self, role: TopicRole, suffix: &str) -> Vec<Value> {
+        let topic = format!("{}{suffix}", self.job.topic(role));
+        let mut reader = Reader::open(self.job.bootstrap(), &topic, 1);
+        reader.all().iter().map(Record::json).collect()
+    }
+
+    /// Lines of results by window and feature, each as often as it was written.
+    fn lines(&self, suffix: &str) -> BTreeMap<String, Vec<String>> {
+        let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in self.read(TopicRole::Results, suffix) {
+            let key = ["window_start", "segment", "feature"].map(|key| line[key].to_string());
+            lines.entry(key.join(" ")).or_default().push(line.to_string());
+        }
+        lines
+    }
+
+    fn ids(&self, suffix: &str) -> Vec<String> {
+        let events = self.read(TopicRole::Retraining, suffix);
+        let mut ids: Vec<String> = events.iter().map(|event| event["id"].to_string()).collect();
+        ids.sort_unstable();
+        ids
+    }
 }
 
 #[test]
 fn killed_processes_come_to_what_one_that_was_not_comes_to() {
-    let job = Job::new("durable");
-    job.create_topics();
-    job.write_file("job.sh", "exit 0");
-    let durable = job.write(&config(&job, "durable", Some("state")));
-    build_reference(&job, &durable);
-    let whole = job.write_file("whole.yaml", &config(&job, "durable-whole", None).to_string());
-    let inference = job.topic(TopicRole::Inference);
+    let mut pair = Pair::new("durable", ROUND * ROUNDS);
     let mut resumed = 0;
     for round in 0..ROUNDS {
-        let records: Vec<Raw> = (round * ROUND..(round + 1) * ROUND).map(record).collect();
-        topic::put(job.bootstrap(), &inference, &records);
-        let args = ["run", "--config", &durable, "--log-format", "json"];
-        let mut daemon = Driftd::start(&args, &[]);
+        pair.put(ROUND);
+        let mut daemon = pair.start(&[]);
         let read = daemon.wait_for_stderr("state read", DEADLINE);
         resumed += i32::from(read.contains(&format!("\"partitions\":{PARTITIONS}")));
         let (mut daemon, status) = running(daemon);
@@ -153,24 +250,86 @@ fn killed_processes_come_to_what_one_that_was_not_comes_to() {
         let _killed = daemon.kill(DEADLINE);
     }
     assert!(2 < resumed, "only {resumed} processes went on from stored state");
-    let far = |partition: i64| message(partition, START + 86_400 * 365, 1);
-    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
-    topic::put(job.bootstrap(), &inference, &far);
+    pair.compare();
+}
 
-    let (closed, digest) = finish(&durable);
-    assert_eq!(finish(&whole), (closed, digest));
+#[test]
+fn a_process_that_ends_at_any_named_place_says_everything_once() {
+    let rounds = i64::try_from(PLACES.len()).expect("few") + 2;
+    let mut pair = Pair::new("crash", SHORT_ROUND * rounds);
+    for (place, code) in PLACES {
+        pair.put(SHORT_ROUND);
+        let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
+        assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
+    }
+    // The state is lost, and a process ends while it looks what is sent, and one when it knows.
+    for place in ["read_back.poll:3", "stage.after_batch:2"] {
+        pair.put(SHORT_ROUND);
+        fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
+        let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
+        assert_eq!(ended.code, None, "{place}: {}", ended.stderr);
+    }
+    pair.compare();
+}
 
-    let read = |topic: &str| {
-        let mut reader = driftd_tests::reader::Reader::open(job.bootstrap(), topic, 1);
-        reader.all().iter().map(driftd_tests::reader::Record::json).collect::<Vec<_>>()
-    };
-    let (results, requests) = (job.topic(TopicRole::Results), job.topic(TopicRole::Retraining));
-    let (kept, expected) = (lines(read(&results)), lines(read(&format!("{results}.whole"))));
-    assert!(kept == expected, "{} lines instead of {}", kept.len(), expected.len());
-    let ids = |topic: &str| -> BTreeSet<String> {
-        read(topic).iter().map(|event| event["id"].to_string()).collect()
-    };
-    let kept = ids(&requests);
-    assert!(!kept.is_empty());
-    assert_eq!(kept, ids(&format!("{requests}.whole")));
+/// Two processes of one group; the later one takes over, and nothing is said twice.
+#[test]
+fn of_two_processes_the_earlier_one_ends() {
+    let mut pair = Pair::new("takeover", SHORT_ROUND * 2);
+    pair.put(SHORT_ROUND);
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&pair.durable).expect("it"))
+        .expect("the configuration is JSON");
+    config.as_object_mut().expect("an object").remove("state");
+    pair.durable = pair.job.write_file("stateless.yaml", &config.to_string());
+    let (mut first, status) = running(pair.start(&[]));
+    first.wait_for_http(&status, DEADLINE, |response| {
+        response.json()["totals"]["windows_closed"].as_i64() > Some(0)
+    });
+    let (second, _) = running(pair.start(&[]));
+    let ended = first.wait(DEADLINE).expect_code(1);
+    assert!(ended.stderr.contains("another process sends the outputs"), "{}", ended.stderr);
+    pair.put(SHORT_ROUND);
+    let _killed = second.kill(DEADLINE);
+    pair.compare();
+}
+
+/// A process that stands still for longer than its transaction may: the broker aborts that and
+/// expels the producer, and the group expels the consumers.
+#[test]
+fn a_process_that_stands_still_goes_on_where_it_was() {
+    let mut pair = Pair::new("standstill", SHORT_ROUND * 2);
+    pair.put(SHORT_ROUND);
+    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:2:stop")]);
+    daemon.wait_for_stop(DEADLINE);
+    let results = pair.job.topic(TopicRole::Results);
+    let is_pending = || topic::is_pending(pair.job.bootstrap(), &results);
+    assert!(is_pending(), "it stands still within a transaction");
+    wait::until("the broker to give it up", DEADLINE, || (!is_pending()).then_some(()));
+    pair.put(SHORT_ROUND);
+    daemon.resume();
+    let (mut daemon, status) = running(daemon);
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        response.json()["totals"]["messages"].as_i64() == Some(SHORT_ROUND * 2)
+    });
+    let _ended = daemon.terminate(DEADLINE).expect_code(0);
+    pair.compare();
+}
+
+/// Outputs wait for a topic that is not there, and are in it when it is.
+#[test]
+fn outputs_wait_for_their_topic() {
+    let mut pair = Pair::new("waiting", SHORT_ROUND);
+    let results = pair.job.topic(TopicRole::Results);
+    topic::delete(pair.job.bootstrap(), &results);
+    pair.put(SHORT_ROUND);
+    let (mut daemon, status) = running(pair.start(&[]));
+    let metrics = status.replace("/api/v1/status", "/metrics");
+    daemon.wait_for_http(&metrics, DEADLINE, |response| {
+        let waiting =
+            response.body.lines().find_map(|it| it.strip_prefix("driftd_outbox_messages "));
+        waiting.is_some_and(|count| 1 < count.parse().unwrap_or(0))
+    });
+    let _killed = daemon.kill(DEADLINE);
+    topic::create(pair.job.bootstrap(), &results, 1, &[]);
+    pair.compare();
 }

@@ -69,15 +69,11 @@ impl Reader {
             // librdkafka asks for a group even where none is joined.
             .set("group.id", format!("reader-of-{topic}"))
             .set("enable.auto.commit", "false")
-            .set("fetch.wait.max.ms", "20")
+            .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "20")
             .create()
             .expect("the settings are those of librdkafka");
-        let mut all = TopicPartitionList::new();
-        for partition in 0..partitions {
-            all.add_partition_offset(topic, partition, Offset::Beginning).expect("a plain offset");
-        }
-        client.assign(&all).expect("a manual assignment needs no group");
         Self {
             topic: topic.to_owned(),
             client,
@@ -86,17 +82,28 @@ impl Reader {
         }
     }
 
-    /// Reads up to the topic's present ends, and returns all records so far.
+    /// Reads up to the topic's present ends, and returns all records so far: those of open and of
+    /// aborted transactions are not among them.
+    ///
+    /// The last offset before an end may hold no record. So the partitions that have more are
+    /// assigned anew, and each is read until the client says that it is at the end.
     pub fn all(&mut self) -> &[Record] {
         let ends: Vec<i64> = (0_i32..).zip(&self.next).map(|(it, _)| self.end(it)).collect();
+        let mut left = TopicPartitionList::new();
+        for (partition, (next, end)) in (0_i32..).zip(self.next.iter().zip(&ends)) {
+            if next < end {
+                let next = Offset::Offset(*next);
+                left.add_partition_offset(&self.topic, partition, next).expect("a plain offset");
+            }
+        }
+        self.client.assign(&left).expect("a manual assignment needs no group");
         let read = wait::for_value(TIMEOUT, || {
             while let Some(message) = self.client.poll(Duration::ZERO) {
                 let message = match message {
                     Ok(message) => message,
-                    // What ends a transaction has an offset and is no record.
                     Err(KafkaError::PartitionEOF(partition)) => {
                         let index = usize::try_from(partition).expect("partitions start at 0");
-                        self.next[index] = self.end(partition);
+                        self.next[index] = self.next[index].max(ends[index]);
                         continue;
                     }
                     Err(error) => panic!("cannot read `{}`: {error}", self.topic),

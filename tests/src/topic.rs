@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -31,6 +32,23 @@ pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, 
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot make topic `{topic}`: {failed:?}"),
+    }
+}
+
+/// Removes a topic.
+pub fn delete(bootstrap: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("the system can start a runtime")
+        .block_on(admin.delete_topics(&[topic], &options));
+    match results.as_deref() {
+        Ok([Ok(_)]) => {}
+        failed => panic!("cannot remove topic `{topic}`: {failed:?}"),
     }
 }
 
@@ -83,6 +101,22 @@ pub fn put(bootstrap: &str, topic: &str, messages: &[Raw]) {
         }
     }
     producer.flush(TIMEOUT).unwrap_or_else(|e| panic!("`{topic}` did not take all messages: {e}"));
+}
+
+/// Whether a transaction is open in a topic of one partition.
+pub fn is_pending(bootstrap: &str, topic: &str) -> bool {
+    let [all, stable] = ["read_uncommitted", "read_committed"].map(|isolation| {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("isolation.level", isolation)
+            .create()
+            .expect("the settings are those of librdkafka");
+        let (_, end) = client
+            .fetch_watermarks(topic, 0, TIMEOUT)
+            .unwrap_or_else(|e| panic!("no offsets of `{topic}`: {e}"));
+        end
+    });
+    stable < all
 }
 
 /// Queues one message, waiting while the producer's queue is full.

@@ -105,6 +105,20 @@ impl<T: EventData> CloudEvent<T> {
     }
 }
 
+impl<T> CloudEvent<T> {
+    /// The attributes by which brokers and filters route a structured event without reading it, as
+    /// headers of its message.
+    pub fn headers(&self) -> [(&'static str, &str); 5] {
+        [
+            ("content-type", CONTENT_TYPE),
+            ("ce_specversion", &self.specversion),
+            ("ce_id", &self.id),
+            ("ce_source", &self.source),
+            ("ce_type", &self.event_type),
+        ]
+    }
+}
+
 impl<T: Serialize> CloudEvent<T> {
     /// Writes the structured JSON form.
     ///

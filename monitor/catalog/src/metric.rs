@@ -403,6 +403,19 @@ pub const RESULT_LINES_TOTAL: Metric = counter(
     "Lines handed to the results topic, by outcome: published or failed.",
 );
 
+pub const OUTBOX_MESSAGES: Metric = gauge(
+    "driftd_outbox_messages",
+    &[],
+    "Lines of results and retraining events that are decided and wait to be sent.",
+);
+pub const OUTBOX_BYTES: Metric =
+    gauge("driftd_outbox_bytes", &[], "Memory of what waits to be sent.");
+pub const OUTBOX_BYTES_MAX: Metric = gauge(
+    "driftd_outbox_bytes_max",
+    &[],
+    "Bound on the memory of what waits to be sent; beyond it nothing is read.",
+);
+
 // Self.
 pub const PIPELINE_QUEUE_BATCHES: Metric =
     gauge("driftd_pipeline_queue_batches", &[], "Decoded batches that wait for the pipeline.");
@@ -491,6 +504,9 @@ pub const METRICS: &[Metric] = &[
     LAST_RETRAIN_EVENT_TIMESTAMP_SECONDS,
     RETRAIN_JOBS_TOTAL,
     RESULT_LINES_TOTAL,
+    OUTBOX_MESSAGES,
+    OUTBOX_BYTES,
+    OUTBOX_BYTES_MAX,
     PIPELINE_QUEUE_BATCHES,
     PIPELINE_QUEUE_BATCHES_MAX,
     STATE_BYTES,

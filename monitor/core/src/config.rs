@@ -72,6 +72,13 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
 }
 
+impl Config {
+    /// Returns what the job is called in the events that it sends.
+    pub fn event_source(&self) -> String {
+        format!("/driftd/{}", self.name)
+    }
+}
+
 /// Connection to a Kafka cluster.
 #[derive(Clone)]
 pub struct KafkaConfig {

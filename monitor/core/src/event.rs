@@ -13,7 +13,7 @@ use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::shard::Progress;
 use crate::snapshot::Snapshot;
-use crate::state::Checkpoint;
+use crate::state::{Checkpoint, Opening};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -68,18 +68,25 @@ pub enum Event {
     },
     /// What a partition holds, for the store.
     Checkpoint(Box<Checkpoint>),
+    /// Messages may be sent: the first event of a pipeline that sends.
+    OutboxOpened(Opening),
+    /// Messages of the outbox are in their topics, or were given up.
+    OutputsSent {
+        /// Number of the first that is not.
+        to: u64,
+    },
     /// The broker answered for a retraining event.
     RetrainDelivered {
         /// Id of the event.
         id: Arc<str>,
-        /// Whether it was stored.
+        /// Whether it was stored; if not, it was given up.
         stored: bool,
     },
     /// The broker answered for lines of results, since the last such event.
     ResultsDelivered {
         /// Stored in the topic.
         stored: u64,
-        /// Refused or timed out.
+        /// Refused for good.
         failed: u64,
     },
     /// The launcher reported on a job.
@@ -95,11 +102,11 @@ pub enum Event {
 pub enum Effect {
     /// Show this picture.
     Publish(Arc<Snapshot>),
-    /// A window closed: write its results.
+    /// A window closed. Its lines of results are in the outbox.
     Window(Arc<WindowResult>),
     /// An episode opened or closed.
     Episode(Transition),
-    /// Send a retraining event.
+    /// A retraining is asked for. The event is in the outbox.
     Retrain(Box<CloudEvent<RetrainingRequested>>),
     /// Report the open windows of this partition.
     Flush(PartitionId),

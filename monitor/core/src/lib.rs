@@ -22,6 +22,7 @@ mod group;
 mod line;
 mod merge;
 mod models;
+pub mod output;
 pub mod partial;
 mod partition;
 pub mod pipeline;

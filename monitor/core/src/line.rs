@@ -3,10 +3,11 @@
 //! Before: [`WindowResult`]. After: `driftd replay` writes lines to a file, the daemon to the
 //! results topic.
 
-use serde::Serialize;
+use std::borrow::Cow;
 
 use driftd_catalog::{Timestamp, WindowId};
 use driftd_detectors::DetectorResult;
+use serde::{Deserialize, Serialize};
 
 use crate::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 
@@ -31,6 +32,29 @@ pub struct FeatureLine<'a> {
     minimum_detectable_effect: Option<f64>,
     detectors: Vec<DetectorLine>,
     counts: Option<CountsLine<'a>>,
+}
+
+/// What a line is about: no two lines of a run agree in it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LineHead<'a> {
+    window_start: Timestamp,
+    pub(crate) window_end: Timestamp,
+    #[serde(borrow)]
+    pub(crate) model: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+    #[serde(borrow)]
+    segment: Cow<'a, str>,
+    #[serde(borrow)]
+    feature: Cow<'a, str>,
+}
+
+impl LineHead<'_> {
+    /// Returns a name of the line. Parts are told apart by a character that no name has.
+    pub(crate) fn id(&self) -> String {
+        let Self { window_start, window_end, model, version, segment, feature } = self;
+        format!("{model}\n{version}\n{segment}\n{window_start}\n{window_end}\n{feature}")
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +96,17 @@ impl<'a> FeatureLine<'a> {
     /// Returns one line for each watched column of `result`.
     pub fn of(result: &'a WindowResult) -> impl Iterator<Item = Self> {
         result.features.iter().map(|feature| Self::new(result, feature))
+    }
+
+    pub(crate) fn head(&self) -> LineHead<'a> {
+        LineHead {
+            window_start: self.window_start,
+            window_end: self.window_end,
+            model: self.model.into(),
+            version: self.version.into(),
+            segment: self.segment.into(),
+            feature: self.feature.into(),
+        }
     }
 
     fn new(result: &'a WindowResult, feature: &'a FeatureResult) -> Self {

@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use driftd_catalog::{PartitionId, Timestamp};
 
 use crate::config::Config;
@@ -19,12 +20,14 @@ use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
 use crate::merge::Merged;
 use crate::models::Models;
+use crate::output::OutputMessage;
 use crate::partial::Partial;
+use crate::result::WindowResult;
 use crate::retraining::Retraining;
 use crate::shard::{Output, Progress};
 use crate::snapshot::{Snapshot, Totals};
 use crate::sources::Sources;
-use crate::state::{Batch, Parts, Saver};
+use crate::state::{Batch, Outbox, Parts, Saver, Standing, StoreId};
 use crate::windows::{Closing, SpanKey, Windows};
 
 /// The whole of stage 2.
@@ -41,6 +44,8 @@ pub struct Pipeline {
     published_at: Timestamp,
     /// Notes what changes, where there is a store.
     saver: Option<Saver>,
+    /// Holds what is to be sent, where something is.
+    outbox: Option<Outbox>,
 }
 
 /// A picture is published at least this often, changed or not: what it says of silence grows old.
@@ -59,21 +64,28 @@ impl Pipeline {
             is_changed: true,
             published_at: Timestamp::MIN,
             saver: None,
+            outbox: None,
             config,
         }
+    }
+
+    /// Starts with nothing read, and sends what it decides. It stores nothing: its store is empty
+    /// at every start.
+    pub fn without_state(config: Arc<Config>, store: StoreId) -> Self {
+        Self { outbox: Some(Outbox::new(&config, store)), ..Self::new(config) }
     }
 
     /// Goes on where an earlier run ended, and notes what changes.
     pub(crate) fn restored(
         config: &Arc<Config>,
-        saver: Saver,
+        (saver, outbox): (Saver, Option<Outbox>),
         (windows, models, retraining): (Windows, Models, Retraining),
         totals: &Totals,
         digest: Digest,
     ) -> Self {
         let fresh = Self::new(Arc::clone(config));
         let (totals, saver) = (*totals, Some(saver));
-        Self { windows, models, retraining, totals, digest, saver, ..fresh }
+        Self { windows, models, retraining, totals, digest, saver, outbox, ..fresh }
     }
 
     /// Takes how far a partition was when an earlier run heard of it.
@@ -86,11 +98,30 @@ impl Pipeline {
         self.totals.windows_closed
     }
 
-    /// Returns what changed since the last call, to be stored at once; nothing without a store.
+    /// Returns what changed since the last call, to be stored at once. The messages that
+    /// [`Pipeline::take_outputs`] returns next are among it.
     pub fn take_changes(&mut self) -> Batch {
-        let Self { windows, models, retraining, totals, digest, saver, .. } = self;
+        let Self { windows, models, retraining, totals, digest, saver, outbox, .. } = self;
         let parts = Parts { windows, models, retraining, totals, digest: *digest };
-        saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default()
+        let mut batch = saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default();
+        batch.extend(outbox.iter_mut().flat_map(Outbox::changes));
+        batch
+    }
+
+    /// Takes the messages that are to be sent as soon as the batch before is stored, by number.
+    /// [`Event::OutputsSent`] says that they are.
+    pub fn take_outputs(&mut self) -> Vec<(u64, OutputMessage)> {
+        self.outbox.as_mut().map(Outbox::take).unwrap_or_default()
+    }
+
+    /// Returns the memory of the messages that were not taken yet.
+    pub fn outputs_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, Outbox::bytes)
+    }
+
+    /// Returns where the outbox stands; needed before [`Event::OutboxOpened`], which comes first.
+    pub fn outbox(&self) -> Option<Standing> {
+        self.outbox.as_ref().map(Outbox::standing)
     }
 
     /// Notes how far the topic partition was read from which events come: where a restart goes on.
@@ -122,11 +153,16 @@ impl Pipeline {
                 self.sources.dead_lettered(source, stored, failed);
             }
             Event::ClientError { source, kind } => self.sources.client_error(source, kind),
-            Event::RetrainDelivered { id, stored } => {
-                self.totals.retrain_published += u64::from(stored);
-                self.retraining.delivered(now, &id, stored);
-                self.note_news();
+            Event::OutboxOpened(opening) => {
+                let found = self.outbox.as_mut().map(|it| it.open(&self.config, opening));
+                for id in found.unwrap_or_default() {
+                    self.take_delivery(now, &id, true);
+                }
             }
+            Event::OutputsSent { to } => {
+                self.outbox.iter_mut().for_each(|outbox| outbox.sent(to));
+            }
+            Event::RetrainDelivered { id, stored } => self.take_delivery(now, &id, stored),
             Event::ResultsDelivered { stored, failed } => {
                 self.totals.results_stored += stored;
                 self.totals.results_failed += failed;
@@ -165,6 +201,12 @@ impl Pipeline {
                 saver.late(&late.model);
             }
         }
+    }
+
+    fn take_delivery(&mut self, now: Timestamp, id: &str, stored: bool) {
+        self.totals.retrain_published += u64::from(stored);
+        self.retraining.delivered(now, id, stored);
+        self.note_news();
     }
 
     fn note_news(&mut self) {
@@ -210,8 +252,6 @@ impl Pipeline {
         // Also without progress: the partition that the others waited for may have gone away.
         self.sources.align(now, &self.config, effects);
         self.close_ready(now, effects);
-        let repeats = self.retraining.repeats(now);
-        effects.extend(repeats.into_iter().map(Box::new).map(Effect::Retrain));
         self.is_changed |= before < effects.len();
         for retired in self.models.retire(&self.config, &self.windows) {
             self.windows.forget(&retired);
@@ -292,9 +332,29 @@ impl Pipeline {
         effects.extend(transitions.into_iter().map(Effect::Episode));
         let open = self.models.open_episodes(&result.id);
         let requests = self.retraining.observe(&self.config, now, &result, merged, &open);
+        self.note_outputs(now, &result, &requests);
         effects.extend(requests.into_iter().map(Box::new).map(Effect::Retrain));
     }
+
+    fn note_outputs(&mut self, now: Timestamp, result: &WindowResult, requests: &[Requested]) {
+        let Some(outbox) = &mut self.outbox else { return };
+        outbox.add_lines(result);
+        let mut found = Vec::new();
+        for event in requests {
+            if !outbox.add_event(event) {
+                found.push(&event.id);
+            }
+        }
+        if result.complete {
+            outbox.pass(result.id.model.name(), result.id.span.start());
+        }
+        for id in found {
+            self.take_delivery(now, id, true);
+        }
+    }
 }
+
+type Requested = CloudEvent<RetrainingRequested>;
 
 impl From<Output> for Event {
     fn from(output: Output) -> Self {

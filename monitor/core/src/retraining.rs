@@ -30,29 +30,11 @@ pub(crate) struct Retraining {
     outcomes: Arc<Outcomes>,
 }
 
-/// How often an event is sent in all. With the waits between, and the client's own retries within
-/// each, that is some ten minutes of a broker that does not answer.
-const ATTEMPTS_MAX: u32 = 8;
-
-/// Wait before the second attempt; doubles with each further one, up to the bound.
-const REPEAT_MILLIS: i64 = 1_000;
-const REPEAT_MILLIS_MAX: i64 = 60_000;
-
 /// A request, and what was told of it.
 #[derive(Debug)]
 struct Followed {
     request: RetrainingEntry,
     reported: Vec<RetrainingState>,
-    /// The event, until the broker has stored it or it was given up.
-    unstored: Option<Unstored>,
-}
-
-#[derive(Debug)]
-struct Unstored {
-    event: CloudEvent<RetrainingRequested>,
-    attempts: u32,
-    /// When to send it again; `None` while an answer is awaited.
-    due_at: Option<Timestamp>,
 }
 
 /// What is stored of a retraining.
@@ -63,13 +45,11 @@ pub(crate) struct RetrainingBody {
     entries: Vec<RetrainingEntry>,
 }
 
-/// A request, what was told of it, and its event while no broker has it.
+/// A request, and what was told of it.
 #[derive(Debug, Serialize, Deserialize)]
 struct RequestBody {
     request: RetrainingEntry,
     reported: Vec<RetrainingState>,
-    /// As JSON: the form in which it is sent.
-    unstored: Option<Vec<u8>>,
 }
 
 type Outcomes = BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>;
@@ -93,22 +73,17 @@ impl Retraining {
         }
     }
 
-    /// Goes on with what an earlier run asked for; what no broker is known to have is sent again.
-    pub(crate) fn restore(config: &Config, body: RetrainingBody, now: Timestamp) -> Self {
+    /// Goes on with what an earlier run asked for.
+    pub(crate) fn restore(config: &Config, body: RetrainingBody) -> Self {
         let mut memories: BTreeMap<Arc<str>, RetrainMemory> = body.triggers.into_iter().collect();
         let policies = config.retraining.iter().flat_map(|retraining| &retraining.policies);
         let triggers = policies.map(|policy| {
             let memory = memories.remove(&policy.name).unwrap_or_default();
             RetrainTrigger::restore(policy.clone(), memory)
         });
-        let requests = body.requests.into_iter().map(|body| Followed {
-            request: body.request,
-            reported: body.reported,
-            unstored: body.unstored.and_then(|json| {
-                let event = CloudEvent::from_json(&json).ok()?;
-                Some(Unstored { event, attempts: 1, due_at: Some(now) })
-            }),
-        });
+        let follow =
+            |body: RequestBody| Followed { request: body.request, reported: body.reported };
+        let requests = body.requests.into_iter().map(follow);
         Self {
             triggers: triggers.collect(),
             requests: requests.collect(),
@@ -123,7 +98,6 @@ impl Retraining {
         let request = |it: &Followed| RequestBody {
             request: it.request.clone(),
             reported: it.reported.clone(),
-            unstored: it.unstored.as_ref().map(|it| it.event.to_json()),
         };
         RetrainingBody {
             triggers: self.triggers.iter().map(trigger).collect(),
@@ -161,20 +135,19 @@ impl Retraining {
                 }
             }
         }
-        events.into_iter().map(|(entry, event)| self.follow(entry, event)).collect()
+        let follow = |(entry, event)| {
+            self.follow(entry);
+            event
+        };
+        events.into_iter().map(follow).collect()
     }
 
-    /// Notes the broker's answer. An event that was not stored is sent again, a bounded number of
-    /// times; given up, it holds back no other.
+    /// Notes the broker's answer. An event that it refuses for good holds back no other.
     pub(crate) fn delivered(&mut self, now: Timestamp, id: &str, stored: bool) {
-        let Some(followed) = self.requests.iter_mut().rev().find(|it| &*it.request.id == id) else {
+        let Some(followed) = self.requests.iter().rev().find(|it| &*it.request.id == id) else {
             return;
         };
         let request = followed.request.clone();
-        if !stored && followed.unstored.as_mut().is_some_and(|it| it.wait(now)) {
-            return;
-        }
-        followed.unstored = None;
         self.count_delivery(now, &request, stored);
         let (state, summary) = if stored {
             ("published", "stored in the retraining topic")
@@ -184,17 +157,6 @@ impl Retraining {
         };
         let (state, summary) = (state.into(), summary.into());
         self.push(RetrainingEntry { at: now, state, summary, ..request });
-    }
-
-    /// Returns the events that are to be sent again now.
-    pub(crate) fn repeats(&mut self, now: Timestamp) -> Vec<CloudEvent<RetrainingRequested>> {
-        let unstored = self.requests.iter_mut().filter_map(|it| it.unstored.as_mut());
-        let due = unstored.filter(|it| it.due_at.is_some_and(|due_at| due_at <= now));
-        due.map(|it| {
-            it.due_at = None;
-            it.event.clone()
-        })
-        .collect()
     }
 
     fn settle(&mut self, id: &str) {
@@ -264,19 +226,13 @@ impl Retraining {
         Arc::clone(&self.entries)
     }
 
-    /// Keeps a request until its end, and returns its event to be sent.
-    fn follow(
-        &mut self,
-        request: RetrainingEntry,
-        event: CloudEvent<RetrainingRequested>,
-    ) -> CloudEvent<RetrainingRequested> {
+    /// Keeps a request until its end.
+    fn follow(&mut self, request: RetrainingEntry) {
         self.push(request.clone());
-        let unstored = Some(Unstored { event: event.clone(), attempts: 1, due_at: None });
-        self.requests.push_back(Followed { request, reported: Vec::new(), unstored });
+        self.requests.push_back(Followed { request, reported: Vec::new() });
         while REQUESTS_MAX < self.requests.len() {
             self.requests.pop_front();
         }
-        event
     }
 
     fn push(&mut self, entry: RetrainingEntry) {
@@ -285,19 +241,6 @@ impl Retraining {
         while RETRAINING_ENTRIES_MAX < entries.len() {
             entries.pop_front();
         }
-    }
-}
-
-impl Unstored {
-    /// Plans the next attempt; `false` when there is none left, or the event has expired.
-    fn wait(&mut self, now: Timestamp) -> bool {
-        if ATTEMPTS_MAX <= self.attempts || self.event.expirytime.is_some_and(|it| it <= now) {
-            return false;
-        }
-        let wait = (REPEAT_MILLIS << (self.attempts - 1)).min(REPEAT_MILLIS_MAX);
-        self.attempts += 1;
-        self.due_at = Some(now.plus_millis(wait));
-        true
     }
 }
 
@@ -349,8 +292,9 @@ fn event(
         data: DataRef { topic: Arc::clone(&source.topic), offsets: offsets(&result.offsets) },
         links: Links::default(),
     };
-    let name = format!("/driftd/{}", config.name);
-    let mut event = CloudEvent::new(&name, request.id.clone(), request.window.end(), &model, data);
+    let source = config.event_source();
+    let mut event =
+        CloudEvent::new(&source, request.id.clone(), request.window.end(), &model, data);
     // The launcher waits by the clock on the wall, however old the log is that made it wait.
     event.expirytime = request
         .expires

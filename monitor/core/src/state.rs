@@ -13,18 +13,24 @@
 mod body;
 mod key;
 mod lane;
+mod outbox;
 mod partition;
 mod restore;
 mod save;
+mod store;
 
 pub use body::Find;
 pub(crate) use body::{ModelBody, SegmentBody};
 pub use lane::{Addressed, LaneReader, LaneWriter, lane_of};
+pub(crate) use outbox::Outbox;
+pub use outbox::{Opening, Position, Standing, StoreId};
 pub use partition::{PartitionSaver, restore_partition};
 pub use restore::{Dropped, RestoreError, Restored, restore, restore_lane};
 pub(crate) use save::{Parts, Saver};
+pub use store::{MemoryStore, Store};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};
+use serde::Serialize;
 
 use crate::config::Config;
 use crate::partial::Partial;
@@ -68,4 +74,10 @@ impl Checkpoint {
 /// Returns how each model is counted, by index into [`Config::models`].
 fn fingerprints(config: &Config) -> Vec<Fingerprint> {
     (0..config.models.len()).map(|model| Fingerprint::of(config, model)).collect()
+}
+
+/// # Panics
+/// Never: every body has a written form.
+fn encode(body: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(body).expect("bodies are made of text and numbers")
 }

@@ -19,6 +19,8 @@ pub struct Instruments {
     evaluations: Durations,
     queue_batches: AtomicU64,
     queue_batches_max: u64,
+    outbox_messages: AtomicU64,
+    outbox_bytes: AtomicU64,
     /// Milliseconds since 1970; the least number before the first time.
     stored_at: AtomicI64,
     requests: Mutex<BTreeMap<RequestKey, u64>>,
@@ -41,6 +43,8 @@ impl Instruments {
             evaluations: Durations::new(EVALUATION_DURATION_BUCKETS),
             queue_batches: AtomicU64::new(0),
             queue_batches_max: queue_batches_max as u64,
+            outbox_messages: AtomicU64::new(0),
+            outbox_bytes: AtomicU64::new(0),
             stored_at: AtomicI64::new(i64::MIN),
             requests: Mutex::new(BTreeMap::new()),
             answers: answers.map(|route| (*route, Durations::new(HTTP_DURATION_BUCKETS))).collect(),
@@ -55,6 +59,12 @@ impl Instruments {
     /// Notes how many decoded batches wait for the pipeline.
     pub fn queued(&self, batches: usize) {
         self.queue_batches.store(batches as u64, Ordering::Relaxed);
+    }
+
+    /// Notes how many outputs wait to be sent, and the memory that they take.
+    pub fn outbox(&self, messages: usize, bytes: usize) {
+        self.outbox_messages.store(messages as u64, Ordering::Relaxed);
+        self.outbox_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Notes that state was stored.
@@ -94,6 +104,11 @@ impl Instruments {
 
     pub(super) fn queue(&self) -> (u64, u64) {
         (self.queue_batches.load(Ordering::Relaxed), self.queue_batches_max)
+    }
+
+    pub(super) fn outbox_waiting(&self) -> (u64, u64) {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (read(&self.outbox_messages), read(&self.outbox_bytes))
     }
 
     pub(super) fn requests(&self) -> BTreeMap<RequestKey, u64> {

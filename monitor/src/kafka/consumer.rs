@@ -24,6 +24,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
+use crate::failpoint;
 use crate::http::{Health, Heartbeat};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, Change, Origin, Parked};
@@ -428,6 +429,7 @@ impl SourceConsumer {
             self.count(clock::now(), partition);
         }
         self.shard.checkpoint(&mut self.outputs);
+        failpoint::hit("consumer.checkpoint");
         self.send_outputs();
     }
 

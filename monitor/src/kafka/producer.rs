@@ -1,12 +1,11 @@
-//! Sends retraining events, result lines and dead letters, and reports what the broker said.
+//! Sends dead letters and job reports, and tells what the broker said.
 //!
-//! Before: effects of the pipeline, rejected messages of a consumer, reports of the launcher.
-//! After: topics; the broker's answers wait in [`Reports`] for whoever sent. Idempotent,
-//! `acks=all`.
+//! Before: rejected messages of a consumer, reports of the launcher. After: topics; the broker's
+//! answers wait in [`Reports`] for whoever sent. Idempotent, `acks=all`.
 //!
-//! Nobody waits for a broker that does not answer. An event that was not taken is reported as not
-//! stored, and its sender sends it again; of dead letters and lines of results there may be more
-//! than fit, and those left out are counted.
+//! Nobody waits for a broker that does not answer. A report that was not taken is sent again by its
+//! sender; of dead letters there may be more than fit, and those left out are counted. What must be
+//! in its topic exactly once goes another way: [`crate::courier`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use driftd_catalog::event::{CONTENT_TYPE, CloudEvent, RetrainingRequested, RetrainingStatus};
+use driftd_catalog::event::{CloudEvent, RetrainingStatus};
 use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
 use driftd_ingest::Rejection;
@@ -35,19 +34,15 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 /// What a message is, and whom its delivery concerns.
 #[derive(Debug)]
 enum Delivery {
-    Retrain(Arc<str>),
     Status(Arc<str>),
     DeadLetter { source: usize },
-    Result,
 }
 
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retrain(id) => write!(f, "retraining event {id}"),
             Self::Status(id) => write!(f, "job report {id}"),
             Self::DeadLetter { .. } => f.write_str("dead letter"),
-            Self::Result => f.write_str("result line"),
         }
     }
 }
@@ -64,17 +59,23 @@ pub struct Reports(Arc<Mutex<Answers>>);
 
 #[derive(Debug, Default)]
 struct Answers {
+    /// Number up to which messages of the outbox are sent.
+    sent_to: Option<u64>,
     retrain: Vec<(Arc<str>, bool)>,
+    results: Counts,
     statuses: Vec<(Arc<str>, bool)>,
     /// By source.
     dead_letters: BTreeMap<usize, Counts>,
-    results: Counts,
 }
 
 impl Reports {
     /// Takes all answers for what a daemon sends, as events.
     pub fn take(&self) -> Vec<Event> {
-        let Answers { retrain, statuses: _, dead_letters, results } = mem::take(&mut *self.lock());
+        let mut answers = self.lock();
+        let statuses = mem::take(&mut answers.statuses);
+        let Answers { sent_to, retrain, results, statuses: _, dead_letters } =
+            mem::replace(&mut *answers, Answers { statuses, ..Answers::default() });
+        let sent = sent_to.map(|to| Event::OutputsSent { to });
         let delivered =
             retrain.into_iter().map(|(id, stored)| Event::RetrainDelivered { id, stored });
         let dead_lettered = dead_letters
@@ -82,7 +83,16 @@ impl Reports {
             .map(|(source, (stored, failed))| Event::DeadLettered { source, stored, failed });
         let results = (results != Counts::default())
             .then_some(Event::ResultsDelivered { stored: results.0, failed: results.1 });
-        delivered.chain(dead_lettered).chain(results).collect()
+        delivered.chain(dead_lettered).chain(results).chain(sent).collect()
+    }
+
+    /// Adds what became of messages of the outbox below `to`: lines stored and failed, and events.
+    pub(crate) fn outputs(&self, to: u64, lines: (u64, u64), events: Vec<(Arc<str>, bool)>) {
+        let mut answers = self.lock();
+        answers.sent_to = Some(to);
+        answers.results.0 += lines.0;
+        answers.results.1 += lines.1;
+        answers.retrain.extend(events);
     }
 
     /// Takes the answers for job reports: the id of each event, and whether it was stored.
@@ -97,17 +107,15 @@ impl Reports {
     fn add(&self, delivery: Delivery, stored: bool) {
         let mut answers = self.lock();
         let counts = match delivery {
-            Delivery::Retrain(id) => return answers.retrain.push((id, stored)),
             Delivery::Status(id) => return answers.statuses.push((id, stored)),
             Delivery::DeadLetter { source } => answers.dead_letters.entry(source).or_default(),
-            Delivery::Result => &mut answers.results,
         };
         counts.0 += u64::from(stored);
         counts.1 += u64::from(!stored);
     }
 }
 
-/// Sends to all topics that driftd writes.
+/// Sends to the topics of dead letters and job reports.
 pub struct Producer {
     inner: ThreadedProducer<Context>,
     /// The local queue was full when a message was last offered.
@@ -116,7 +124,7 @@ pub struct Producer {
 
 struct Context {
     reports: Reports,
-    /// The last dead letter or line of results was not stored: of many in a row one is logged.
+    /// The last dead letter was not stored: of many in a row one is logged.
     is_failing: AtomicBool,
 }
 
@@ -134,8 +142,8 @@ impl ProducerContext for Context {
 impl Context {
     fn report(&self, delivery: Delivery, failure: Option<&KafkaError>) {
         let is_one_of_many = match delivery {
-            Delivery::Retrain(_) | Delivery::Status(_) => false,
-            Delivery::DeadLetter { .. } | Delivery::Result => {
+            Delivery::Status(_) => false,
+            Delivery::DeadLetter { .. } => {
                 self.is_failing.swap(failure.is_some(), Ordering::Relaxed)
             }
         };
@@ -162,31 +170,16 @@ impl Producer {
         Ok(Self { inner: client.create_with_context(context)?, is_full: AtomicBool::new(false) })
     }
 
-    /// Sends a retraining event, keyed by the model.
-    pub fn retrain(&self, topic: &str, event: &CloudEvent<RetrainingRequested>) {
-        let payload = event.to_json();
-        let delivery = Delivery::Retrain(event.id.as_str().into());
-        self.send(record(topic, &event.partitionkey, &payload, delivery).headers(event_headers(
-            &event.id,
-            &event.source,
-            &event.event_type,
-        )));
-    }
-
     /// Sends a report on a job, keyed by the model.
     pub fn status(&self, topic: &str, event: &CloudEvent<RetrainingStatus>) {
         let payload = event.to_json();
         let delivery = Delivery::Status(event.id.as_str().into());
-        self.send(record(topic, &event.partitionkey, &payload, delivery).headers(event_headers(
-            &event.id,
-            &event.source,
-            &event.event_type,
-        )));
-    }
-
-    /// Sends one line of results, keyed by model and version.
-    pub fn result(&self, topic: &str, key: &str, line: &[u8]) {
-        self.send(record(topic, key, line, Delivery::Result));
+        let record = BaseRecord::with_opaque_to(topic, Box::new(delivery));
+        let record = record.key(event.partitionkey.as_bytes()).payload(payload.as_slice());
+        let headers = event.headers().into_iter();
+        self.send(record.headers(headers.fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(header(key, value))
+        })));
     }
 
     /// Sends a rejected message as it came, with its coordinates and the reason as headers.
@@ -234,28 +227,6 @@ impl Producer {
 
 fn is_queue_full(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
-}
-
-fn record<'a>(
-    topic: &'a str,
-    key: &'a str,
-    payload: &'a [u8],
-    delivery: Delivery,
-) -> BaseRecord<'a, [u8], [u8], Box<Delivery>> {
-    BaseRecord::with_opaque_to(topic, Box::new(delivery)).key(key.as_bytes()).payload(payload)
-}
-
-/// The attributes by which brokers and filters route a structured event without reading it.
-pub(crate) fn event_headers(id: &str, source: &str, event_type: &str) -> OwnedHeaders {
-    [
-        ("content-type", CONTENT_TYPE),
-        ("ce_specversion", "1.0"),
-        ("ce_id", id),
-        ("ce_source", source),
-        ("ce_type", event_type),
-    ]
-    .into_iter()
-    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(header(key, value)))
 }
 
 fn dead_letter_headers(message: &BorrowedMessage<'_>, rejection: &Rejection) -> OwnedHeaders {

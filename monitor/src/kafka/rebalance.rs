@@ -23,6 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
 use crate::clock;
+use crate::failpoint;
 use crate::kafka::log_error;
 use crate::kafka::sharing::{ResumeError, Resumer};
 
@@ -153,6 +154,7 @@ impl Assignments {
                 error!(partition = %state.id(), %error, "start offset could not be set");
             }
         }
+        failpoint::hit("consumer.assigned");
         self.lock().push(Change::Assigned(states.into_iter().zip(savers).collect()));
     }
 

@@ -30,6 +30,10 @@ pub(super) enum Key {
     Input,
     /// How far a partition had come when it last told a lane.
     Barrier(PartitionId),
+    /// Which store this is, and how far its outbox is.
+    Store,
+    /// A message on its way to its topic, by its number.
+    Outbox(u64),
 }
 
 impl Key {

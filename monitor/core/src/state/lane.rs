@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::body::{Find, Fingerprint, References, WindowBody};
 use super::key::Key;
 use super::restore::{RestoreError, read};
-use super::{Row, fingerprints};
+use super::{Row, encode, fingerprints};
 use crate::config::Config;
 use crate::event::Event;
 use crate::partial::Partial;
@@ -152,7 +152,9 @@ impl<'a> LaneReader<'a> {
             | Key::Retraining
             | Key::Totals
             | Key::Input
-            | Key::Barrier(_) => Ok(None),
+            | Key::Barrier(_)
+            | Key::Store
+            | Key::Outbox(_) => Ok(None),
         }
     }
 
@@ -186,10 +188,4 @@ impl<'a> LaneReader<'a> {
     fn model(&self, id: &ModelId) -> Option<usize> {
         self.config.models.iter().position(|it| *it.name == *id.name())
     }
-}
-
-/// # Panics
-/// Never: every body has a written form.
-fn encode(body: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(body).expect("bodies are made of text and numbers")
 }

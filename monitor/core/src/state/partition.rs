@@ -51,7 +51,9 @@ pub fn restore_partition(
         | Key::Retraining
         | Key::Totals
         | Key::Input
-        | Key::Barrier(_) => false,
+        | Key::Barrier(_)
+        | Key::Store
+        | Key::Outbox(_) => false,
     });
     let mut reading = Reading {
         config,

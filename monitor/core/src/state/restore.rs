@@ -15,7 +15,7 @@ use super::body::{
     TotalsBody, WindowBody,
 };
 use super::key::Key;
-use super::{FORMAT, Row, Saver};
+use super::{FORMAT, Outbox, Row, Saver, StoreId};
 use crate::config::Config;
 use crate::evaluate::evaluate;
 use crate::models::Models;
@@ -83,8 +83,8 @@ pub enum RestoreError {
 
 pub(super) type Rows = BTreeMap<Key, Vec<u8>>;
 
-/// Reads all rows of the store; of none, this is a first start. `find` looks up the profile of a
-/// model version, by index into [`Config::models`].
+/// Reads all rows of the store; of none, this is a first start, and `fresh` is the store's name
+/// from now on. `find` looks up the profile of a model version, by index into [`Config::models`].
 ///
 /// Windows that were counted under another configuration, or against a profile that is there no
 /// more, are left out: counts of two kinds never mix.
@@ -92,9 +92,12 @@ pub fn restore(
     config: &Arc<Config>,
     rows: impl IntoIterator<Item = Row>,
     find: Find<'_>,
+    fresh: StoreId,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    restore_rows(config, Saver::new(config), &keyed(rows)?, find, now)
+    let rows = keyed(rows)?;
+    let outbox = outbox(config, &rows, fresh)?;
+    restore_rows(config, (Saver::new(config), Some(outbox)), &rows, find, now)
 }
 
 /// Like [`restore`], of rows between which those of partitions may lie.
@@ -108,7 +111,7 @@ pub fn restore_lane(
     rows.retain(|key, _| !matches!(key, Key::Partition(_) | Key::Open(..)));
     let mut saver = Saver::new(config);
     saver.keep_barriers();
-    let mut restored = restore_rows(config, saver, &rows, find, now)?;
+    let mut restored = restore_rows(config, (saver, None), &rows, find, now)?;
     for (key, row) in &rows {
         let Key::Barrier(partition) = key else { continue };
         let PassedBody { next_offset, watermark, idle } = read_row(row, key)?;
@@ -123,7 +126,7 @@ pub fn restore_lane(
 
 fn restore_rows(
     config: &Arc<Config>,
-    saver: Saver,
+    (saver, outbox): (Saver, Option<Outbox>),
     rows: &Rows,
     find: Find<'_>,
     now: Timestamp,
@@ -135,9 +138,7 @@ fn restore_rows(
     let models = reading.models(rows)?;
     reading.begin_anew(&mut windows, &models, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
-        Some(row) => {
-            Retraining::restore(config, read::<RetrainingBody>(row, "the retraining")?, now)
-        }
+        Some(row) => Retraining::restore(config, read::<RetrainingBody>(row, "the retraining")?),
         None => Retraining::new(config),
     };
     let totals: TotalsBody = match rows.get(&Key::Totals) {
@@ -148,7 +149,7 @@ fn restore_rows(
     let dropped = dropped.into_iter().map(|(model, windows)| Dropped { model, windows }).collect();
     let pipeline = Pipeline::restored(
         config,
-        saver,
+        (saver, outbox),
         (windows, models, retraining),
         &Totals {
             windows_closed: totals.windows_closed,
@@ -189,6 +190,17 @@ pub(super) fn read<T: DeserializeOwned>(row: &[u8], what: &str) -> Result<T, Res
 
 fn read_row<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
     read(row, &format!("{key:?}"))
+}
+
+fn outbox(config: &Config, rows: &Rows, fresh: StoreId) -> Result<Outbox, RestoreError> {
+    let Some(body) = rows.get(&Key::Store) else { return Ok(Outbox::new(config, fresh)) };
+    let mut messages = Vec::new();
+    for (key, row) in rows {
+        if let Key::Outbox(number) = key {
+            messages.push((*number, read_row(row, key)?));
+        }
+    }
+    Ok(Outbox::restore(config, read(body, "the store")?, messages))
 }
 
 /// Rows on their way to what they were made from.

@@ -101,7 +101,9 @@ impl Saver {
             | Key::Retraining
             | Key::Totals
             | Key::Input
-            | Key::Barrier(_) => {}
+            | Key::Barrier(_)
+            | Key::Store
+            | Key::Outbox(_) => {}
         }
     }
 
@@ -246,11 +248,8 @@ impl Saver {
         }
     }
 
-    /// # Panics
-    /// Never: every body has a written form.
     pub(super) fn put(&mut self, key: Key, body: &impl Serialize) {
-        let value = postcard::to_stdvec(body).expect("bodies are made of text and numbers");
-        self.changes.insert(key, Some(value));
+        self.changes.insert(key, Some(super::encode(body)));
     }
 
     pub(super) fn remove(&mut self, key: Key) {

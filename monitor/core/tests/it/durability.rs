@@ -8,10 +8,12 @@ use driftd_catalog::ModelId;
 use driftd_core::PartitionState;
 use driftd_core::config::Config;
 use driftd_core::event::Effect;
-use driftd_core::state::{RestoreError, Restored, restore};
+use driftd_core::output::OutputTopic;
+use driftd_core::state::{RestoreError, Restored, StoreId, restore};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::faulty::Fault;
 use crate::log::{Record, START, drafts, records, regular};
 use crate::model;
 use crate::recount::recount;
@@ -25,15 +27,31 @@ enum Fate {
     Checkpoints,
     /// What changed is stored, with the checkpoints that came before.
     Commits,
+    /// Some of the stored messages are sent.
+    Sends(usize),
+    /// Some are sent, and the process ends before it hears of it.
+    SendsUnheard(usize),
     Crashes,
+    /// What changed cannot be stored: the process ends.
+    FailsToStore(Fault),
+    /// The machine ends: the newest batches were not on its disk.
+    LosesBatches(usize),
+    /// The disk is gone.
+    LosesStore,
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
     let fate = prop_oneof![
         3 => Just(Fate::GoesOn),
         3 => Just(Fate::Checkpoints),
-        2 => Just(Fate::Commits),
+        3 => Just(Fate::Commits),
+        3 => (0..12_usize).prop_map(Fate::Sends),
+        2 => (0..12_usize).prop_map(Fate::SendsUnheard),
         2 => Just(Fate::Crashes),
+        1 => prop_oneof![Just(Fault::NoSpace), Just(Fault::NotSynced)]
+            .prop_map(Fate::FailsToStore),
+        1 => (1..4_usize).prop_map(Fate::LosesBatches),
+        1 => Just(Fate::LosesStore),
     ];
     prop::collection::vec(fate, 1..40)
 }
@@ -57,7 +75,21 @@ fn play(
             Fate::GoesOn => {}
             Fate::Checkpoints => simulation.checkpoint(),
             Fate::Commits => simulation.commit(),
+            Fate::Sends(count) => simulation.send_and_hear(*count),
+            Fate::SendsUnheard(count) => {
+                simulation.send(*count);
+                simulation.crash();
+            }
             Fate::Crashes => simulation.crash(),
+            Fate::FailsToStore(fault) => simulation.fail_to_store(*fault),
+            Fate::LosesBatches(count) => {
+                simulation.lose_batches(*count);
+                simulation.crash();
+            }
+            Fate::LosesStore => {
+                simulation.lose_store();
+                simulation.crash();
+            }
         }
     }
     simulation.play(&[])
@@ -76,6 +108,28 @@ fn decisions(outcome: &Outcome) -> Vec<String> {
     said
 }
 
+/// What the topics hold, in order of names. Of an event only the name: it expires by the clock on
+/// the wall.
+pub(crate) fn published(outcome: &Outcome) -> Vec<(&str, &[u8])> {
+    let named = outcome.published.iter().map(|message| {
+        let is_line = message.topic == OutputTopic::Results;
+        (&*message.id, if is_line { &*message.payload } else { &[] })
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort_unstable();
+    named
+}
+
+/// The models of these tests, with lines of results and requests for retraining.
+pub(crate) fn sending() -> Value {
+    let mut tree = model::tree();
+    tree["outputs"] = json!({"results_topic": "results"});
+    tree["retraining"] = json!({
+        "policies": [{"name": "moved", "cooldown": "1m", "expiry": "5m"}],
+    });
+    tree
+}
+
 /// A process that has stored windows in every place: open, waiting and closed.
 fn stored() -> Simulation {
     let config = model::config(&model::tree());
@@ -92,7 +146,7 @@ fn stored() -> Simulation {
 fn restored(tree: &Value, rows: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Restored, RestoreError> {
     let config = model::config(tree);
     let find = |_: usize, id: &ModelId| model::reference(&config, id);
-    restore(&config, rows, &find, START)
+    restore(&config, rows, &find, StoreId(7), START)
 }
 
 #[test]
@@ -155,9 +209,9 @@ proptest! {
         steps in steps(),
         fates in fates(),
     ) {
-        let config = model::config(&model::tree());
+        let config = model::config(&sending());
         let expected = recount(&config, &logs);
-        let whole = Simulation::new(&config, &logs, shards).play(&steps);
+        let whole = Simulation::durable(&config, &logs, shards).play(&steps);
         let outcome = play(&config, &logs, shards, &steps, &fates);
         expected.compare(&outcome.windows());
         assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
@@ -165,5 +219,6 @@ proptest! {
         assert_eq!(decisions(&outcome), decisions(&whole));
         let ids: BTreeSet<_> = outcome.windows().iter().map(|it| it.id.clone()).collect();
         assert_eq!(ids.len(), outcome.windows().len(), "a window closed twice");
+        assert_eq!(published(&outcome), published(&whole), "every message once");
     }
 }

@@ -5,8 +5,10 @@
 
 mod alignment;
 mod durability;
+mod faulty;
 mod log;
 mod model;
+mod outbox;
 mod profile;
 mod readiness;
 mod recount;

@@ -148,39 +148,10 @@ fn a_report_that_comes_twice_counts_once() {
     assert_eq!(simulation.snapshot().totals.jobs_failed, 1);
 }
 
-fn not_stored(id: &str) -> Event {
-    Event::RetrainDelivered { id: id.into(), stored: false }
-}
-
 #[test]
-fn an_event_that_the_broker_did_not_store_is_sent_again() {
+fn an_event_that_the_broker_refuses_is_given_up_counted_and_told() {
     let (mut simulation, id) = with_request();
-    let before = requests(&simulation.effects);
-    simulation.handle(not_stored(&id));
-    simulation.tick(999);
-    assert_eq!(requests(&simulation.effects).len(), before.len(), "not yet");
-    simulation.tick(1);
-    let sent = requests(&simulation.effects);
-    assert_eq!(sent[before.len()..], before[..], "the same event");
-    simulation.tick(100_000);
-    assert_eq!(requests(&simulation.effects).len(), sent.len(), "an answer is awaited");
-    simulation.handle(Event::RetrainDelivered { id: id.as_str().into(), stored: true });
-    simulation.tick(100_000);
-    assert_eq!(requests(&simulation.effects).len(), sent.len());
-    assert_eq!(states(&simulation), ["requested", "published"]);
-}
-
-#[test]
-fn an_event_that_the_broker_never_stores_is_given_up_counted_and_told() {
-    let (mut simulation, id) = with_request();
-    let mut sent = requests(&simulation.effects).len();
-    while states(&simulation) == ["requested"] {
-        simulation.handle(not_stored(&id));
-        simulation.tick(60_000);
-        sent += 1;
-        assert!(sent < 20, "the attempts are bounded");
-    }
-    assert_eq!(requests(&simulation.effects).len(), 8);
+    simulation.handle(Event::RetrainDelivered { id: id.as_str().into(), stored: false });
     assert_eq!(states(&simulation), ["requested", "failed"]);
     let snapshot = simulation.snapshot();
     let outcomes = snapshot.retrain_outcomes.values().next().unwrap();

@@ -1,22 +1,24 @@
 //! The edge in miniature: threads that read partitions become steps, and every order of them can be
 //! played.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::output::{Collected, OutputMessage, OutputTopic, SOURCE_HEADER};
 use driftd_core::partial::Partial;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::restore;
+use driftd_core::state::{Opening, Position, Standing, Store, StoreId, restore};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use crate::faulty::{Fault, FaultyStore};
 use crate::log::{Record, START, decode};
 use crate::model;
 
@@ -74,9 +76,15 @@ pub(crate) struct Simulation {
     pipeline: Pipeline,
     sent: Vec<Partial>,
     /// What would survive the end of the process; unused without [`Simulation::durable`].
-    store: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Effects that a stored batch stands for.
-    stored_effects: usize,
+    store: FaultyStore,
+    /// Effects that each stored batch stands for, with those before it.
+    stored_effects: Vec<usize>,
+    stores_made: u64,
+    /// Stored messages that are not sent; `None` before anything may be sent.
+    sending: Option<VecDeque<(u64, OutputMessage)>>,
+    /// What the topics hold, and the number committed with it.
+    pub(crate) published: Vec<OutputMessage>,
+    position: Option<Position>,
 }
 
 /// Names a partition of the simulated topic.
@@ -99,8 +107,12 @@ impl Simulation {
             paused: BTreeSet::new(),
             pipeline: Pipeline::new(Arc::clone(config)),
             sent: Vec::new(),
-            store: BTreeMap::new(),
-            stored_effects: 0,
+            store: FaultyStore::default(),
+            stored_effects: Vec::new(),
+            stores_made: 0,
+            sending: None,
+            published: Vec::new(),
+            position: None,
         };
         let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
         for id in &partitions {
@@ -125,29 +137,108 @@ impl Simulation {
         outputs.into_iter().map(Event::from).for_each(|event| self.handle(event));
     }
 
-    /// Stores what changed.
+    /// Stores what changed; its messages may be sent from then on. A process that cannot store
+    /// ends.
     pub(crate) fn commit(&mut self) {
-        for change in self.pipeline.take_changes() {
-            match change.value {
-                Some(value) => self.store.insert(change.key, value),
-                None => self.store.remove(&change.key),
-            };
+        let effects = self.effects.len();
+        match self.store.commit(self.pipeline.take_changes()) {
+            Ok(()) => {
+                self.stored_effects.push(effects);
+                let outputs = self.pipeline.take_outputs();
+                self.sending.get_or_insert_default().extend(outputs);
+            }
+            Err(Fault::NoSpace) => self.crash(),
+            Err(Fault::NotSynced) => {
+                self.stored_effects.push(effects);
+                self.crash();
+            }
         }
-        self.stored_effects = self.effects.len();
+    }
+
+    /// Lets the next batch fail.
+    pub(crate) fn fail_to_store(&mut self, fault: Fault) {
+        self.store.fault = Some(fault);
+        self.commit();
+    }
+
+    /// Sends up to `count` stored messages, and commits up to where, in one transaction.
+    pub(crate) fn send(&mut self, count: usize) -> Vec<Event> {
+        let Some(sending) = &mut self.sending else { return Vec::new() };
+        let store = self.pipeline.outbox().unwrap().store;
+        let own = self.position.filter(|it| it.store == store);
+        let mut position = Position { store, next: own.map_or(0, |it| it.next) };
+        let mut answers = Vec::new();
+        for (number, message) in sending.drain(..count.min(sending.len())) {
+            position.next = number + 1;
+            if message.topic == OutputTopic::Retraining {
+                answers.push(Event::RetrainDelivered { id: message.id.clone(), stored: true });
+            }
+            self.published.push(message);
+        }
+        self.position = Some(position);
+        answers.push(Event::OutputsSent { to: position.next });
+        answers
+    }
+
+    /// Sends, and hears that it is sent.
+    pub(crate) fn send_and_hear(&mut self, count: usize) {
+        self.send(count).into_iter().for_each(|answer| self.handle(answer));
+    }
+
+    /// Takes back the newest batches, as the loss of power does that were not synced.
+    pub(crate) fn lose_batches(&mut self, count: usize) {
+        self.store.lose(count);
+        self.stored_effects.truncate(self.stored_effects.len().saturating_sub(count));
+    }
+
+    /// Loses everything that was stored.
+    pub(crate) fn lose_store(&mut self) {
+        self.store = FaultyStore::default();
+        self.stored_effects.clear();
+    }
+
+    /// Returns where the outbox stands.
+    pub(crate) fn standing(&self) -> Standing {
+        self.pipeline.outbox().unwrap()
+    }
+
+    /// Returns whether the next process would have to look at what the topics hold.
+    pub(crate) fn needs_published(&self) -> bool {
+        self.standing().needs_published(self.position)
+    }
+
+    /// Looks at what the topics hold, where that is needed, and begins to send.
+    fn open_outbox(&mut self) {
+        let published = self.needs_published().then(|| {
+            let mut collected = Collected::default();
+            for message in &self.published {
+                let mut headers = message.headers.iter();
+                let writer = headers.find(|(name, _)| name == SOURCE_HEADER);
+                let writer = writer.map(|(_, value)| value.as_str());
+                collected.take("/driftd/sim", message.topic, writer, &message.payload);
+            }
+            collected.published()
+        });
+        self.handle(Event::OutboxOpened(Opening { position: self.position, published }));
     }
 
     /// Returns what would survive the end of the process.
     pub(crate) fn stored(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
-        &self.store
+        &self.store.content().0
     }
 
     /// Ends the process, and starts another one from the store.
     pub(crate) fn crash(&mut self) {
-        self.effects.truncate(self.stored_effects);
+        self.effects.truncate(self.stored_effects.last().copied().unwrap_or(0));
+        self.stores_made += 1;
+        let fresh = StoreId(self.stores_made);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
-        let restored = restore(&self.config, self.store.clone(), &find, self.now).unwrap();
+        let rows = self.store.rows().unwrap();
+        let restored = restore(&self.config, rows, &find, fresh, self.now).unwrap();
         assert_eq!(restored.dropped, []);
         self.pipeline = restored.pipeline;
+        self.sending = None;
+        self.open_outbox();
         self.sent.clear();
         self.paused.clear();
         self.shards = self.shards.iter().map(|_| Shard::new(Arc::clone(&self.config))).collect();
@@ -193,8 +284,12 @@ impl Simulation {
         }
         self.handle(Event::InputEnded);
         self.tick(1);
+        if self.pipeline.outbox().is_some() {
+            self.commit();
+            self.send_and_hear(usize::MAX);
+        }
         let snapshot = self.pipeline.snapshot(self.now);
-        Outcome { effects: self.effects, snapshot }
+        Outcome { effects: self.effects, snapshot, published: self.published }
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
@@ -340,6 +435,8 @@ impl Simulation {
 pub(crate) struct Outcome {
     pub(crate) effects: Vec<Effect>,
     pub(crate) snapshot: Snapshot,
+    /// What the topics hold.
+    pub(crate) published: Vec<OutputMessage>,
 }
 
 impl Outcome {

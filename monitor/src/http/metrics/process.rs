@@ -6,6 +6,7 @@ use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::snapshot::Snapshot;
 
+use crate::courier;
 use crate::http::HttpState;
 use crate::http::families::{Families, Observed};
 use crate::http::instruments::Distribution;
@@ -34,6 +35,10 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     let (queued, queued_max) = instruments.queue();
     families.gauge(&metric::PIPELINE_QUEUE_BATCHES, &[], queued as f64);
     families.gauge(&metric::PIPELINE_QUEUE_BATCHES_MAX, &[], queued_max as f64);
+    let (messages, bytes) = instruments.outbox_waiting();
+    families.gauge(&metric::OUTBOX_MESSAGES, &[], messages as f64);
+    families.gauge(&metric::OUTBOX_BYTES, &[], bytes as f64);
+    families.gauge(&metric::OUTBOX_BYTES_MAX, &[], courier::BYTES_MAX as f64);
     durations(
         families,
         &metric::EVALUATION_DURATION_SECONDS,
