@@ -457,6 +457,7 @@ mod tests {
         let expected = [
             "DriftdDown",
             "DriftdEvaluationStale",
+            "DriftdLanesUnowned",
             "ModelDataQualityBroken",
             "ModelPredictionBroken",
         ];

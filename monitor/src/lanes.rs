@@ -32,7 +32,7 @@ use crate::clock;
 use crate::http::{Heartbeat, Instruments};
 use crate::kafka::sharing::ResumeError;
 use crate::kafka::transaction::OutputTopics;
-use crate::kafka::transactions::{TransactionError, Transactions};
+use crate::kafka::transactions::{Places, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventReceiver;
 use crate::references::References;
@@ -50,6 +50,13 @@ const ABORTS_MAX: u32 = 5;
 const REPORTS_MAX: usize = 1_000;
 /// Rows that cannot be taken are logged once in so many.
 const UNREAD_LOGGED: u64 = 1_000;
+
+const PLACES: Places = Places {
+    filled: "lanes.filled",
+    flushed: "lanes.flushed",
+    positioned: "lanes.positioned",
+    committed: "lanes.committed",
+};
 
 /// What the thread is made of.
 pub(crate) struct Lanes {
@@ -222,7 +229,7 @@ impl<'a> Session<'a> {
         find: driftd_core::state::Find<'a>,
     ) -> Result<Self, SessionError> {
         let name = format!("{}.{}.lanes", parts.kafka.group, parts.member);
-        let transactions = Transactions::open(&parts.kafka, &name, &|| parts.beat())?;
+        let transactions = Transactions::open(&parts.kafka, &name, PLACES, &|| parts.beat())?;
         Ok(Self {
             client: parts.client()?,
             transactions,

@@ -21,14 +21,31 @@ const START: i64 = 1_372_636_800;
 const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
 const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
+/// Messages of one round of the processes that end at a named place.
+const SHORT_ROUND: i64 = 2_880;
+
+/// Places between the steps of both halves.
+const CRASHES: [&str; 10] = [
+    "sharing.filled",
+    "sharing.flushed",
+    "sharing.positioned",
+    "sharing.committed",
+    "lanes.restored",
+    "lanes.filled",
+    "lanes.flushed",
+    "lanes.positioned",
+    "lanes.committed",
+    "consumer.assigned",
+];
+
 /// Messages put in between two changes of the group.
 const ROUND: i64 = 7_200;
 const ROUNDS: i64 = 4;
 const LANES: usize = 3;
 
 /// Records five seconds apart; the amounts of one model move in the second half.
-fn record(index: i64) -> Raw {
-    let has_moved = index % 4 == 1 && ROUND * ROUNDS / 2 < index;
+fn record(index: i64, moves_at: i64) -> Raw {
+    let has_moved = index % 4 == 1 && moves_at < index;
     message(index, START + index * 5, index / 4 % 97 + if has_moved { 300 } else { 0 })
 }
 
@@ -76,7 +93,7 @@ fn shared(job: &Job) -> Value {
 fn whole(job: &Job) -> Value {
     let mut config = config(job);
     let other = |role| format!("{}.whole", job.topic(role));
-    config["name"] = json!("scale-out-whole");
+    config["name"] = json!(format!("{}-whole", config["name"].as_str().expect("text")));
     config["outputs"]["results_topic"] = json!(other(TopicRole::Results));
     config["retraining"]["topic"] = json!(other(TopicRole::Retraining));
     config["retraining"]["status_topic"] = json!(other(TopicRole::Status));
@@ -119,9 +136,9 @@ struct Member {
 }
 
 impl Member {
-    fn start(config: &str) -> Self {
+    fn start(config: &str, env: &[(&str, &str)]) -> Self {
         let args = ["run", "--config", config, "--log-format", "json"];
-        let mut daemon = Driftd::start(&args, &[]);
+        let mut daemon = Driftd::start(&args, env);
         let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
             .expect("the log was asked for in JSON");
         let address = line["fields"]["address"].as_str().expect("an address").to_owned();
@@ -230,29 +247,59 @@ fn ids(records: &[Value]) -> Vec<String> {
     ids
 }
 
+/// Prepares the job: its topics, references and configuration.
+fn prepare(job: &Job, config: &Value) -> String {
+    job.create_topics();
+    let config = job.write(config);
+    build_references(job, &config);
+    let args = ["check", "--config", &config, "--create-topics"];
+    let checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+    assert!(checked.stdout.contains(".state: created"), "{}", checked.stdout);
+    config
+}
+
+fn put(job: &Job, rounds: std::ops::Range<i64>, moves_at: i64) {
+    let records: Vec<Raw> = rounds.map(|index| record(index, moves_at)).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &records);
+}
+
+/// Lets the members and one process alone come to the end, and compares what they say.
+fn compare(job: &Job, mut members: Vec<Member>, messages: i64, look: impl Fn(&[Member])) {
+    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
+    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+    let windows = messages * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    let digest = finish(&mut members, windows);
+    look(&members);
+    let one = job.write_file("whole.yaml", &whole(job).to_string());
+    let mut alone = [Member::start(&one, &[])];
+    assert_eq!(finish(&mut alone, windows), digest);
+    for member in members.into_iter().chain(alone) {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+    let (results, requests) = (job.topic(TopicRole::Results), job.topic(TopicRole::Retraining));
+    let shared = lines(read(job, &results));
+    assert_eq!(shared.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1]));
+    assert_eq!(shared, lines(read(job, &format!("{results}.whole"))));
+    let shared = ids(&read(job, &requests));
+    assert!(!shared.is_empty());
+    assert_eq!(shared, ids(&read(job, &format!("{requests}.whole"))));
+}
+
 #[test]
 fn processes_that_come_and_go_say_what_one_says() {
     let job = Job::new("scale-out");
-    job.create_topics();
-    let config = job.write(&shared(&job));
-    build_references(&job, &config);
-    let refused = Driftd::run(&["run", "--config", &config], &[], DEADLINE).expect_code(1);
+    let early = job.write(&shared(&job));
+    let refused = Driftd::run(&["run", "--config", &early], &[], DEADLINE).expect_code(1);
     assert!(refused.stderr.contains("driftd check --create-topics"), "{}", refused.stderr);
-    let args = ["check", "--config", &config, "--create-topics"];
-    let checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-    assert!(checked.stdout.contains("topic scale-out.state: created"), "{}", checked.stdout);
-
-    let inference = job.topic(TopicRole::Inference);
-    let put = |round: i64| {
-        let records: Vec<Raw> = (round * ROUND..(round + 1) * ROUND).map(record).collect();
-        topic::put(job.bootstrap(), &inference, &records);
-    };
-    let mut members: Vec<Member> = (0..3).map(|_| Member::start(&config)).collect();
+    let config = prepare(&job, &shared(&job));
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * ROUNDS / 2);
+    let mut members: Vec<Member> = (0..3).map(|_| Member::start(&config, &[])).collect();
     put(0);
     settle(&mut members, "three members");
     put(1);
     let _killed = members.remove(0).daemon.kill(DEADLINE);
-    members.push(Member::start(&config));
+    members.push(Member::start(&config, &[]));
     settle(&mut members, "one was killed, one has come");
     put(2);
     let _left = members.remove(0).daemon.terminate(DEADLINE).expect_code(0);
@@ -262,27 +309,25 @@ fn processes_that_come_and_go_say_what_one_says() {
     settle(&mut members[1..], "one hangs");
     members[0].daemon.resume();
     settle(&mut members, "it is back");
-    members.push(Member::start(&config));
+    members.push(Member::start(&config, &[]));
     settle(&mut members, "three again");
-    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
-    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
-    topic::put(job.bootstrap(), &inference, &far);
+    compare(&job, members, ROUND * ROUNDS, see_each_thing_once);
+}
 
-    let hours = ROUND * ROUNDS * 5 / 3_600;
-    let windows = hours * i64::try_from(MODELS.len()).expect("small");
-    let digest = finish(&mut members, windows);
-    see_each_thing_once(&members);
-    let one = job.write_file("whole.yaml", &whole(&job).to_string());
-    let mut alone = [Member::start(&one)];
-    assert_eq!(finish(&mut alone, windows), digest);
-    for member in members.into_iter().chain(alone) {
-        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+/// One member with a name, so that the next one of that name takes over at once.
+#[test]
+fn a_member_that_ends_at_any_named_place_says_everything_once() {
+    let job = Job::new("scale-out-crash");
+    let mut shared = shared(&job);
+    shared["kafka"]["instance"] = json!("only");
+    let config = prepare(&job, &shared);
+    let rounds = i64::try_from(CRASHES.len()).expect("few");
+    let messages = SHORT_ROUND * rounds;
+    for (round, place) in (0..rounds).zip(CRASHES) {
+        put(&job, round * SHORT_ROUND..(round + 1) * SHORT_ROUND, messages / 2);
+        let args = ["run", "--config", &config, "--log-format", "json"];
+        let ended = Driftd::start(&args, &[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
+        assert_eq!(ended.code, None, "{place}: {}", ended.stderr);
     }
-    let (results, requests) = (job.topic(TopicRole::Results), job.topic(TopicRole::Retraining));
-    let shared = lines(read(&job, &results));
-    assert_eq!(shared.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1]));
-    assert_eq!(shared, lines(read(&job, &format!("{results}.whole"))));
-    let shared = ids(&read(&job, &requests));
-    assert!(!shared.is_empty());
-    assert_eq!(shared, ids(&read(&job, &format!("{requests}.whole"))));
+    compare(&job, vec![Member::start(&config, &[])], messages, |_| {});
 }

@@ -21,8 +21,17 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 
 use crate::clock;
 use crate::kafka::state_topic::{StateTopic, StateTopicError};
-use crate::kafka::transactions::{Letter, Refused, Transaction, TransactionError, Transactions};
+use crate::kafka::transactions::{
+    Letter, Places, Refused, Transaction, TransactionError, Transactions,
+};
 use crate::references::References;
+
+const PLACES: Places = Places {
+    filled: "sharing.filled",
+    flushed: "sharing.flushed",
+    positioned: "sharing.positioned",
+    committed: "sharing.committed",
+};
 
 /// Counts that wait for the next transaction make it come early.
 const WAITING_BYTES_MAX: usize = 8 << 20;
@@ -108,7 +117,7 @@ impl Sharing {
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         if self.transactions.is_none() {
-            self.transactions = Some(Transactions::open(kafka, &self.name, beat)?);
+            self.transactions = Some(Transactions::open(kafka, &self.name, PLACES, beat)?);
         }
         Ok(())
     }

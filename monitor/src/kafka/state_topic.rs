@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clock::Stopwatch;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{Alone, ConnectError, base};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -52,14 +52,14 @@ pub(crate) enum StateTopicError {
 pub(crate) struct StateTopic {
     topic: String,
     /// Sees what is committed.
-    committed: BaseConsumer,
+    committed: BaseConsumer<Alone>,
     /// Sees where the log ends.
-    all: BaseConsumer,
+    all: BaseConsumer<Alone>,
 }
 
 impl StateTopic {
     pub(crate) fn connect(kafka: &KafkaConfig, topic: &str) -> Result<Self, StateTopicError> {
-        let client = |isolation: &str| -> Result<BaseConsumer, ConnectError> {
+        let client = |isolation: &str| -> Result<BaseConsumer<Alone>, ConnectError> {
             let client = base(kafka)?
                 // librdkafka asks for a group even where none is joined.
                 .set("group.id", format!("{}.state-reader", kafka.group))
@@ -68,7 +68,7 @@ impl StateTopic {
                 .set("enable.partition.eof", "true")
                 .set("fetch.wait.max.ms", "50")
                 .set("isolation.level", isolation)
-                .create()?;
+                .create_with_context(Alone)?;
             Ok(client)
         };
         let (committed, all) = (client("read_committed")?, client("read_uncommitted")?);
@@ -90,7 +90,7 @@ impl StateTopic {
     /// Waits until nothing below the present end is undecided.
     fn wait_for_open(&self, partition: i32) -> Result<(), StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
-        let end = |client: &BaseConsumer| {
+        let end = |client: &BaseConsumer<Alone>| {
             client.fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
         };
         let target = end(&self.all).map_err(error)?;

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
+use crate::failpoint;
 use crate::kafka::{ConnectError, base};
 
 /// One call waits this long for the cluster, so that the caller can show that it lives.
@@ -81,6 +82,16 @@ type Client = ThreadedProducer<DefaultProducerContext>;
 /// A producer with a name that no two processes may use at a time.
 pub(crate) struct Transactions {
     producer: Client,
+    places: Places,
+}
+
+/// Names of the places between the steps of a transaction, for [`failpoint`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    pub(crate) filled: &'static str,
+    pub(crate) flushed: &'static str,
+    pub(crate) positioned: &'static str,
+    pub(crate) committed: &'static str,
 }
 
 impl Transactions {
@@ -89,6 +100,7 @@ impl Transactions {
     pub(crate) fn open(
         kafka: &KafkaConfig,
         name: &str,
+        places: Places,
         beat: &dyn Fn(),
     ) -> Result<Self, TransactionError> {
         let mut client = base(kafka)?;
@@ -100,7 +112,7 @@ impl Transactions {
             // The broker looks at the size after compression.
             .set("message.max.bytes", "67108864");
         let producer: Client = client.create().map_err(ConnectError::from)?;
-        let transactions = Self { producer };
+        let transactions = Self { producer, places };
         let step = "open the transactional producer";
         match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
             Ok(()) => Ok(transactions),
@@ -141,14 +153,19 @@ impl Transactions {
         member: &ConsumerGroupMetadata,
         beat: &dyn Fn(),
     ) -> Result<(), Failure> {
+        failpoint::hit(self.places.filled);
         // In this order: a member that is replaced between the two has sent nothing later on.
         self.retry("store the messages", beat, |producer| producer.flush(CALL_TIMEOUT))?;
+        failpoint::hit(self.places.flushed);
         self.retry("add the input positions", beat, |producer| {
             producer.send_offsets_to_transaction(positions, member, CALL_TIMEOUT)
         })?;
+        failpoint::hit(self.places.positioned);
         self.retry("commit the transaction", beat, |producer| {
             producer.commit_transaction(CALL_TIMEOUT)
-        })
+        })?;
+        failpoint::hit(self.places.committed);
+        Ok(())
     }
 
     fn retry(

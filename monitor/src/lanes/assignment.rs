@@ -16,6 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
 use crate::clock;
+use crate::failpoint;
 use crate::kafka::log_error;
 use crate::kafka::sharing::ResumeError;
 use crate::kafka::state_topic::StateTopic;
@@ -73,6 +74,7 @@ impl Assignments {
                 error!(lane, %error, "start offset could not be set");
             }
         }
+        failpoint::hit("lanes.restored");
         self.lock().push(Change::Assigned(restored));
     }
 
