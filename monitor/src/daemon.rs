@@ -258,6 +258,7 @@ impl Started {
             source,
             topic,
             shared.ends.clone(),
+            Arc::clone(&shared.health),
             iter::once(&shared.events).chain(deciding).cloned().collect(),
         )?;
         let (looking, stop) = sync_channel(0);

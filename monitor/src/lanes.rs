@@ -390,7 +390,7 @@ impl<'a> Session<'a> {
         let positions = self.positions(&news);
         let parts = &self.parts;
         let topics = OutputTopics::of(&parts.config);
-        self.transactions.run(&positions, &member, &|| parts.beat(), |transaction| {
+        self.transactions.run(&positions, member, &|| parts.beat(), |transaction| {
             news.iter().try_for_each(|(number, lane)| {
                 lane.send(transaction, topics.as_ref(), &parts.scale_out, *number)
             })

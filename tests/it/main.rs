@@ -12,6 +12,7 @@ mod generated;
 mod judges;
 mod launch;
 mod main_job;
+mod outage;
 mod produce;
 mod rules;
 mod scale_out;

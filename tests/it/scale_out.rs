@@ -39,7 +39,7 @@ const CRASHES: [&str; 10] = [
 ];
 
 /// Messages put in between two changes of the group.
-const ROUND: i64 = 7_200;
+pub(crate) const ROUND: i64 = 7_200;
 const ROUNDS: i64 = 4;
 const LANES: usize = 3;
 
@@ -65,7 +65,7 @@ fn message(index: i64, seconds: i64, amount: i64) -> Raw {
 }
 
 /// The job's configuration with four models.
-fn config(job: &Job) -> Value {
+pub(crate) fn config(job: &Job) -> Value {
     let mut config = job.config();
     config["kafka"]["properties"] = json!({"session.timeout.ms": 6_000});
     config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
@@ -83,7 +83,7 @@ fn config(job: &Job) -> Value {
     config
 }
 
-fn shared(job: &Job) -> Value {
+pub(crate) fn shared(job: &Job) -> Value {
     let mut config = config(job);
     config["scale_out"] = json!({"lanes": LANES, "replicas": 1, "commit_interval": "200ms"});
     config
@@ -129,14 +129,14 @@ fn build_references(job: &Job, config: &str) {
 }
 
 /// One of the processes.
-struct Member {
-    daemon: Driftd,
-    address: String,
+pub(crate) struct Member {
+    pub(crate) daemon: Driftd,
+    pub(crate) address: String,
     status: String,
 }
 
 impl Member {
-    fn start(config: &str, env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(config: &str, env: &[(&str, &str)]) -> Self {
         let args = ["run", "--config", config, "--log-format", "json"];
         let mut daemon = Driftd::start(&args, env);
         let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
@@ -146,7 +146,7 @@ impl Member {
         Self { daemon, address, status }
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         http::get(&self.status).map_or(Value::Null, |response| response.json())
     }
 }
@@ -161,7 +161,7 @@ fn owned(status: &Value, what: &str) -> Vec<i64> {
 }
 
 /// Waits until the members own everything, each thing once.
-fn settle(members: &mut [Member], what: &str) {
+pub(crate) fn settle(members: &mut [Member], what: &str) {
     let everything = |what: &str, count: usize, statuses: &[Value]| {
         let mut all: Vec<i64> = statuses.iter().flat_map(|it| owned(it, what)).collect();
         all.sort_unstable();
@@ -180,7 +180,8 @@ fn settle(members: &mut [Member], what: &str) {
     }
 }
 
-/// Waits until all windows are closed; returns the digest of all members.
+/// Waits until all windows are closed; returns the digest of all members. A lane that moves may be
+/// seen in two of them, or in none.
 fn finish(members: &mut [Member], windows: i64) -> u128 {
     let mut seen = Vec::new();
     let digest = wait::for_value(DEADLINE, || {
@@ -189,7 +190,11 @@ fn finish(members: &mut [Member], windows: i64) -> u128 {
         let digests = seen.iter().map(|it| {
             u128::from_str_radix(it["digest"].as_str().unwrap_or("0"), 16).expect("a digest")
         });
-        (closed.sum::<i64>() == windows).then(|| digests.fold(0_u128, u128::wrapping_add))
+        let lanes: Vec<i64> = seen.iter().flat_map(|it| owned(it, "lanes")).collect();
+        let each_once: BTreeSet<i64> = lanes.iter().copied().collect();
+        let is_settled = lanes.len() == each_once.len() && [0, LANES].contains(&lanes.len());
+        (is_settled && closed.sum::<i64>() == windows)
+            .then(|| digests.fold(0_u128, u128::wrapping_add))
     });
     digest.unwrap_or_else(|| {
         let reports: Vec<String> = members.iter_mut().map(|it| it.daemon.report()).collect();
@@ -248,23 +253,29 @@ fn ids(records: &[Value]) -> Vec<String> {
 }
 
 /// Prepares the job: its topics, references and configuration.
-fn prepare(job: &Job, config: &Value) -> String {
+pub(crate) fn prepare(job: &Job, config: &Value) -> String {
     job.create_topics();
     let config = job.write(config);
     build_references(job, &config);
     let args = ["check", "--config", &config, "--create-topics"];
     let checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-    assert!(checked.stdout.contains(".state: created"), "{}", checked.stdout);
+    let is_shared = checked.stdout.contains("3 lanes");
+    assert_eq!(checked.stdout.contains(".state: created"), is_shared, "{}", checked.stdout);
     config
 }
 
-fn put(job: &Job, rounds: std::ops::Range<i64>, moves_at: i64) {
+pub(crate) fn put(job: &Job, rounds: std::ops::Range<i64>, moves_at: i64) {
     let records: Vec<Raw> = rounds.map(|index| record(index, moves_at)).collect();
     topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &records);
 }
 
 /// Lets the members and one process alone come to the end, and compares what they say.
-fn compare(job: &Job, mut members: Vec<Member>, messages: i64, look: impl Fn(&[Member])) {
+pub(crate) fn compare(
+    job: &Job,
+    mut members: Vec<Member>,
+    messages: i64,
+    look: impl Fn(&[Member]),
+) {
     let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
     let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
     topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
@@ -273,7 +284,7 @@ fn compare(job: &Job, mut members: Vec<Member>, messages: i64, look: impl Fn(&[M
     look(&members);
     let one = job.write_file("whole.yaml", &whole(job).to_string());
     let mut alone = [Member::start(&one, &[])];
-    assert_eq!(finish(&mut alone, windows), digest);
+    let expected = finish(&mut alone, windows);
     for member in members.into_iter().chain(alone) {
         let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
     }
@@ -281,6 +292,7 @@ fn compare(job: &Job, mut members: Vec<Member>, messages: i64, look: impl Fn(&[M
     let shared = lines(read(job, &results));
     assert_eq!(shared.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1]));
     assert_eq!(shared, lines(read(job, &format!("{results}.whole"))));
+    assert_eq!(digest, expected);
     let shared = ids(&read(job, &requests));
     assert!(!shared.is_empty());
     assert_eq!(shared, ids(&read(job, &format!("{requests}.whole"))));

@@ -25,6 +25,7 @@ pub const PARTITIONS: i32 = 4;
 #[derive(Debug)]
 pub struct Job {
     name: &'static str,
+    bootstrap: String,
     dir: WorkDir,
 }
 
@@ -64,14 +65,19 @@ impl TopicRole {
 }
 
 impl Job {
-    /// Makes the folder.
+    /// Makes the folder of a job on the shared broker.
     pub fn new(name: &'static str) -> Self {
-        Self { name, dir: WorkDir::new(name) }
+        Self::on(name, KafkaBroker::shared().bootstrap())
     }
 
-    /// `host:port` of the shared broker.
-    pub fn bootstrap(&self) -> &'static str {
-        KafkaBroker::shared().bootstrap()
+    /// Makes the folder of a job on another cluster.
+    pub fn on(name: &'static str, bootstrap: &str) -> Self {
+        Self { name, bootstrap: bootstrap.to_owned(), dir: WorkDir::new(name) }
+    }
+
+    /// `host:port` of its brokers, comma separated.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     /// Name of a topic of this job.
@@ -115,7 +121,7 @@ impl Job {
     pub fn config(&self) -> Value {
         json!({
             "name": self.name,
-            "kafka": {"brokers": [self.bootstrap()]},
+            "kafka": {"brokers": self.bootstrap.split(',').collect::<Vec<_>>()},
             "sources": [{
                 "topic": self.topic(TopicRole::Inference),
                 "start": "earliest",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use driftd_fixtures::wait;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -106,6 +106,8 @@ impl Reader {
                         self.next[index] = self.next[index].max(ends[index]);
                         continue;
                     }
+                    // A broker that is gone: the client goes to another, or the deadline comes.
+                    Err(error) if is_transport(&error) => continue,
                     Err(error) => panic!("cannot read `{}`: {error}", self.topic),
                 };
                 let record = Record::copy(&message);
@@ -150,4 +152,11 @@ impl Reader {
             });
         end
     }
+}
+
+fn is_transport(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+    )
 }

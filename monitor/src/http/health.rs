@@ -14,12 +14,17 @@ use serde::Serialize;
 /// the slowest thing it does in between, closing its windows, takes tens of milliseconds.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// Brokers may be silent for this long, as when a leader moves, before the process is not ready.
+const UNANSWERED_MAX: Duration = Duration::from_secs(10);
+
 /// Liveness and readiness, written by the threads and read by requests.
 #[derive(Debug)]
 pub struct Health {
     /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
     origin: Instant,
     assigned: AtomicBool,
+    /// Since when the brokers give no answer about a topic.
+    unanswered: Mutex<BTreeMap<Arc<str>, Instant>>,
     /// What no longer works and needs a person, by place.
     stalled: Mutex<BTreeMap<Arc<str>, &'static str>>,
     // Locked for a push at start and a read a request, never by a beat.
@@ -54,6 +59,7 @@ impl Health {
         Self {
             origin: now,
             assigned: AtomicBool::new(false),
+            unanswered: Mutex::default(),
             stalled: Mutex::default(),
             threads: Mutex::new(Vec::new()),
         }
@@ -73,6 +79,16 @@ impl Health {
     /// configuration is valid is a condition of starting.
     pub fn assigned(&self) {
         self.assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether the brokers answer when they are asked about a topic.
+    pub fn answered(&self, topic: &Arc<str>, now: Instant, is_answered: bool) {
+        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_answered {
+            unanswered.remove(topic);
+        } else {
+            unanswered.entry(Arc::clone(topic)).or_insert(now);
+        }
     }
 
     /// Notes that reading a topic has come to a halt, for good.
@@ -98,6 +114,14 @@ impl Health {
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
         }
+        let unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = unanswered.iter().filter_map(|(topic, since)| {
+            let silence = now.saturating_duration_since(*since);
+            (UNANSWERED_MAX < silence).then(|| {
+                format!("topic `{topic}`: no answer from Kafka for {} s", silence.as_secs())
+            })
+        });
+        reasons.extend(silent);
         let stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         reasons.extend(stalled.iter().map(|(topic, why)| format!("topic `{topic}`: {why}")));
         Verdict::against(reasons)

@@ -211,7 +211,7 @@ impl SourceConsumer {
             return Ok(());
         };
         let heartbeat = &self.parts.heartbeat;
-        sharing.commit(now, &positions, &member, &|| heartbeat.beat(clock::instant()))?;
+        sharing.commit(now, &positions, member, &|| heartbeat.beat(clock::instant()))?;
         Ok(())
     }
 

@@ -178,7 +178,7 @@ impl Sharing {
         &mut self,
         now: Timestamp,
         positions: &TopicPartitionList,
-        member: &ConsumerGroupMetadata,
+        member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         self.committed_at = now;

@@ -8,7 +8,7 @@
 //! it the producer is given up, and a new one fences it before the committed number is read.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use driftd_core::config::{Config, KafkaConfig};
@@ -22,6 +22,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
+use crate::kafka::transactions::add_positions;
 use crate::kafka::{Alone, ConnectError, base, log_error};
 
 /// Readers wait behind an open transaction at most this long.
@@ -95,7 +96,7 @@ pub(crate) enum SendError {
 /// One instance of the producer; it has fenced all before it.
 pub(crate) struct OutputProducer {
     topics: OutputTopics,
-    inner: BaseProducer<Answers>,
+    inner: Arc<BaseProducer<Answers>>,
     group: BaseConsumer<Alone>,
 }
 
@@ -155,7 +156,7 @@ impl OutputProducer {
             .set("group.id", format!("{}-outbox", kafka.group))
             .set("enable.auto.commit", "false")
             .create_with_context(Alone)?;
-        Ok(Self { topics, inner: client.create_with_context(Answers::default())?, group })
+        Ok(Self { topics, inner: Arc::new(client.create_with_context(Answers::default())?), group })
     }
 
     /// Fences every earlier producer of the job, and waits until nothing of theirs is pending.
@@ -229,7 +230,7 @@ impl OutputProducer {
         let Some(group) = self.group.group_metadata() else {
             return Err(KafkaError::ClientCreation("the group has no name".to_owned()));
         };
-        self.inner.send_offsets_to_transaction(&position, &group, STEP_TIMEOUT)?;
+        add_positions(&self.inner, &position, group, &|| {})?;
         self.inner.flush(STEP_TIMEOUT)
     }
 

@@ -4,6 +4,9 @@
 //! topics. A member of a consumer group that was replaced cannot commit: its input positions carry
 //! the group's generation, and the coordinator refuses an old one.
 
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Duration;
 
 use driftd_core::config::KafkaConfig;
@@ -11,7 +14,9 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DefaultProducerContext, Producer, ProducerContext, ThreadedProducer,
+};
 
 use crate::failpoint;
 use crate::kafka::{ConnectError, base};
@@ -19,7 +24,7 @@ use crate::kafka::{ConnectError, base};
 /// One call waits this long for the cluster, so that the caller can show that it lives.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call that the client says may be made again is made this often in all.
-const CALLS_MAX: u32 = 12;
+const CALLS_MAX: u32 = 6;
 /// What a process that ends leaves open holds up readers for this long.
 const TRANSACTION_TIMEOUT_MILLIS: u32 = 10_000;
 /// A full local queue is given this long to make room.
@@ -81,7 +86,7 @@ type Client = ThreadedProducer<DefaultProducerContext>;
 
 /// A producer with a name that no two processes may use at a time.
 pub(crate) struct Transactions {
-    producer: Client,
+    producer: Arc<Client>,
     places: Places,
 }
 
@@ -112,7 +117,7 @@ impl Transactions {
             // The broker looks at the size after compression.
             .set("message.max.bytes", "67108864");
         let producer: Client = client.create().map_err(ConnectError::from)?;
-        let transactions = Self { producer, places };
+        let transactions = Self { producer: Arc::new(producer), places };
         let step = "open the transactional producer";
         match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
             Ok(()) => Ok(transactions),
@@ -125,7 +130,7 @@ impl Transactions {
     pub(crate) fn run(
         &self,
         positions: &TopicPartitionList,
-        member: &ConsumerGroupMetadata,
+        member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
         fill: impl FnOnce(&Transaction<'_>) -> Result<(), Refused>,
     ) -> Result<(), TransactionError> {
@@ -140,26 +145,27 @@ impl Transactions {
         else {
             return Ok(());
         };
-        let abort = self.retry("abort", beat, |producer| producer.abort_transaction(CALL_TIMEOUT));
-        match abort {
-            Ok(()) => Err(TransactionError::Aborted { step, source }),
-            Err(_) => Err(TransactionError::Lost { step, source }),
+        // What is wrong with the member, the next poll tells it. For all else a new producer is the
+        // way back: one that had aborted after a leader was lost has been seen to hang.
+        if is_of_membership(&source) && self.producer.abort_transaction(CALL_TIMEOUT).is_ok() {
+            Err(TransactionError::Aborted { step, source })
+        } else {
+            Err(TransactionError::Lost { step, source })
         }
     }
 
     fn commit(
         &self,
         positions: &TopicPartitionList,
-        member: &ConsumerGroupMetadata,
+        member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
     ) -> Result<(), Failure> {
         failpoint::hit(self.places.filled);
         // In this order: a member that is replaced between the two has sent nothing later on.
         self.retry("store the messages", beat, |producer| producer.flush(CALL_TIMEOUT))?;
         failpoint::hit(self.places.flushed);
-        self.retry("add the input positions", beat, |producer| {
-            producer.send_offsets_to_transaction(positions, member, CALL_TIMEOUT)
-        })?;
+        add_positions(&self.producer, positions, member, beat)
+            .map_err(|source| Failure { step: "add the input positions", source })?;
         failpoint::hit(self.places.positioned);
         self.retry("commit the transaction", beat, |producer| {
             producer.commit_transaction(CALL_TIMEOUT)
@@ -208,11 +214,74 @@ impl Transaction<'_> {
     }
 }
 
+/// Adds input positions to a producer's transaction.
+///
+/// The client ignores its own timeout, and waits for ever for a coordinator that has left the
+/// cluster (librdkafka #5456, #5511). So it waits on a thread of its own; one that does not come
+/// back is left behind with its producer, whose name a new one takes over.
+pub(crate) fn add_positions<C, P>(
+    producer: &Arc<P>,
+    positions: &TopicPartitionList,
+    member: ConsumerGroupMetadata,
+    beat: &dyn Fn(),
+) -> Result<(), KafkaError>
+where
+    C: ProducerContext + 'static,
+    P: Producer<C> + Send + Sync + 'static,
+{
+    let (producer, positions) = (Arc::clone(producer), positions.clone());
+    let (answer, answered) = sync_channel(1);
+    let waiting = thread::Builder::new().name("positions".to_owned()).spawn(move || {
+        // Where nobody listens any more, it was left behind.
+        drop(answer.send(add(&*producer, &positions, &member)));
+    });
+    if waiting.is_err() {
+        return Err(TIMED_OUT);
+    }
+    for _ in 0..CALLS_MAX {
+        beat();
+        if let Ok(answer) = answered.recv_timeout(CALL_TIMEOUT) {
+            return answer;
+        }
+    }
+    Err(TIMED_OUT)
+}
+
+const TIMED_OUT: KafkaError = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
+
+/// Adds them, as often as the client says that it may be tried again.
+fn add<C: ProducerContext>(
+    producer: &impl Producer<C>,
+    positions: &TopicPartitionList,
+    member: &ConsumerGroupMetadata,
+) -> Result<(), KafkaError> {
+    let mut calls = 1;
+    loop {
+        match producer.send_offsets_to_transaction(positions, member, CALL_TIMEOUT) {
+            Err(error) if calls < CALLS_MAX && may_be_repeated(&error) => calls += 1,
+            answer => return answer,
+        }
+    }
+}
+
 fn may_be_repeated(error: &KafkaError) -> bool {
     if let KafkaError::Transaction(error) = error {
         return error.is_retriable();
     }
     is_timed_out(error)
+}
+
+/// Whether the group has moved on since the member heard of it.
+fn is_of_membership(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::FencedInstanceId
+        )
+    )
 }
 
 fn is_timed_out(error: &KafkaError) -> bool {

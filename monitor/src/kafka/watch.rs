@@ -18,6 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::warn;
 
 use crate::clock;
+use crate::http::Health;
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
 
@@ -55,6 +56,7 @@ pub struct Watcher {
     topic: Arc<str>,
     client: BaseConsumer,
     ends: Ends,
+    health: Arc<Health>,
     /// Everybody who has to know.
     events: Vec<EventSender>,
 }
@@ -66,9 +68,10 @@ impl Watcher {
         source: usize,
         topic: Arc<str>,
         ends: Ends,
+        health: Arc<Health>,
         events: Vec<EventSender>,
     ) -> Result<Self, ConnectError> {
-        Ok(Self { source, topic, client: base(kafka)?.create()?, ends, events })
+        Ok(Self { source, topic, client: base(kafka)?.create()?, ends, health, events })
     }
 
     /// Looks every two seconds until `stop` hangs up.
@@ -77,6 +80,7 @@ impl Watcher {
         loop {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
+                    self.health.answered(&self.topic, clock::instant(), true);
                     if !self.tell(&found, &mut known) {
                         return;
                     }
@@ -87,6 +91,7 @@ impl Watcher {
                     }
                 }
                 Err(error) => {
+                    self.health.answered(&self.topic, clock::instant(), false);
                     warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
                 }
             }

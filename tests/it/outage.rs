@@ -1,0 +1,109 @@
+//! Brokers that go away and come back, and networks that fail: nothing is lost, nothing said twice,
+//! and the process says how it is.
+
+use std::time::Duration;
+
+use driftd_fixtures::kafka::KafkaCluster;
+use driftd_fixtures::{http, wait};
+use driftd_tests::job::{Job, PARTITIONS};
+use serde_json::{Value, json};
+
+use crate::scale_out::{Member, ROUND, compare, config, prepare, put, settle, shared};
+
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// One process that keeps its state in a folder.
+fn alone(job: &Job) -> Value {
+    let mut config = config(job);
+    config["state"] = json!({"folder": "state", "commit_interval": "100ms"});
+    config
+}
+
+fn wait_for_messages(members: &[Member], messages: i64) {
+    let what = format!("{messages} messages are read");
+    wait::until(&what, DEADLINE, || {
+        let lags: Vec<Option<i64>> = members.iter().map(|it| it.status()["lag"].as_i64()).collect();
+        let partitions =
+            |it: &Member| it.status()["sources"][0]["partitions"].as_array().map_or(0, Vec::len);
+        let all: usize = members.iter().map(partitions).sum();
+        let is_all = i32::try_from(all) == Ok(PARTITIONS);
+        (is_all && lags.iter().all(|lag| *lag == Some(0))).then_some(())
+    });
+}
+
+/// Waits until the process says that it is not ready for want of an answer, while it lives.
+fn wait_for_unready(member: &Member) {
+    let url = |path: &str| format!("http://{}{path}", member.address);
+    wait::until("readiness says that Kafka does not answer", DEADLINE, || {
+        let live = http::get(&url("/healthz")).expect("HTTP is served whatever Kafka does");
+        assert_eq!(live.status, 200, "{}", live.body);
+        let ready = http::get(&url("/readyz")).expect("HTTP is served whatever Kafka does");
+        (ready.status == 503 && ready.body.contains("no answer from Kafka")).then_some(())
+    });
+}
+
+fn wait_for_ready(member: &Member) {
+    let url = format!("http://{}/readyz", member.address);
+    wait::until("it is ready", DEADLINE, || {
+        http::get(&url).is_ok_and(|it| it.status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_cluster_that_loses_one_broker_after_another_loses_nothing() {
+    let mut cluster = KafkaCluster::start(3);
+    let job = Job::on("outage-cluster", cluster.bootstrap());
+    let mut config = shared(&job);
+    config["scale_out"]["replicas"] = json!(3);
+    let config = prepare(&job, &config);
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * 3 / 2);
+    let mut members: Vec<Member> = (0..2).map(|_| Member::start(&config, &[])).collect();
+    settle(&mut members, "both are there");
+    put(0);
+    cluster.kill(0);
+    put(1);
+    wait_for_messages(&members, ROUND * 2);
+    cluster.restart(0);
+    cluster.kill(1);
+    put(2);
+    wait_for_messages(&members, ROUND * 3);
+    compare(&job, members, ROUND * 3, |_| {});
+}
+
+#[test]
+fn a_broker_that_is_away_is_waited_for() {
+    let mut cluster = KafkaCluster::start(1);
+    let job = Job::on("outage-restart", cluster.bootstrap());
+    let config = prepare(&job, &alone(&job));
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND);
+    put(0);
+    let members = vec![Member::start(&config, &[])];
+    wait_for_ready(&members[0]);
+    cluster.kill(0);
+    wait_for_unready(&members[0]);
+    cluster.restart(0);
+    wait_for_ready(&members[0]);
+    put(1);
+    compare(&job, members, ROUND * 2, |_| {});
+}
+
+#[test]
+fn connections_that_are_cut_or_swallowed_lose_nothing() {
+    let (cluster, proxy) = KafkaCluster::start_behind_proxy();
+    let job = Job::on("outage-network", cluster.bootstrap());
+    let config = prepare(&job, &shared(&job));
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * 3 / 2);
+    let mut members: Vec<Member> = (0..2).map(|_| Member::start(&config, &[])).collect();
+    settle(&mut members, "both are there");
+    put(0);
+    proxy.cut();
+    put(1);
+    proxy.cut();
+    proxy.swallow();
+    members.iter().for_each(wait_for_unready);
+    proxy.heal();
+    members.iter().for_each(wait_for_ready);
+    put(2);
+    wait_for_messages(&members, ROUND * 3);
+    compare(&job, members, ROUND * 3, |_| {});
+}
