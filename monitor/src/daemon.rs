@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use driftd_catalog::{ModelId, Timestamp};
-use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::config::{Config, FirstStart, KafkaConfig, SourceConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
@@ -33,7 +33,7 @@ use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
 use crate::kafka::producer::{Producer, Reports};
-use crate::kafka::rebalance::Parked;
+use crate::kafka::rebalance::{Begin, BeginCell, Parked};
 use crate::kafka::status::StatusReader;
 use crate::kafka::transaction::OutputTopics;
 use crate::kafka::watch::{Ends, Watcher};
@@ -154,9 +154,9 @@ impl Daemon {
         let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let mut started = Started::default();
-        for source in 0..shared.config.sources.len() {
-            let topic = &shared.config.sources[source].topic;
-            started.start_source(&shared, source, topics.contains(topic))?;
+        let begins = begins(&shared.config, &topics, courier.is_some());
+        for (source, begin) in begins.iter().enumerate() {
+            started.start_source(&shared, source, begin)?;
         }
         started.start_status_reader(&shared)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -166,7 +166,7 @@ impl Daemon {
             (pipeline, keeper, courier),
             (receiver, reports),
             publish,
-            commands,
+            (commands, begins),
             &stopping,
             observer,
         );
@@ -210,7 +210,7 @@ impl Started {
         &mut self,
         shared: &Shared,
         source: usize,
-        is_resumed: bool,
+        begin: &BeginCell,
     ) -> Result<(), StartError> {
         let topic = Arc::clone(&shared.config.sources[source].topic);
         let watcher = Watcher::connect(
@@ -224,7 +224,7 @@ impl Started {
         self.looking.push(looking);
         self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);
         for index in 0..shared.kafka.consumers {
-            self.start_consumer(shared, source, is_resumed, index)?;
+            self.start_consumer(shared, source, begin, index)?;
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Started {
         &mut self,
         shared: &Shared,
         source: usize,
-        is_resumed: bool,
+        begin: &BeginCell,
         index: u32,
     ) -> Result<(), StartError> {
         let name = format!("consume-{source}-{index}");
@@ -243,7 +243,7 @@ impl Started {
             source,
             references: Arc::clone(&shared.references),
             parked: shared.parked.clone(),
-            is_resumed,
+            begin: Arc::clone(begin),
             ends: shared.ends.clone(),
             events: shared.events.clone(),
             commands,
@@ -278,7 +278,7 @@ fn stage(
     (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     publish: watch::Sender<Arc<Snapshot>>,
-    commands: Vec<SyncSender<Command>>,
+    (commands, begins): (Vec<SyncSender<Command>>, Vec<BeginCell>),
     stopping: &Arc<AtomicBool>,
     observer: Observer,
 ) -> Stage {
@@ -289,6 +289,7 @@ fn stage(
         producer: shared.producer,
         publish,
         commands,
+        begins,
         stopping: Arc::clone(stopping),
         heartbeat: shared.health.register("pipeline", clock::instant()),
         health: shared.health,
@@ -299,6 +300,20 @@ fn stage(
         is_open: courier.is_none(),
         courier,
     }
+}
+
+/// Returns where each source begins; one whose state may have been lost waits for what is found in
+/// the topics of outputs. In a topic that an earlier run has read, a partition that it did not know
+/// is a new one.
+fn begins(config: &Config, topics: &BTreeSet<Arc<str>>, is_sending: bool) -> Vec<BeginCell> {
+    let begin = |source: &SourceConfig| match source.start {
+        FirstStart::Latest if topics.contains(&source.topic) => Some(Begin::Oldest),
+        FirstStart::Latest if config.state.is_some() && is_sending => None,
+        FirstStart::Latest => Some(Begin::Newest),
+        FirstStart::Earliest => Some(Begin::Oldest),
+    };
+    let cell = |begin: Option<Begin>| Arc::new(begin.map(OnceLock::from).unwrap_or_default());
+    config.sources.iter().map(begin).map(cell).collect()
 }
 
 /// Makes what carries outputs, where there are some.

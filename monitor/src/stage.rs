@@ -12,6 +12,7 @@ use std::time::Duration;
 use driftd_catalog::Timestamp;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::output::Published;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::snapshot::Snapshot;
@@ -26,6 +27,7 @@ use crate::failpoint;
 use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::rebalance::{Begin, BeginCell};
 use crate::outbox::EventReceiver;
 use crate::store::{FolderStore, StoreError};
 
@@ -48,6 +50,8 @@ pub(crate) struct Stage {
     pub(crate) publish: watch::Sender<Arc<Snapshot>>,
     /// One a consumer thread; dropping them ends the threads.
     pub(crate) commands: Vec<SyncSender<Command>>,
+    /// One a source; consumers wait for it.
+    pub(crate) begins: Vec<BeginCell>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) health: Arc<Health>,
@@ -106,11 +110,26 @@ impl Stage {
     fn open(&mut self) {
         let opening = self.courier.as_ref().and_then(Courier::take_opening);
         if let Some(opening) = opening {
+            self.begin(opening.published.as_ref());
             self.handle(Event::OutboxOpened(opening));
             failpoint::hit("stage.opened");
             self.is_open = true;
             self.keeper.stored_at = Timestamp::MIN;
             self.keep();
+        }
+    }
+
+    /// Says where sources begin that waited for what the topics hold.
+    fn begin(&self, published: Option<&Published>) {
+        for (source, cell) in self.begins.iter().enumerate() {
+            cell.get_or_init(|| {
+                let time = published.and_then(|it| it.begin(&self.config, source));
+                if let Some(time) = time {
+                    let topic = &self.config.sources[source].topic;
+                    warn!(%topic, from = %time, "state was lost: records are read again");
+                }
+                time.map_or(Begin::Newest, Begin::At)
+            });
         }
     }
 

@@ -167,6 +167,14 @@ impl Pair {
         Self { job, durable, whole, messages: 0, moves_at: messages / 2 }
     }
 
+    /// Changes the configuration of the job whose processes end.
+    fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let text = fs::read_to_string(&self.durable).expect("it was written");
+        let mut config = serde_json::from_str(&text).expect("the configuration is JSON");
+        change(&mut config);
+        self.job.write(&config);
+    }
+
     /// Adds records.
     fn put(&mut self, messages: i64) {
         let from = self.messages;
@@ -277,10 +285,9 @@ fn a_process_that_ends_at_any_named_place_says_everything_once() {
 fn of_two_processes_the_earlier_one_ends() {
     let mut pair = Pair::new("takeover", SHORT_ROUND * 2);
     pair.put(SHORT_ROUND);
-    let mut config: Value = serde_json::from_str(&fs::read_to_string(&pair.durable).expect("it"))
-        .expect("the configuration is JSON");
-    config.as_object_mut().expect("an object").remove("state");
-    pair.durable = pair.job.write_file("stateless.yaml", &config.to_string());
+    pair.configure(|config| {
+        config.as_object_mut().expect("an object").remove("state");
+    });
     let (mut first, status) = running(pair.start(&[]));
     first.wait_for_http(&status, DEADLINE, |response| {
         response.json()["totals"]["windows_closed"].as_i64() > Some(0)
@@ -331,5 +338,25 @@ fn outputs_wait_for_their_topic() {
     });
     let _killed = daemon.kill(DEADLINE);
     topic::create(pair.job.bootstrap(), &results, 1, &[]);
+    pair.compare();
+}
+
+/// `start: latest` and the state is lost: what came meanwhile is read all the same.
+#[test]
+fn after_a_loss_of_state_nothing_is_skipped_that_came_after_the_last_outputs() {
+    let mut pair = Pair::new("lost", SHORT_ROUND * 2);
+    pair.configure(|config| config["sources"][0]["start"] = json!("latest"));
+    let (mut daemon, status) = running(pair.start(&[]));
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        let partitions = response.json()["sources"][0]["partitions"].as_array().map(Vec::len);
+        partitions == usize::try_from(PARTITIONS).ok()
+    });
+    pair.put(SHORT_ROUND);
+    let results = pair.job.topic(TopicRole::Results);
+    Reader::open(pair.job.bootstrap(), &results, 1)
+        .until("a line", DEADLINE, |lines| !lines.is_empty());
+    let _killed = daemon.kill(DEADLINE);
+    fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
+    pair.put(SHORT_ROUND);
     pair.compare();
 }

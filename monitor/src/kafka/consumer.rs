@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::Duration;
 
 use driftd_catalog::{PartitionId, Timestamp};
-use driftd_core::config::{Config, FirstStart, KafkaConfig};
+use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
@@ -25,7 +26,7 @@ use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat};
 use crate::kafka::producer::Producer;
-use crate::kafka::rebalance::{Assignments, Change, Parked};
+use crate::kafka::rebalance::{Assignments, BeginCell, Change, Parked};
 use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, base};
 use crate::outbox::{EventSender, Outbox};
@@ -67,8 +68,8 @@ pub struct ConsumerParts {
     pub references: Arc<References>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
-    /// An earlier run has read the topic: a partition that it did not know is a new one.
-    pub is_resumed: bool,
+    /// Where a partition begins that no run has read.
+    pub begin: BeginCell,
     /// Ends of partitions.
     pub ends: Ends,
     /// To the pipeline.
@@ -107,13 +108,13 @@ struct OpenBatch {
 }
 
 impl SourceConsumer {
-    /// Connects and subscribes.
+    /// Makes a client that reads nothing yet.
     pub fn connect(kafka: &KafkaConfig, parts: ConsumerParts) -> Result<Self, ConnectError> {
         let source = &parts.config.sources[parts.source];
         let context = Assignments::new(
             parts.source,
             Arc::clone(&source.topic),
-            if parts.is_resumed { FirstStart::Earliest } else { source.start },
+            Arc::clone(&parts.begin),
             parts.parked.clone(),
         );
         let client: BaseConsumer<Assignments> = base(kafka)?
@@ -129,7 +130,6 @@ impl SourceConsumer {
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .create_with_context(context)?;
-        client.subscribe(&[&source.topic])?;
         Ok(Self {
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
@@ -146,6 +146,9 @@ impl SourceConsumer {
 
     /// Reads until the pipeline hangs up.
     pub fn run(mut self) {
+        if !self.subscribe() {
+            return;
+        }
         while self.obey() {
             let now = clock::now();
             self.parts.heartbeat.beat(clock::instant());
@@ -165,6 +168,22 @@ impl SourceConsumer {
         self.commit_positions(clock::now());
         self.outbox.drain();
         debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
+    }
+
+    /// Waits until it is known where to begin, and subscribes; `false` when the pipeline hung up.
+    fn subscribe(&mut self) -> bool {
+        while self.parts.begin.get().is_none() {
+            self.parts.heartbeat.beat(clock::instant());
+            if !self.obey() {
+                return false;
+            }
+            thread::park_timeout(POLL_TIMEOUT);
+        }
+        if let Err(error) = self.client.subscribe(&[&**self.topic()]) {
+            error!(topic = %self.topic(), %error, "the topic cannot be subscribed to");
+            self.parts.health.stalled(self.topic(), "it cannot be subscribed to");
+        }
+        true
     }
 
     fn topic(&self) -> &Arc<str> {

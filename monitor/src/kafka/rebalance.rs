@@ -9,12 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use driftd_catalog::PartitionId;
+use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
-use driftd_core::config::FirstStart;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
@@ -81,6 +80,21 @@ impl Parked {
     }
 }
 
+/// Where a partition begins that was never read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At its oldest record.
+    Oldest,
+    /// After its newest record.
+    Newest,
+    /// At the first record of this time, or a later one: state was lost, and what came after the
+    /// last outputs is read again.
+    At(Timestamp),
+}
+
+/// [`Begin`] of a source, from the moment at which it is known; nothing is read before.
+pub type BeginCell = Arc<OnceLock<Begin>>;
+
 /// A change of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -94,14 +108,14 @@ pub(crate) enum Change {
 pub(crate) struct Assignments {
     source: usize,
     topic: Arc<str>,
-    start: FirstStart,
+    begin: BeginCell,
     parked: Parked,
     changes: Mutex<Vec<Change>>,
 }
 
 impl Assignments {
-    pub(crate) fn new(source: usize, topic: Arc<str>, start: FirstStart, parked: Parked) -> Self {
-        Self { source, topic, start, parked, changes: Mutex::default() }
+    pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, parked: Parked) -> Self {
+        Self { source, topic, begin, parked, changes: Mutex::default() }
     }
 
     pub(crate) fn has_changes(&self) -> bool {
@@ -132,10 +146,16 @@ impl Assignments {
                 parked.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
             })
             .collect();
-        let first = match self.start {
-            FirstStart::Earliest => Offset::Beginning,
-            FirstStart::Latest => {
-                self.pin(consumer, &mut states);
+        let first = match self.begin.get() {
+            Some(Begin::Oldest) | None => Offset::Beginning,
+            Some(Begin::Newest) => {
+                self.pin(consumer, &mut states, Offset::End);
+                Offset::End
+            }
+            Some(Begin::At(time)) => {
+                self.pin(consumer, &mut states, Offset::Offset(time.as_millis().max(0)));
+                // After the time there is nothing yet.
+                self.pin(consumer, &mut states, Offset::End);
                 Offset::End
             }
         };
@@ -149,13 +169,13 @@ impl Assignments {
         self.lock().push(Change::Assigned(states));
     }
 
-    /// Lets partitions that were never read begin at their end as it is now. One question to each
-    /// broker answers for all.
-    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState]) {
+    /// Lets partitions that were never read begin at their end as it is now, or at the first record
+    /// of a time. One question to each broker answers for all.
+    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState], at: Offset) {
         let mut asked = TopicPartitionList::new();
         for state in states.iter().filter(|state| state.next_offset().is_none()) {
             let PartitionId { topic, partition } = state.id();
-            if let Err(error) = asked.add_partition_offset(topic, *partition, Offset::End) {
+            if let Err(error) = asked.add_partition_offset(topic, *partition, at) {
                 error!(partition = %state.id(), %error, "end could not be asked for");
             }
         }
