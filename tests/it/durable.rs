@@ -27,9 +27,10 @@ const ROUNDS: i64 = 6;
 const SHORT_ROUND: i64 = 1_080;
 
 /// Where a process ends in each round, and the exit code; none where it aborts.
-const PLACES: [(&str, Option<i32>); 17] = [
+const PLACES: [(&str, Option<i32>); 19] = [
     // Before anything is known of the topics, and before it is stored.
     ("courier.fenced", None),
+    ("courier.taken_over", None),
     ("stage.opened", None),
     // Around the first batch, and around one with closed windows.
     ("stage.before_batch", None),
@@ -38,11 +39,13 @@ const PLACES: [(&str, Option<i32>); 17] = [
     ("stage.after_batch:8", None),
     ("store.full:8", Some(1)),
     ("store.sync:8", Some(1)),
-    // Around and inside transactions: the first carries no message, only who sends from now on.
+    // Around and inside transactions: the first two carry no message. They say who sends from now
+    // on, and for which store.
     ("courier.before_transaction:2", None),
     ("transaction.message:2", None),
     ("transaction.filled", None),
     ("transaction.filled:2", None),
+    ("transaction.filled:3", None),
     ("courier.after_transaction", None),
     ("courier.after_transaction:2", None),
     ("stage.outputs_sent:2", None),
@@ -263,15 +266,16 @@ fn killed_processes_come_to_what_one_that_was_not_comes_to() {
 
 #[test]
 fn a_process_that_ends_at_any_named_place_says_everything_once() {
-    let rounds = i64::try_from(PLACES.len()).expect("few") + 2;
+    let rounds = i64::try_from(PLACES.len()).expect("few") + 3;
     let mut pair = Pair::new("crash", SHORT_ROUND * rounds);
     for (place, code) in PLACES {
         pair.put(SHORT_ROUND);
         let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
         assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
     }
-    // The state is lost, and a process ends while it looks what is sent, and one when it knows.
-    for place in ["read_back.poll:3", "stage.after_batch:2"] {
+    // The state is lost, and a process ends before it looks what is sent, one while it does, and
+    // one when it knows.
+    for place in ["courier.taken_over", "read_back.poll:3", "stage.after_batch:2"] {
         pair.put(SHORT_ROUND);
         fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
         let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
@@ -306,7 +310,7 @@ fn of_two_processes_the_earlier_one_ends() {
 fn a_process_that_stands_still_goes_on_where_it_was() {
     let mut pair = Pair::new("standstill", SHORT_ROUND * 2);
     pair.put(SHORT_ROUND);
-    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:2:stop")]);
+    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:3:stop")]);
     daemon.wait_for_stop(DEADLINE);
     let results = pair.job.topic(TopicRole::Results);
     let is_pending = || topic::is_pending(pair.job.bootstrap(), &results);
