@@ -39,7 +39,7 @@ use crate::kafka::transaction::OutputTopics;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
-use crate::stage::{Keeper, Stage};
+use crate::stage::{Keeper, Stage, Start};
 use crate::store::{FolderStore, StoreError};
 use crate::unique;
 
@@ -154,9 +154,9 @@ impl Daemon {
         let (publish, snapshot) = watch::channel(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let mut started = Started::default();
-        let begins = begins(&shared.config, &topics, courier.is_some());
-        for (source, begin) in begins.iter().enumerate() {
-            started.start_source(&shared, source, begin)?;
+        let starts = starts(&shared.config, &topics, courier.is_some());
+        for (source, start) in starts.iter().enumerate() {
+            started.start_source(&shared, source, &start.cell)?;
         }
         started.start_status_reader(&shared)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -166,7 +166,7 @@ impl Daemon {
             (pipeline, keeper, courier),
             (receiver, reports),
             publish,
-            (commands, begins),
+            (commands, starts),
             &stopping,
             observer,
         );
@@ -278,7 +278,7 @@ fn stage(
     (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     publish: watch::Sender<Arc<Snapshot>>,
-    (commands, begins): (Vec<SyncSender<Command>>, Vec<BeginCell>),
+    (commands, starts): (Vec<SyncSender<Command>>, Vec<Start>),
     stopping: &Arc<AtomicBool>,
     observer: Observer,
 ) -> Stage {
@@ -289,7 +289,7 @@ fn stage(
         producer: shared.producer,
         publish,
         commands,
-        begins,
+        starts,
         stopping: Arc::clone(stopping),
         heartbeat: shared.health.register("pipeline", clock::instant()),
         health: shared.health,
@@ -302,18 +302,21 @@ fn stage(
     }
 }
 
-/// Returns where each source begins; one whose state may have been lost waits for what is found in
-/// the topics of outputs. In a topic that an earlier run has read, a partition that it did not know
-/// is a new one.
-fn begins(config: &Config, topics: &BTreeSet<Arc<str>>, is_sending: bool) -> Vec<BeginCell> {
-    let begin = |source: &SourceConfig| match source.start {
-        FirstStart::Latest if topics.contains(&source.topic) => Some(Begin::Oldest),
-        FirstStart::Latest if config.state.is_some() && is_sending => None,
-        FirstStart::Latest => Some(Begin::Newest),
-        FirstStart::Earliest => Some(Begin::Oldest),
+/// Returns where each source begins, for good when nothing is sent: else nothing is read before it
+/// is known what is sent already. In a topic that an earlier run has read, a partition that it did
+/// not know is a new one.
+fn starts(config: &Config, topics: &BTreeSet<Arc<str>>, is_sending: bool) -> Vec<Start> {
+    let start = |source: &SourceConfig| {
+        let is_resumed = topics.contains(&source.topic);
+        let begin = match source.start {
+            FirstStart::Latest if !is_resumed => Begin::Newest,
+            FirstStart::Latest | FirstStart::Earliest => Begin::Oldest,
+        };
+        let cell = Arc::new(if is_sending { OnceLock::new() } else { OnceLock::from(begin) });
+        let may_be_lost = begin == Begin::Newest && config.state.is_some();
+        Start { cell, begin, may_be_lost }
     };
-    let cell = |begin: Option<Begin>| Arc::new(begin.map(OnceLock::from).unwrap_or_default());
-    config.sources.iter().map(begin).map(cell).collect()
+    config.sources.iter().map(start).collect()
 }
 
 /// Makes what carries outputs, where there are some.

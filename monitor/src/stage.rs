@@ -51,7 +51,7 @@ pub(crate) struct Stage {
     /// One a consumer thread; dropping them ends the threads.
     pub(crate) commands: Vec<SyncSender<Command>>,
     /// One a source; consumers wait for it.
-    pub(crate) begins: Vec<BeginCell>,
+    pub(crate) starts: Vec<Start>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) health: Arc<Health>,
@@ -62,6 +62,16 @@ pub(crate) struct Stage {
     pub(crate) courier: Option<Courier>,
     /// Sending has begun, or there is nothing to send: what is decided has a place to go.
     pub(crate) is_open: bool,
+}
+
+/// Where a source begins.
+pub(crate) struct Start {
+    /// Its consumers wait for it.
+    pub(crate) cell: BeginCell,
+    /// Where it begins when no state was lost.
+    pub(crate) begin: Begin,
+    /// There is no state of it, but outputs may tell that there was.
+    pub(crate) may_be_lost: bool,
 }
 
 /// Stores what changed, now and then.
@@ -119,17 +129,16 @@ impl Stage {
         }
     }
 
-    /// Says where sources begin that waited for what the topics hold.
+    /// Lets consumers begin, now that it is known what the topics hold.
     fn begin(&self, published: Option<&Published>) {
-        for (source, cell) in self.begins.iter().enumerate() {
-            cell.get_or_init(|| {
-                let time = published.and_then(|it| it.begin(&self.config, source));
-                if let Some(time) = time {
-                    let topic = &self.config.sources[source].topic;
-                    warn!(%topic, from = %time, "state was lost: records are read again");
-                }
-                time.map_or(Begin::Newest, Begin::At)
-            });
+        for (source, start) in self.starts.iter().enumerate() {
+            let published = published.filter(|_| start.may_be_lost);
+            let time = published.and_then(|it| it.begin(&self.config, source));
+            if let Some(time) = time {
+                let topic = &self.config.sources[source].topic;
+                warn!(%topic, from = %time, "state was lost: records are read again");
+            }
+            start.cell.get_or_init(|| time.map_or(start.begin, Begin::At));
         }
     }
 

@@ -166,7 +166,7 @@ impl SourceConsumer {
         self.checkpoint();
         self.committed_at = Timestamp::MIN;
         self.commit_positions(clock::now());
-        self.outbox.drain();
+        self.drain();
         debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
     }
 
@@ -284,7 +284,7 @@ impl SourceConsumer {
                         self.held.remove(partition);
                     }
                     // Its next reader reports past what is still on its way here.
-                    self.outbox.drain();
+                    self.drain();
                     for partition in &partitions {
                         if let Some(state) = self.shard.release(partition) {
                             self.parts.parked.park(state);
@@ -364,6 +364,11 @@ impl SourceConsumer {
         self.shard.checkpoint(&mut self.outputs);
         failpoint::hit("consumer.checkpoint");
         self.send_outputs();
+    }
+
+    fn drain(&mut self) {
+        let heartbeat = &self.parts.heartbeat;
+        self.outbox.drain(|| heartbeat.beat(clock::instant()));
     }
 
     fn send_outputs(&mut self) {
