@@ -15,6 +15,7 @@ mod key;
 mod outbox;
 mod restore;
 mod save;
+mod seal;
 mod store;
 
 pub(crate) use body::{ModelBody, SegmentBody};
@@ -22,6 +23,7 @@ pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
 pub use restore::{Dropped, RestoreError, Restored, restore};
 pub(crate) use save::{Parts, Saver};
+pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};

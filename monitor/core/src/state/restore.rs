@@ -14,7 +14,7 @@ use super::body::{
     Fingerprint, ModelBody, PartitionBody, References, ResultBody, TotalsBody, WindowBody,
 };
 use super::key::Key;
-use super::{FORMAT, Outbox, Row, Saver, StoreId};
+use super::{FORMAT, Outbox, Row, Saver, Seal, StoreId};
 use crate::config::Config;
 use crate::evaluate::evaluate;
 use crate::models::Models;
@@ -59,6 +59,12 @@ pub enum RestoreError {
         /// The version found.
         found: u32,
     },
+    /// The rows are not those that were written together.
+    #[error(
+        "the stored state is damaged: a row is missing, or is not the one that was written last; \
+         remove the folder to count anew"
+    )]
+    Unsealed,
     /// A row is not what its key says.
     #[error("the stored state is damaged: {what} cannot be read")]
     Damaged {
@@ -84,7 +90,9 @@ pub fn restore(
     fresh: StoreId,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    let rows = keyed(rows)?;
+    let rows: Vec<Row> = rows.into_iter().collect();
+    let seal = sealed(&rows);
+    let (rows, seal) = (keyed(rows)?, seal.ok_or(RestoreError::Unsealed));
     let mut reading = Reading {
         config,
         saver: Saver::new(config),
@@ -104,11 +112,12 @@ pub fn restore(
         None => TotalsBody::default(),
     };
     let outbox = outbox(config, &rows, fresh)?;
+    let seal = seal?;
     let Reading { saver, dropped, .. } = reading;
     let dropped = dropped.into_iter().map(|(model, windows)| Dropped { model, windows }).collect();
     let pipeline = Pipeline::restored(
         config,
-        (saver, outbox),
+        (saver, outbox, seal),
         (windows, models, retraining),
         &Totals {
             windows_closed: totals.windows_closed,
@@ -120,6 +129,15 @@ pub fn restore(
         totals.digest.into(),
     );
     Ok(Restored { pipeline, partitions, dropped })
+}
+
+/// Returns the seal of the rows, if they are whole.
+fn sealed(rows: &[Row]) -> Option<Seal> {
+    let own = Key::Seal.encode();
+    let others = rows.iter().filter(|(key, _)| *key != own);
+    let seal = Seal::of(others.map(|(key, value)| (&**key, &**value)));
+    let row = rows.iter().find(|(key, _)| *key == own).map(|(_, value)| &**value);
+    seal.fits(row).then_some(seal)
 }
 
 fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {

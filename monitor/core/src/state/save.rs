@@ -96,7 +96,8 @@ impl Saver {
             | Key::Retraining
             | Key::Totals
             | Key::Store
-            | Key::Outbox(_) => {}
+            | Key::Outbox(_)
+            | Key::Seal => {}
         }
     }
 
