@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use driftd_core::config::KafkaConfig;
 use driftd_core::output::{OutputMessage, OutputTopic};
-use driftd_core::state::{Opening, Position, Standing};
-use rdkafka::error::KafkaError;
+use driftd_core::state::{Opening, Standing};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, warn};
 
 use crate::failpoint;
@@ -185,9 +185,10 @@ pub(crate) struct Carrier {
     courier: Courier,
     reports: Reports,
     process: u64,
-    /// What others had committed when this process looked; `None` before it has.
+    /// What others had committed when this process took over; `None` before it has.
     others: Option<Vec<Claim>>,
-    /// This process has committed something, and up to where everything is sent.
+    is_opened: bool,
+    /// Something is committed for the store of this process, and up to where everything is sent.
     has_claimed: bool,
     next: u64,
     refused: Refused,
@@ -219,6 +220,7 @@ impl Carrier {
             reports,
             process: unique::number(),
             others: None,
+            is_opened: false,
             has_claimed: false,
             next: 0,
             refused: Refused::default(),
@@ -270,19 +272,37 @@ impl Carrier {
         }
         producer.fence().map_err(Lost::Kafka)?;
         failpoint::hit("courier.fenced");
-        if self.others.is_some() {
+        if self.is_opened {
             self.look(&producer)?;
         } else {
-            self.open(producer.claims().map_err(Lost::Kafka)?)?;
+            self.open(&producer)?;
         }
         Ok(producer)
     }
 
-    /// Looks at what the topics hold, where the pipeline may decide it again.
-    fn open(&mut self, claims: Vec<Claim>) -> Result<(), Lost> {
-        let own = claims.iter().map(|claim| claim.position);
-        let own = own.filter(|position| position.store == self.standing.store);
+    /// Takes over, and looks at what the topics hold, where the pipeline may decide it again.
+    fn open(&mut self, producer: &OutputProducer) -> Result<(), Lost> {
+        let claims = producer.claims().map_err(Lost::Kafka)?;
+        let positions = claims.iter().filter_map(|claim| claim.position());
+        let own = positions.filter(|position| position.store == self.standing.store);
         let position = own.max_by_key(|position| position.next);
+        // From here on a process that was fenced knows that it is replaced. What is known of the
+        // store stays: that something is not, too.
+        let next = position.map_or(0, |position| position.next);
+        let store = position.map(|position| position.store);
+        let claim = Claim { next, store, process: self.process };
+        match producer.send(&[], claim, &mut self.refused) {
+            Ok(()) => {}
+            // Without its topics the monitor watches all the same.
+            Err(SendError::Aborted(error)) if is_unknown_topic(&error) => {
+                warn!(%error, "a topic of outputs does not exist: what is for it waits");
+            }
+            Err(SendError::Aborted(error) | SendError::Unknown(error)) => {
+                return Err(Lost::Kafka(error));
+            }
+        }
+        self.others.get_or_insert(claims);
+        failpoint::hit("courier.taken_over");
         let published = if self.standing.needs_published(position) {
             let is_ending = || self.courier.is_ending();
             let read = read_back(&self.kafka, &self.topics, &self.source, &is_ending);
@@ -290,8 +310,8 @@ impl Carrier {
         } else {
             None
         };
-        self.others = Some(claims);
-        self.next = position.map_or(0, |position| position.next);
+        self.next = next;
+        self.is_opened = true;
         self.courier.open(Opening { position, published });
         Ok(())
     }
@@ -301,7 +321,9 @@ impl Carrier {
     fn look(&mut self, producer: &OutputProducer) -> Result<(), Lost> {
         for claim in producer.claims().map_err(Lost::Kafka)? {
             if claim.process == self.process {
-                self.committed(claim.position.next);
+                if claim.store == Some(self.standing.store) && self.is_opened {
+                    self.committed(claim.next);
+                }
             } else if self.others.as_ref().is_none_or(|others| !others.contains(&claim)) {
                 return Err(Lost::Replaced);
             }
@@ -322,8 +344,8 @@ impl Carrier {
             };
             failpoint::hit("courier.before_transaction");
             let next = messages.last().map_or(self.next, |(number, _)| number + 1);
-            let position = Position { store: self.standing.store, next };
-            let claim = Claim { position, process: self.process };
+            let store = Some(self.standing.store);
+            let claim = Claim { next, store, process: self.process };
             match producer.send(&messages, claim, &mut self.refused) {
                 Ok(()) => {
                     failpoint::hit("courier.after_transaction");
@@ -360,4 +382,13 @@ impl Carrier {
         self.refused = Refused::default();
         self.reports.outputs(to, (stored, failed), events);
     }
+}
+
+fn is_unknown_topic(error: &KafkaError) -> bool {
+    let code = if let KafkaError::Transaction(error) = error {
+        Some(error.code())
+    } else {
+        error.rdkafka_error_code()
+    };
+    code == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
 }

@@ -12,13 +12,13 @@ use std::io;
 use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use driftd_catalog::{ModelId, Timestamp};
-use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
+use driftd_core::config::{Config, FirstStart, KafkaConfig, ScaleOutConfig, SourceConfig};
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
@@ -35,7 +35,7 @@ use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
 use crate::kafka::producer::{Producer, Reports};
-use crate::kafka::rebalance::Parked;
+use crate::kafka::rebalance::{Begin, BeginCell, Parked};
 use crate::kafka::status::StatusReader;
 use crate::kafka::topics::{self, TopicError};
 use crate::kafka::transaction::OutputTopics;
@@ -43,7 +43,7 @@ use crate::kafka::watch::{Ends, Watcher};
 use crate::lanes::{Lanes, News};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
-use crate::stage::{Keeper, Stage};
+use crate::stage::{Keeper, Stage, Start};
 use crate::store::{FolderStore, StoreError};
 use crate::unique;
 
@@ -167,9 +167,9 @@ impl Daemon {
         let stopping = Arc::new(AtomicBool::new(false));
         let mut started = Started::default();
         let deciding = started.start_lanes(&shared, &board, &stopping)?;
-        for source in 0..shared.config.sources.len() {
-            let topic = &shared.config.sources[source].topic;
-            started.start_source(&shared, deciding.as_ref(), source, topics.contains(topic))?;
+        let starts = starts(&shared.config, &topics, courier.is_some());
+        for (source, start) in starts.iter().enumerate() {
+            started.start_source(&shared, deciding.as_ref(), source, &start.cell)?;
         }
         started.start_status_reader(&shared, deciding)?;
         let Started { looking, commands, mut workers } = started;
@@ -178,7 +178,7 @@ impl Daemon {
             (pipeline, keeper, courier),
             (receiver, reports),
             board,
-            commands,
+            (commands, starts),
             &stopping,
             observer,
         );
@@ -250,7 +250,7 @@ impl Started {
         shared: &Shared,
         deciding: Option<&EventSender>,
         source: usize,
-        is_resumed: bool,
+        begin: &BeginCell,
     ) -> Result<(), StartError> {
         let topic = Arc::clone(&shared.config.sources[source].topic);
         let watcher = Watcher::connect(
@@ -265,7 +265,7 @@ impl Started {
         self.looking.push(looking);
         self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);
         for index in 0..shared.kafka.consumers {
-            self.start_consumer(shared, source, is_resumed, index)?;
+            self.start_consumer(shared, source, begin, index)?;
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Started {
         &mut self,
         shared: &Shared,
         source: usize,
-        is_resumed: bool,
+        begin: &BeginCell,
         index: u32,
     ) -> Result<(), StartError> {
         let name = format!("consume-{source}-{index}");
@@ -286,7 +286,7 @@ impl Started {
             parked: shared.parked.clone(),
             index,
             member: Arc::clone(&shared.member),
-            is_resumed,
+            begin: Arc::clone(begin),
             ends: shared.ends.clone(),
             events: shared.events.clone(),
             commands,
@@ -326,7 +326,7 @@ fn stage(
     (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     board: Board,
-    commands: Vec<SyncSender<Command>>,
+    (commands, starts): (Vec<SyncSender<Command>>, Vec<Start>),
     stopping: &Arc<AtomicBool>,
     observer: Observer,
 ) -> Stage {
@@ -337,6 +337,7 @@ fn stage(
         producer: shared.producer,
         board,
         commands,
+        starts,
         stopping: Arc::clone(stopping),
         heartbeat: shared.health.register("pipeline", clock::instant()),
         health: shared.health,
@@ -347,6 +348,23 @@ fn stage(
         is_open: courier.is_none(),
         courier,
     }
+}
+
+/// Returns where each source begins, for good when nothing is sent: else nothing is read before it
+/// is known what is sent already. In a topic that an earlier run has read, a partition that it did
+/// not know is a new one.
+fn starts(config: &Config, topics: &BTreeSet<Arc<str>>, is_sending: bool) -> Vec<Start> {
+    let start = |source: &SourceConfig| {
+        let is_resumed = topics.contains(&source.topic);
+        let begin = match source.start {
+            FirstStart::Latest if !is_resumed => Begin::Newest,
+            FirstStart::Latest | FirstStart::Earliest => Begin::Oldest,
+        };
+        let cell = Arc::new(if is_sending { OnceLock::new() } else { OnceLock::from(begin) });
+        let may_be_lost = begin == Begin::Newest && config.state.is_some();
+        Start { cell, begin, may_be_lost }
+    };
+    config.sources.iter().map(start).collect()
 }
 
 /// Makes what carries outputs, where there are some.

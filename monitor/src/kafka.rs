@@ -6,6 +6,7 @@
 //! partitions), [`probe`] serves `driftd check`.
 
 pub mod consumer;
+pub(crate) mod error_kind;
 pub mod probe;
 pub mod producer;
 pub(crate) mod read_back;

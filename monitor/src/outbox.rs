@@ -9,9 +9,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use driftd_core::event::Event;
+
+/// How often room is looked for by who waits for it.
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Makes a channel with room for `capacity` events.
 pub(crate) fn events(capacity: usize) -> (EventSender, EventReceiver) {
@@ -98,12 +102,12 @@ impl Outbox {
         true
     }
 
-    /// Waits until everything is sent: before somebody else goes on with what it is about.
-    pub(crate) fn drain(&mut self) {
-        for event in self.waiting.drain(..) {
-            if !self.sender.send(event) {
-                return;
-            }
+    /// Waits until everything is sent: before somebody else goes on with what it is about. Calls
+    /// `beat` meanwhile: a pipeline that waits for the broker is no reason to be taken for dead.
+    pub(crate) fn drain(&mut self, beat: impl Fn()) {
+        while !self.offer() {
+            beat();
+            thread::park_timeout(DRAIN_PAUSE);
         }
     }
 }

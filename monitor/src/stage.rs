@@ -12,6 +12,7 @@ use std::time::Duration;
 use driftd_catalog::Timestamp;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::output::Published;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::state::Store as _;
@@ -25,6 +26,7 @@ use crate::failpoint;
 use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::rebalance::{Begin, BeginCell};
 use crate::outbox::EventReceiver;
 use crate::store::{FolderStore, StoreError};
 
@@ -50,6 +52,8 @@ pub(crate) struct Stage {
     pub(crate) board: Board,
     /// One a consumer thread; dropping them ends the threads.
     pub(crate) commands: Vec<SyncSender<Command>>,
+    /// One a source; consumers wait for it.
+    pub(crate) starts: Vec<Start>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) health: Arc<Health>,
@@ -60,6 +64,16 @@ pub(crate) struct Stage {
     pub(crate) courier: Option<Courier>,
     /// Sending has begun, or there is nothing to send: what is decided has a place to go.
     pub(crate) is_open: bool,
+}
+
+/// Where a source begins.
+pub(crate) struct Start {
+    /// Its consumers wait for it.
+    pub(crate) cell: BeginCell,
+    /// Where it begins when no state was lost.
+    pub(crate) begin: Begin,
+    /// There is no state of it, but outputs may tell that there was.
+    pub(crate) may_be_lost: bool,
 }
 
 /// Stores what changed, now and then.
@@ -115,11 +129,25 @@ impl Stage {
     fn open(&mut self) {
         let opening = self.courier.as_ref().and_then(Courier::take_opening);
         if let Some(opening) = opening {
+            self.begin(opening.published.as_ref());
             self.handle(Event::OutboxOpened(opening));
             failpoint::hit("stage.opened");
             self.is_open = true;
             self.keeper.stored_at = Timestamp::MIN;
             self.keep();
+        }
+    }
+
+    /// Lets consumers begin, now that it is known what the topics hold.
+    fn begin(&self, published: Option<&Published>) {
+        for (source, start) in self.starts.iter().enumerate() {
+            let published = published.filter(|_| start.may_be_lost);
+            let time = published.and_then(|it| it.begin(&self.config, source));
+            if let Some(time) = time {
+                let topic = &self.config.sources[source].topic;
+                warn!(%topic, from = %time, "state was lost: records are read again");
+            }
+            start.cell.get_or_init(|| time.map_or(start.begin, Begin::At));
         }
     }
 

@@ -1,8 +1,8 @@
 //! The folder in which state survives a restart.
 //!
 //! Before: [`crate::stage`] hands over batches of [`driftd_core::state`]. After: fjall, a
-//! log-structured store, writes each one whole or not at all, with checksums. One process at a
-//! time: the folder is locked.
+//! log-structured store, writes each one whole or not at all; a checksum covers each, and a sum
+//! over all rows what it leaves out. One process at a time: the folder is locked.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -116,8 +116,11 @@ impl Store for FolderStore {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test damages files")]
 mod tests {
-    use driftd_core::state::Change;
+    use std::fs;
+
+    use driftd_core::state::{Change, MemoryStore};
     use tempfile::TempDir;
 
     use super::*;
@@ -145,6 +148,45 @@ mod tests {
             store.close(vec![change("d", Some("4"))]).unwrap();
             let store = FolderStore::open(&config(durability), base.path()).unwrap();
             assert_eq!(store.rows().unwrap().len(), 3);
+        }
+    }
+
+    /// Rows after each of the batches, the first of none.
+    const BATCHES: [&[(&str, Option<&str>)]; 3] = [
+        &[("a", Some("1")), ("b", Some("2"))],
+        &[("a", None), ("c", Some("3"))],
+        &[("b", Some("4")), ("d", Some("5")), ("e", Some("6"))],
+    ];
+
+    /// Returns the journal of a store of [`BATCHES`], and the rows after each of them.
+    fn written(base: &Path) -> (PathBuf, Vec<Vec<Row>>) {
+        let mut twin = MemoryStore::default();
+        let mut store = FolderStore::open(&config(Durability::Power), base).unwrap();
+        let mut rows = vec![twin.rows().unwrap()];
+        for batch in BATCHES {
+            let batch: Batch = batch.iter().map(|(key, value)| change(key, *value)).collect();
+            store.commit(batch.clone()).unwrap();
+            twin.commit(batch).unwrap();
+            assert_eq!(store.rows().unwrap(), twin.rows().unwrap());
+            rows.push(twin.rows().unwrap());
+        }
+        (store.folder().join("0.jnl"), rows)
+    }
+
+    #[test]
+    fn a_torn_batch_is_no_batch() {
+        let base = TempDir::new().unwrap();
+        let (journal, rows) = written(base.path());
+        let whole = fs::read(&journal).unwrap();
+        let length = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for cut in (0..length).step_by(5) {
+            let base = TempDir::new().unwrap();
+            let (journal, _) = written(base.path());
+            fs::write(&journal, &whole[..cut]).unwrap();
+            let store = FolderStore::open(&config(Durability::Power), base.path());
+            if let Ok(found) = store.and_then(|store| store.rows()) {
+                assert!(rows.contains(&found), "cut at {cut} of {length}: {found:?}");
+            }
         }
     }
 

@@ -27,9 +27,10 @@ const ROUNDS: i64 = 6;
 const SHORT_ROUND: i64 = 1_080;
 
 /// Where a process ends in each round, and the exit code; none where it aborts.
-const PLACES: [(&str, Option<i32>); 17] = [
+const PLACES: [(&str, Option<i32>); 19] = [
     // Before anything is known of the topics, and before it is stored.
     ("courier.fenced", None),
+    ("courier.taken_over", None),
     ("stage.opened", None),
     // Around the first batch, and around one with closed windows.
     ("stage.before_batch", None),
@@ -38,11 +39,13 @@ const PLACES: [(&str, Option<i32>); 17] = [
     ("stage.after_batch:8", None),
     ("store.full:8", Some(1)),
     ("store.sync:8", Some(1)),
-    // Around and inside transactions: the first carries no message, only who sends from now on.
+    // Around and inside transactions: the first two carry no message. They say who sends from now
+    // on, and for which store.
     ("courier.before_transaction:2", None),
     ("transaction.message:2", None),
     ("transaction.filled", None),
     ("transaction.filled:2", None),
+    ("transaction.filled:3", None),
     ("courier.after_transaction", None),
     ("courier.after_transaction:2", None),
     ("stage.outputs_sent:2", None),
@@ -167,6 +170,14 @@ impl Pair {
         Self { job, durable, whole, messages: 0, moves_at: messages / 2 }
     }
 
+    /// Changes the configuration of the job whose processes end.
+    fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let text = fs::read_to_string(&self.durable).expect("it was written");
+        let mut config = serde_json::from_str(&text).expect("the configuration is JSON");
+        change(&mut config);
+        self.job.write(&config);
+    }
+
     /// Adds records.
     fn put(&mut self, messages: i64) {
         let from = self.messages;
@@ -255,15 +266,16 @@ fn killed_processes_come_to_what_one_that_was_not_comes_to() {
 
 #[test]
 fn a_process_that_ends_at_any_named_place_says_everything_once() {
-    let rounds = i64::try_from(PLACES.len()).expect("few") + 2;
+    let rounds = i64::try_from(PLACES.len()).expect("few") + 3;
     let mut pair = Pair::new("crash", SHORT_ROUND * rounds);
     for (place, code) in PLACES {
         pair.put(SHORT_ROUND);
         let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
         assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
     }
-    // The state is lost, and a process ends while it looks what is sent, and one when it knows.
-    for place in ["read_back.poll:3", "stage.after_batch:2"] {
+    // The state is lost, and a process ends before it looks what is sent, one while it does, and
+    // one when it knows.
+    for place in ["courier.taken_over", "read_back.poll:3", "stage.after_batch:2"] {
         pair.put(SHORT_ROUND);
         fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
         let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
@@ -277,10 +289,9 @@ fn a_process_that_ends_at_any_named_place_says_everything_once() {
 fn of_two_processes_the_earlier_one_ends() {
     let mut pair = Pair::new("takeover", SHORT_ROUND * 2);
     pair.put(SHORT_ROUND);
-    let mut config: Value = serde_json::from_str(&fs::read_to_string(&pair.durable).expect("it"))
-        .expect("the configuration is JSON");
-    config.as_object_mut().expect("an object").remove("state");
-    pair.durable = pair.job.write_file("stateless.yaml", &config.to_string());
+    pair.configure(|config| {
+        config.as_object_mut().expect("an object").remove("state");
+    });
     let (mut first, status) = running(pair.start(&[]));
     first.wait_for_http(&status, DEADLINE, |response| {
         response.json()["totals"]["windows_closed"].as_i64() > Some(0)
@@ -299,7 +310,7 @@ fn of_two_processes_the_earlier_one_ends() {
 fn a_process_that_stands_still_goes_on_where_it_was() {
     let mut pair = Pair::new("standstill", SHORT_ROUND * 2);
     pair.put(SHORT_ROUND);
-    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:2:stop")]);
+    let mut daemon = pair.start(&[("DRIFTD_FAILPOINT", "transaction.filled:3:stop")]);
     daemon.wait_for_stop(DEADLINE);
     let results = pair.job.topic(TopicRole::Results);
     let is_pending = || topic::is_pending(pair.job.bootstrap(), &results);
@@ -331,5 +342,25 @@ fn outputs_wait_for_their_topic() {
     });
     let _killed = daemon.kill(DEADLINE);
     topic::create(pair.job.bootstrap(), &results, 1, &[]);
+    pair.compare();
+}
+
+/// `start: latest` and the state is lost: what came meanwhile is read all the same.
+#[test]
+fn after_a_loss_of_state_nothing_is_skipped_that_came_after_the_last_outputs() {
+    let mut pair = Pair::new("lost", SHORT_ROUND * 2);
+    pair.configure(|config| config["sources"][0]["start"] = json!("latest"));
+    let (mut daemon, status) = running(pair.start(&[]));
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        let partitions = response.json()["sources"][0]["partitions"].as_array().map(Vec::len);
+        partitions == usize::try_from(PARTITIONS).ok()
+    });
+    pair.put(SHORT_ROUND);
+    let results = pair.job.topic(TopicRole::Results);
+    Reader::open(pair.job.bootstrap(), &results, 1)
+        .until("a line", DEADLINE, |lines| !lines.is_empty());
+    let _killed = daemon.kill(DEADLINE);
+    fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
+    pair.put(SHORT_ROUND);
     pair.compare();
 }

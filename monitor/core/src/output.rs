@@ -13,6 +13,7 @@ use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Config;
 use crate::line::{FeatureLine, LineHead};
 use crate::result::WindowResult;
 
@@ -158,9 +159,21 @@ impl Published {
         self.forgotten
     }
 
-    /// Returns the end of the newest window with outputs.
-    pub fn newest_end(&self) -> Option<Timestamp> {
-        self.newest.values().max().copied()
+    /// Returns the record time from which a source has to be read again to make up for lost state:
+    /// no window is left out that came after those with outputs, and as many are decided again as
+    /// an episode looks back on. `None` where there are no outputs.
+    pub fn begin(&self, config: &Config, source: usize) -> Option<Timestamp> {
+        let skew = config.sources[source].time.future_skew_max_millis;
+        let windows = i64::from(config.hysteresis.of());
+        let models = config.models.iter().filter(|model| model.source == source);
+        let begins = models.filter_map(|model| {
+            let end = self.newest.get(&model.name)?;
+            let history = model.window.length_millis.saturating_mul(windows);
+            Some(Timestamp::from_millis(
+                end.as_millis().saturating_sub(history).saturating_sub(skew),
+            ))
+        });
+        begins.min()
     }
 
     pub(crate) fn holds(&self, id: &str) -> bool {

@@ -27,7 +27,7 @@ use crate::retraining::Retraining;
 use crate::shard::{Output, Progress};
 use crate::snapshot::{Snapshot, Totals};
 use crate::sources::Sources;
-use crate::state::{Batch, Outbox, Parts, Saver, Standing, StoreId};
+use crate::state::{Batch, Outbox, Parts, Saver, Seal, Standing, StoreId};
 use crate::windows::{Closing, SpanKey, Windows};
 
 /// The whole of stage 2.
@@ -46,6 +46,8 @@ pub struct Pipeline {
     saver: Option<Saver>,
     /// Holds what is to be sent, where something is.
     outbox: Option<Outbox>,
+    /// Knows all rows of the store.
+    seal: Seal,
 }
 
 /// A picture is published at least this often, changed or not: what it says of silence grows old.
@@ -65,6 +67,7 @@ impl Pipeline {
             published_at: Timestamp::MIN,
             saver: None,
             outbox: None,
+            seal: Seal::default(),
             config,
         }
     }
@@ -78,14 +81,14 @@ impl Pipeline {
     /// Goes on where an earlier run ended, and notes what changes.
     pub(crate) fn restored(
         config: &Arc<Config>,
-        (saver, outbox): (Saver, Option<Outbox>),
+        (saver, outbox, seal): (Saver, Option<Outbox>, Seal),
         (windows, models, retraining): (Windows, Models, Retraining),
         totals: &Totals,
         digest: Digest,
     ) -> Self {
         let fresh = Self::new(Arc::clone(config));
         let (totals, saver) = (*totals, Some(saver));
-        Self { windows, models, retraining, totals, digest, saver, outbox, ..fresh }
+        Self { windows, models, retraining, totals, digest, saver, outbox, seal, ..fresh }
     }
 
     /// Takes how far a partition was when an earlier run heard of it.
@@ -105,6 +108,9 @@ impl Pipeline {
         let parts = Parts { windows, models, retraining, totals, digest: *digest };
         let mut batch = saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default();
         batch.extend(outbox.iter_mut().flat_map(Outbox::changes));
+        if saver.is_some() {
+            self.seal.add(&mut batch);
+        }
         batch
     }
 

@@ -17,6 +17,7 @@ mod outbox;
 mod partition;
 mod restore;
 mod save;
+mod seal;
 mod store;
 
 pub use body::Find;
@@ -27,6 +28,7 @@ pub use outbox::{Opening, Position, Standing, StoreId};
 pub use partition::{PartitionSaver, restore_partition};
 pub use restore::{Dropped, RestoreError, Restored, restore, restore_lane};
 pub(crate) use save::{Parts, Saver};
+pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
 use driftd_catalog::{PartitionId, Timestamp, WindowId};

@@ -8,17 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::Duration;
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
-use driftd_core::config::{Config, FirstStart, KafkaConfig};
+use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
 use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, info_span, warn};
@@ -26,8 +27,9 @@ use tracing::{debug, error, info, info_span, warn};
 use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat};
+use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::producer::Producer;
-use crate::kafka::rebalance::{Assignments, Change, Origin, Parked};
+use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
 use crate::kafka::sharing::{ResumeError, Resumer, Sharing};
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
@@ -79,8 +81,8 @@ pub struct ConsumerParts {
     pub index: u32,
     /// Name of this process, unlike any other in the group.
     pub member: Arc<str>,
-    /// An earlier run has read the topic: a partition that it did not know is a new one.
-    pub is_resumed: bool,
+    /// Where a partition begins that no run has read.
+    pub begin: BeginCell,
     /// Ends of partitions.
     pub ends: Ends,
     /// To the pipeline.
@@ -124,7 +126,7 @@ struct OpenBatch {
 }
 
 impl SourceConsumer {
-    /// Connects and subscribes.
+    /// Makes a client that reads nothing yet.
     pub fn connect(kafka: &KafkaConfig, parts: ConsumerParts) -> Result<Self, ConnectError> {
         Ok(Self {
             client: client(kafka, &parts)?,
@@ -145,6 +147,9 @@ impl SourceConsumer {
 
     /// Reads until the pipeline hangs up.
     pub fn run(mut self) {
+        if !self.subscribe() {
+            return;
+        }
         while self.obey() {
             self.parts.heartbeat.beat(clock::instant());
             if let Err(error) = self.go_on() {
@@ -161,7 +166,7 @@ impl SourceConsumer {
         if let Err(error) = self.commit_shared(clock::now()) {
             warn!(error = format!("{:#}", anyhow::Error::from(error)), "the end is read again");
         }
-        self.outbox.drain();
+        self.drain();
         debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
     }
 
@@ -219,7 +224,7 @@ impl SourceConsumer {
     /// from whatever has gone wrong with a transaction.
     fn begin_anew(&mut self, error: &SharingError) {
         error!(topic = %self.topic(), %error, source = ?error, "reading begins anew from what is stored");
-        let kind = "transaction";
+        let kind = TRANSACTION;
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
         let partitions: Vec<PartitionId> = std::mem::take(&mut self.decoders).into_keys().collect();
         for partition in &partitions {
@@ -233,8 +238,25 @@ impl SourceConsumer {
             Ok(client) => self.client = client,
             Err(error) => error!(%error, "the Kafka client cannot be made again"),
         }
+        self.subscribe();
         // The cluster needs a moment, whatever it is.
         self.client.poll(RESTART_PAUSE);
+    }
+
+    /// Waits until it is known where to begin, and subscribes; `false` when the pipeline hung up.
+    fn subscribe(&mut self) -> bool {
+        while self.parts.begin.get().is_none() {
+            self.parts.heartbeat.beat(clock::instant());
+            if !self.obey() {
+                return false;
+            }
+            thread::park_timeout(POLL_TIMEOUT);
+        }
+        if let Err(error) = self.client.subscribe(&[&**self.topic()]) {
+            error!(topic = %self.topic(), %error, "the topic cannot be subscribed to");
+            self.parts.health.stalled(self.topic(), "it cannot be subscribed to");
+        }
+        true
     }
 
     fn topic(&self) -> &Arc<str> {
@@ -351,7 +373,7 @@ impl SourceConsumer {
             self.held.remove(partition);
         }
         // Its next reader reports past what is still on its way here.
-        self.outbox.drain();
+        self.drain();
         for partition in &partitions {
             let state = self.shard.release(partition);
             match &mut self.sharing {
@@ -431,6 +453,11 @@ impl SourceConsumer {
         self.shard.checkpoint(&mut self.outputs);
         failpoint::hit("consumer.checkpoint");
         self.send_outputs();
+    }
+
+    fn drain(&mut self) {
+        let heartbeat = &self.parts.heartbeat;
+        self.outbox.drain(|| heartbeat.beat(clock::instant()));
     }
 
     fn send_outputs(&mut self) {
@@ -559,8 +586,8 @@ fn client(
             references: Arc::clone(&parts.references),
         })),
     };
-    let start = if parts.is_resumed { FirstStart::Earliest } else { source.start };
-    let context = Assignments::new(parts.source, Arc::clone(&source.topic), start, origin);
+    let (topic, begin) = (Arc::clone(&source.topic), Arc::clone(&parts.begin));
+    let context = Assignments::new(parts.source, topic, begin, origin);
     let mut client = base(kafka)?;
     client
         .set("group.id", &kafka.group)
@@ -577,9 +604,7 @@ fn client(
     if kafka.instance.is_some() {
         client.set("group.instance.id", thread_name(parts));
     }
-    let client: BaseConsumer<Assignments> = client.create_with_context(context)?;
-    client.subscribe(&[&source.topic])?;
-    Ok(client)
+    Ok(client.create_with_context(context)?)
 }
 
 fn sharing(kafka: &KafkaConfig, parts: &ConsumerParts) -> Option<Sharing> {
@@ -638,51 +663,5 @@ fn decode(
     });
     if let (Some(rejection), Some(topic)) = (rejection, parts.dead_letter_topic) {
         parts.producer.dead_letter(topic, parts.source, message, rejection);
-    }
-}
-
-/// Kind of the error that ends the reading of a partition.
-const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
-
-/// Skipping records, or reading them twice, is for a person to decide.
-const OFFSET_GONE: &str = "a partition is no longer read: its next offset is not in the log, \
-    because records were deleted or the topic was created anew; to read it from `start`, restart \
-    without the state folder";
-
-/// Every [`error_kind`], for counters that exist from the start.
-pub(crate) const ERROR_KINDS: [&str; 7] = [
-    "authorization",
-    OFFSET_OUT_OF_RANGE,
-    "other",
-    "poll_exceeded",
-    "transaction",
-    "transport",
-    "unknown_topic",
-];
-
-/// Short stable name of a client error, the value of a metric's label: one of [`ERROR_KINDS`].
-fn error_kind(error: &KafkaError) -> &'static str {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-            OFFSET_OUT_OF_RANGE
-        }
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            "unknown_topic"
-        }
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication,
-        ) => "authorization",
-        Some(
-            RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::Resolve
-            | RDKafkaErrorCode::OperationTimedOut,
-        ) => "transport",
-        Some(RDKafkaErrorCode::PollExceeded) => "poll_exceeded",
-        Some(_) | None => "other",
     }
 }

@@ -9,12 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use driftd_catalog::PartitionId;
+use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
-use driftd_core::config::FirstStart;
 use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
@@ -83,6 +82,21 @@ impl Parked {
     }
 }
 
+/// Where a partition begins that was never read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At its oldest record.
+    Oldest,
+    /// After its newest record.
+    Newest,
+    /// At the first record of this time, or a later one: state was lost, and what came after the
+    /// last outputs is read again.
+    At(Timestamp),
+}
+
+/// [`Begin`] of a source, from the moment at which it is known; nothing is read before.
+pub type BeginCell = Arc<OnceLock<Begin>>;
+
 /// A change of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -99,7 +113,7 @@ pub(crate) enum Change {
 pub(crate) struct Assignments {
     source: usize,
     topic: Arc<str>,
-    start: FirstStart,
+    begin: BeginCell,
     from: Origin,
     changes: Mutex<Vec<Change>>,
 }
@@ -113,8 +127,8 @@ pub(crate) enum Origin {
 }
 
 impl Assignments {
-    pub(crate) fn new(source: usize, topic: Arc<str>, start: FirstStart, from: Origin) -> Self {
-        Self { source, topic, start, from, changes: Mutex::default() }
+    pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, from: Origin) -> Self {
+        Self { source, topic, begin, from, changes: Mutex::default() }
     }
 
     pub(crate) fn has_changes(&self) -> bool {
@@ -141,10 +155,16 @@ impl Assignments {
             Ok(found) => found.into_iter().unzip(),
             Err(error) => return self.lock().push(Change::Failed(error)),
         };
-        let first = match self.start {
-            FirstStart::Earliest => Offset::Beginning,
-            FirstStart::Latest => {
-                self.pin(consumer, &mut states);
+        let first = match self.begin.get() {
+            Some(Begin::Oldest) | None => Offset::Beginning,
+            Some(Begin::Newest) => {
+                self.pin(consumer, &mut states, Offset::End);
+                Offset::End
+            }
+            Some(Begin::At(time)) => {
+                self.pin(consumer, &mut states, Offset::Offset(time.as_millis().max(0)));
+                // After the time there is nothing yet.
+                self.pin(consumer, &mut states, Offset::End);
                 Offset::End
             }
         };
@@ -177,13 +197,13 @@ impl Assignments {
         }
     }
 
-    /// Lets partitions that were never read begin at their end as it is now. One question to each
-    /// broker answers for all.
-    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState]) {
+    /// Lets partitions that were never read begin at their end as it is now, or at the first record
+    /// of a time. One question to each broker answers for all.
+    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState], at: Offset) {
         let mut asked = TopicPartitionList::new();
         for state in states.iter().filter(|state| state.next_offset().is_none()) {
             let PartitionId { topic, partition } = state.id();
-            if let Err(error) = asked.add_partition_offset(topic, *partition, Offset::End) {
+            if let Err(error) = asked.add_partition_offset(topic, *partition, at) {
                 error!(partition = %state.id(), %error, "end could not be asked for");
             }
         }

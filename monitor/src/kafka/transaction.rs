@@ -63,24 +63,32 @@ impl OutputTopics {
     }
 }
 
-/// What is committed: up to where a store is sent, and which process says so.
+/// What is committed: who sends from now on, and up to where a store is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    pub(crate) position: Position,
+    /// Number of the first message that is not sent.
+    pub(crate) next: u64,
+    /// The store that it is about; `None` before that is known.
+    pub(crate) store: Option<StoreId>,
     pub(crate) process: u64,
 }
 
 impl Claim {
+    pub(crate) fn position(self) -> Option<Position> {
+        Some(Position { store: self.store?, next: self.next })
+    }
+
     fn metadata(self) -> String {
-        format!("driftd {} {:016x}", self.position.store, self.process)
+        let store = self.store.map_or_else(|| "-".to_owned(), |store| store.to_string());
+        format!("driftd {:016x} {store}", self.process)
     }
 
     fn read(offset: Offset, metadata: &str) -> Option<Self> {
         let Offset::Offset(next) = offset else { return None };
         let mut words = metadata.split(' ').skip(1);
-        let store: StoreId = words.next()?.parse().ok()?;
         let process = u64::from_str_radix(words.next()?, 16).ok()?;
-        Some(Self { position: Position { store, next: u64::try_from(next).ok()? }, process })
+        let store = words.next().and_then(|store| store.parse().ok());
+        Some(Self { next: u64::try_from(next).ok()?, store, process })
     }
 }
 
@@ -211,7 +219,7 @@ impl OutputProducer {
         refused: &Refused,
     ) -> Result<(), KafkaError> {
         let mut position = TopicPartitionList::new();
-        let next = i64::try_from(claim.position.next).unwrap_or(i64::MAX);
+        let next = i64::try_from(claim.next).unwrap_or(i64::MAX);
         for (_, name) in self.topics.all() {
             position.add_partition_offset(name, 0, Offset::Offset(next))?;
         }

@@ -34,6 +34,8 @@ pub(super) enum Key {
     Store,
     /// A message on its way to its topic, by its number.
     Outbox(u64),
+    /// The sum of all other rows.
+    Seal,
 }
 
 impl Key {

@@ -154,7 +154,8 @@ impl<'a> LaneReader<'a> {
             | Key::Input
             | Key::Barrier(_)
             | Key::Store
-            | Key::Outbox(_) => Ok(None),
+            | Key::Outbox(_)
+            | Key::Seal => Ok(None),
         }
     }
 

@@ -53,7 +53,8 @@ pub fn restore_partition(
         | Key::Input
         | Key::Barrier(_)
         | Key::Store
-        | Key::Outbox(_) => false,
+        | Key::Outbox(_)
+        | Key::Seal => false,
     });
     let mut reading = Reading {
         config,

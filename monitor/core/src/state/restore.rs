@@ -15,7 +15,7 @@ use super::body::{
     TotalsBody, WindowBody,
 };
 use super::key::Key;
-use super::{FORMAT, Outbox, Row, Saver, StoreId};
+use super::{FORMAT, Outbox, Row, Saver, Seal, StoreId};
 use crate::config::Config;
 use crate::evaluate::evaluate;
 use crate::models::Models;
@@ -62,6 +62,12 @@ pub enum RestoreError {
         /// The version found.
         found: u32,
     },
+    /// The rows are not those that were written together.
+    #[error(
+        "the stored state is damaged: a row is missing, or is not the one that was written last; \
+         remove the folder to count anew"
+    )]
+    Unsealed,
     /// A row is not what its key says.
     #[error("the stored state is damaged: {what} cannot be read")]
     Damaged {
@@ -95,9 +101,11 @@ pub fn restore(
     fresh: StoreId,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
+    let rows: Vec<Row> = rows.into_iter().collect();
+    let seal = sealed(&rows);
     let rows = keyed(rows)?;
     let outbox = outbox(config, &rows, fresh)?;
-    restore_rows(config, (Saver::new(config), Some(outbox)), &rows, find, now)
+    restore_rows(config, (Saver::new(config), Some(outbox), seal), &rows, find, now)
 }
 
 /// Like [`restore`], of rows between which those of partitions may lie.
@@ -107,11 +115,17 @@ pub fn restore_lane(
     find: Find<'_>,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    let mut rows = keyed(rows)?;
-    rows.retain(|key, _| !matches!(key, Key::Partition(_) | Key::Open(..)));
+    let mut kept = Vec::new();
+    for row in rows {
+        if !matches!(key(&row.0)?, Key::Partition(_) | Key::Open(..)) {
+            kept.push(row);
+        }
+    }
+    let seal = sealed(&kept);
+    let rows = keyed(kept)?;
     let mut saver = Saver::new(config);
     saver.keep_barriers();
-    let mut restored = restore_rows(config, (saver, None), &rows, find, now)?;
+    let mut restored = restore_rows(config, (saver, None, seal), &rows, find, now)?;
     for (key, row) in &rows {
         let Key::Barrier(partition) = key else { continue };
         let PassedBody { next_offset, watermark, idle } = read_row(row, key)?;
@@ -126,7 +140,7 @@ pub fn restore_lane(
 
 fn restore_rows(
     config: &Arc<Config>,
-    (saver, outbox): (Saver, Option<Outbox>),
+    (saver, outbox, seal): (Saver, Option<Outbox>, Option<Seal>),
     rows: &Rows,
     find: Find<'_>,
     now: Timestamp,
@@ -145,11 +159,12 @@ fn restore_rows(
         Some(row) => read(row, "the totals")?,
         None => TotalsBody::default(),
     };
+    let seal = seal.ok_or(RestoreError::Unsealed)?;
     let Reading { saver, dropped, .. } = reading;
     let dropped = dropped.into_iter().map(|(model, windows)| Dropped { model, windows }).collect();
     let pipeline = Pipeline::restored(
         config,
-        (saver, outbox),
+        (saver, outbox, seal),
         (windows, models, retraining),
         &Totals {
             windows_closed: totals.windows_closed,
@@ -162,6 +177,17 @@ fn restore_rows(
     );
     let input = rows.get(&Key::Input).map(|row| read(row, "the input")).transpose()?;
     Ok(Restored { pipeline, partitions, dropped, input })
+}
+
+/// Returns the seal of the rows, if they are whole.
+fn sealed(rows: &[Row]) -> Option<Seal> {
+    let (own, format) = (Key::Seal.encode(), Key::Format.encode());
+    let is_sealed = rows.iter().any(|(key, _)| *key == own);
+    // A lane's first rows may find the format written by a reader.
+    let others = rows.iter().filter(|(key, _)| *key != own && (is_sealed || *key != format));
+    let seal = Seal::of(others.map(|(key, value)| (&**key, &**value)));
+    let row = rows.iter().find(|(key, _)| *key == own).map(|(_, value)| &**value);
+    seal.fits(row).then_some(seal)
 }
 
 pub(super) fn keyed(rows: impl IntoIterator<Item = Row>) -> Result<Rows, RestoreError> {

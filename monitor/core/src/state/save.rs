@@ -103,7 +103,8 @@ impl Saver {
             | Key::Input
             | Key::Barrier(_)
             | Key::Store
-            | Key::Outbox(_) => {}
+            | Key::Outbox(_)
+            | Key::Seal => {}
         }
     }
 

@@ -183,6 +183,33 @@ fn damaged_rows_are_refused_and_named() {
 }
 
 #[test]
+fn a_row_that_is_missing_or_old_is_found() {
+    let mut simulation = stored();
+    let before = simulation.stored().clone();
+    simulation.read(0, 100);
+    simulation.tick(1);
+    simulation.checkpoint();
+    simulation.commit();
+    let rows = simulation.stored().clone();
+    let refused = |rows| {
+        let error = restored(&model::tree(), rows).unwrap_err().to_string();
+        assert!(error.contains("a row is missing") || error.contains("torn"), "{error}");
+    };
+    let mut old = 0;
+    for (key, row) in &rows {
+        let mut damaged = rows.clone();
+        damaged.remove(key);
+        refused(damaged);
+        if let Some(before) = before.get(key).filter(|before| *before != row) {
+            refused(rows.clone().into_iter().chain([(key.clone(), before.clone())]).collect());
+            old += 1;
+        }
+    }
+    assert!(0 < old);
+    assert!(restored(&model::tree(), rows).is_ok());
+}
+
+#[test]
 fn windows_that_were_counted_otherwise_are_left_behind() {
     let simulation = stored();
     let whole = restored(&model::tree(), simulation.stored().clone()).unwrap();

@@ -11,7 +11,7 @@ use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::RejectReason;
 
 use crate::http::families::Families;
-use crate::kafka::consumer::ERROR_KINDS;
+use crate::kafka::error_kind::ERROR_KINDS;
 
 pub(super) fn collect(families: &mut Families, config: &Config, snapshot: &Snapshot) {
     if let Some(scale_out) = &config.scale_out {
