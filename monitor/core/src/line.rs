@@ -15,6 +15,10 @@ use crate::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult
 pub struct FeatureLine<'a> {
     window_start: Timestamp,
     window_end: Timestamp,
+    window: &'a str,
+    decides: bool,
+    r#final: bool,
+    revision: u32,
     model: &'a str,
     version: &'a str,
     segment: &'a str,
@@ -75,11 +79,15 @@ impl<'a> FeatureLine<'a> {
     }
 
     fn new(result: &'a WindowResult, feature: &'a FeatureResult) -> Self {
-        let WindowId { span, model, segment } = &result.id;
+        let WindowId { span, model, segment, name } = &result.id;
         let verdict = &feature.verdict;
         Self {
             window_start: span.start(),
             window_end: span.end(),
+            window: name,
+            decides: result.decides,
+            r#final: result.edition.is_final,
+            revision: result.edition.revision,
             model: model.name(),
             version: model.version(),
             segment: segment.as_str(),

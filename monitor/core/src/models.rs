@@ -11,7 +11,7 @@ use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
-use crate::merge::Merged;
+use crate::panes::Due;
 use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
 use crate::shard::ModelProgress;
@@ -39,13 +39,16 @@ struct Model {
     activated: Option<Timestamp>,
     /// Windows that each partition holds open.
     open: BTreeMap<PartitionId, usize>,
-    segments: BTreeMap<SegmentId, Segment>,
+    /// By kind of windows, and segment.
+    segments: BTreeMap<(usize, SegmentId), Segment>,
 }
 
 #[derive(Debug, Default)]
 struct Segment {
     state: Option<(State, Timestamp)>,
     history: VecDeque<Arc<WindowResult>>,
+    /// Newest provisional result, until its window ends.
+    provisional: Option<Arc<WindowResult>>,
     evaluations: BTreeMap<State, u64>,
     incomplete: u64,
     episodes: Vec<Episode>,
@@ -72,30 +75,35 @@ impl Models {
     }
 
     /// Takes a window that an earlier run closed, for the history alone.
-    pub(crate) fn remember(&mut self, config: &Config, merged: &Merged, result: WindowResult) {
+    pub(crate) fn remember(&mut self, config: &Config, due: &Due, result: WindowResult) {
+        let counts = &due.counts;
         let model = self.models.entry(result.id.model.clone());
-        let model = model.or_insert_with(|| Model::new(merged.model));
-        if merged.reference.is_some() {
-            model.reference.clone_from(&merged.reference);
+        let model = model.or_insert_with(|| Model::new(counts.model));
+        if counts.reference.is_some() {
+            model.reference.clone_from(&counts.reference);
         }
-        let history_max = config.models[merged.model].window.history;
-        let segment = model.segments.entry(result.id.segment.clone()).or_default();
+        let history_max = config.models[counts.model].windows[due.window].history;
+        let series = (due.window, result.id.segment.clone());
+        let segment = model.segments.entry(series).or_default();
         segment.remember(Arc::new(result), history_max);
     }
 
     /// Shows a model version as an earlier run did, beside its history.
     pub(crate) fn show_again(&mut self, config: &Config, model: usize, body: ModelBody) {
         let ModelBody { id, event_time_max, activated, segments } = body;
-        let watched: Vec<SegmentId> = config.models[model].segment_ids().collect();
-        let is_watched = |it: &SegmentId| *it == SegmentId::all() || watched.contains(it);
-        let segments = segments.into_iter().filter(|it| is_watched(&it.segment));
+        let watched = &config.models[model];
+        let is_watched =
+            |it: &SegmentId| *it == SegmentId::all() || watched.segment_ids().any(|id| id == *it);
         let model = self.models.entry(id.clone()).or_insert_with(|| Model::new(model));
         model.event_time_max = event_time_max;
         model.activated = activated;
-        for SegmentBody { segment, state, ever_drifted } in segments {
+        for SegmentBody { window, segment, state, ever_drifted } in segments {
+            let window = watched.windows.iter().position(|it| it.name == window);
+            let Some(window) = window.filter(|_| is_watched(&segment)) else { continue };
+            let is_deciding = window == 0;
             let episodes = self.episodes.open(&id, &segment);
-            let shown = model.segments.entry(segment).or_default();
-            shown.episodes = episodes;
+            let shown = model.segments.entry((window, segment)).or_default();
+            shown.episodes = if is_deciding { episodes } else { Vec::new() };
             shown.ever_drifted = ever_drifted;
             shown.state = state.and_then(|(name, since)| {
                 let state = State::ALL.into_iter().find(|state| state.as_str() == &*name)?;
@@ -105,12 +113,19 @@ impl Models {
     }
 
     /// Returns what is shown beside the history, to be stored.
-    pub(crate) fn bodies(&self) -> Vec<ModelBody> {
+    pub(crate) fn bodies(&self, config: &Config) -> Vec<ModelBody> {
         let body = |(id, model): (&ModelId, &Model)| ModelBody {
             id: id.clone(),
             event_time_max: model.event_time_max,
             activated: model.activated,
-            segments: model.segments.iter().map(|(segment, it)| it.body(segment)).collect(),
+            segments: model
+                .segments
+                .iter()
+                .map(|((window, segment), it)| {
+                    let window = &config.models[model.config].windows[*window];
+                    it.body(&window.name, segment)
+                })
+                .collect(),
         };
         self.models.iter().map(body).collect()
     }
@@ -179,15 +194,30 @@ impl Models {
         }
     }
 
-    /// Takes a closed window; returns the episodes that it opens or closes.
-    pub(crate) fn close(&mut self, config: &Config, result: &Arc<WindowResult>) -> Vec<Transition> {
-        let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
-        let transitions = self.episodes.observe(&result.id, &signals);
-        let open = self.open_episodes(&result.id);
+    /// Takes the result of a window; returns the episodes that it opens or closes.
+    pub(crate) fn close(
+        &mut self,
+        config: &Config,
+        window: usize,
+        result: &Arc<WindowResult>,
+    ) -> Vec<Transition> {
+        let decides = result.decides && result.edition.is_final;
+        let transitions = if decides {
+            let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
+            self.episodes.observe(&result.id, &signals)
+        } else {
+            Vec::new()
+        };
+        let open = decides.then(|| self.open_episodes(&result.id));
         if let Some(model) = self.models.get_mut(&result.id.model) {
-            let history_max = config.models[model.config].window.history;
-            let segment = model.segments.entry(result.id.segment.clone()).or_default();
-            segment.close(result, open, history_max);
+            let history_max = config.models[model.config].windows[window].history;
+            let series = (window, result.id.segment.clone());
+            let segment = model.segments.entry(series).or_default();
+            if result.edition.is_final {
+                segment.close(result, open, history_max);
+            } else {
+                segment.provisional = Some(Arc::clone(result));
+            }
         }
         transitions
     }
@@ -221,9 +251,10 @@ impl Model {
     }
 
     fn snapshot(&self, id: &ModelId, windows: &Windows) -> ModelSnapshot {
+        let segments = self.segments.iter();
         let mut segments: Vec<SegmentSnapshot> =
-            self.segments.iter().map(|(segment, it)| it.snapshot(segment)).collect();
-        segments.sort_by_key(|it| it.segment != SegmentId::all());
+            segments.map(|((window, segment), it)| it.snapshot(*window, segment)).collect();
+        segments.sort_by_key(|it| (it.window, it.segment != SegmentId::all()));
         ModelSnapshot {
             id: id.clone(),
             config: self.config,
@@ -249,14 +280,24 @@ impl Model {
 }
 
 impl Segment {
-    fn close(&mut self, result: &Arc<WindowResult>, open: Vec<Episode>, history_max: usize) {
-        let state = after_hysteresis(result.state(), &open);
+    /// `open` are the episodes of the segment, where the window decides about them.
+    fn close(
+        &mut self,
+        result: &Arc<WindowResult>,
+        open: Option<Vec<Episode>>,
+        history_max: usize,
+    ) {
+        let state = match &open {
+            Some(open) => after_hysteresis(result.state(), open),
+            None => result.state(),
+        };
+        self.provisional = None;
         if self.state.is_none_or(|(known, _)| known != state) {
             self.state = Some((state, result.id.span.start()));
         }
         *self.evaluations.entry(result.state()).or_insert(0) += 1;
         self.incomplete += u64::from(!result.complete);
-        self.episodes = open;
+        self.episodes = open.unwrap_or_default();
         for feature in &result.features {
             if let Some(score) = feature.verdict.score {
                 self.score_histogram.observe(score);
@@ -276,20 +317,23 @@ impl Segment {
         }
     }
 
-    fn body(&self, segment: &SegmentId) -> SegmentBody {
+    fn body(&self, window: &Arc<str>, segment: &SegmentId) -> SegmentBody {
         SegmentBody {
+            window: Arc::clone(window),
             segment: segment.clone(),
             state: self.state.map(|(state, since)| (state.as_str().into(), since)),
             ever_drifted: self.ever_drifted.clone(),
         }
     }
 
-    fn snapshot(&self, segment: &SegmentId) -> SegmentSnapshot {
+    fn snapshot(&self, window: usize, segment: &SegmentId) -> SegmentSnapshot {
         SegmentSnapshot {
+            window,
             segment: segment.clone(),
             state: self.state.map_or(State::InsufficientData, |(state, _)| state),
             state_since: self.state.map(|(_, since)| since),
             history: self.history.clone(),
+            provisional: self.provisional.clone(),
             evaluations: self.evaluations.clone(),
             incomplete: self.incomplete,
             episodes: self.episodes.clone(),

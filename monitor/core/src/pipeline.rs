@@ -2,8 +2,8 @@
 //!
 //! Before: [`crate::shard`] outputs and news from the edge, as [`Event`]s. After: [`Effect`]s. This
 //! file only branches; the work is done by the parts it owns: [`crate::sources`] (who is how far),
-//! [`crate::windows`] (what is open, what may close), [`crate::evaluate`], [`crate::models`] (what
-//! is known of each model) and [`crate::retraining`].
+//! [`crate::windows`] (what is open, what may close), [`crate::panes`] (which windows that makes),
+//! [`crate::evaluate`], [`crate::models`] (what is known of each model) and [`crate::retraining`].
 //!
 //! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never
 //! about a record.
@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
-use crate::merge::Merged;
 use crate::models::Models;
+use crate::panes::{Due, Outcome, Panes};
 use crate::partial::Partial;
 use crate::retraining::Retraining;
 use crate::shard::{Output, Progress};
@@ -33,6 +33,7 @@ pub struct Pipeline {
     config: Arc<Config>,
     sources: Sources,
     windows: Windows,
+    panes: Panes,
     models: Models,
     retraining: Retraining,
     totals: Totals,
@@ -52,6 +53,7 @@ impl Pipeline {
         Self {
             sources: Sources::new(&config),
             windows: Windows::default(),
+            panes: Panes::default(),
             models: Models::new(&config),
             retraining: Retraining::new(&config),
             totals: Totals::default(),
@@ -67,13 +69,18 @@ impl Pipeline {
     pub(crate) fn restored(
         config: &Arc<Config>,
         saver: Saver,
-        (windows, models, retraining): (Windows, Models, Retraining),
+        (windows, panes, models, retraining): (Windows, Panes, Models, Retraining),
         totals: &Totals,
         digest: Digest,
     ) -> Self {
         let fresh = Self::new(Arc::clone(config));
         let (totals, saver) = (*totals, Some(saver));
-        Self { windows, models, retraining, totals, digest, saver, ..fresh }
+        let mut pipeline =
+            Self { windows, panes, models, retraining, totals, digest, saver, ..fresh };
+        for model in pipeline.panes.models() {
+            pipeline.expect(model);
+        }
+        pipeline
     }
 
     /// Returns how many windows were closed so far, by earlier runs too.
@@ -83,8 +90,8 @@ impl Pipeline {
 
     /// Returns what changed since the last call, to be stored at once; nothing without a store.
     pub fn take_changes(&mut self) -> Batch {
-        let Self { windows, models, retraining, totals, digest, saver, .. } = self;
-        let parts = Parts { windows, models, retraining, totals, digest: *digest };
+        let Self { config, windows, panes, models, retraining, totals, digest, saver, .. } = self;
+        let parts = Parts { config, windows, panes, models, retraining, totals, digest: *digest };
         saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default()
     }
 
@@ -139,7 +146,7 @@ impl Pipeline {
             models: self.models.snapshot(&self.windows),
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
-            state_bytes: self.sources.state_bytes() + self.windows.bytes(),
+            state_bytes: self.sources.state_bytes() + self.windows.bytes() + self.panes.bytes(),
             totals: self.totals,
             digest: self.digest,
         }
@@ -183,6 +190,7 @@ impl Pipeline {
         self.is_changed |= before < effects.len();
         for retired in self.models.retire(&self.config, &self.windows) {
             self.windows.forget(&retired);
+            self.panes.forget(&retired);
             self.retraining.forget(&retired);
             if let Some(saver) = &mut self.saver {
                 saver.forget(&retired);
@@ -198,7 +206,8 @@ impl Pipeline {
 
     fn close_ready(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut waiting = BTreeSet::new();
-        for key in self.windows.open_spans() {
+        let mut keys: BTreeSet<SpanKey> = self.windows.open_spans().collect();
+        while let Some(key) = keys.pop_first() {
             let (span, model) = key;
             let missing = match self.sources.readiness(now, &self.config.models[model], span) {
                 Closing::Wait => {
@@ -216,50 +225,75 @@ impl Pipeline {
                     continue;
                 }
             };
-            // What a partition reports when it is asked may be an earlier window than the one it
-            // was asked for.
+            // What a partition reports when it is asked may be an earlier pane than the one it was
+            // asked for.
             if !waiting.contains(&model) {
-                self.close(now, key, &missing, effects);
+                keys.extend(self.close(now, key, &missing, effects));
             }
         }
     }
 
     fn close_all(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        for key in self.windows.open_spans() {
+        while let Some(key) = self.windows.first() {
             self.close(now, key, &[], effects);
         }
+        let outcome = self.panes.finish(&self.config);
+        self.follow(now, outcome, effects);
     }
 
+    /// Closes the panes of a span; returns the span that is waited for next.
     fn close(
         &mut self,
         now: Timestamp,
         key: SpanKey,
         missing: &[PartitionId],
         effects: &mut Vec<Effect>,
-    ) {
-        for merged in self.windows.take(key) {
-            self.decide(now, &merged, missing, effects);
+    ) -> Option<SpanKey> {
+        let panes = self.windows.take(key);
+        let outcome = self.panes.close(&self.config, key, panes, missing);
+        let (span, model) = key;
+        for id in &outcome.versions {
+            self.windows.pass(id, span);
+        }
+        self.follow(now, outcome, effects);
+        self.expect(model)
+    }
+
+    /// Waits for the end of the next window, although no record may come before; returns where.
+    fn expect(&mut self, model: usize) -> Option<SpanKey> {
+        let next = self.panes.next(&self.config, model)?;
+        self.windows.expect(next);
+        Some(next)
+    }
+
+    fn follow(&mut self, now: Timestamp, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Outcome { due, versions, touched } = outcome;
+        if let Some(saver) = &mut self.saver {
+            saver.passed(versions, touched);
+        }
+        for due in &due {
+            self.decide(now, due, effects);
         }
     }
 
-    fn decide(
-        &mut self,
-        now: Timestamp,
-        merged: &Merged,
-        missing: &[PartitionId],
-        effects: &mut Vec<Effect>,
-    ) {
-        let result = Arc::new(evaluate(&self.config, merged, missing.to_vec(), now));
-        self.digest.add(&result, &merged.features);
+    fn decide(&mut self, now: Timestamp, due: &Due, effects: &mut Vec<Effect>) {
+        let result = Arc::new(evaluate(&self.config, due, now));
+        effects.push(Effect::Window(Arc::clone(&result)));
+        let transitions = self.models.close(&self.config, due.window, &result);
+        if !result.edition.is_final {
+            return;
+        }
+        self.digest.add(&result, &due.counts.features);
         if let Some(saver) = &mut self.saver {
-            saver.closed(&self.config, merged, missing, now);
+            saver.closed(&self.config, due, now);
         }
         self.totals.windows_closed += 1;
-        effects.push(Effect::Window(Arc::clone(&result)));
-        let transitions = self.models.close(&self.config, &result);
+        if !result.decides {
+            return;
+        }
         effects.extend(transitions.into_iter().map(Effect::Episode));
         let open = self.models.open_episodes(&result.id);
-        let requests = self.retraining.observe(&self.config, now, &result, merged, &open);
+        let requests = self.retraining.observe(&self.config, now, &result, &due.counts, &open);
         effects.extend(requests.into_iter().map(Box::new).map(Effect::Retrain));
     }
 }

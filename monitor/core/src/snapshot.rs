@@ -120,10 +120,11 @@ pub struct ModelSnapshot {
     pub event_time_max: Option<Timestamp>,
     /// Oldest event time of its records: when the version came into use.
     pub activated: Option<Timestamp>,
-    /// Windows that the fullest partition holds open, or that wait for partitions; segments not
+    /// Panes that the fullest partition holds open, or that wait for partitions; segments not
     /// counted each.
     pub windows_open: usize,
-    /// One entry a segment with closed windows, `all` first.
+    /// One entry a kind of windows and segment with results: the deciding windows first, and of
+    /// each kind `all` first.
     pub segments: Vec<SegmentSnapshot>,
 }
 
@@ -138,17 +139,22 @@ pub struct ReferenceSnapshot {
     pub created: Timestamp,
 }
 
-/// One segment of one model version.
+/// One segment of one model version, in windows of one kind.
 #[derive(Debug, Clone)]
 pub struct SegmentSnapshot {
+    /// Index into [`crate::config::ModelConfig::windows`]; the first decides.
+    pub window: usize,
     /// Which.
     pub segment: SegmentId,
-    /// State after hysteresis: drifted while an episode is open.
+    /// State after hysteresis: drifted while an episode is open. Of windows that do not decide, the
+    /// state of the newest.
     pub state: State,
     /// Start of the window in which that state began.
     pub state_since: Option<Timestamp>,
     /// Closed windows, oldest first, bounded by the configuration.
     pub history: VecDeque<Arc<WindowResult>>,
+    /// Newest provisional result of the window that has not ended.
+    pub provisional: Option<Arc<WindowResult>>,
     /// Closed windows since the start, by state of the window.
     pub evaluations: BTreeMap<State, u64>,
     /// Windows closed without every partition.
@@ -220,8 +226,14 @@ pub struct RetrainingEntry {
 }
 
 impl ModelSnapshot {
-    /// Returns the newest closed window of the whole traffic.
+    /// Returns a segment in windows of one kind, by index into
+    /// [`crate::config::ModelConfig::windows`].
+    pub fn segment(&self, window: usize, segment: &str) -> Option<&SegmentSnapshot> {
+        self.segments.iter().find(|it| it.window == window && it.segment.as_str() == segment)
+    }
+
+    /// Returns the newest closed window of the whole traffic, of those that decide.
     pub fn latest(&self) -> Option<&Arc<WindowResult>> {
-        self.segments.first().and_then(|segment| segment.history.back())
+        self.segment(0, SegmentId::all().as_str()).and_then(|segment| segment.history.back())
     }
 }

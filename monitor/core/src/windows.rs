@@ -1,39 +1,40 @@
-//! The windows that stage 2 waits for, and those it closed lately.
+//! The panes that stage 2 waits for, and those it closed lately.
 //!
-//! Before: [`Partial`]s. After: [`Merged`] windows, in the order of their ends.
-//! Owns which windows are open; [`crate::sources`] says when one may close.
+//! Before: [`Partial`]s. After: [`Merged`] panes, in the order of their ends, which
+//! [`crate::panes`] makes windows of. Owns which panes are open; [`crate::sources`] says when one
+//! may close. A span may be waited for without a record in it: a window may end there.
 
 use std::collections::BTreeMap;
 
-use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp, WindowSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::merge::{Merged, Pending};
 use crate::partial::Partial;
 
-/// Windows of one model with the same span close together: all versions, all segments.
+/// Panes of one model with the same span close together: all versions, all segments.
 pub(crate) type SpanKey = (WindowSpan, usize);
 
-/// Time that partitions get to report an overdue window, in wall-clock time.
+/// Time that partitions get to report an overdue pane, in wall-clock time.
 const FLUSH_GRACE_MILLIS: i64 = 2_000;
 
-/// Closed windows remembered for each model version, to recognise what comes too late for them.
+/// Closed panes remembered for each model version, to recognise what comes too late for them.
 /// Those that partitions still report are kept; fewer than a partition holds open at once would
 /// count its rows again.
 const CLOSED_MAX: usize = 256;
 
-/// Whether a window may close.
+/// Whether a pane may close.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// A partition may still add to it.
     Wait,
     /// Every partition has passed it.
     Complete,
-    /// These partitions have made no progress for so long that the window closes without them.
+    /// These partitions have made no progress for so long that the pane closes without them.
     Overdue(Vec<PartitionId>),
 }
 
-/// Rows that came after their window was closed.
+/// Rows that came after their pane was closed.
 #[derive(Debug)]
 pub(crate) struct Late {
     pub(crate) model: ModelId,
@@ -48,11 +49,11 @@ pub(crate) struct Windows {
 
 #[derive(Debug, Default)]
 struct OpenSpan {
-    windows: BTreeMap<(ModelId, SegmentId), Pending>,
+    panes: BTreeMap<(ModelId, SegmentId), Pending>,
     flush_asked_at: Option<Timestamp>,
 }
 
-/// The windows of one model version that are closed.
+/// The panes of one model version that are closed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Closed {
     newest: WindowSpan,
@@ -64,7 +65,7 @@ pub(crate) struct Closed {
 struct Remembered {
     /// Number of the touch at which it was last looked at.
     touched: u64,
-    /// Rows of each partition that are in the window, or were counted as late for it.
+    /// Rows of each partition that are in the pane, or were counted as late for it.
     rows: BTreeMap<PartitionId, u64>,
 }
 
@@ -73,26 +74,26 @@ impl Windows {
     pub(crate) fn restore(pending: Vec<Partial>, closed: BTreeMap<ModelId, Closed>) -> Self {
         let mut windows = Self { open: BTreeMap::new(), closed };
         for partial in pending {
-            let WindowId { span, model, segment } = partial.window.clone();
+            let PaneId { span, model, segment } = partial.pane.clone();
             let open = windows.open.entry((span, partial.model)).or_default();
-            open.windows.entry((model, segment)).or_default().insert(partial);
+            open.panes.entry((model, segment)).or_default().insert(partial);
         }
         windows
     }
 
-    /// Counts every window of a model version up to this one as closed, and forgets what is held of
+    /// Counts every pane of a model version up to this one as closed, and forgets what is held of
     /// them.
     pub(crate) fn begin_after(&mut self, model: ModelId, span: WindowSpan) {
         for ((open_span, _), open) in &mut self.open {
-            open.windows.retain(|(other, _), _| *other != model || span < *open_span);
+            open.panes.retain(|(other, _), _| *other != model || span < *open_span);
         }
-        self.open.retain(|_, open| !open.windows.is_empty());
+        self.open.retain(|_, open| !open.panes.is_empty());
         self.closed.insert(model, Closed::new(span));
     }
 
-    /// Returns what partitions reported of open windows.
+    /// Returns what partitions reported of open panes.
     pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
-        self.open.values().flat_map(|open| open.windows.values()).flat_map(Pending::partials)
+        self.open.values().flat_map(|open| open.panes.values()).flat_map(Pending::partials)
     }
 
     /// Returns what is closed of a model version.
@@ -100,26 +101,43 @@ impl Windows {
         self.closed.get(model)
     }
 
-    /// Takes a partial of an open window; returns the rows that are too late when it is closed
+    /// Takes a partial of an open pane; returns the rows that are too late when it is closed
     /// already.
     ///
     /// All segments of a model version close together, so that one never holds rows that `all` does
     /// not.
     pub(crate) fn insert(&mut self, partial: Partial) -> Option<Late> {
-        let WindowId { span, model, segment } = &partial.window;
+        let PaneId { span, model, segment } = &partial.pane;
         if let Some(closed) = self.closed.get_mut(model).filter(|closed| *span <= closed.newest) {
             let is_total = *segment == SegmentId::all();
             return is_total
                 .then(|| Late { model: model.clone(), rows: closed.late_rows(&partial) });
         }
         let open = self.open.entry((*span, partial.model)).or_default();
-        open.windows.entry((model.clone(), segment.clone())).or_default().insert(partial);
+        open.panes.entry((model.clone(), segment.clone())).or_default().insert(partial);
         None
     }
 
-    /// Returns what is open, by end of the window.
-    pub(crate) fn open_spans(&self) -> Vec<SpanKey> {
-        self.open.keys().copied().collect()
+    /// Waits for a span, whether or not there are records in it.
+    pub(crate) fn expect(&mut self, key: SpanKey) {
+        self.open.entry(key).or_default();
+    }
+
+    /// Counts every pane of a model version up to this one as closed: windows that end there are
+    /// decided without what may still come.
+    pub(crate) fn pass(&mut self, model: &ModelId, span: WindowSpan) {
+        let closed = self.closed.entry(model.clone()).or_insert_with(|| Closed::new(span));
+        closed.newest = closed.newest.max(span);
+    }
+
+    /// Returns the earliest span that is waited for.
+    pub(crate) fn first(&self) -> Option<SpanKey> {
+        self.open.keys().next().copied()
+    }
+
+    /// Returns what is waited for, by end of the pane.
+    pub(crate) fn open_spans(&self) -> impl Iterator<Item = SpanKey> {
+        self.open.keys().copied()
     }
 
     /// Forgets what was closed of a model version that is followed no more.
@@ -129,16 +147,16 @@ impl Windows {
 
     /// Returns the memory that counts take in stage 2.
     pub(crate) fn bytes(&self) -> u64 {
-        self.open.values().flat_map(|open| open.windows.values()).map(Pending::bytes).sum()
+        self.open.values().flat_map(|open| open.panes.values()).map(Pending::bytes).sum()
     }
 
-    /// Returns the number of open windows of a model version; its segments are not counted each.
+    /// Returns the number of open panes of a model version; its segments are not counted each.
     pub(crate) fn open_count(&self, model: &ModelId) -> usize {
-        let is_of = |open: &&OpenSpan| open.windows.keys().any(|(other, _)| other == model);
+        let is_of = |open: &&OpenSpan| open.panes.keys().any(|(other, _)| other == model);
         self.open.values().filter(is_of).count()
     }
 
-    /// Notes that partitions are asked to report the window; `false` when they were asked before.
+    /// Notes that partitions are asked to report the pane; `false` when they were asked before.
     pub(crate) fn ask_flush(&mut self, now: Timestamp, key: SpanKey) -> bool {
         let Some(open) = self.open.get_mut(&key) else { return false };
         let is_first = open.flush_asked_at.is_none();
@@ -146,7 +164,7 @@ impl Windows {
         is_first
     }
 
-    /// Notes that the window waits for partitions again, which may later have more to report.
+    /// Notes that the pane waits for partitions again, which may later have more to report.
     pub(crate) fn forget_flush(&mut self, key: SpanKey) {
         if let Some(open) = self.open.get_mut(&key) {
             open.flush_asked_at = None;
@@ -159,11 +177,11 @@ impl Windows {
         asked_at.is_some_and(|asked_at| asked_at.plus_millis(FLUSH_GRACE_MILLIS) <= now)
     }
 
-    /// Removes and returns the windows of one span, merged.
-    pub(crate) fn take(&mut self, key: SpanKey) -> Vec<Merged> {
+    /// Removes and returns the panes of one span, merged.
+    pub(crate) fn take(&mut self, key: SpanKey) -> Vec<Merged<PaneId>> {
         let Some(open) = self.open.remove(&key) else { return Vec::new() };
-        let mut merged = Vec::with_capacity(open.windows.len());
-        for ((model, segment), pending) in open.windows {
+        let mut merged = Vec::with_capacity(open.panes.len());
+        for ((model, segment), pending) in open.panes {
             if segment == SegmentId::all() {
                 let closed = self.closed.entry(model).or_insert_with(|| Closed::new(key.0));
                 closed.add(key.0, pending.rows());
@@ -184,16 +202,16 @@ impl Closed {
         self.touch(span).rows = rows;
     }
 
-    /// Returns the rows of `partial` that were neither in its window nor counted as late before.
+    /// Returns the rows of `partial` that were neither in its pane nor counted as late before.
     fn late_rows(&mut self, partial: &Partial) -> u64 {
-        let rows = &mut self.touch(partial.window.span).rows;
+        let rows = &mut self.touch(partial.pane.span).rows;
         let counted = rows.entry(partial.partition.clone()).or_insert(0);
         let late = partial.rows.saturating_sub(*counted);
         *counted = partial.rows.max(*counted);
         late
     }
 
-    /// Returns what is remembered of a window; the one that was not looked at for longest makes
+    /// Returns what is remembered of a pane; the one that was not looked at for longest makes
     /// room.
     fn touch(&mut self, span: WindowSpan) -> &mut Remembered {
         self.touches += 1;

@@ -5,6 +5,7 @@
 
 mod alignment;
 mod durability;
+mod kinds;
 mod log;
 mod model;
 mod profile;

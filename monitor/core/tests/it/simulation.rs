@@ -13,7 +13,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::restore;
+use driftd_core::state::{Dropped, restore};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -143,10 +143,21 @@ impl Simulation {
 
     /// Ends the process, and starts another one from the store.
     pub(crate) fn crash(&mut self) {
+        let dropped = self.restart();
+        assert_eq!(dropped, []);
+    }
+
+    /// Ends the process, and starts another one from the store with another configuration; returns
+    /// what it leaves behind.
+    pub(crate) fn reconfigure(&mut self, config: &Arc<Config>) -> Vec<Dropped> {
+        self.config = Arc::clone(config);
+        self.restart()
+    }
+
+    fn restart(&mut self) -> Vec<Dropped> {
         self.effects.truncate(self.stored_effects);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
         let restored = restore(&self.config, self.store.clone(), &find, self.now).unwrap();
-        assert_eq!(restored.dropped, []);
         self.pipeline = restored.pipeline;
         self.sent.clear();
         self.paused.clear();
@@ -168,6 +179,7 @@ impl Simulation {
             self.shards[0].report_progress(&id, &mut outputs);
             self.deliver(outputs);
         }
+        restored.dropped
     }
 
     /// Plays the steps, then reads what is left and ends the input.

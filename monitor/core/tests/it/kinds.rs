@@ -1,0 +1,117 @@
+//! Windows of several kinds at once: when each ends, and which of them decide.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use driftd_catalog::WindowSpan;
+use driftd_core::event::Effect;
+use driftd_core::result::WindowResult;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::log::{Record, START, drafts, records, regular};
+use crate::model;
+use crate::simulation::{Outcome, Simulation, cases, steps};
+
+/// Records of `alpha` version 1, one each `every_millis`.
+fn log(from_millis: i64, to_millis: i64, every_millis: i64) -> Vec<Record> {
+    regular(
+        "1",
+        |row| f64::from(i32::try_from(row % 10).unwrap()),
+        from_millis..to_millis,
+        every_millis,
+    )
+}
+
+/// Windows of the whole traffic called `name`, as seconds since the start: `from..to rows`.
+fn told(windows: &[Arc<WindowResult>], name: &str) -> Vec<String> {
+    let own = windows.iter().filter(|it| &*it.id.name == name && it.id.segment.as_str() == "all");
+    let seconds =
+        |time: driftd_catalog::Timestamp| (time.as_millis() - START.as_millis()).div_euclid(1_000);
+    own.map(|it| {
+        let span: WindowSpan = it.id.span;
+        let mark = if it.edition.is_final { "" } else { " so far" };
+        format!("{}..{} {}{mark}", seconds(span.start()), seconds(span.end()), it.rows)
+    })
+    .collect()
+}
+
+/// Half a minute of records, nothing for minutes, and a record that shows how late it is.
+#[test]
+fn windows_end_although_no_record_comes() {
+    let config = model::config(&model::kinds());
+    let mut simulation = Simulation::new(&config, &[log(0, 30_000, 1_000)], 1);
+    simulation.read(0, 30);
+    simulation.produce(0, &log(600_000, 600_001, 1));
+    simulation.read(0, 1);
+    let windows = simulation.windows();
+    // The epoch's minutes do not begin with the log, which starts 20 s into one.
+    assert_eq!(told(&windows, "sliding"), ["-10..10 10", "0..20 20", "10..30 20", "20..40 10"]);
+    assert_eq!(told(&windows, "tumbling"), ["0..20 20", "20..40 10"]);
+    assert_eq!(told(&windows, "20-rows"), ["0..20 20"]);
+    assert_eq!(told(&windows, "global"), ["0..10 10", "0..40 30"]);
+    assert_eq!(told(&windows, "early"), ["-80..40 20 so far", "-80..40 30", "-20..100 30"],);
+}
+
+#[test]
+fn a_new_configuration_begins_with_whole_windows() {
+    let config = model::config(&model::kinds());
+    let mut simulation = Simulation::durable(&config, &[log(0, 400_000, 100)], 1);
+    simulation.read(0, 1_550);
+    simulation.checkpoint();
+    simulation.commit();
+    let mut tree = model::kinds();
+    tree["models"][0]["windows"][3]["every"] = "40s".into();
+    let dropped = simulation.reconfigure(&model::config(&tree));
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    let before = simulation.effects.len();
+    let outcome = simulation.play(&[]);
+    let after = Outcome { effects: outcome.effects.into_iter().skip(before).collect(), ..outcome };
+    let windows = after.windows();
+    let sliding = told(&windows, "sliding");
+    assert_eq!(&sliding[..2], ["160..180 200", "170..190 200"], "{sliding:?}");
+    assert_eq!(told(&windows, "early").first().map(String::as_str), Some("160..280 800 so far"));
+    assert_eq!(told(&windows, "global").first().map(String::as_str), Some("160..180 200"));
+    assert_eq!(told(&windows, "tumbling").first().map(String::as_str), Some("160..180 200"));
+}
+
+/// The same models with their deciding windows alone.
+fn deciding() -> Value {
+    let mut tree = model::kinds();
+    for model in tree["models"].as_array_mut().unwrap() {
+        model["windows"].as_array_mut().unwrap().truncate(1);
+    }
+    tree
+}
+
+fn decisions(outcome: &Outcome) -> Vec<String> {
+    let decided = outcome.effects.iter().filter_map(|effect| match effect {
+        Effect::Episode(transition) => Some(format!("{transition:?}")),
+        Effect::Window(_)
+        | Effect::Retrain(_)
+        | Effect::Publish(_)
+        | Effect::Flush(_)
+        | Effect::Pause(_)
+        | Effect::Resume(_) => None,
+    });
+    decided.collect()
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn windows_beside_those_that_decide_change_no_decision(
+        drafts in prop::collection::vec(drafts(100..250), 1..3),
+        steps in steps(),
+    ) {
+        let logs: Vec<Vec<Record>> = drafts.iter().map(|drafts| records(drafts)).collect();
+        let all = Simulation::new(&model::config(&model::kinds()), &logs, 2).play(&steps);
+        let few = Simulation::new(&model::config(&deciding()), &logs, 2).play(&steps);
+        let names = |outcome: &Outcome| -> BTreeSet<String> {
+            outcome.windows().iter().map(|it| it.id.name.to_string()).collect()
+        };
+        prop_assert!(names(&few).len() < names(&all).len());
+        prop_assert_eq!(decisions(&all), decisions(&few));
+    }
+}
