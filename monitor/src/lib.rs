@@ -13,6 +13,7 @@ pub mod config_file;
 mod console;
 pub mod daemon;
 pub mod demo;
+pub mod explain;
 pub mod export;
 pub mod http;
 pub mod kafka;

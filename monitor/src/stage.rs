@@ -213,7 +213,8 @@ impl Stage {
             rows = result.rows,
             state = result.state().as_str(),
             complete = result.complete,
-            "window closed"
+            is_final = result.edition.is_final,
+            "window evaluated"
         );
         let Some(topic) = &self.config.outputs.results_topic else { return };
         let key = result.id.model.to_string();

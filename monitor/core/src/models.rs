@@ -11,11 +11,13 @@ use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
-use crate::panes::Due;
+use crate::panes::{Due, Panes};
 use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
 use crate::shard::ModelProgress;
-use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot};
+use crate::snapshot::{
+    ModelSnapshot, OpenWindow, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot,
+};
 use crate::state::{ModelBody, SegmentBody};
 use crate::window::earliest;
 use crate::windows::Windows;
@@ -227,8 +229,18 @@ impl Models {
         self.episodes.open(&window.model, &window.segment)
     }
 
-    pub(crate) fn snapshot(&self, windows: &Windows) -> Vec<ModelSnapshot> {
-        self.models.iter().map(|(id, model)| model.snapshot(id, windows)).collect()
+    pub(crate) fn snapshot(
+        &self,
+        config: &Config,
+        windows: &Windows,
+        panes: &Panes,
+    ) -> Vec<ModelSnapshot> {
+        let snapshot = |(id, model): (&ModelId, &Model)| {
+            let ahead = windows.ahead(id, model.activated, model.event_time_max);
+            let open = panes.open(&config.models[model.config], id, &ahead);
+            model.snapshot(id, windows, open)
+        };
+        self.models.iter().map(snapshot).collect()
     }
 }
 
@@ -250,7 +262,7 @@ impl Model {
         self.open.values().any(|windows| 0 < *windows)
     }
 
-    fn snapshot(&self, id: &ModelId, windows: &Windows) -> ModelSnapshot {
+    fn snapshot(&self, id: &ModelId, windows: &Windows, open: Vec<OpenWindow>) -> ModelSnapshot {
         let segments = self.segments.iter();
         let mut segments: Vec<SegmentSnapshot> =
             segments.map(|((window, segment), it)| it.snapshot(*window, segment)).collect();
@@ -274,6 +286,7 @@ impl Model {
                 .max()
                 .max(Some(windows.open_count(id)))
                 .unwrap_or(0),
+            open,
             segments,
         }
     }

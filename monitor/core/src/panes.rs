@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Config, ModelConfig, WindowConfig, WindowKind};
 use crate::merge::Merged;
 use crate::result::Edition;
+use crate::snapshot::OpenWindow;
 use crate::window::Borders;
 use crate::windows::SpanKey;
 
@@ -62,6 +63,17 @@ pub(crate) struct SliceKey {
     pub(crate) window: usize,
     pub(crate) start: Timestamp,
     pub(crate) segment: SegmentId,
+}
+
+/// What is known of a model version's records that are in no closed pane.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    /// End of the newest closed pane.
+    pub(crate) closed: Timestamp,
+    /// Event time of the oldest, or before; absent when there is none.
+    pub(crate) oldest: Option<Timestamp>,
+    /// Event time of the newest.
+    pub(crate) newest: Option<Timestamp>,
 }
 
 /// A window that is to be evaluated.
@@ -195,6 +207,41 @@ impl Panes {
     pub(crate) fn slice(&self, key: &SliceKey) -> Option<(&Slice, &Merged<()>)> {
         let slice = self.versions.get(&key.model)?.slices.get(key.window)?.get(&key.start)?;
         Some((slice, slice.segments.get(&key.segment)?))
+    }
+
+    /// Returns the first window of each kind that holds records and has not ended.
+    pub(crate) fn open(
+        &self,
+        watched: &ModelConfig,
+        id: &ModelId,
+        ahead: &Ahead,
+    ) -> Vec<OpenWindow> {
+        let windows = watched.windows.iter().enumerate();
+        let open = windows.filter_map(|(at, window)| {
+            let slices = self.versions.get(id).map(|version| &version.slices[at]);
+            let kept = slices.and_then(BTreeMap::first_key_value);
+            let borders = Borders::of(watched, window.every_millis);
+            let is_told = |slice: &Slice| {
+                window.kind == WindowKind::Global && slice.end <= borders.at_or_before(ahead.closed)
+            };
+            let is_waiting = kept.is_some_and(|(_, slice)| !is_told(slice));
+            // Without closed panes of it, it is the window that the oldest open pane is in.
+            let end = match ahead.oldest {
+                Some(oldest) if !is_waiting => borders.after(oldest),
+                Some(_) | None if is_waiting => borders.after(ahead.closed),
+                Some(_) | None => return None,
+            };
+            let start = match window.kind {
+                WindowKind::Length { length_millis } => Some(end.plus_millis(-length_millis)),
+                WindowKind::Rows { .. } | WindowKind::Global => kept.map(|(start, _)| *start),
+            };
+            let rows = slices.into_iter().flat_map(BTreeMap::values).map(Slice::rows).sum();
+            let last = ahead.newest.map_or(end, |newest| borders.after(newest));
+            let further = (last.as_millis() - end.as_millis()).max(0) / window.every_millis;
+            let further = u64::try_from(further).unwrap_or_default();
+            Some(OpenWindow { window: at, start, end, rows, further })
+        });
+        open.collect()
     }
 
     /// Returns the models of which something is kept.

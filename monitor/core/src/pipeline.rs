@@ -139,11 +139,13 @@ impl Pipeline {
 
     /// Returns the picture of everything as it is now.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let (partitions, unassigned) = self.sources.partitions_snapshot();
         Snapshot {
             taken_at: now,
             sources: self.sources.snapshot(),
-            partitions: self.sources.partitions_snapshot(),
-            models: self.models.snapshot(&self.windows),
+            partitions,
+            unassigned,
+            models: self.models.snapshot(&self.config, &self.windows, &self.panes),
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
             state_bytes: self.sources.state_bytes() + self.windows.bytes() + self.panes.bytes(),

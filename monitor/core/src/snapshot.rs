@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// One entry an assigned source partition.
     pub partitions: Vec<PartitionSnapshot>,
+    /// One entry a source partition that this process does not read; windows wait for it too.
+    pub unassigned: Vec<PartitionSnapshot>,
     /// One entry a model version that had records.
     pub models: Vec<ModelSnapshot>,
     /// Retraining events and reports, newest last, bounded.
@@ -66,6 +68,8 @@ pub struct Totals {
 pub struct SourceSnapshot {
     /// Topic name.
     pub topic: Arc<str>,
+    /// Whether its partitions are known; before, no window closes.
+    pub is_known: bool,
     /// Messages read, good or bad.
     pub messages: u64,
     /// Their payload bytes.
@@ -101,6 +105,23 @@ pub struct PartitionSnapshot {
     pub idle: bool,
     /// Held back because it ran ahead of the others.
     pub paused: bool,
+    /// Wall-clock time of the last step forward.
+    pub progressed_at: Timestamp,
+}
+
+/// The first window of one kind that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// Index into [`crate::config::ModelConfig::windows`].
+    pub window: usize,
+    /// Its begin. Absent while a window of a number of rows has none of them.
+    pub start: Option<Timestamp>,
+    /// Its end; of a window of a number of rows, the next time at which it may end.
+    pub end: Timestamp,
+    /// Records in its panes that are closed.
+    pub rows: u64,
+    /// Further windows that hold records and end later.
+    pub further: u64,
 }
 
 /// One version of one model.
@@ -123,6 +144,8 @@ pub struct ModelSnapshot {
     /// Panes that the fullest partition holds open, or that wait for partitions; segments not
     /// counted each.
     pub windows_open: usize,
+    /// The first window of each kind that has not ended, if it holds records.
+    pub open: Vec<OpenWindow>,
     /// One entry a kind of windows and segment with results: the deciding windows first, and of
     /// each kind `all` first.
     pub segments: Vec<SegmentSnapshot>,

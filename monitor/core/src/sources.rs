@@ -221,7 +221,10 @@ impl Sources {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
-        self.counters.clone()
+        let counters = self.counters.iter().zip(&self.is_known);
+        counters
+            .map(|(it, is_known)| SourceSnapshot { is_known: *is_known, ..it.clone() })
+            .collect()
     }
 
     /// Returns the memory that counts take in stage 1.
@@ -229,22 +232,30 @@ impl Sources {
         self.partitions.values().map(|partition| partition.state_bytes).sum()
     }
 
-    pub(crate) fn partitions_snapshot(&self) -> Vec<PartitionSnapshot> {
-        let assigned = self.partitions.iter().filter(|(_, partition)| partition.is_assigned);
-        assigned
-            .map(|(id, partition)| PartitionSnapshot {
-                id: id.clone(),
-                next_offset: partition.next_offset,
-                high_watermark: partition.high_watermark,
-                watermark: partition.watermark,
-                idle: partition.idle,
-                paused: partition.paused,
-            })
-            .collect()
+    /// Returns the partitions that this process reads, and those that it does not.
+    pub(crate) fn partitions_snapshot(&self) -> (Vec<PartitionSnapshot>, Vec<PartitionSnapshot>) {
+        let (read, others): (Vec<_>, Vec<_>) =
+            self.partitions.iter().partition(|(_, partition)| partition.is_assigned);
+        let shown = |partitions: Vec<(&PartitionId, &Partition)>| {
+            partitions.into_iter().map(|(id, partition)| partition.snapshot(id)).collect()
+        };
+        (shown(read), shown(others))
     }
 }
 
 impl Partition {
+    fn snapshot(&self, id: &PartitionId) -> PartitionSnapshot {
+        PartitionSnapshot {
+            id: id.clone(),
+            next_offset: self.next_offset,
+            high_watermark: self.high_watermark,
+            watermark: self.watermark,
+            idle: self.idle,
+            paused: self.paused,
+            progressed_at: self.progressed_at,
+        }
+    }
+
     fn align(
         &mut self,
         now: Timestamp,
@@ -268,6 +279,7 @@ impl Partition {
 fn empty_counters(topic: &Arc<str>) -> SourceSnapshot {
     SourceSnapshot {
         topic: Arc::clone(topic),
+        is_known: false,
         messages: 0,
         bytes: 0,
         rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),

@@ -10,6 +10,7 @@ use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp, WindowS
 use serde::{Deserialize, Serialize};
 
 use crate::merge::{Merged, Pending};
+use crate::panes::Ahead;
 use crate::partial::Partial;
 
 /// Panes of one model with the same span close together: all versions, all segments.
@@ -99,6 +100,23 @@ impl Windows {
     /// Returns what is closed of a model version.
     pub(crate) fn closed(&self, model: &ModelId) -> Option<&Closed> {
         self.closed.get(model)
+    }
+
+    /// Returns what is known of the records of a model version that are in no closed pane; `newest`
+    /// and `activated` are the event times of its newest and oldest record.
+    pub(crate) fn ahead(
+        &self,
+        model: &ModelId,
+        activated: Option<Timestamp>,
+        newest: Option<Timestamp>,
+    ) -> Ahead {
+        let closed = self.closed.get(model).map(|closed| closed.newest.end());
+        let closed = closed.or(activated).unwrap_or(Timestamp::MIN);
+        let newest = newest.filter(|newest| closed <= *newest);
+        let is_of = |open: &OpenSpan| open.panes.keys().any(|(other, _)| other == model);
+        let pane =
+            self.open.iter().find(|(_, open)| is_of(open)).map(|((span, _), _)| span.start());
+        Ahead { closed, oldest: pane.or(newest), newest }
     }
 
     /// Takes a partial of an open pane; returns the rows that are too late when it is closed
