@@ -214,9 +214,9 @@ impl RetrainPolicy {
         self.features.as_ref().is_none_or(|features| features.contains(&episode.feature))
     }
 
-    /// Two requests of one model version are at least a cooldown apart, by the ends of their windows,
-    /// so they never share a rounded end; a process that lost its memory and decides a few windows
-    /// later computes the same key, and the launcher drops the repeat.
+    /// Two requests of one model version are at least a cooldown apart, by the ends of their
+    /// windows, so they never share a rounded end; a process that lost its memory and decides a few
+    /// windows later computes the same key, and the launcher drops the repeat.
     fn dedupe_key(&self, window: &WindowId) -> String {
         let end = window.span.end().as_millis();
         let bucket = match self.cooldown_millis {

@@ -19,6 +19,13 @@ const START: i64 = 1_372_636_800;
 const ROUND: i64 = 6_000;
 const ROUNDS: i64 = 6;
 
+/// Hours of event time.
+const HOURS: i64 = ROUND * ROUNDS * 10 / 3_600;
+
+/// Windows that end before the far record: one an hour, six-hour windows that hold a record, a
+/// thousand rows each three hours, and every hour of the version so far.
+const WINDOWS: i64 = HOURS + (HOURS + 5) + HOURS / 3 + HOURS;
+
 const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
 /// Records ten seconds apart; amounts move in the second half.
@@ -51,7 +58,16 @@ fn config(job: &Job, name: &str, state: Option<&str>) -> Value {
     config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
     // Only event time closes windows here.
     config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
-    config["models"][0]["window"]["wait_max"] = json!("1h");
+    let model = config["models"][0].as_object_mut().expect("a mapping");
+    let mut decides = model.remove("window").expect("windows of an hour");
+    decides["wait_max"] = json!("1h");
+    let windows = json!([
+        decides,
+        {"length": "6h", "every": "1h", "early": "30m"},
+        {"rows": 1_000, "every": "1h"},
+        {"global": true, "every": "1h"},
+    ]);
+    model.insert("windows".to_owned(), windows);
     config["detection"] = json!({"minimum_rows": 100});
     if let Some(folder) = state {
         config["state"] = json!({"folder": folder, "commit_interval": "100ms"});
@@ -105,8 +121,8 @@ fn finish(config: &str) -> (Value, Value) {
             all.len() == usize::try_from(PARTITIONS).expect("small")
                 && all.iter().all(|it| it["lag"] == 0)
         });
-        // The last hour before the far record closes when every partition has seen it.
-        newest && seen["totals"]["windows_closed"] == ROUND * ROUNDS * 10 / 3_600
+        // The last hours before the far record close when every partition has seen it.
+        newest && seen["totals"]["windows_closed"] == WINDOWS
     });
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
     (seen["totals"]["windows_closed"].clone(), seen["digest"].clone())
@@ -116,7 +132,8 @@ fn finish(config: &str) -> (Value, Value) {
 fn lines(records: Vec<Value>) -> BTreeMap<String, BTreeSet<String>> {
     let mut lines: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in records {
-        let key = ["window_start", "segment", "feature"].map(|key| line[key].to_string()).join(" ");
+        let key = ["window", "window_start", "window_end", "revision", "segment", "feature"];
+        let key = key.map(|key| line[key].to_string()).join(" ");
         lines.entry(key).or_default().insert(line.to_string());
     }
     lines

@@ -1,8 +1,8 @@
 //! JSON answers under `/api/v1`, and the errors of every route.
 //!
 //! Before: the router has taken the path apart. After: the page, scripts. One file an answer:
-//! [`status`], [`model`], [`scores`], [`feature`], [`windows`], [`retraining`]. Numbers are finite or null,
-//! times RFC 3339 in UTC.
+//! [`status`], [`model`], [`scores`], [`feature`], [`windows`], [`retraining`]. Numbers are finite
+//! or null, times RFC 3339 in UTC.
 
 pub(super) mod feature;
 pub(super) mod model;

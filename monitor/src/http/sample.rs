@@ -134,7 +134,7 @@ pub(super) fn two_kinds() -> HttpState {
 }
 
 /// Two windows: the first has too few rows, in the second `temp` drifted and `pressure` broke.
-pub(super) fn snapshot() -> Snapshot {
+fn all_traffic() -> SegmentSnapshot {
     let mut scores = ScoreHistogram::default();
     for score in [2.58, 0.17, 0.17, 8.4, 0.17] {
         scores.observe(score);
@@ -143,7 +143,7 @@ pub(super) fn snapshot() -> Snapshot {
         Arc::new(window(0, 312, COLUMNS.map(|name| too_few(name, 312)).into())),
         Arc::new(window(1, 4_812, COLUMNS.map(judged).into())),
     ]);
-    let all = SegmentSnapshot {
+    SegmentSnapshot {
         window: 0,
         segment: SegmentId::all(),
         state: State::Drifted,
@@ -155,7 +155,11 @@ pub(super) fn snapshot() -> Snapshot {
         episodes: Vec::new(),
         ever_drifted: vec!["temp".into()],
         score_histogram: scores,
-    };
+    }
+}
+
+/// The windows of [`all_traffic`], and what is around them.
+pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         taken_at: at(2),
         sources: vec![source()],
@@ -182,7 +186,7 @@ pub(super) fn snapshot() -> Snapshot {
                 rows: 0,
                 further: 0,
             }],
-            segments: vec![all],
+            segments: vec![all_traffic()],
         }],
         retraining: Arc::new(VecDeque::from([retraining("requested"), retraining("published")])),
         retrain_outcomes: Arc::new(BTreeMap::from([(

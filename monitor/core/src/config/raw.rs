@@ -249,9 +249,9 @@ pub(super) struct RawWindow {
     pub(super) name: Option<Label>,
     /// Length of a window, at least `1s`. Either this, `rows` or `global`.
     pub(super) length: Option<DurationText>,
-    /// Event time between the ends of two windows. With a `length`: shorter, and windows slide. With
-    /// `rows`: how often is looked whether there are enough. With `global`: how often the window is
-    /// judged.
+    /// Event time between the ends of two windows. With a `length`: shorter, and windows slide.
+    /// With `rows`: how often is looked whether there are enough. With `global`: how often the
+    /// window is judged.
     #[schemars(extend("x-default" = "`length`"))]
     pub(super) every: Option<DurationText>,
     /// Records that fill a window: it ends at the first multiple of `every` with so many. Either
@@ -282,8 +282,8 @@ pub(super) struct RawWindow {
     #[schemars(extend("x-default" = "`10m`"))]
     pub(super) wait_max: Option<DurationText>,
     /// Panes held open at once for a model version and segment, counted per partition. A pane is as
-    /// long as the greatest common divisor of every `length`, `every` and `early` of the model; with
-    /// one `length` alone it is the window. Shared like `offset`.
+    /// long as the greatest common divisor of every `length`, `every` and `early` of the model;
+    /// with one `length` alone it is the window. Shared like `offset`.
     #[schemars(range(min = 2, max = 10_000), extend("x-default" = "`64`"))]
     pub(super) open_max: Option<usize>,
 }
