@@ -266,6 +266,8 @@ pub struct PaneConfig {
     pub offset_millis: i64,
     /// Records are added this long after a pane's end, in event time.
     pub lateness_millis: i64,
+    /// Closed panes are kept this long, in event time, for what a partition brings after all.
+    pub revisions_millis: i64,
     /// A pane that waits longer than this, in wall-clock time, is closed without the missing
     /// partitions.
     pub wait_max_millis: i64,
@@ -379,6 +381,12 @@ impl ModelConfig {
     /// Never: a model without windows is not accepted.
     pub fn deciding(&self) -> &WindowConfig {
         self.windows.first().expect("a model has windows")
+    }
+
+    /// Returns the length of the slices that records of windows are kept in. What may be revised is
+    /// kept pane by pane.
+    pub fn slice_millis(&self, window: &WindowConfig) -> i64 {
+        if 0 < self.pane.revisions_millis { self.pane.length_millis } else { window.slice_millis() }
     }
 
     /// Returns the id of one version of this model.

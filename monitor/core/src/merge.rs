@@ -14,7 +14,7 @@ use crate::partial::{Partial, bytes};
 use crate::reference::ModelReference;
 
 /// The partials of one pane that is still open in stage 2.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
     partials: BTreeMap<PartitionId, Partial>,
 }
@@ -36,12 +36,17 @@ pub(crate) struct Merged<I = WindowId> {
 }
 
 impl Pending {
-    /// Takes a partial unless one that looked at least as far is there already.
-    pub(crate) fn insert(&mut self, partial: Partial) {
-        let newest = self.partials.get(&partial.partition).map(|known| known.to_offset);
-        if newest.is_none_or(|newest| newest < partial.to_offset) {
-            self.partials.insert(partial.partition.clone(), partial);
+    /// Takes a partial unless one that looked at least as far is there already; returns whether
+    /// that makes more rows.
+    pub(crate) fn insert(&mut self, partial: Partial) -> bool {
+        let known = self.partials.get(&partial.partition);
+        let (newest, rows) = known.map_or((i64::MIN, 0), |it| (it.to_offset, it.rows));
+        if partial.to_offset <= newest {
+            return false;
         }
+        let is_more = rows < partial.rows;
+        self.partials.insert(partial.partition.clone(), partial);
+        is_more
     }
 
     /// Returns what each partition reported.

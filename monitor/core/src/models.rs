@@ -203,7 +203,7 @@ impl Models {
         window: usize,
         result: &Arc<WindowResult>,
     ) -> Vec<Transition> {
-        let decides = result.decides && result.edition.is_final;
+        let decides = result.decides && result.edition.is_first_final();
         let transitions = if decides {
             let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
             self.episodes.observe(&result.id, &signals)
@@ -215,7 +215,9 @@ impl Models {
             let history_max = config.models[model.config].windows[window].history;
             let series = (window, result.id.segment.clone());
             let segment = model.segments.entry(series).or_default();
-            if result.edition.is_final {
+            if result.edition.is_revised {
+                segment.revise(result);
+            } else if result.edition.is_final {
                 segment.close(result, open, history_max);
             } else {
                 segment.provisional = Some(Arc::clone(result));
@@ -321,6 +323,13 @@ impl Segment {
             }
         }
         self.remember(Arc::clone(result), history_max);
+    }
+
+    /// Shows the newest result of a window that is still in the history.
+    fn revise(&mut self, result: &Arc<WindowResult>) {
+        if let Some(known) = self.history.iter_mut().find(|it| it.id == result.id) {
+            *known = Arc::clone(result);
+        }
     }
 
     fn remember(&mut self, result: Arc<WindowResult>, history_max: usize) {

@@ -53,6 +53,8 @@ pub(crate) struct Slice {
     /// Partitions that one of the panes was closed without.
     pub(crate) missing: BTreeSet<PartitionId>,
     pub(crate) segments: BTreeMap<SegmentId, Merged<()>>,
+    /// How far the windows were each time when the counts of a segment were revised.
+    pub(crate) revised: BTreeMap<SegmentId, Vec<Timestamp>>,
 }
 
 /// Names the counts of one segment in one slice.
@@ -124,6 +126,19 @@ impl Panes {
         outcome
     }
 
+    /// Takes what a closed pane of one segment holds now; returns the windows that have ended with
+    /// it, to be evaluated again.
+    pub(crate) fn revise(&mut self, config: &Config, pane: Merged<PaneId>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let watched = &config.models[pane.model];
+        let PaneId { span, model, segment } = pane.id.clone();
+        if let Some(version) = self.versions.get_mut(&model) {
+            version.revise(watched, &model, (span, &segment), &pane.identified(()), &mut outcome);
+            outcome.due.sort_by(|one, other| one.counts.id.cmp(&other.counts.id));
+        }
+        outcome
+    }
+
     /// Ends the windows that wait for more rows: there will be none.
     pub(crate) fn finish(&mut self, config: &Config) -> Outcome {
         let mut outcome = Outcome::default();
@@ -184,7 +199,7 @@ impl Panes {
         &mut self,
         key: SliceKey,
         end: Timestamp,
-        missing: Vec<PartitionId>,
+        (missing, revised): (Vec<PartitionId>, Vec<Timestamp>),
         counts: Merged<()>,
     ) -> bool {
         let version = self.versions.get_mut(&key.model);
@@ -194,6 +209,9 @@ impl Panes {
         let slice = slices.entry(key.start).or_insert_with(|| Slice::new(end));
         slice.end = slice.end.max(end);
         slice.missing.extend(missing);
+        if !revised.is_empty() {
+            slice.revised.insert(key.segment.clone(), revised);
+        }
         slice.segments.insert(key.segment, counts);
         true
     }
@@ -221,10 +239,14 @@ impl Panes {
             let slices = self.versions.get(id).map(|version| &version.slices[at]);
             let kept = slices.and_then(BTreeMap::first_key_value);
             let borders = Borders::of(watched, window.every_millis);
-            let is_told = |slice: &Slice| {
-                window.kind == WindowKind::Global && slice.end <= borders.at_or_before(ahead.closed)
-            };
-            let is_waiting = kept.is_some_and(|(_, slice)| !is_told(slice));
+            let newest = slices.and_then(BTreeMap::last_key_value);
+            let is_waiting = newest.is_some_and(|(start, slice)| match window.kind {
+                WindowKind::Length { length_millis } => {
+                    ahead.closed < start.plus_millis(length_millis)
+                }
+                WindowKind::Rows { .. } => true,
+                WindowKind::Global => borders.at_or_before(ahead.closed) < slice.end,
+            });
             // Without closed panes of it, it is the window that the oldest open pane is in.
             let end = match ahead.oldest {
                 Some(oldest) if !is_waiting => borders.after(oldest),
@@ -310,7 +332,7 @@ impl Version {
             }
             let start = match window.kind {
                 WindowKind::Length { .. } => {
-                    Borders::of(watched, window.slice_millis()).at_or_before(span.start())
+                    Borders::of(watched, watched.slice_millis(window)).at_or_before(span.start())
                 }
                 WindowKind::Rows { .. } => slices.keys().next().copied().unwrap_or_else(|| {
                     Borders::of(watched, window.every_millis).at_or_before(span.start())
@@ -363,22 +385,83 @@ impl Version {
         let mut passed = self.course.passed;
         while let Some(tick) = self.tick(watched, window, at, passed).filter(|it| it.at <= until) {
             let span = WindowSpan::starting_at(tick.end.plus_millis(-length_millis), length_millis);
-            if self.course.begins <= span.start()
-                && self.slices[at].range(inside(span)).count() != 0
-            {
+            if self.is_whole(at, span) {
                 self.emit(id, (at, window), span, tick.edition, out);
-            }
-            if tick.edition.is_final {
-                let next = span.start().plus_millis(window.every_millis);
-                let kept = self.slices[at].split_off(&next);
-                let gone = std::mem::replace(&mut self.slices[at], kept);
-                for (start, slice) in gone {
-                    let segments = slice.segments.keys();
-                    out.touched.extend(segments.map(|segment| key(id, at, start, segment)));
-                }
             }
             passed = tick.at;
         }
+        // What the next window begins with, and those that may be revised.
+        let next = Borders::of(watched, window.every_millis).after(passed.max(until));
+        let kept_from = next.plus_millis(-length_millis - watched.pane.revisions_millis);
+        let kept = self.slices[at].split_off(&kept_from);
+        for (start, slice) in std::mem::replace(&mut self.slices[at], kept) {
+            let segments = slice.segments.keys();
+            out.touched.extend(segments.map(|segment| key(id, at, start, segment)));
+        }
+    }
+
+    /// Whether a window holds records, and all of those that it should.
+    fn is_whole(&self, at: usize, span: WindowSpan) -> bool {
+        self.course.begins <= span.start() && self.slices[at].range(inside(span)).next().is_some()
+    }
+
+    fn revise(
+        &mut self,
+        watched: &ModelConfig,
+        id: &ModelId,
+        (pane, segment): (WindowSpan, &SegmentId),
+        counts: &Merged<()>,
+        out: &mut Outcome,
+    ) {
+        let passed = self.course.passed;
+        for (at, window) in watched.windows.iter().enumerate() {
+            // Others are not revised: the configuration says so.
+            let WindowKind::Length { length_millis } = window.kind else { continue };
+            let slice = self.slices[at].entry(pane.start());
+            let slice = slice.or_insert_with(|| Slice::new(pane.end()));
+            slice.segments.insert(segment.clone(), counts.clone());
+            slice.revised.entry(segment.clone()).or_default().push(passed);
+            out.touched.insert(key(id, at, pane.start(), segment));
+            let mut end = Borders::of(watched, window.every_millis).after(pane.start());
+            while end <= passed && end <= pane.start().plus_millis(length_millis) {
+                let span = WindowSpan::starting_at(end.plus_millis(-length_millis), length_millis);
+                let is_kept = passed < end.plus_millis(watched.pane.revisions_millis);
+                if is_kept && self.is_whole(at, span) {
+                    let before = self.early_borders(watched, window, at, end, end);
+                    let late = self.slices[at].range(inside(span)).map(|(_, slice)| {
+                        let revised = slice.revised.get(segment).into_iter().flatten();
+                        revised.filter(|passed| end <= **passed).count()
+                    });
+                    let edition = Edition {
+                        is_final: true,
+                        is_revised: true,
+                        revision: u32::try_from(before + late.sum::<usize>()).unwrap_or(u32::MAX),
+                    };
+                    let all = out.due.len();
+                    self.emit(id, (at, window), span, edition, out);
+                    let others = out.due.split_off(all);
+                    let own = others.into_iter().filter(|it| it.counts.id.segment == *segment);
+                    out.due.extend(own);
+                }
+                end = end.plus_millis(window.every_millis);
+            }
+        }
+    }
+
+    /// Returns how many provisional results of the window that ends at `end` are due before `at`.
+    fn early_borders(
+        &self,
+        watched: &ModelConfig,
+        window: &WindowConfig,
+        at: usize,
+        end: Timestamp,
+        before: Timestamp,
+    ) -> usize {
+        let Some(early) = window.early_millis else { return 0 };
+        let early = Borders::of(watched, early);
+        let begun = end.plus_millis(-window.every_millis);
+        let borders = self.slices[at].range(begun..end).map(|(_, it)| early.at_or_after(it.end));
+        borders.filter(|border| *border < before).collect::<BTreeSet<_>>().len()
     }
 
     /// Returns when a window of a length is evaluated next, should no record come any more.
@@ -389,23 +472,25 @@ impl Version {
         at: usize,
         passed: Timestamp,
     ) -> Option<Tick> {
-        let slices = &self.slices[at];
-        let newest = slices.values().next_back()?;
+        let WindowKind::Length { length_millis } = window.kind else { return None };
+        let (start, newest) = self.slices[at].last_key_value()?;
+        if start.plus_millis(length_millis) <= passed {
+            // Every window that holds it has ended.
+            return None;
+        }
         let end = Borders::of(watched, window.every_millis).after(passed);
         let mut tick = Tick { at: end, end, edition: Edition::ONLY };
         if let Some(early) = window.early_millis {
             // A provisional result is due at each border that something new lies before.
-            let early = Borders::of(watched, early);
-            let newest = early.at_or_after(newest.end);
+            let newest = Borders::of(watched, early).at_or_after(newest.end);
             if passed < newest && newest < end {
                 tick.at = newest;
             }
-            let begun = end.plus_millis(-window.every_millis);
-            let borders = slices.range(begun..).map(|(_, slice)| early.at_or_after(slice.end));
-            let before: BTreeSet<Timestamp> = borders.filter(|it| *it < tick.at).collect();
+            let before = self.early_borders(watched, window, at, end, tick.at);
             tick.edition = Edition {
                 is_final: tick.at == end,
-                revision: u32::try_from(before.len()).unwrap_or(u32::MAX),
+                is_revised: false,
+                revision: u32::try_from(before).unwrap_or(u32::MAX),
             };
         }
         // At the end of time there is no later border.
@@ -552,7 +637,7 @@ fn key(model: &ModelId, window: usize, start: Timestamp, segment: &SegmentId) ->
 
 impl Slice {
     fn new(end: Timestamp) -> Self {
-        Self { end, missing: BTreeSet::new(), segments: BTreeMap::new() }
+        Self { end, missing: BTreeSet::new(), segments: BTreeMap::new(), revised: BTreeMap::new() }
     }
 
     fn add(&mut self, segment: &SegmentId, counts: &Merged<()>) {

@@ -25,7 +25,7 @@ use crate::shard::{Output, Progress};
 use crate::snapshot::{Snapshot, Totals};
 use crate::sources::Sources;
 use crate::state::{Batch, Parts, Saver};
-use crate::windows::{Closing, SpanKey, Windows};
+use crate::windows::{Closing, Inserted, SpanKey, Windows};
 
 /// The whole of stage 2.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Pipeline {
             }
             Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
             Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
-            Event::Partial(partial) => self.take_partial(*partial),
+            Event::Partial(partial) => self.take_partial(now, *partial, effects),
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
             Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
             Event::Checkpoint(checkpoint) => {
@@ -154,11 +154,19 @@ impl Pipeline {
         }
     }
 
-    fn take_partial(&mut self, partial: Partial) {
-        if let Some(late) = self.windows.insert(partial) {
-            self.models.late(&late.model, late.rows);
-            if let Some(saver) = &mut self.saver {
-                saver.late(&late.model);
+    fn take_partial(&mut self, now: Timestamp, partial: Partial, effects: &mut Vec<Effect>) {
+        let revisions_millis = self.config.models[partial.model].pane.revisions_millis;
+        match self.windows.insert(partial, revisions_millis) {
+            Inserted::Waits => {}
+            Inserted::Revised(pane) => {
+                let outcome = self.panes.revise(&self.config, *pane);
+                self.follow(now, outcome, effects);
+            }
+            Inserted::Late(model, rows) => {
+                self.models.late(&model, rows);
+                if let Some(saver) = &mut self.saver {
+                    saver.late(&model);
+                }
             }
         }
     }
@@ -251,9 +259,10 @@ impl Pipeline {
         missing: &[PartitionId],
         effects: &mut Vec<Effect>,
     ) -> Option<SpanKey> {
-        let panes = self.windows.take(key);
-        let outcome = self.panes.close(&self.config, key, panes, missing);
         let (span, model) = key;
+        let revisions_millis = self.config.models[model].pane.revisions_millis;
+        let panes = self.windows.take(key, revisions_millis);
+        let outcome = self.panes.close(&self.config, key, panes, missing);
         for id in &outcome.versions {
             self.windows.pass(id, span);
         }
@@ -285,10 +294,13 @@ impl Pipeline {
         if !result.edition.is_final {
             return;
         }
-        self.digest.add(&result, &due.counts.features);
         if let Some(saver) = &mut self.saver {
             saver.closed(&self.config, due, now);
         }
+        if result.edition.is_revised {
+            return;
+        }
+        self.digest.add(&result, &due.counts.features);
         self.totals.windows_closed += 1;
         if !result.decides {
             return;

@@ -40,13 +40,20 @@ pub struct WindowResult {
 pub struct Edition {
     /// Whether the window has ended. A provisional result decides nothing.
     pub is_final: bool,
+    /// Whether there was a result after its end before. It decides nothing either.
+    pub is_revised: bool,
     /// Results of the same window before this one.
     pub revision: u32,
 }
 
 impl Edition {
     /// The only result of a window.
-    pub const ONLY: Self = Self { is_final: true, revision: 0 };
+    pub const ONLY: Self = Self { is_final: true, is_revised: false, revision: 0 };
+
+    /// Whether it is the one that counts and decides: the first after the end of the window.
+    pub const fn is_first_final(self) -> bool {
+        self.is_final && !self.is_revised
+    }
 }
 
 /// One feature or prediction in one window.

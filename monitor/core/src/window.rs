@@ -116,6 +116,7 @@ mod tests {
             length_millis,
             offset_millis,
             lateness_millis: 5,
+            revisions_millis: 0,
             wait_max_millis: 1,
             open_max: 4,
         }

@@ -35,17 +35,23 @@ pub(crate) enum Closing {
     Overdue(Vec<PartitionId>),
 }
 
-/// Rows that came after their pane was closed.
+/// What becomes of a partial.
 #[derive(Debug)]
-pub(crate) struct Late {
-    pub(crate) model: ModelId,
-    pub(crate) rows: u64,
+pub(crate) enum Inserted {
+    /// Its pane is open, or it says nothing new.
+    Waits,
+    /// Its pane is closed, and kept: these are its counts now.
+    Revised(Box<Merged<PaneId>>),
+    /// Its pane is closed for good: so many rows of the model version came too late.
+    Late(ModelId, u64),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
     open: BTreeMap<SpanKey, OpenSpan>,
     closed: BTreeMap<ModelId, Closed>,
+    /// Closed panes that may be revised.
+    recent: BTreeMap<SpanKey, BTreeMap<(ModelId, SegmentId), Pending>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,11 +79,17 @@ struct Remembered {
 impl Windows {
     /// Goes on with what an earlier run held.
     pub(crate) fn restore(pending: Vec<Partial>, closed: BTreeMap<ModelId, Closed>) -> Self {
-        let mut windows = Self { open: BTreeMap::new(), closed };
+        let mut windows = Self { closed, ..Self::default() };
         for partial in pending {
             let PaneId { span, model, segment } = partial.pane.clone();
-            let open = windows.open.entry((span, partial.model)).or_default();
-            open.panes.entry((model, segment)).or_default().insert(partial);
+            let key = (span, partial.model);
+            let is_closed = windows.closed.get(&model).is_some_and(|it| span <= it.newest);
+            let panes = if is_closed {
+                windows.recent.entry(key).or_default()
+            } else {
+                &mut windows.open.entry(key).or_default().panes
+            };
+            panes.entry((model, segment)).or_default().insert(partial);
         }
         windows
     }
@@ -89,12 +101,20 @@ impl Windows {
             open.panes.retain(|(other, _), _| *other != model || span < *open_span);
         }
         self.open.retain(|_, open| !open.panes.is_empty());
+        for panes in self.recent.values_mut() {
+            panes.retain(|(other, _), _| *other != model);
+        }
         self.closed.insert(model, Closed::new(span));
     }
 
-    /// Returns what partitions reported of open panes.
+    /// Returns what partitions reported of open panes, and of those that may be revised.
     pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
-        self.open.values().flat_map(|open| open.panes.values()).flat_map(Pending::partials)
+        self.pending().flat_map(Pending::partials)
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Pending> {
+        let open = self.open.values().flat_map(|open| open.panes.values());
+        open.chain(self.recent.values().flat_map(BTreeMap::values))
     }
 
     /// Returns what is closed of a model version.
@@ -119,21 +139,30 @@ impl Windows {
         Ahead { closed, oldest: pane.or(newest), newest }
     }
 
-    /// Takes a partial of an open pane; returns the rows that are too late when it is closed
-    /// already.
+    /// Takes a partial; its pane may be closed already.
     ///
     /// All segments of a model version close together, so that one never holds rows that `all` does
     /// not.
-    pub(crate) fn insert(&mut self, partial: Partial) -> Option<Late> {
-        let PaneId { span, model, segment } = &partial.pane;
-        if let Some(closed) = self.closed.get_mut(model).filter(|closed| *span <= closed.newest) {
-            let is_total = *segment == SegmentId::all();
-            return is_total
-                .then(|| Late { model: model.clone(), rows: closed.late_rows(&partial) });
+    pub(crate) fn insert(&mut self, partial: Partial, revisions_millis: i64) -> Inserted {
+        let PaneId { span, model, segment } = partial.pane.clone();
+        let key = (span, partial.model);
+        let Some(closed) = self.closed.get_mut(&model).filter(|closed| span <= closed.newest)
+        else {
+            let open = self.open.entry(key).or_default();
+            open.panes.entry((model, segment)).or_default().insert(partial);
+            return Inserted::Waits;
+        };
+        if closed.newest.end().plus_millis(-revisions_millis) < span.end() && 0 < revisions_millis {
+            let panes = self.recent.entry(key).or_default();
+            let pending = panes.entry((model, segment)).or_default();
+            let revised = pending.insert(partial).then(|| pending.clone().merge()).flatten();
+            return revised.map_or(Inserted::Waits, |pane| Inserted::Revised(Box::new(pane)));
         }
-        let open = self.open.entry((*span, partial.model)).or_default();
-        open.panes.entry((model.clone(), segment.clone())).or_default().insert(partial);
-        None
+        if segment == SegmentId::all() {
+            let rows = closed.late_rows(&partial);
+            return Inserted::Late(model, rows);
+        }
+        Inserted::Waits
     }
 
     /// Waits for a span, whether or not there are records in it.
@@ -165,7 +194,7 @@ impl Windows {
 
     /// Returns the memory that counts take in stage 2.
     pub(crate) fn bytes(&self) -> u64 {
-        self.open.values().flat_map(|open| open.panes.values()).map(Pending::bytes).sum()
+        self.pending().map(Pending::bytes).sum()
     }
 
     /// Returns the number of open panes of a model version; its segments are not counted each.
@@ -195,14 +224,21 @@ impl Windows {
         asked_at.is_some_and(|asked_at| asked_at.plus_millis(FLUSH_GRACE_MILLIS) <= now)
     }
 
-    /// Removes and returns the panes of one span, merged.
-    pub(crate) fn take(&mut self, key: SpanKey) -> Vec<Merged<PaneId>> {
+    /// Removes and returns the panes of one span, merged. For `revisions_millis` of event time they
+    /// are kept for what may still come.
+    pub(crate) fn take(&mut self, key: SpanKey, revisions_millis: i64) -> Vec<Merged<PaneId>> {
         let Some(open) = self.open.remove(&key) else { return Vec::new() };
+        let (span, index) = key;
+        if 0 < revisions_millis {
+            let kept_after = span.end().plus_millis(-revisions_millis);
+            self.recent.retain(|(it, other), _| *other != index || kept_after < it.end());
+            self.recent.entry(key).or_default().extend(open.panes.clone());
+        }
         let mut merged = Vec::with_capacity(open.panes.len());
         for ((model, segment), pending) in open.panes {
             if segment == SegmentId::all() {
-                let closed = self.closed.entry(model).or_insert_with(|| Closed::new(key.0));
-                closed.add(key.0, pending.rows());
+                let closed = self.closed.entry(model).or_insert_with(|| Closed::new(span));
+                closed.add(span, pending.rows());
             }
             merged.extend(pending.merge());
         }

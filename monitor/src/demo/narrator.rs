@@ -53,7 +53,7 @@ impl Narrator {
         match effect {
             Effect::Window(window)
                 if window.decides
-                    && window.edition.is_final
+                    && window.edition.is_first_final()
                     && window.id.segment.as_str() == "all" =>
             {
                 self.window(config, window);

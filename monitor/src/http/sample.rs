@@ -121,8 +121,8 @@ pub(super) fn two_kinds() -> HttpState {
     };
     let daily = SegmentSnapshot {
         window: 1,
-        history: VecDeque::from([beside(1, Edition { is_final: true, revision: 1 })]),
-        provisional: Some(beside(2, Edition { is_final: false, revision: 0 })),
+        history: VecDeque::from([beside(1, Edition { revision: 1, ..Edition::ONLY })]),
+        provisional: Some(beside(2, Edition { is_final: false, ..Edition::ONLY })),
         ..hourly.clone()
     };
     snapshot.models[0].segments.push(daily);

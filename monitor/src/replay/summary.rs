@@ -106,7 +106,7 @@ impl Tally {
     }
 
     pub(super) fn window(&mut self, result: &WindowResult) {
-        if !result.edition.is_final {
+        if !result.edition.is_first_final() {
             return;
         }
         *self.windows.entry(result.state().as_str()).or_insert(0) += 1;

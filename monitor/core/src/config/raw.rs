@@ -277,6 +277,12 @@ pub(super) struct RawWindow {
     /// `offset`.
     #[schemars(extend("x-default" = "`5m`"))]
     pub(super) lateness: Option<DurationText>,
+    /// How long after its end, in event time, a window's result is revised: when a partition that
+    /// was not waited for brings records after all, the windows that they belong to are evaluated
+    /// and written again, which decides nothing. Needs memory for each pane of that time. For
+    /// models whose windows all have a `length`. Shared like `offset`.
+    #[schemars(extend("x-default" = "`0s`: such records are counted as late"))]
+    pub(super) revisions: Option<DurationText>,
     /// How long a window that has ended waits, by the clock on the wall, for partitions that fall
     /// behind. Shared like `offset`.
     #[schemars(extend("x-default" = "`10m`"))]

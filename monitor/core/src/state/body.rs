@@ -37,6 +37,7 @@ impl Fingerprint {
             model.pane.length_millis,
             model.pane.offset_millis,
             model.pane.lateness_millis,
+            model.pane.revisions_millis,
             source.time.out_of_orderness_millis,
             source.time.future_skew_max_millis,
         ] {
@@ -252,6 +253,8 @@ pub(super) struct ResultBody {
     pub(super) window: WindowBody,
     pub(super) missing: Vec<PartitionId>,
     pub(super) closed_at: Timestamp,
+    pub(super) is_revised: bool,
+    pub(super) revision: u32,
 }
 
 /// Closed panes that windows still need.
@@ -261,6 +264,8 @@ pub(super) struct SliceBody {
     pub(super) missing: Vec<PartitionId>,
     /// End of the newest pane.
     pub(super) end: Timestamp,
+    /// How far the windows were each time when they were revised.
+    pub(super) revised: Vec<Timestamp>,
 }
 
 /// What is shown of a model version beside its history.

@@ -214,12 +214,13 @@ impl Reading<'_> {
         }
         for (key, row) in rows {
             let Key::Slice(slice) = key else { continue };
-            let SliceBody { window, missing, end } = read(row, key)?;
+            let SliceBody { window, missing, end, revised } = read(row, key)?;
             let counts = self.model_of(&slice.model, &window).and_then(|model| {
                 window.into_merged((), (model, &slice.model), &mut self.references)
             });
-            let is_kept = counts
-                .is_some_and(|counts| panes.restore_slice(slice.clone(), end, missing, counts));
+            let is_kept = counts.is_some_and(|counts| {
+                panes.restore_slice(slice.clone(), end, (missing, revised), counts)
+            });
             if is_kept {
                 self.saver.is_stored(key, 0);
             } else {
@@ -267,13 +268,15 @@ impl Reading<'_> {
         let mut models = Models::restore(self.config, episodes);
         for (key, row) in rows {
             let Key::Result(id) = key else { continue };
-            let ResultBody { window, missing, closed_at } = read(row, key)?;
+            let body: ResultBody = read(row, key)?;
+            let ResultBody { window, missing, closed_at, is_revised, revision } = body;
             let due = self.model_of(&id.model, &window).and_then(|model| {
                 let named = |it: &WindowConfig| it.name == id.name;
                 let at = self.config.models[model].windows.iter().position(named)?;
                 let identity = (model, &id.model);
                 let counts = window.into_merged(id.clone(), identity, &mut self.references)?;
-                Some(Due { counts, window: at, missing, edition: Edition::ONLY })
+                let edition = Edition { is_final: true, is_revised, revision };
+                Some(Due { counts, window: at, missing, edition })
             });
             let Some(due) = due else {
                 self.drop(key, &id.model);

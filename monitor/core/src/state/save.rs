@@ -144,21 +144,29 @@ impl Saver {
 
     /// Takes a closed window; the oldest of its series makes room.
     pub(crate) fn closed(&mut self, config: &Config, due: &Due, closed_at: Timestamp) {
-        let Due { counts, window, missing, .. } = due;
+        let Due { counts, window, missing, edition } = due;
         let body = ResultBody {
             window: WindowBody::of_merged(self.fingerprints[counts.model], counts),
             missing: missing.clone(),
             closed_at,
+            is_revised: edition.is_revised,
+            revision: edition.revision,
         };
-        self.put(Key::Result(counts.id.clone()), &body);
         let (series, span) = series(counts.id.clone());
         let spans = self.results.entry(series.clone()).or_default();
+        if edition.is_revised {
+            if spans.contains(&span) {
+                self.put(Key::Result(counts.id.clone()), &body);
+            }
+            return;
+        }
         spans.push_back(span);
         let history = config.models[counts.model].windows[*window].history;
         let excess = spans.len().saturating_sub(history);
         for span in spans.drain(..excess).collect::<Vec<_>>() {
             self.remove(Key::Result(window_of(&series, span)));
         }
+        self.put(Key::Result(counts.id.clone()), &body);
         self.has_news = true;
     }
 
@@ -245,6 +253,7 @@ impl Saver {
                     window: WindowBody::of_merged(self.fingerprints[counts.model], counts),
                     missing: slice.missing.iter().cloned().collect(),
                     end: slice.end,
+                    revised: slice.revised.get(&key.segment).cloned().unwrap_or_default(),
                 };
                 self.slices.insert(key.clone());
                 self.put(Key::Slice(key), &body);

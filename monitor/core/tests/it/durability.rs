@@ -152,7 +152,11 @@ proptest! {
 
     #[test]
     fn what_is_stored_and_goes_on_is_what_never_ended(
-        tree in prop_oneof![Just(model::tree()), Just(model::kinds())],
+        tree in prop_oneof![
+            Just(model::tree()),
+            Just(model::kinds()),
+            Just(model::revised()),
+        ],
         logs in logs(),
         shards in 1..4_usize,
         steps in steps(),

@@ -1,6 +1,6 @@
 //! Windows of several kinds at once: when each ends, and which of them decide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftd_catalog::WindowSpan;
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::log::{Record, START, drafts, records, regular};
 use crate::model;
+use crate::recount::recount;
 use crate::simulation::{Outcome, Simulation, cases, steps};
 
 /// Records of `alpha` version 1, one each `every_millis`.
@@ -118,6 +119,78 @@ fn decisions(outcome: &Outcome) -> Vec<String> {
         | Effect::Resume(_) => None,
     });
     decided.collect()
+}
+
+/// The first partition is read while the others are idle; they bring their records when all windows
+/// have ended. `crash` says after which of them the process ends.
+fn afterwards(tree: &Value, logs: &[Vec<Record>], crash: usize) -> Outcome {
+    let empty = logs.iter().enumerate();
+    let empty: Vec<_> = empty.map(|(at, log)| if at == 0 { log.clone() } else { vec![] }).collect();
+    let mut simulation = Simulation::durable(&model::config(tree), &empty, 1);
+    simulation.read(0, 1_000);
+    simulation.tick(60_000);
+    (0..logs.len()).for_each(|index| simulation.watch_silence(index));
+    simulation.tick(10 * 3_600_000);
+    for (index, log) in logs.iter().enumerate().skip(1) {
+        simulation.produce(index, log);
+        simulation.read(index, 120);
+        simulation.flush(index);
+        simulation.read(index, 1_000);
+        simulation.flush(index);
+        if index == crash {
+            simulation.checkpoint();
+            simulation.commit();
+            simulation.crash();
+        }
+    }
+    simulation.end()
+}
+
+/// The newest result of each window.
+fn newest(outcome: &Outcome) -> Vec<Arc<WindowResult>> {
+    let results = outcome.windows().into_iter().filter(|it| it.edition.is_final);
+    let newest: BTreeMap<_, _> = results.map(|it| (it.id.clone(), it)).collect();
+    newest.into_values().collect()
+}
+
+#[test]
+fn a_window_is_revised_with_what_comes_after_its_end() {
+    let logs = [log(0, 60_000, 1_000), log(10_000, 40_000, 1_000)];
+    let outcome = afterwards(&model::revised(), &logs, 0);
+    let windows = outcome.windows();
+    let of = |name: &str, from: i64| -> Vec<(u64, u32, bool)> {
+        let at = |it: &&Arc<WindowResult>| {
+            let start = it.id.span.start().as_millis() - START.as_millis();
+            &*it.id.name == name && it.id.segment.as_str() == "all" && start == from
+        };
+        let own = windows.iter().filter(at);
+        own.map(|it| (it.rows, it.edition.revision, it.edition.is_revised)).collect()
+    };
+    assert_eq!(of("tumbling", 0), [(20, 0, false), (30, 1, true)]);
+    assert_eq!(of("tumbling", 20_000), [(20, 0, false), (30, 1, true), (40, 2, true)]);
+    assert_eq!(of("tumbling", 40_000), [(20, 0, false)]);
+    assert_eq!(of("sliding", 0), [(20, 0, false), (30, 1, true)]);
+    let late: u64 = outcome.snapshot.models.iter().map(|model| model.late).sum();
+    assert_eq!(late, 0);
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn revised_windows_end_as_the_recount_has_them(
+        drafts in prop::collection::vec(drafts(50..200), 2..4),
+        crash in 0..4_usize,
+    ) {
+        let logs: Vec<Vec<Record>> = drafts.iter().map(|drafts| records(drafts)).collect();
+        let outcome = afterwards(&model::revised(), &logs, crash);
+        recount(&model::config(&model::revised()), &logs).compare(&newest(&outcome));
+        let mut editions = BTreeMap::new();
+        for result in outcome.windows() {
+            let before = editions.insert(result.id.clone(), result.edition.revision);
+            prop_assert!(before < Some(result.edition.revision), "{} {:?}", result.id, before);
+        }
+    }
 }
 
 proptest! {

@@ -113,6 +113,19 @@ pub(crate) fn kinds() -> Value {
     tree
 }
 
+/// The same models with windows that are revised for hours.
+pub(crate) fn revised() -> Value {
+    let mut tree = kinds();
+    for model in tree["models"].as_array_mut().unwrap() {
+        let windows = model["windows"].as_array_mut().unwrap();
+        windows.retain(|window| window.get("length").is_some());
+        windows[0]["revisions"] = "6h".into();
+    }
+    tree["models"][1]["windows"][0]["offset"] = "7s".into();
+    tree["models"][1]["windows"][0]["lateness"] = "0s".into();
+    tree
+}
+
 /// Checks a tree as the daemon would.
 pub(crate) fn config(tree: &Value) -> Arc<Config> {
     let loaded = load(&tree.to_string(), &|_| None);

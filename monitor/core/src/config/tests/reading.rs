@@ -77,7 +77,8 @@ fn unknown_keys_come_with_what_may_be_meant() {
         "/models/0/window/topic_name",
         json!("1m"),
         "`models[0].window.topic_name`: is not a key here; known keys: `name`, `length`, \
-         `every`, `rows`, `global`, `early`, `history`, `offset`, `lateness`, `wait_max`, `open_max`",
+         `every`, `rows`, `global`, `early`, `history`, `offset`, `lateness`, \
+         `revisions`, `wait_max`, `open_max`",
     );
     check_one(
         "/models/0/window/kafka",

@@ -23,6 +23,7 @@ const DRIFT_MILLIS_MIN: i64 = 3_600_000;
 /// What stands for a key that is left out.
 const OFFSET: &str = "0s";
 const LATENESS: &str = "5m";
+const REVISIONS: &str = "0s";
 const WAIT_MAX: &str = "10m";
 const OPEN_MAX: usize = 64;
 
@@ -42,13 +43,16 @@ pub(super) fn windows(
     });
     distinct(names, "window", findings);
     let Some((first, rest)) = raw.split_first() else { return Err(Noted) };
-    rest.iter().for_each(|(path, raw)| refuse_shared(raw, path, &first.0, findings));
+    for (path, raw) in rest {
+        refuse_shared(raw, path, &first.0, findings);
+    }
     let (path, raw) = first;
     let shared = shared(raw, path, findings);
     let windows: Vec<WindowConfig> = windows.into_iter().collect::<Result<_, _>>()?;
     let length_millis = pane_length(&windows, path, findings)?;
     let pane = PaneConfig { length_millis, ..shared? };
     offset(&pane, raw, &windows, path, findings);
+    revisions(&pane, &windows, path, findings);
     if windows.first().is_some_and(|it| it.kind == WindowKind::Global) {
         findings.add(
             &format!("{path}.global"),
@@ -213,12 +217,15 @@ fn shared(raw: &RawWindow, path: &str, findings: &mut Findings) -> Result<PaneCo
     };
     let offset = millis(&text(&raw.offset, OFFSET), &format!("{path}.offset"), findings);
     let lateness = millis(&text(&raw.lateness, LATENESS), &format!("{path}.lateness"), findings);
+    let revisions =
+        millis(&text(&raw.revisions, REVISIONS), &format!("{path}.revisions"), findings);
     let wait_max = text(&raw.wait_max, WAIT_MAX);
     let wait_max = positive_millis(&wait_max, &format!("{path}.wait_max"), findings);
     Ok(PaneConfig {
         length_millis: LENGTH_MILLIS_MIN,
         offset_millis: offset?,
         lateness_millis: lateness?,
+        revisions_millis: revisions?,
         wait_max_millis: wait_max?,
         open_max: raw.open_max.unwrap_or(OPEN_MAX),
     })
@@ -228,6 +235,7 @@ fn refuse_shared(raw: &RawWindow, path: &str, first: &str, findings: &mut Findin
     for (key, is_given) in [
         ("offset", raw.offset.is_some()),
         ("lateness", raw.lateness.is_some()),
+        ("revisions", raw.revisions.is_some()),
         ("wait_max", raw.wait_max.is_some()),
         ("open_max", raw.open_max.is_some()),
     ] {
@@ -276,6 +284,39 @@ fn offset(
             &format!("{path}.offset"),
             &format!("is {}, not below {of} {}", display(pane.offset_millis), display(longest)),
             "shift by less than one window",
+        );
+    }
+}
+
+/// What is to be counted again has to be kept pane by pane.
+fn revisions(pane: &PaneConfig, windows: &[WindowConfig], path: &str, findings: &mut Findings) {
+    if pane.revisions_millis == 0 {
+        return;
+    }
+    let path = format!("{path}.revisions");
+    let lengths: Vec<Option<i64>> = windows
+        .iter()
+        .map(|window| match window.kind {
+            WindowKind::Length { length_millis } => Some(length_millis),
+            WindowKind::Rows { .. } | WindowKind::Global => None,
+        })
+        .collect();
+    let longest = lengths.iter().flatten().max().copied().unwrap_or_default();
+    let panes = (longest + pane.revisions_millis) / pane.length_millis;
+    if lengths.contains(&None) {
+        findings.add(
+            &path,
+            "is for models whose windows all have a `length`",
+            "remove it, or the windows of `rows` and the `global` one",
+        );
+    } else if SLICES_MAX < panes {
+        findings.add(
+            &path,
+            &format!(
+                "keeps {panes} panes of {} for the longest window, more than {SLICES_MAX}",
+                display(pane.length_millis)
+            ),
+            "use a shorter one, or windows with more in common",
         );
     }
 }
