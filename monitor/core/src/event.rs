@@ -95,7 +95,7 @@ pub enum Event {
 pub enum Effect {
     /// Show this picture.
     Publish(Arc<Snapshot>),
-    /// A window closed: write its results.
+    /// A window was evaluated: write its results.
     Window(Arc<WindowResult>),
     /// An episode opened or closed.
     Episode(Transition),

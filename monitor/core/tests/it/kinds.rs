@@ -146,6 +146,16 @@ fn afterwards(tree: &Value, logs: &[Vec<Record>], crash: usize) -> Outcome {
     simulation.end()
 }
 
+/// Results of all traffic in the window that starts `from` milliseconds after the start.
+fn editions(windows: &[Arc<WindowResult>], name: &str, from: i64) -> Vec<(u64, u32, bool)> {
+    let at = |it: &&Arc<WindowResult>| {
+        let start = it.id.span.start().as_millis() - START.as_millis();
+        &*it.id.name == name && it.id.segment.as_str() == "all" && start == from
+    };
+    let own = windows.iter().filter(at);
+    own.map(|it| (it.rows, it.edition.revision, it.edition.is_revised)).collect()
+}
+
 /// The newest result of each window.
 fn newest(outcome: &Outcome) -> Vec<Arc<WindowResult>> {
     let results = outcome.windows().into_iter().filter(|it| it.edition.is_final);
@@ -158,20 +168,32 @@ fn a_window_is_revised_with_what_comes_after_its_end() {
     let logs = [log(0, 60_000, 1_000), log(10_000, 40_000, 1_000)];
     let outcome = afterwards(&model::revised(), &logs, 0);
     let windows = outcome.windows();
-    let of = |name: &str, from: i64| -> Vec<(u64, u32, bool)> {
-        let at = |it: &&Arc<WindowResult>| {
-            let start = it.id.span.start().as_millis() - START.as_millis();
-            &*it.id.name == name && it.id.segment.as_str() == "all" && start == from
-        };
-        let own = windows.iter().filter(at);
-        own.map(|it| (it.rows, it.edition.revision, it.edition.is_revised)).collect()
-    };
-    assert_eq!(of("tumbling", 0), [(20, 0, false), (30, 1, true)]);
-    assert_eq!(of("tumbling", 20_000), [(20, 0, false), (30, 1, true), (40, 2, true)]);
-    assert_eq!(of("tumbling", 40_000), [(20, 0, false)]);
-    assert_eq!(of("sliding", 0), [(20, 0, false), (30, 1, true)]);
+    let tumbling = |from| editions(&windows, "tumbling", from);
+    assert_eq!(tumbling(0), [(20, 0, false), (30, 1, true)]);
+    assert_eq!(tumbling(20_000), [(20, 0, false), (30, 1, true), (40, 2, true)]);
+    assert_eq!(tumbling(40_000), [(20, 0, false)]);
+    assert_eq!(editions(&windows, "sliding", 0), [(20, 0, false), (30, 1, true)]);
     let late: u64 = outcome.snapshot.models.iter().map(|model| model.late).sum();
     assert_eq!(late, 0);
+}
+
+#[test]
+fn what_revises_one_window_is_in_the_first_result_of_the_next() {
+    let config = model::config(&model::revised());
+    let logs = [log(0, 100_000, 1_000), Vec::new()];
+    let mut simulation = Simulation::new(&config, &logs, 1);
+    for (messages, second) in [(31, 12), (100, 15)] {
+        simulation.tick(60_000);
+        simulation.watch_silence(1);
+        simulation.read(0, messages);
+        simulation.produce(1, &log(second * 1_000, second * 1_000 + 1, 1));
+        simulation.read(1, 1);
+        simulation.flush(1);
+    }
+    let windows = simulation.windows();
+    let sliding = |from| editions(&windows, "sliding", from);
+    assert_eq!(sliding(0), [(20, 0, false), (21, 1, true), (22, 2, true)]);
+    assert_eq!(sliding(10_000), [(21, 0, false), (22, 1, true)]);
 }
 
 proptest! {

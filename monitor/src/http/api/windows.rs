@@ -126,9 +126,10 @@ fn view(
         WindowKind::Length { .. } | WindowKind::Global => None,
     };
     let is_known = snapshot.sources.get(watched.source).is_some_and(|source| source.is_known);
-    let (waits_for, ends_at) = match is_known {
-        true => wait(&partitions, ends_after.plus_millis(watched.pane.wait_max_millis)),
-        false => (Reason::Metadata, None),
+    let (waits_for, ends_at) = if is_known {
+        wait(&partitions, ends_after.plus_millis(watched.pane.wait_max_millis))
+    } else {
+        (Reason::Metadata, None)
     };
     let is_short = rows_needed.is_some_and(|needed| open.rows < needed);
     OpenWindowView {

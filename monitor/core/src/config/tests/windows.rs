@@ -170,3 +170,23 @@ fn provisional_results_come_between_two_ends() {
              window a `length`"],
     );
 }
+
+#[test]
+fn only_windows_of_a_length_are_revised() {
+    refused(
+        &json!([{"length": "1h", "revisions": "1d"}, {"rows": 9, "every": "1h"}]),
+        &["`models[0].windows[0].revisions`: is for models whose windows all have a `length`; \
+             remove it, or the windows of `rows` and the `global` one"],
+    );
+    refused(
+        &json!([{"length": "1h", "every": "1m", "revisions": "7d"}]),
+        &["`models[0].windows[0].revisions`: keeps 10140 panes of 1m for the longest window, \
+             more than 10000; use a shorter one, or windows with more in common"],
+    );
+    let tree =
+        windows(&json!([{"length": "1d", "every": "6h", "revisions": "7d"}, {"length": "2h"}]));
+    let config = load(&tree.to_string(), &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let model = &config.models[0];
+    let slices = model.windows.iter().map(|it| model.slice_millis(it) / 3_600_000);
+    assert_eq!(slices.collect::<Vec<_>>(), [2, 2]);
+}
