@@ -216,6 +216,11 @@ impl Panes {
         true
     }
 
+    /// Returns whether anything of a model version is kept.
+    pub(crate) fn has(&self, model: &ModelId) -> bool {
+        self.versions.contains_key(model)
+    }
+
     /// Returns how far the windows of a model version are, if something is kept of it.
     pub(crate) fn course(&self, model: &ModelId) -> Option<(usize, Course)> {
         self.versions.get(model).map(|version| (version.model, version.course))
@@ -248,16 +253,13 @@ impl Panes {
                 WindowKind::Global => borders.at_or_before(ahead.closed) < slice.end,
             });
             // Without closed panes of it, it is the window that the oldest open pane is in.
-            let end = match ahead.oldest {
-                Some(oldest) if !is_waiting => borders.after(oldest),
-                Some(_) | None if is_waiting => borders.after(ahead.closed),
-                Some(_) | None => return None,
-            };
+            let end = borders.after(if is_waiting { ahead.closed } else { ahead.oldest? });
             let start = match window.kind {
                 WindowKind::Length { length_millis } => Some(end.plus_millis(-length_millis)),
                 WindowKind::Rows { .. } | WindowKind::Global => kept.map(|(start, _)| *start),
             };
-            let rows = slices.into_iter().flat_map(BTreeMap::values).map(Slice::rows).sum();
+            let inside = slices.into_iter().flat_map(|it| it.range(start.unwrap_or(end)..end));
+            let rows = inside.map(|(_, slice)| slice.rows()).sum();
             let last = ahead.newest.map_or(end, |newest| borders.after(newest));
             let further = (last.as_millis() - end.as_millis()).max(0) / window.every_millis;
             let further = u64::try_from(further).unwrap_or_default();

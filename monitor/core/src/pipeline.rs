@@ -155,7 +155,10 @@ impl Pipeline {
     }
 
     fn take_partial(&mut self, now: Timestamp, partial: Partial, effects: &mut Vec<Effect>) {
-        let revisions_millis = self.config.models[partial.model].pane.revisions_millis;
+        // Of a version whose panes are kept no more, nothing can be revised.
+        let is_kept = self.panes.has(&partial.pane.model);
+        let pane = &self.config.models[partial.model].pane;
+        let revisions_millis = if is_kept { pane.revisions_millis } else { 0 };
         match self.windows.insert(partial, revisions_millis) {
             Inserted::Waits => {}
             Inserted::Revised(pane) => {

@@ -142,7 +142,7 @@ impl Windows {
     /// Takes a partial; its pane may be closed already.
     ///
     /// All segments of a model version close together, so that one never holds rows that `all` does
-    /// not.
+    /// not. Panes that ended less than `revisions_millis` before the newest closed one are revised.
     pub(crate) fn insert(&mut self, partial: Partial, revisions_millis: i64) -> Inserted {
         let PaneId { span, model, segment } = partial.pane.clone();
         let key = (span, partial.model);

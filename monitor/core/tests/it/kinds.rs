@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use driftd_catalog::WindowSpan;
+use driftd_catalog::{Timestamp, WindowSpan};
 use driftd_core::event::Effect;
 use driftd_core::result::WindowResult;
 use proptest::prelude::*;
@@ -52,6 +52,31 @@ fn windows_end_although_no_record_comes() {
     assert_eq!(told(&windows, "20-rows"), ["0..20 20"]);
     assert_eq!(told(&windows, "global"), ["0..10 10", "0..40 30"]);
     assert_eq!(told(&windows, "early"), ["-80..40 20 so far", "-80..40 30", "-20..100 30"],);
+}
+
+#[test]
+fn the_first_open_window_of_each_kind_is_shown() {
+    let config = model::config(&model::kinds());
+    let mut simulation = Simulation::new(&config, &[log(0, 60_000, 1_000)], 1);
+    simulation.read(0, 27);
+    let snapshot = simulation.snapshot();
+    let seconds = |time: Timestamp| (time.as_millis() - START.as_millis()).div_euclid(1_000);
+    let open: Vec<_> = snapshot.models[0]
+        .open
+        .iter()
+        .map(|it| (it.window, it.start.map(seconds), seconds(it.end), it.rows, it.further))
+        .collect();
+    // Ten seconds are closed; the newest record is of the 26th.
+    assert_eq!(
+        open,
+        [
+            (0, Some(0), 20, 10, 1),
+            (1, Some(0), 20, 10, 1),
+            (2, Some(0), 20, 10, 1),
+            (3, Some(0), 40, 10, 0),
+            (4, Some(-80), 40, 10, 0),
+        ]
+    );
 }
 
 /// A version without a record in a pane is past it all the same, when another version's closes.
