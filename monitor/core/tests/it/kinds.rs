@@ -27,8 +27,7 @@ fn log(from_millis: i64, to_millis: i64, every_millis: i64) -> Vec<Record> {
 /// Windows of the whole traffic called `name`, as seconds since the start: `from..to rows`.
 fn told(windows: &[Arc<WindowResult>], name: &str) -> Vec<String> {
     let own = windows.iter().filter(|it| &*it.id.name == name && it.id.segment.as_str() == "all");
-    let seconds =
-        |time: driftd_catalog::Timestamp| (time.as_millis() - START.as_millis()).div_euclid(1_000);
+    let seconds = |time: Timestamp| (time.as_millis() - START.as_millis()).div_euclid(1_000);
     own.map(|it| {
         let span: WindowSpan = it.id.span;
         let mark = if it.edition.is_final { "" } else { " so far" };
