@@ -23,6 +23,7 @@
 //!     span: WindowSpan::starting_at(Timestamp::from_millis(day * 86_400_000), 86_400_000),
 //!     model: ModelId::try_new("flights", "1").expect("a short name"),
 //!     segment: SegmentId::all(),
+//!     name: "1d".into(),
 //! };
 //! let breached = [FeatureSignal { feature: "temp", signal: Signal::Breached, score: Some(1.4) }];
 //! assert!(episodes.observe(&window(0), &breached).is_empty());

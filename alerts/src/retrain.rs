@@ -59,7 +59,7 @@ pub enum Hold {
 pub struct RetrainRequest {
     /// Id of the event: a Kubernetes name of at most 52 characters.
     pub id: String,
-    /// `<model>/<version>/<policy>/<start>`: the window's start, rounded down to a whole cooldown.
+    /// `<model>/<version>/<policy>/<end>`: the window's end, rounded down to a whole cooldown.
     pub dedupe_key: String,
     /// Name of the policy.
     pub policy: Arc<str>,
@@ -214,14 +214,14 @@ impl RetrainPolicy {
         self.features.as_ref().is_none_or(|features| features.contains(&episode.feature))
     }
 
-    /// Two requests of one model version are at least a cooldown apart, so they never share a
-    /// rounded start; a process that lost its memory and decides a few windows later computes the
-    /// same key, and the launcher drops the repeat.
+    /// Two requests of one model version are at least a cooldown apart, by the ends of their
+    /// windows, so they never share a rounded end; a process that lost its memory and decides a few
+    /// windows later computes the same key, and the launcher drops the repeat.
     fn dedupe_key(&self, window: &WindowId) -> String {
-        let start = window.span.start().as_millis();
+        let end = window.span.end().as_millis();
         let bucket = match self.cooldown_millis {
-            cooldown if 0 < cooldown => start.div_euclid(cooldown).saturating_mul(cooldown),
-            _ => start,
+            cooldown if 0 < cooldown => end.div_euclid(cooldown).saturating_mul(cooldown),
+            _ => end,
         };
         format!("{}/{}/{}", window.model, self.name, Timestamp::from_millis(bucket))
     }

@@ -19,9 +19,10 @@ use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
     FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
     MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
-    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, MODEL_WINDOW_SECONDS, Metric, OUTBOX_MESSAGES,
-    PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL,
-    RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
+    MODEL_EVALUATION_INTERVAL_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric,
+    OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL,
+    RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS,
+    WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -138,7 +139,7 @@ fn alive() -> Vec<Rule> {
     // Over versions and segments: a retired version or an empty segment is not a blind monitor. The
     // start of the process counts, so that one that never closes a window is one.
     let last = MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS.name;
-    let length = MODEL_WINDOW_SECONDS.name;
+    let length = MODEL_EVALUATION_INTERVAL_SECONDS.name;
     let over = "max without (instance)";
     vec![
         Rule {
@@ -417,7 +418,8 @@ fn drifted(score: &Metric, state: &Metric) -> String {
     )
 }
 
-/// Windows of a version and segment still close. A replaced version keeps its last state for good,
+/// Windows of a version and segment still close. Only windows that decide have an interval: the
+/// others are shown and ring nobody. A replaced version keeps its last state for good,
 /// and that is no news. By the clock of processing: a log replayed from the past has old windows.
 fn still_evaluated() -> String {
     format!(

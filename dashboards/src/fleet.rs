@@ -29,6 +29,7 @@ use crate::query::Scope;
 const FLEET: Scope = Scope::Fleet;
 const BY_MODEL: &str = "by (model, model_version)";
 const BY_WINDOW: &str = "by (model, model_version, segment, window)";
+const SAME_WINDOW: &str = "on (job, instance, model, model_version, segment, window)";
 const BY_PARTITION: &str = "by (topic, partition)";
 
 /// Opens the model dashboard on the row's model, with the same data source and time.
@@ -99,7 +100,12 @@ fn models(layout: &mut Layout) {
             "Largest score of a feature of each model; above the line is drift.",
             "none",
             vec![(
-                format!("max {BY_MODEL} ({})", FLEET.select(&MAX_FEATURE_DRIFT_SCORE)),
+                format!(
+                    "max {BY_MODEL} ({} and {SAME_WINDOW} {})",
+                    FLEET.select(&MAX_FEATURE_DRIFT_SCORE),
+                    // Only windows that decide have it.
+                    FLEET.select(&MODEL_DRIFT_STATE)
+                ),
                 "{{model}} {{model_version}}",
             )],
         )
@@ -116,8 +122,8 @@ fn models_in(state: StateValue) -> String {
     let last = FLEET.select(&LAST_EVALUATION_TIMESTAMP_SECONDS);
     let interval = FLEET.select(&EVALUATION_INTERVAL_SECONDS);
     format!(
-        "count(max by (model) ({states} and on (job, instance, model, model_version, segment, \
-         window) time() - {last} < 3 * {interval}) == {}) or vector(0)",
+        "count(max by (model) ({states} and {SAME_WINDOW} \
+         time() - {last} < 3 * {interval}) == {}) or vector(0)",
         state.number
     )
 }
@@ -341,8 +347,8 @@ fn pipeline(layout: &mut Layout) {
             quantiles(&FLEET.bucket_rate(&EVALUATION_DURATION_SECONDS)),
         ),
         panel::time_series(
-            "Open windows",
-            "Windows that wait for records or partitions, and the bound on those of one partition.",
+            "Open panes",
+            "Panes that wait for records or partitions, and the bound on those of one partition.",
             "none",
             vec![
                 (open(&WINDOWS_OPEN), "{{model}} {{model_version}}"),

@@ -55,7 +55,8 @@ fn variables() -> Vec<Variable> {
         one("model", "Model", of(&MODEL_DRIFT_STATE, target)),
         one("model_version", "Version", of(&MODEL_DRIFT_STATE, &model)),
         one("segment", "Segment", of(&MODEL_DRIFT_STATE, &version)),
-        one("window", "Window", of(&MODEL_DRIFT_STATE, &segment)),
+        // Also windows that do not decide, which have no state after hysteresis.
+        one("window", "Window", of(&WINDOW_ROWS, &segment)),
         Variable {
             name: "feature",
             label: "Feature",
@@ -108,7 +109,13 @@ fn verdict(layout: &mut Layout) {
     layout.add(
         4,
         4,
-        number("State", "State after hysteresis.", "none", &MODEL_DRIFT_STATE).with_states(),
+        number(
+            "State",
+            "State after hysteresis; empty for windows that do not decide.",
+            "none",
+            &MODEL_DRIFT_STATE,
+        )
+        .with_states(),
     );
     layout.add(
         5,
@@ -348,7 +355,7 @@ fn retraining(layout: &mut Layout) {
         7,
         panel::stat(
             "Step",
-            "Event time between the ends of two windows.",
+            "Event time between the ends of two windows that decide.",
             "s",
             vec![(newest(&EVALUATION_INTERVAL_SECONDS), "")],
         ),

@@ -11,6 +11,7 @@ use crate::check::{self, CheckArgs};
 use crate::config_file::{self, ConfigFileError, Loaded};
 use crate::console::complain;
 use crate::demo::{self, DemoArgs};
+use crate::explain::{self, ExplainArgs};
 use crate::export::{self, ExportArgs};
 use crate::launch::{self, LaunchArgs};
 use crate::reference::{self, ReferenceArgs};
@@ -61,6 +62,8 @@ enum Command {
     Reference(ReferenceArgs),
     /// Run the same pipeline over files, as fast as it goes.
     Replay(ReplayArgs),
+    /// Ask a running driftd why a window has not ended yet.
+    Explain(ExplainArgs),
     /// Start jobs for retraining events.
     Launch(LaunchArgs),
     /// Write dashboards, alert rules or the configuration schema.
@@ -129,6 +132,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let loaded = configured(&args.config)?;
             replay::run(&args, loaded.config, &mut io::stdout().lock())?;
         }
+        Command::Explain(args) => explain::run(&args)?,
         Command::Launch(args) => {
             let loaded = configured(&args.config)?;
             let _telemetry = telemetry::start(format, "info", Some(&loaded.config.telemetry))?;

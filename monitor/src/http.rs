@@ -44,6 +44,9 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub(crate) use self::api::windows::{
+    OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing,
+};
 use self::api::{ApiError, Query};
 use self::connections::Limits;
 use self::health::Verdict;
@@ -100,14 +103,15 @@ const MODELS: &str = "/api/v1/models";
 const MODEL: &str = "/api/v1/models/{name}/{version}";
 const SCORES: &str = "/api/v1/models/{name}/{version}/scores";
 const FEATURE: &str = "/api/v1/models/{name}/{version}/features/{feature}";
+const WINDOWS: &str = "/api/v1/windows";
 const RETRAINING: &str = "/api/v1/retraining";
 /// Stands for the requests that no route takes, in metrics.
 const NO_ROUTE: &str = "none";
 
 /// Every value of the label `route`.
-const ROUTES: [&str; 12] = [
-    INDEX, ASSET, METRICS, LIVE, READY, STATUS, MODELS, MODEL, SCORES, FEATURE, RETRAINING,
-    NO_ROUTE,
+const ROUTES: [&str; 13] = [
+    INDEX, ASSET, METRICS, LIVE, READY, STATUS, MODELS, MODEL, SCORES, FEATURE, WINDOWS,
+    RETRAINING, NO_ROUTE,
 ];
 
 /// Answers requests until `shutdown` resolves, and then until those under way have ended or two
@@ -145,7 +149,7 @@ fn probe_routes() -> [(&'static str, Handlers); 3] {
     [(LIVE, get(live)), (READY, get(ready)), (METRICS, get(scrape))]
 }
 
-fn api_routes() -> [(&'static str, Handlers); 6] {
+fn api_routes() -> [(&'static str, Handlers); 7] {
     type Shared = State<HttpState>;
     let status = async |State(state): Shared| {
         Json(api::status::status(&state, &state.snapshot(), clock::instant()))
@@ -161,6 +165,8 @@ fn api_routes() -> [(&'static str, Handlers); 6] {
     let feature = async |State(state): Shared, path: FeaturePath, query: AskedQuery| {
         about_feature(&state, path, query)
     };
+    let windows =
+        async |State(state): Shared| Json(api::windows::windows(&state.config, &state.snapshot()));
     let retraining =
         async |State(state): Shared| Json(api::retraining::retraining(&state.snapshot()));
     [
@@ -169,6 +175,7 @@ fn api_routes() -> [(&'static str, Handlers); 6] {
         (MODEL, get(model)),
         (SCORES, get(scores)),
         (FEATURE, get(feature)),
+        (WINDOWS, get(windows)),
         (RETRAINING, get(retraining)),
     ]
 }

@@ -16,6 +16,7 @@ mod console;
 mod courier;
 pub mod daemon;
 pub mod demo;
+pub mod explain;
 pub mod export;
 mod failpoint;
 pub mod http;

@@ -321,7 +321,8 @@ pub(crate) fn log_window(result: &WindowResult) {
         rows = result.rows,
         state = result.state().as_str(),
         complete = result.complete,
-        "window closed"
+        is_final = result.edition.is_final,
+        "window evaluated"
     );
 }
 

@@ -8,6 +8,7 @@ mod dashboards;
 mod demo;
 mod durable;
 mod events;
+mod explain;
 mod generated;
 mod judges;
 mod launch;

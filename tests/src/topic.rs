@@ -14,7 +14,8 @@ use crate::message::Message;
 /// Far above what a broker on loopback needs for any of this.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Makes a topic with the cluster's replication and these settings, such as `("cleanup.policy", "compact")`.
+/// Makes a topic with the replication of the cluster and these settings, such as
+/// `("cleanup.policy", "compact")`.
 pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)

@@ -12,6 +12,7 @@ fn window(day: i64) -> WindowId {
         span: WindowSpan::starting_at(Timestamp::from_millis(day * DAY_MILLIS), DAY_MILLIS),
         model: ModelId::try_new("flights", "1").expect("a name"),
         segment: SegmentId::all(),
+        name: "1d".into(),
     }
 }
 

@@ -12,6 +12,7 @@ fn window(version: &str, day: i64) -> WindowId {
         span: WindowSpan::starting_at(Timestamp::from_millis(day * DAY), DAY),
         model: ModelId::try_new("flights", version).expect("a name"),
         segment: SegmentId::all(),
+        name: "1d".into(),
     }
 }
 

@@ -254,9 +254,10 @@ impl fmt::Display for WindowSpan {
     }
 }
 
-/// One window of one segment of one model version. Sorted by end, start, model, segment.
+/// One pane of one segment of one model version: the records that are counted together, before
+/// panes make windows. Sorted by end, start, model, segment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WindowId {
+pub struct PaneId {
     /// The event time covered.
     pub span: WindowSpan,
     /// Whose records.
@@ -265,9 +266,28 @@ pub struct WindowId {
     pub segment: SegmentId,
 }
 
-impl fmt::Display for WindowId {
+impl fmt::Display for PaneId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.model, self.segment, self.span)
+    }
+}
+
+/// One window of one segment of one model version. Sorted by end, start, model, segment, name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WindowId {
+    /// The event time covered.
+    pub span: WindowSpan,
+    /// Whose records.
+    pub model: ModelId,
+    /// Which part of them.
+    pub segment: SegmentId,
+    /// Configured name of the model's windows that this is one of, such as `1h`.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for WindowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {}", self.model, self.segment, self.name, self.span)
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Label {
     Topic,
     /// Version of the `driftd` binary.
     Version,
-    /// Configured length of the window as text, such as `1h` or `7d`.
+    /// Configured name of the windows, such as `1h` or `7d`; at most eight a model.
     Window,
 }
 

@@ -10,5 +10,6 @@ pub mod label;
 pub mod metric;
 
 pub use id::{
-    ModelId, NameError, PartitionId, SegmentId, Timestamp, TimestampError, WindowId, WindowSpan,
+    ModelId, NameError, PaneId, PartitionId, SegmentId, Timestamp, TimestampError, WindowId,
+    WindowSpan,
 };

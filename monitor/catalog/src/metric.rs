@@ -228,17 +228,17 @@ pub const LAST_EVALUATION_TIMESTAMP_SECONDS: Metric = gauge(
 pub const MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS: Metric = gauge(
     "driftd_model_last_evaluation_timestamp_seconds",
     MODEL_WINDOW,
-    "Processing time of a configured model's last evaluation, or of the start until there is one.",
+    "Processing time at which a configured model was last judged, or of the start until it was.",
 );
-pub const MODEL_WINDOW_SECONDS: Metric = gauge(
-    "driftd_model_window_seconds",
+pub const MODEL_EVALUATION_INTERVAL_SECONDS: Metric = gauge(
+    "driftd_model_evaluation_interval_seconds",
     MODEL_WINDOW,
-    "Length of a configured model's windows in event time.",
+    "Event time between the ends of two windows by which a configured model is judged.",
 );
 pub const EVALUATION_INTERVAL_SECONDS: Metric = gauge(
     "driftd_evaluation_interval_seconds",
     WINDOW,
-    "Event time between the ends of two windows.",
+    "Event time between the ends of two windows by which the model is judged.",
 );
 pub const WINDOW_START_TIMESTAMP_SECONDS: Metric = gauge(
     "driftd_window_start_timestamp_seconds",
@@ -257,17 +257,17 @@ pub const WINDOW_MIN_ROWS: Metric =
 pub const WINDOWS_OPEN: Metric = gauge(
     "driftd_windows_open",
     MODEL,
-    "Windows of a model version that wait for records or partitions, segments not counted each.",
+    "Panes of a model version that wait for records or partitions, segments not counted each.",
 );
 pub const WINDOWS_OPEN_MAX: Metric = gauge(
     "driftd_windows_open_max",
     MODEL,
-    "Configured bound on the windows that one partition holds open for a model version.",
+    "Configured bound on the panes that one partition holds open for a model version.",
 );
 pub const WINDOWS_INCOMPLETE_TOTAL: Metric = counter(
     "driftd_windows_incomplete_total",
     WINDOW,
-    "Windows closed before every partition had passed their end.",
+    "Judging windows closed before every partition had passed their end.",
 );
 
 // Drift.
@@ -470,7 +470,7 @@ pub const METRICS: &[Metric] = &[
     EVALUATION_DURATION_SECONDS,
     LAST_EVALUATION_TIMESTAMP_SECONDS,
     MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS,
-    MODEL_WINDOW_SECONDS,
+    MODEL_EVALUATION_INTERVAL_SECONDS,
     EVALUATION_INTERVAL_SECONDS,
     WINDOW_START_TIMESTAMP_SECONDS,
     WINDOW_END_TIMESTAMP_SECONDS,

@@ -203,8 +203,10 @@ pub struct ModelConfig {
     pub features: Vec<FeatureConfig>,
     /// Segments watched beside `all`, in the order of the source schema's segment columns.
     pub segments: Vec<SegmentConfig>,
-    /// Its windows.
-    pub window: WindowConfig,
+    /// What its records are counted in.
+    pub pane: PaneConfig,
+    /// Its windows: at least one kind. The first one decides.
+    pub windows: Vec<WindowConfig>,
     /// Versions followed at once; more are counted and left out.
     pub versions_max: usize,
 }
@@ -280,24 +282,67 @@ pub struct SegmentConfig {
 /// Value of the segment that holds what the allow-list leaves out.
 pub const OTHER_SEGMENT: &str = "__other__";
 
-/// Tumbling event-time windows of one model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowConfig {
-    /// As configured, for example `1h`: the value of the `window` label.
-    pub label: Arc<str>,
-    /// Length; windows start at multiples of it since the epoch, shifted by `offset_millis`.
+/// Panes of one model: the tumbling spans of event time in which its records are counted. Its
+/// windows are made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaneConfig {
+    /// Length; panes start at multiples of it since the epoch, shifted by `offset_millis`. Borders
+    /// of windows are borders of panes.
     pub length_millis: i64,
-    /// Shift of the window borders, below the length.
+    /// Shift of the borders of windows and panes.
     pub offset_millis: i64,
-    /// Records are added this long after a window's end, in event time.
+    /// Records are added this long after a pane's end, in event time.
     pub lateness_millis: i64,
-    /// A window that waits longer than this, in wall-clock time, is closed without the missing
+    /// Closed panes are kept this long, in event time, for what a partition brings after all.
+    pub revisions_millis: i64,
+    /// A pane that waits longer than this, in wall-clock time, is closed without the missing
     /// partitions.
     pub wait_max_millis: i64,
-    /// Windows open at once for one model version and segment, counted per source partition.
+    /// Panes open at once for one model version and segment, counted per source partition.
     pub open_max: usize,
+}
+
+/// Windows of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowConfig {
+    /// Name within the model, for example `1h`: the value of the `window` label.
+    pub name: Arc<str>,
+    /// What a window holds.
+    pub kind: WindowKind,
+    /// Windows end at multiples of this since the epoch, shifted by the panes' offset.
+    pub every_millis: i64,
+    /// Event time between provisional results of a window that has not ended. Absent: none.
+    pub early_millis: Option<i64>,
     /// Closed windows kept for the page and the API.
     pub history: usize,
+}
+
+impl WindowConfig {
+    /// Returns how far before its end a window may begin, where that is known.
+    pub(crate) fn reach_millis(&self) -> i64 {
+        match self.kind {
+            WindowKind::Length { length_millis } => length_millis,
+            WindowKind::Rows { .. } | WindowKind::Global => self.every_millis,
+        }
+    }
+}
+
+/// What a window holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// The records of so much event time: tumbling when it is as long as the time between two ends,
+    /// sliding when it is longer.
+    Length {
+        /// How much.
+        length_millis: i64,
+    },
+    /// At least so many records.
+    Rows {
+        /// How many, over all segments.
+        rows: u64,
+    },
+    /// Every record of the version so far.
+    Global,
 }
 
 /// Retraining events.
@@ -346,7 +391,41 @@ pub struct TelemetryConfig {
     pub otlp_endpoint: Option<String>,
 }
 
+impl WindowConfig {
+    /// Returns the length of the slices that a window's records are kept in: borders of windows and
+    /// provisional results are borders of slices.
+    pub fn slice_millis(&self) -> i64 {
+        match self.kind {
+            WindowKind::Length { length_millis } => {
+                let ends = gcd(length_millis, self.every_millis);
+                self.early_millis.map_or(ends, |early| gcd(ends, early))
+            }
+            WindowKind::Rows { .. } | WindowKind::Global => self.every_millis,
+        }
+    }
+}
+
+/// Returns the greatest common divisor of two lengths of time.
+fn gcd(one: i64, other: i64) -> i64 {
+    if other == 0 { one } else { gcd(other, one % other) }
+}
+
 impl ModelConfig {
+    /// Returns the windows that open episodes and ask for retraining; the others are shown beside
+    /// them.
+    ///
+    /// # Panics
+    /// Never: a model without windows is not accepted.
+    pub fn deciding(&self) -> &WindowConfig {
+        self.windows.first().expect("a model has windows")
+    }
+
+    /// Returns the length of the slices that records of windows are kept in. What may be revised is
+    /// kept pane by pane.
+    pub fn slice_millis(&self, window: &WindowConfig) -> i64 {
+        if 0 < self.pane.revisions_millis { self.pane.length_millis } else { window.slice_millis() }
+    }
+
     /// Returns the id of one version of this model.
     pub fn id(&self, version: &str) -> Result<ModelId, NameError> {
         ModelId::try_new(&self.name, version)

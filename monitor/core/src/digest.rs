@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use driftd_catalog::WindowId;
 use driftd_detectors::FeatureCounts;
 use sha2::{Digest as _, Sha256};
 
@@ -26,7 +27,12 @@ impl Digest {
     /// Never: SHA-256 gives 32 bytes.
     pub fn add(&mut self, result: &WindowResult, counts: &[FeatureCounts]) {
         let mut hash = Sha256::new();
-        hash.update(result.id.to_string().as_bytes());
+        let WindowId { span, model, segment, name } = &result.id;
+        hash.update(format!("{model} {segment} {span}").as_bytes());
+        if !result.decides {
+            // A model with one kind of windows has the same digest whatever their name.
+            hash.update(name.as_bytes());
+        }
         hash.update(result.rows.to_le_bytes());
         hash.update([u8::from(result.reference.is_some())]);
         for counts in counts {

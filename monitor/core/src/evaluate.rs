@@ -1,6 +1,6 @@
-//! Compares one merged window with its reference.
+//! Compares one window with its reference.
 //!
-//! Before: [`crate::merge`]. After: [`WindowResult`] goes to the alert policies, the snapshot and
+//! Before: [`crate::panes`]. After: [`WindowResult`] goes to the alert policies, the snapshot and
 //! the outputs. The statistics and the decision are `driftd_detectors`'; this file lines up
 //! configuration, counts and reference. A window of a segment is compared with the same segment of
 //! the reference, never with all traffic.
@@ -10,23 +10,19 @@ mod tests;
 
 use std::sync::Arc;
 
-use driftd_catalog::{PartitionId, Timestamp};
+use driftd_catalog::Timestamp;
 use driftd_detectors::{
     CategoricalCounts, CategoricalReference, FeatureCounts, FeatureInput, FeatureReference,
     FeatureVerdict, NumericCounts, NumericReference, State, decide,
 };
 
 use crate::config::{Config, FeatureConfig};
-use crate::merge::Merged;
+use crate::panes::Due;
 use crate::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 
-/// Decides one window. `missing` are the partitions it was closed without.
-pub(crate) fn evaluate(
-    config: &Config,
-    merged: &Merged,
-    missing: Vec<PartitionId>,
-    now: Timestamp,
-) -> WindowResult {
+/// Decides one window.
+pub(crate) fn evaluate(config: &Config, due: &Due, now: Timestamp) -> WindowResult {
+    let merged = &due.counts;
     let model = &config.models[merged.model];
     let reference = merged.reference.as_ref();
     let compared = reference.and_then(|reference| reference.of(&merged.id.segment));
@@ -38,9 +34,11 @@ pub(crate) fn evaluate(
     };
     WindowResult {
         id: merged.id.clone(),
+        edition: due.edition,
+        decides: due.window == 0,
         rows: merged.rows,
-        complete: missing.is_empty(),
-        missing,
+        complete: due.missing.is_empty(),
+        missing: due.missing.clone(),
         offsets: merged.offsets.clone(),
         closed_at: now,
         reference: reference

@@ -102,7 +102,7 @@ pub enum Event {
 pub enum Effect {
     /// Show this picture.
     Publish(Arc<Snapshot>),
-    /// A window closed. Its lines of results are in the outbox.
+    /// A window was evaluated. Its lines of results are in the outbox.
     Window(Arc<WindowResult>),
     /// An episode opened or closed.
     Episode(Transition),

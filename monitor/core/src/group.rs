@@ -1,4 +1,4 @@
-//! Sorts the rows of one batch into windows, row by row in offset order.
+//! Sorts the rows of one batch into panes, row by row in offset order.
 //!
 //! Before: [`crate::shard`] walks a batch. After: [`crate::partition`] counts each group of rows at
 //! once. Each answer uses only what came before the row in its partition, so it does not matter
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::partition::PartitionState;
 use crate::window::clamp;
 
-/// Rows of one batch that belong to the same window of the same model version.
+/// Rows of one batch that belong to the same pane of the same model version.
 #[derive(Debug)]
 pub(crate) struct Group {
     /// Index into the source's models.
@@ -65,11 +65,11 @@ impl Grouping {
         let model = source.models[usize::from(row.model)];
         let event = clamp(row.event_time, row.timestamp, &source.time);
         self.clamped += u64::from(event.clamped);
-        let window = &config.models[model].window;
-        let span = window.span_of(event.time);
+        let pane = &config.models[model].pane;
+        let span = pane.span_of(event.time);
         let watermark = state.watermark(&source.time);
         state.advance_time(event.time);
-        if watermark.is_some_and(|watermark| window.is_passed(span, watermark)) {
+        if watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
             *self.late.entry((row.model, row.version)).or_insert(0) += 1;
             return;
         }

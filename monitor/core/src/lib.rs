@@ -2,10 +2,11 @@
 //! events.
 //!
 //! A record's way, one file a hop:
-//! 1. [`shard`] takes a decoded batch of one partition; [`group`](self) sorts its rows into windows
+//! 1. [`shard`] takes a decoded batch of one partition; [`group`](self) sorts its rows into panes
 //!    and [`partition`](self) counts them against the model's [`mod@reference`].
-//! 2. [`partial`]s leave the shard when the partition has passed a window.
-//! 3. [`pipeline`] collects them, closes windows that every partition has passed, and adds them up.
+//! 2. [`partial`]s leave the shard when the partition has passed a pane.
+//! 3. [`pipeline`] collects them, closes panes that every partition has passed, and adds them up;
+//!    [`panes`](self) keeps those that windows are made of.
 //! 4. `evaluate` compares a window with its reference; the answer is a [`result::WindowResult`].
 //! 5. Policies turn answers into episodes and retraining events; a [`snapshot::Snapshot`] shows
 //!    everything.
@@ -23,6 +24,7 @@ mod line;
 mod merge;
 mod models;
 pub mod output;
+mod panes;
 pub mod partial;
 mod partition;
 pub mod pipeline;

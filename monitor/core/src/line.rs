@@ -16,6 +16,10 @@ use crate::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult
 pub struct FeatureLine<'a> {
     window_start: Timestamp,
     window_end: Timestamp,
+    window: &'a str,
+    decides: bool,
+    r#final: bool,
+    revision: u32,
     model: &'a str,
     version: &'a str,
     segment: &'a str,
@@ -47,13 +51,24 @@ pub(crate) struct LineHead<'a> {
     segment: Cow<'a, str>,
     #[serde(borrow)]
     feature: Cow<'a, str>,
+    #[serde(borrow)]
+    window: Cow<'a, str>,
+    r#final: bool,
+    revision: u32,
+    rows: u64,
 }
 
 impl LineHead<'_> {
     /// Returns a name of the line. Parts are told apart by a character that no name has.
     pub(crate) fn id(&self) -> String {
-        let Self { window_start, window_end, model, version, segment, feature } = self;
-        format!("{model}\n{version}\n{segment}\n{window_start}\n{window_end}\n{feature}")
+        let Self { window_start, window_end, model, version, segment, feature, window, .. } = self;
+        // Of a window that has not ended there may be several, each with more rows.
+        let edition = if self.r#final { u64::from(self.revision) } else { self.rows };
+        let is_final = self.r#final;
+        format!(
+            "{model}\n{version}\n{segment}\n{window}\n{window_start}\n{window_end}\n{is_final}\n\
+             {edition}\n{feature}"
+        )
     }
 }
 
@@ -106,15 +121,23 @@ impl<'a> FeatureLine<'a> {
             version: self.version.into(),
             segment: self.segment.into(),
             feature: self.feature.into(),
+            window: self.window.into(),
+            r#final: self.r#final,
+            revision: self.revision,
+            rows: self.rows,
         }
     }
 
     fn new(result: &'a WindowResult, feature: &'a FeatureResult) -> Self {
-        let WindowId { span, model, segment } = &result.id;
+        let WindowId { span, model, segment, name } = &result.id;
         let verdict = &feature.verdict;
         Self {
             window_start: span.start(),
             window_end: span.end(),
+            window: name,
+            decides: result.decides,
+            r#final: result.edition.is_final,
+            revision: result.edition.revision,
             model: model.name(),
             version: model.version(),
             segment: segment.as_str(),

@@ -11,11 +11,13 @@ use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
-use crate::merge::Merged;
+use crate::panes::{Due, Panes};
 use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
 use crate::shard::ModelProgress;
-use crate::snapshot::{ModelSnapshot, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot};
+use crate::snapshot::{
+    ModelSnapshot, OpenWindow, ReferenceSnapshot, ScoreHistogram, SegmentSnapshot,
+};
 use crate::state::{ModelBody, SegmentBody};
 use crate::window::earliest;
 use crate::windows::Windows;
@@ -39,13 +41,16 @@ struct Model {
     activated: Option<Timestamp>,
     /// Windows that each partition holds open.
     open: BTreeMap<PartitionId, usize>,
-    segments: BTreeMap<SegmentId, Segment>,
+    /// By kind of windows, and segment.
+    segments: BTreeMap<(usize, SegmentId), Segment>,
 }
 
 #[derive(Debug, Default)]
 struct Segment {
     state: Option<(State, Timestamp)>,
     history: VecDeque<Arc<WindowResult>>,
+    /// Newest provisional result, until its window ends.
+    provisional: Option<Arc<WindowResult>>,
     evaluations: BTreeMap<State, u64>,
     incomplete: u64,
     episodes: Vec<Episode>,
@@ -72,30 +77,35 @@ impl Models {
     }
 
     /// Takes a window that an earlier run closed, for the history alone.
-    pub(crate) fn remember(&mut self, config: &Config, merged: &Merged, result: WindowResult) {
+    pub(crate) fn remember(&mut self, config: &Config, due: &Due, result: WindowResult) {
+        let counts = &due.counts;
         let model = self.models.entry(result.id.model.clone());
-        let model = model.or_insert_with(|| Model::new(merged.model));
-        if merged.reference.is_some() {
-            model.reference.clone_from(&merged.reference);
+        let model = model.or_insert_with(|| Model::new(counts.model));
+        if counts.reference.is_some() {
+            model.reference.clone_from(&counts.reference);
         }
-        let history_max = config.models[merged.model].window.history;
-        let segment = model.segments.entry(result.id.segment.clone()).or_default();
+        let history_max = config.models[counts.model].windows[due.window].history;
+        let series = (due.window, result.id.segment.clone());
+        let segment = model.segments.entry(series).or_default();
         segment.remember(Arc::new(result), history_max);
     }
 
     /// Shows a model version as an earlier run did, beside its history.
     pub(crate) fn show_again(&mut self, config: &Config, model: usize, body: ModelBody) {
         let ModelBody { id, event_time_max, activated, segments } = body;
-        let watched: Vec<SegmentId> = config.models[model].segment_ids().collect();
-        let is_watched = |it: &SegmentId| *it == SegmentId::all() || watched.contains(it);
-        let segments = segments.into_iter().filter(|it| is_watched(&it.segment));
+        let watched = &config.models[model];
+        let is_watched =
+            |it: &SegmentId| *it == SegmentId::all() || watched.segment_ids().any(|id| id == *it);
         let model = self.models.entry(id.clone()).or_insert_with(|| Model::new(model));
         model.event_time_max = event_time_max;
         model.activated = activated;
-        for SegmentBody { segment, state, ever_drifted } in segments {
+        for SegmentBody { window, segment, state, ever_drifted } in segments {
+            let window = watched.windows.iter().position(|it| it.name == window);
+            let Some(window) = window.filter(|_| is_watched(&segment)) else { continue };
+            let is_deciding = window == 0;
             let episodes = self.episodes.open(&id, &segment);
-            let shown = model.segments.entry(segment).or_default();
-            shown.episodes = episodes;
+            let shown = model.segments.entry((window, segment)).or_default();
+            shown.episodes = if is_deciding { episodes } else { Vec::new() };
             shown.ever_drifted = ever_drifted;
             shown.state = state.and_then(|(name, since)| {
                 let state = State::ALL.into_iter().find(|state| state.as_str() == &*name)?;
@@ -105,12 +115,19 @@ impl Models {
     }
 
     /// Returns what is shown beside the history, to be stored.
-    pub(crate) fn bodies(&self) -> Vec<ModelBody> {
+    pub(crate) fn bodies(&self, config: &Config) -> Vec<ModelBody> {
         let body = |(id, model): (&ModelId, &Model)| ModelBody {
             id: id.clone(),
             event_time_max: model.event_time_max,
             activated: model.activated,
-            segments: model.segments.iter().map(|(segment, it)| it.body(segment)).collect(),
+            segments: model
+                .segments
+                .iter()
+                .map(|((window, segment), it)| {
+                    let window = &config.models[model.config].windows[*window];
+                    it.body(&window.name, segment)
+                })
+                .collect(),
         };
         self.models.iter().map(body).collect()
     }
@@ -184,15 +201,32 @@ impl Models {
         }
     }
 
-    /// Takes a closed window; returns the episodes that it opens or closes.
-    pub(crate) fn close(&mut self, config: &Config, result: &Arc<WindowResult>) -> Vec<Transition> {
-        let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
-        let transitions = self.episodes.observe(&result.id, &signals);
-        let open = self.open_episodes(&result.id);
+    /// Takes the result of a window; returns the episodes that it opens or closes.
+    pub(crate) fn close(
+        &mut self,
+        config: &Config,
+        window: usize,
+        result: &Arc<WindowResult>,
+    ) -> Vec<Transition> {
+        let decides = result.decides && result.edition.is_first_final();
+        let transitions = if decides {
+            let signals: Vec<FeatureSignal<'_>> = result.features.iter().map(signal).collect();
+            self.episodes.observe(&result.id, &signals)
+        } else {
+            Vec::new()
+        };
+        let open = decides.then(|| self.open_episodes(&result.id));
         if let Some(model) = self.models.get_mut(&result.id.model) {
-            let history_max = config.models[model.config].window.history;
-            let segment = model.segments.entry(result.id.segment.clone()).or_default();
-            segment.close(result, open, history_max);
+            let history_max = config.models[model.config].windows[window].history;
+            let series = (window, result.id.segment.clone());
+            let segment = model.segments.entry(series).or_default();
+            if result.edition.is_revised {
+                segment.revise(result);
+            } else if result.edition.is_final {
+                segment.close(result, open, history_max);
+            } else {
+                segment.provisional = Some(Arc::clone(result));
+            }
         }
         transitions
     }
@@ -202,8 +236,18 @@ impl Models {
         self.episodes.open(&window.model, &window.segment)
     }
 
-    pub(crate) fn snapshot(&self, windows: &Windows) -> Vec<ModelSnapshot> {
-        self.models.iter().map(|(id, model)| model.snapshot(id, windows)).collect()
+    pub(crate) fn snapshot(
+        &self,
+        config: &Config,
+        windows: &Windows,
+        panes: &Panes,
+    ) -> Vec<ModelSnapshot> {
+        let snapshot = |(id, model): (&ModelId, &Model)| {
+            let ahead = windows.ahead(id, model.activated, model.event_time_max);
+            let open = panes.open(&config.models[model.config], id, &ahead);
+            model.snapshot(id, windows, open)
+        };
+        self.models.iter().map(snapshot).collect()
     }
 }
 
@@ -225,10 +269,11 @@ impl Model {
         self.open.values().any(|windows| 0 < *windows)
     }
 
-    fn snapshot(&self, id: &ModelId, windows: &Windows) -> ModelSnapshot {
+    fn snapshot(&self, id: &ModelId, windows: &Windows, open: Vec<OpenWindow>) -> ModelSnapshot {
+        let segments = self.segments.iter();
         let mut segments: Vec<SegmentSnapshot> =
-            self.segments.iter().map(|(segment, it)| it.snapshot(segment)).collect();
-        segments.sort_by_key(|it| it.segment != SegmentId::all());
+            segments.map(|((window, segment), it)| it.snapshot(*window, segment)).collect();
+        segments.sort_by_key(|it| (it.window, it.segment != SegmentId::all()));
         ModelSnapshot {
             id: id.clone(),
             config: self.config,
@@ -248,20 +293,31 @@ impl Model {
                 .max()
                 .max(Some(windows.open_count(id)))
                 .unwrap_or(0),
+            open,
             segments,
         }
     }
 }
 
 impl Segment {
-    fn close(&mut self, result: &Arc<WindowResult>, open: Vec<Episode>, history_max: usize) {
-        let state = after_hysteresis(result.state(), &open);
+    /// `open` are the episodes of the segment, where the window decides about them.
+    fn close(
+        &mut self,
+        result: &Arc<WindowResult>,
+        open: Option<Vec<Episode>>,
+        history_max: usize,
+    ) {
+        let state = match &open {
+            Some(open) => after_hysteresis(result.state(), open),
+            None => result.state(),
+        };
+        self.provisional = None;
         if self.state.is_none_or(|(known, _)| known != state) {
             self.state = Some((state, result.id.span.start()));
         }
         *self.evaluations.entry(result.state()).or_insert(0) += 1;
         self.incomplete += u64::from(!result.complete);
-        self.episodes = open;
+        self.episodes = open.unwrap_or_default();
         for feature in &result.features {
             if let Some(score) = feature.verdict.score {
                 self.score_histogram.observe(score);
@@ -274,6 +330,13 @@ impl Segment {
         self.remember(Arc::clone(result), history_max);
     }
 
+    /// Shows the newest result of a window that is still in the history.
+    fn revise(&mut self, result: &Arc<WindowResult>) {
+        if let Some(known) = self.history.iter_mut().find(|it| it.id == result.id) {
+            *known = Arc::clone(result);
+        }
+    }
+
     fn remember(&mut self, result: Arc<WindowResult>, history_max: usize) {
         self.history.push_back(result);
         while history_max < self.history.len() {
@@ -281,20 +344,23 @@ impl Segment {
         }
     }
 
-    fn body(&self, segment: &SegmentId) -> SegmentBody {
+    fn body(&self, window: &Arc<str>, segment: &SegmentId) -> SegmentBody {
         SegmentBody {
+            window: Arc::clone(window),
             segment: segment.clone(),
             state: self.state.map(|(state, since)| (state.as_str().into(), since)),
             ever_drifted: self.ever_drifted.clone(),
         }
     }
 
-    fn snapshot(&self, segment: &SegmentId) -> SegmentSnapshot {
+    fn snapshot(&self, window: usize, segment: &SegmentId) -> SegmentSnapshot {
         SegmentSnapshot {
+            window,
             segment: segment.clone(),
             state: self.state.map_or(State::InsufficientData, |(state, _)| state),
             state_since: self.state.map(|(_, since)| since),
             history: self.history.clone(),
+            provisional: self.provisional.clone(),
             evaluations: self.evaluations.clone(),
             incomplete: self.incomplete,
             episodes: self.episodes.clone(),

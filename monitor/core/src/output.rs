@@ -13,7 +13,7 @@ use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, WindowConfig};
 use crate::line::{FeatureLine, LineHead};
 use crate::result::WindowResult;
 
@@ -168,7 +168,9 @@ impl Published {
         let models = config.models.iter().filter(|model| model.source == source);
         let begins = models.filter_map(|model| {
             let end = self.newest.get(&model.name)?;
-            let history = model.window.length_millis.saturating_mul(windows);
+            let history = model.deciding().every_millis.saturating_mul(windows);
+            let reach = model.windows.iter().map(WindowConfig::reach_millis).max();
+            let history = history.saturating_add(reach.unwrap_or(0));
             Some(Timestamp::from_millis(
                 end.as_millis().saturating_sub(history).saturating_sub(skew),
             ))

@@ -1,26 +1,26 @@
-//! What one source partition contributes to one window: counts, and the offsets they come from.
+//! What one source partition contributes to one pane: counts, and the offsets they come from.
 //!
 //! Before: [`crate::shard`] makes partials. After: [`crate::merge`] adds those of all partitions.
 //!
-//! A partial is cumulative: it includes every record of its window in `[from_offset, to_offset)` of
-//! its partition. Of two partials of the same window and partition, the one with the greater
+//! A partial is cumulative: it includes every record of its pane in `[from_offset, to_offset)` of
+//! its partition. Of two partials of the same pane and partition, the one with the greater
 //! `to_offset` therefore replaces the other, and a repeated one changes nothing.
 
 use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
-use driftd_catalog::{PartitionId, Timestamp, WindowId};
+use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use driftd_detectors::{FeatureCounts, FeatureReference};
 use driftd_ingest::{categorical_column, numeric_column};
 
 use crate::reference::ModelReference;
 
-/// Counts of one window in one source partition.
+/// Counts of one pane in one source partition.
 #[derive(Clone, Debug)]
 pub struct Partial {
-    /// The window.
-    pub window: WindowId,
+    /// The pane.
+    pub pane: PaneId,
     /// Index into [`crate::config::Config::models`].
     pub model: usize,
     /// Where the records came from.
@@ -42,14 +42,10 @@ pub struct Partial {
 impl Partial {
     /// Returns the memory that the counts take; names and offsets are small beside them.
     pub(crate) fn bytes(&self) -> u64 {
-        let counts = self.features.iter().map(|counts| match counts {
-            FeatureCounts::Numeric(counts) => counts.cells.len(),
-            FeatureCounts::Categorical(counts) => counts.levels.len() + counts.unseen_levels.len(),
-        });
-        (counts.sum::<usize>() * size_of::<u64>()) as u64
+        bytes(&self.features)
     }
 
-    /// Adds rows of this window: the columns stand in the order of the reference's features.
+    /// Adds rows of this pane: the columns stand in the order of the reference's features.
     pub(crate) fn add(&mut self, rows: &RecordBatch) {
         self.rows += rows.num_rows() as u64;
         let Some(reference) = &self.reference else { return };
@@ -79,4 +75,13 @@ fn count(counts: &mut FeatureCounts, reference: &FeatureReference, column: &dyn 
             unreachable!("counts are made empty from the same reference")
         }
     }
+}
+
+/// Returns the memory that counts take.
+pub(crate) fn bytes(features: &[FeatureCounts]) -> u64 {
+    let counts = features.iter().map(|counts| match counts {
+        FeatureCounts::Numeric(counts) => counts.cells.len(),
+        FeatureCounts::Categorical(counts) => counts.levels.len() + counts.unseen_levels.len(),
+    });
+    (counts.sum::<usize>() * size_of::<u64>()) as u64
 }

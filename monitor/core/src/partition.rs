@@ -1,4 +1,4 @@
-//! Everything stage 1 keeps about one source partition: position, event time, open windows.
+//! Everything stage 1 keeps about one source partition: position, event time, open panes.
 //!
 //! Before: [`crate::group`] says which rows belong together. After: [`Partial`]s go to
 //! [`crate::merge`]. The state moves as a whole when another consumer thread takes the partition
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
-use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp, WindowSpan};
 use driftd_detectors::FeatureCounts;
 use driftd_ingest::Decoded;
 
@@ -61,7 +61,7 @@ impl PartitionState {
         Self { next_offset: Some(next_offset), ..self }
     }
 
-    /// Goes on at `next_offset` with the windows that an earlier run had open there.
+    /// Goes on at `next_offset` with the panes that an earlier run had open there.
     pub(crate) fn restore(
         id: PartitionId,
         source: usize,
@@ -73,9 +73,9 @@ impl PartitionState {
         state.next_offset = Some(next_offset);
         state.progression = Progression::from_newest(event_time_max);
         for partial in open {
-            let WindowId { span, model, segment } = partial.window.clone();
-            let windows = state.open.entry(model).or_default();
-            windows.entry(span).or_default().insert(segment, partial);
+            let PaneId { span, model, segment } = partial.pane.clone();
+            let panes = state.open.entry(model).or_default();
+            panes.entry(span).or_default().insert(segment, partial);
         }
         state
     }
@@ -95,10 +95,10 @@ impl PartitionState {
         let next_offset = self.next_offset?;
         let changed = std::mem::take(&mut self.changed);
         let open = self.open_partials().map(|partial| {
-            let WindowId { span, model, .. } = &partial.window;
+            let PaneId { span, model, .. } = &partial.pane;
             let is_changed = changed.contains(&(model.clone(), *span));
             let counts = is_changed.then(|| Partial { to_offset: next_offset, ..partial.clone() });
-            (partial.window.clone(), counts)
+            (partial.pane.clone(), counts)
         });
         Some(Checkpoint {
             partition: self.id.clone(),
@@ -135,7 +135,7 @@ impl PartitionState {
         self.progression.advance(event_time);
     }
 
-    /// Makes room for a window; `false` when the model has too many versions or windows open.
+    /// Makes room for a pane; `false` when the model has too many versions or panes open.
     ///
     /// Windows that the watermark has passed do not count, wherever the batch was cut.
     pub(crate) fn open(
@@ -146,17 +146,17 @@ impl PartitionState {
         watermark: Option<Timestamp>,
     ) -> bool {
         let is_open = |span: &WindowSpan| {
-            watermark.is_none_or(|watermark| !model.window.is_passed(*span, watermark))
+            watermark.is_none_or(|watermark| !model.pane.is_passed(*span, watermark))
         };
-        if self.open.get(id).is_some_and(|windows| windows.contains_key(&span)) {
+        if self.open.get(id).is_some_and(|panes| panes.contains_key(&span)) {
             return true;
         }
-        let versions = self.open.iter().filter(|(other, windows)| {
-            *other != id && other.name() == id.name() && windows.keys().any(is_open)
+        let versions = self.open.iter().filter(|(other, panes)| {
+            *other != id && other.name() == id.name() && panes.keys().any(is_open)
         });
-        let windows = self.open.get(id).into_iter().flat_map(BTreeMap::keys).copied();
+        let panes = self.open.get(id).into_iter().flat_map(BTreeMap::keys).copied();
         if model.versions_max <= versions.count()
-            || model.window.open_max <= windows.filter(is_open).count()
+            || model.pane.open_max <= panes.filter(is_open).count()
         {
             return false;
         }
@@ -168,7 +168,7 @@ impl PartitionState {
         self.open.contains_key(id)
     }
 
-    /// Adds a group of rows to its window, in every segment they belong to.
+    /// Adds a group of rows to its pane, in every segment they belong to.
     pub(crate) fn count(
         &mut self,
         config: &Config,
@@ -198,11 +198,11 @@ impl PartitionState {
         reference: Option<&Arc<ModelReference>>,
     ) {
         self.changed.insert((group.id.clone(), group.span));
-        let windows = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
-        // The reference is the one known when the window's first record came, so that a window has
+        let panes = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
+        // The reference is the one known when the pane's first record came, so that a pane has
         // one grid.
-        let partial = windows.entry(segment.clone()).or_insert_with(|| Partial {
-            window: WindowId { span: group.span, model: group.id.clone(), segment },
+        let partial = panes.entry(segment.clone()).or_insert_with(|| Partial {
+            pane: PaneId { span: group.span, model: group.id.clone(), segment },
             model: group.config,
             partition: self.id.clone(),
             from_offset: group.from_offset,
@@ -236,29 +236,29 @@ impl PartitionState {
         self.idle = false;
     }
 
-    /// Removes and returns the windows that this partition can add nothing to.
+    /// Removes and returns the panes that this partition can add nothing to.
     pub(crate) fn take_passed(&mut self, config: &Config) -> Vec<Partial> {
         let Some(watermark) = self.watermark(&config.sources[self.source].time) else {
             return Vec::new();
         };
         let to_offset = self.position();
         let mut passed = Vec::new();
-        for (id, windows) in &mut self.open {
+        for (id, panes) in &mut self.open {
             let Some(model) = config.models.iter().find(|model| &*model.name == id.name()) else {
                 continue;
             };
             for (_, segments) in
-                windows.extract_if(.., |span, _| model.window.is_passed(*span, watermark))
+                panes.extract_if(.., |span, _| model.pane.is_passed(*span, watermark))
             {
                 passed
                     .extend(segments.into_values().map(|partial| Partial { to_offset, ..partial }));
             }
         }
-        self.open.retain(|_, windows| !windows.is_empty());
+        self.open.retain(|_, panes| !panes.is_empty());
         passed
     }
 
-    /// Returns the open windows as they stand.
+    /// Returns the open panes as they stand.
     pub(crate) fn partials(&self) -> impl Iterator<Item = Partial> {
         let to_offset = self.position();
         self.open_partials().map(move |partial| Partial { to_offset, ..partial.clone() })
@@ -294,7 +294,7 @@ impl PartitionState {
             watermark: self.watermark(&config.sources[self.source].time),
             idle: self.idle,
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
-            open: self.open.iter().map(|(id, windows)| (id.clone(), windows.len())).collect(),
+            open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Before: [`crate::shard`] outputs and news from the edge, as [`Event`]s. After: [`Effect`]s. This
 //! file only branches; the work is done by the parts it owns: [`crate::sources`] (who is how far),
-//! [`crate::windows`] (what is open, what may close), [`crate::evaluate`], [`crate::models`] (what
-//! is known of each model) and [`crate::retraining`].
+//! [`crate::windows`] (what is open, what may close), [`crate::panes`] (which windows that makes),
+//! [`crate::evaluate`], [`crate::models`] (what is known of each model) and [`crate::retraining`].
 //!
 //! Equal events give equal effects. `now` is wall-clock time and decides only about waiting, never
 //! about a record.
@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
-use crate::merge::Merged;
 use crate::models::Models;
 use crate::output::OutputMessage;
+use crate::panes::{Due, Outcome, Panes};
 use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::retraining::Retraining;
@@ -28,7 +28,7 @@ use crate::shard::{Output, Progress};
 use crate::snapshot::{Snapshot, Totals};
 use crate::sources::Sources;
 use crate::state::{Batch, Outbox, Parts, Saver, Seal, Standing, StoreId};
-use crate::windows::{Closing, SpanKey, Windows};
+use crate::windows::{Closing, Inserted, SpanKey, Windows};
 
 /// The whole of stage 2.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub struct Pipeline {
     config: Arc<Config>,
     sources: Sources,
     windows: Windows,
+    panes: Panes,
     models: Models,
     retraining: Retraining,
     totals: Totals,
@@ -59,6 +60,7 @@ impl Pipeline {
         Self {
             sources: Sources::new(&config),
             windows: Windows::default(),
+            panes: Panes::default(),
             models: Models::new(&config),
             retraining: Retraining::new(&config),
             totals: Totals::default(),
@@ -82,13 +84,18 @@ impl Pipeline {
     pub(crate) fn restored(
         config: &Arc<Config>,
         (saver, outbox, seal): (Saver, Option<Outbox>, Seal),
-        (windows, models, retraining): (Windows, Models, Retraining),
+        (windows, panes, models, retraining): (Windows, Panes, Models, Retraining),
         totals: &Totals,
         digest: Digest,
     ) -> Self {
         let fresh = Self::new(Arc::clone(config));
         let (totals, saver) = (*totals, Some(saver));
-        Self { windows, models, retraining, totals, digest, saver, outbox, seal, ..fresh }
+        let parts = Self { windows, panes, models, retraining, totals, digest, ..fresh };
+        let mut pipeline = Self { saver, outbox, seal, ..parts };
+        for model in pipeline.panes.models() {
+            pipeline.expect(model);
+        }
+        pipeline
     }
 
     /// Takes how far a partition was when an earlier run heard of it.
@@ -104,11 +111,11 @@ impl Pipeline {
     /// Returns what changed since the last call, to be stored at once. The messages that
     /// [`Pipeline::take_outputs`] returns next are among it.
     pub fn take_changes(&mut self) -> Batch {
-        let Self { windows, models, retraining, totals, digest, saver, outbox, .. } = self;
-        let parts = Parts { windows, models, retraining, totals, digest: *digest };
-        let mut batch = saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default();
-        batch.extend(outbox.iter_mut().flat_map(Outbox::changes));
-        if saver.is_some() {
+        let Self { config, windows, panes, models, retraining, totals, digest, .. } = self;
+        let parts = Parts { config, windows, panes, models, retraining, totals, digest: *digest };
+        let mut batch = self.saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default();
+        batch.extend(self.outbox.iter_mut().flat_map(Outbox::changes));
+        if self.saver.is_some() {
             self.seal.add(&mut batch);
         }
         batch
@@ -147,7 +154,7 @@ impl Pipeline {
             }
             Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
             Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
-            Event::Partial(partial) => self.take_partial(*partial),
+            Event::Partial(partial) => self.take_partial(now, *partial, effects),
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
             Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
             Event::Checkpoint(checkpoint) => {
@@ -186,25 +193,38 @@ impl Pipeline {
 
     /// Returns the picture of everything as it is now.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let (partitions, unassigned) = self.sources.partitions_snapshot();
         Snapshot {
             taken_at: now,
             sources: self.sources.snapshot(),
-            partitions: self.sources.partitions_snapshot(),
+            partitions,
+            unassigned,
             lanes: Vec::new(),
-            models: self.models.snapshot(&self.windows),
+            models: self.models.snapshot(&self.config, &self.windows, &self.panes),
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
-            state_bytes: self.sources.state_bytes() + self.windows.bytes(),
+            state_bytes: self.sources.state_bytes() + self.windows.bytes() + self.panes.bytes(),
             totals: self.totals,
             digest: self.digest,
         }
     }
 
-    fn take_partial(&mut self, partial: Partial) {
-        if let Some(late) = self.windows.insert(partial) {
-            self.models.late(&late.model, late.rows);
-            if let Some(saver) = &mut self.saver {
-                saver.late(&late.model);
+    fn take_partial(&mut self, now: Timestamp, partial: Partial, effects: &mut Vec<Effect>) {
+        // Of a version whose panes are kept no more, nothing can be revised.
+        let is_kept = self.panes.has(&partial.pane.model);
+        let pane = &self.config.models[partial.model].pane;
+        let revisions_millis = if is_kept { pane.revisions_millis } else { 0 };
+        match self.windows.insert(partial, revisions_millis) {
+            Inserted::Waits => {}
+            Inserted::Revised(pane) => {
+                let outcome = self.panes.revise(&self.config, *pane);
+                self.follow(now, outcome, effects);
+            }
+            Inserted::Late(model, rows) => {
+                self.models.late(&model, rows);
+                if let Some(saver) = &mut self.saver {
+                    saver.late(&model);
+                }
             }
         }
     }
@@ -243,11 +263,13 @@ impl Pipeline {
         let out_of_orderness = self.config.sources[progress.source].time.out_of_orderness_millis;
         let newest = progress.watermark.map(|it| it.plus_millis(out_of_orderness));
         for id in &progress.left_behind {
-            let model = self.config.models.iter().find(|it| *it.name == *id.name());
+            let model = self.config.models.iter().position(|it| *it.name == *id.name());
             if let Some((model, newest)) = model.zip(newest) {
-                self.windows.begin_after(id.clone(), model.window.span_of(newest));
+                let span = self.config.models[model].pane.span_of(newest);
+                self.windows.begin_after(id.clone(), span);
+                self.panes.begin_anew(&self.config, model, id, span.end());
                 if let Some(saver) = &mut self.saver {
-                    saver.late(id);
+                    saver.begin_anew(id);
                 }
             }
         }
@@ -261,6 +283,7 @@ impl Pipeline {
         self.is_changed |= before < effects.len();
         for retired in self.models.retire(&self.config, &self.windows) {
             self.windows.forget(&retired);
+            self.panes.forget(&retired);
             self.retraining.forget(&retired);
             if let Some(saver) = &mut self.saver {
                 saver.forget(&retired);
@@ -276,7 +299,8 @@ impl Pipeline {
 
     fn close_ready(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut waiting = BTreeSet::new();
-        for key in self.windows.open_spans() {
+        let mut keys: BTreeSet<SpanKey> = self.windows.open_spans().collect();
+        while let Some(key) = keys.pop_first() {
             let (span, model) = key;
             let missing = match self.sources.readiness(now, &self.config.models[model], span) {
                 Closing::Wait => {
@@ -294,50 +318,79 @@ impl Pipeline {
                     continue;
                 }
             };
-            // What a partition reports when it is asked may be an earlier window than the one it
-            // was asked for.
+            // What a partition reports when it is asked may be an earlier pane than the one it was
+            // asked for.
             if !waiting.contains(&model) {
-                self.close(now, key, &missing, effects);
+                keys.extend(self.close(now, key, &missing, effects));
             }
         }
     }
 
     fn close_all(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        for key in self.windows.open_spans() {
+        while let Some(key) = self.windows.first() {
             self.close(now, key, &[], effects);
         }
+        let outcome = self.panes.finish(&self.config);
+        self.follow(now, outcome, effects);
     }
 
+    /// Closes the panes of a span; returns the span that is waited for next.
     fn close(
         &mut self,
         now: Timestamp,
         key: SpanKey,
         missing: &[PartitionId],
         effects: &mut Vec<Effect>,
-    ) {
-        for merged in self.windows.take(key) {
-            self.decide(now, &merged, missing, effects);
+    ) -> Option<SpanKey> {
+        let (span, model) = key;
+        let revisions_millis = self.config.models[model].pane.revisions_millis;
+        let panes = self.windows.take(key, revisions_millis);
+        let outcome = self.panes.close(&self.config, key, panes, missing);
+        for id in &outcome.versions {
+            self.windows.pass(id, span);
+        }
+        self.follow(now, outcome, effects);
+        self.expect(model)
+    }
+
+    /// Waits for the end of the next window, although no record may come before; returns where.
+    fn expect(&mut self, model: usize) -> Option<SpanKey> {
+        let next = self.panes.next(&self.config, model)?;
+        self.windows.expect(next);
+        Some(next)
+    }
+
+    fn follow(&mut self, now: Timestamp, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Outcome { due, versions, touched } = outcome;
+        if let Some(saver) = &mut self.saver {
+            saver.passed(versions, touched);
+        }
+        for due in &due {
+            self.decide(now, due, effects);
         }
     }
 
-    fn decide(
-        &mut self,
-        now: Timestamp,
-        merged: &Merged,
-        missing: &[PartitionId],
-        effects: &mut Vec<Effect>,
-    ) {
-        let result = Arc::new(evaluate(&self.config, merged, missing.to_vec(), now));
-        self.digest.add(&result, &merged.features);
-        if let Some(saver) = &mut self.saver {
-            saver.closed(&self.config, merged, missing, now);
-        }
-        self.totals.windows_closed += 1;
+    fn decide(&mut self, now: Timestamp, due: &Due, effects: &mut Vec<Effect>) {
+        let result = Arc::new(evaluate(&self.config, due, now));
         effects.push(Effect::Window(Arc::clone(&result)));
-        let transitions = self.models.close(&self.config, &result);
+        let transitions = self.models.close(&self.config, due.window, &result);
+        if !result.edition.is_final {
+            return;
+        }
+        if let Some(saver) = &mut self.saver {
+            saver.closed(&self.config, due, now);
+        }
+        if result.edition.is_revised {
+            return;
+        }
+        self.digest.add(&result, &due.counts.features);
+        self.totals.windows_closed += 1;
+        if !result.decides {
+            return;
+        }
         effects.extend(transitions.into_iter().map(Effect::Episode));
         let open = self.models.open_episodes(&result.id);
-        let requests = self.retraining.observe(&self.config, now, &result, merged, &open);
+        let requests = self.retraining.observe(&self.config, now, &result, &due.counts, &open);
         self.note_outputs(now, &result, &requests);
         effects.extend(requests.into_iter().map(Box::new).map(Effect::Retrain));
     }

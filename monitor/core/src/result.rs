@@ -15,6 +15,10 @@ use crate::config::Role;
 pub struct WindowResult {
     /// Which window.
     pub id: WindowId,
+    /// Which of its results.
+    pub edition: Edition,
+    /// Whether it is one of the windows that open episodes and ask for retraining.
+    pub decides: bool,
     /// Records in it.
     pub rows: u64,
     /// Whether every source partition had passed its end.
@@ -29,6 +33,27 @@ pub struct WindowResult {
     pub reference: Option<Arc<str>>,
     /// One entry a watched column: features, then predictions.
     pub features: Vec<FeatureResult>,
+}
+
+/// Which of the results of one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition {
+    /// Whether the window has ended. A provisional result decides nothing.
+    pub is_final: bool,
+    /// Whether there was a result after its end before. It decides nothing either.
+    pub is_revised: bool,
+    /// Results of the same window before this one.
+    pub revision: u32,
+}
+
+impl Edition {
+    /// The only result of a window.
+    pub const ONLY: Self = Self { is_final: true, is_revised: false, revision: 0 };
+
+    /// Whether it is the one that counts and decides: the first after the end of the window.
+    pub const fn is_first_final(self) -> bool {
+        self.is_final && !self.is_revised
+    }
 }
 
 /// One feature or prediction in one window.

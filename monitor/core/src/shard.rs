@@ -2,7 +2,7 @@
 //!
 //! Before: a decoder's [`Decoded`] batch of one partition. After: [`Output`]s, partials before the
 //! progress that covers them, for [`crate::pipeline`]. Owns the decisions about a single record:
-//! which window, too late, too many. Does not merge partitions, evaluate, or know a clock: `now` is
+//! which pane, too late, too many. Does not merge partitions, evaluate, or know a clock: `now` is
 //! an argument and only measures silence.
 
 use std::collections::BTreeMap;
@@ -32,11 +32,11 @@ pub struct Shard {
     partitions: BTreeMap<PartitionId, PartitionState>,
     references: BTreeMap<ModelId, Arc<ModelReference>>,
     references_max: usize,
-    /// Searched for and not found: the end of the newest window that it was searched for.
+    /// Searched for and not found: the end of the newest pane that it was searched for.
     absent: BTreeMap<ModelId, Timestamp>,
 }
 
-/// A batch whose rows have their windows.
+/// A batch whose rows have their panes.
 #[derive(Debug)]
 pub struct Placed {
     partition: PartitionId,
@@ -50,14 +50,14 @@ pub struct MissingReference {
     pub id: ModelId,
     /// Index into [`Config::models`].
     pub model: usize,
-    /// End of the newest window that needs it.
+    /// End of the newest pane that needs it.
     newest: Timestamp,
 }
 
 /// What stage 1 tells stage 2.
 #[derive(Debug)]
 pub enum Output {
-    /// Counts of one window in one partition, as of now.
+    /// Counts of one pane in one partition, as of now.
     Partial(Box<Partial>),
     /// How far a partition has been read.
     Progress(Box<Progress>),
@@ -80,7 +80,7 @@ pub struct Progress {
     pub watermark: Option<Timestamp>,
     /// Read to its end and silent: not waited for.
     pub idle: bool,
-    /// Memory that the counts of its open windows take.
+    /// Memory that the counts of its open panes take.
     pub state_bytes: u64,
     /// Windows that it holds open for each model version, segments not counted each.
     pub open: BTreeMap<ModelId, usize>,
@@ -160,7 +160,7 @@ pub struct ModelProgress {
     pub model: usize,
     /// Records counted.
     pub records: u64,
-    /// Records that came after their window had been passed.
+    /// Records that came after their pane had been passed.
     pub late: u64,
     /// Oldest event time of a counted record.
     pub event_time_min: Option<Timestamp>,
@@ -210,7 +210,7 @@ impl Shard {
         self.partitions.iter().map(|(id, state)| (id, state.next_offset()))
     }
 
-    /// Finds the window of every row of one batch. It must be counted with [`Shard::update`] before
+    /// Finds the pane of every row of one batch. It must be counted with [`Shard::update`] before
     /// the next batch of its partition is placed.
     ///
     /// # Panics
@@ -226,7 +226,7 @@ impl Shard {
     }
 
     /// Returns the model versions whose reference must be searched before [`Shard::update`]: those
-    /// that got a window only, so that endless invented versions cost no searches.
+    /// that got a pane only, so that endless invented versions cost no searches.
     pub fn missing_references(&self, placed: &Placed) -> Vec<MissingReference> {
         let mut missing: BTreeMap<&ModelId, MissingReference> = BTreeMap::new();
         for group in &placed.grouping.groups {
@@ -248,7 +248,7 @@ impl Shard {
     }
 
     /// Stores the answer to [`Shard::missing_references`]. What was not found is searched again for
-    /// a later window.
+    /// a later pane.
     pub fn set_reference(
         &mut self,
         missing: MissingReference,
@@ -268,7 +268,7 @@ impl Shard {
         self.absent.remove(&id);
         self.references.insert(id, reference);
         if self.references_max < self.references.len() {
-            // What an open window is counted against is in use, however long ago it was found.
+            // What an open pane is counted against is in use, however long ago it was found.
             let partitions = &self.partitions;
             let is_used = |id: &ModelId| partitions.values().any(|state| state.has_open(id));
             self.references.retain(|id, _| is_used(id));
@@ -324,7 +324,7 @@ impl Shard {
         }
     }
 
-    /// Reports every open window of the partition as it stands now.
+    /// Reports every open pane of the partition as it stands now.
     pub fn flush(
         &mut self,
         partition: &PartitionId,

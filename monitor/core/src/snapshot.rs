@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// One entry an assigned source partition.
     pub partitions: Vec<PartitionSnapshot>,
+    /// One entry a source partition that this process does not read; windows wait for it too.
+    pub unassigned: Vec<PartitionSnapshot>,
     /// One entry a lane that this process owns; none where it decides about everything.
     pub lanes: Vec<LaneSnapshot>,
     /// One entry a model version that had records.
@@ -118,6 +120,8 @@ impl Totals {
 pub struct SourceSnapshot {
     /// Topic name.
     pub topic: Arc<str>,
+    /// Whether its partitions are known; before, no window closes.
+    pub is_known: bool,
     /// Messages read, good or bad.
     pub messages: u64,
     /// Their payload bytes.
@@ -153,6 +157,23 @@ pub struct PartitionSnapshot {
     pub idle: bool,
     /// Held back because it ran ahead of the others.
     pub paused: bool,
+    /// Wall-clock time of the last step forward.
+    pub progressed_at: Timestamp,
+}
+
+/// The first window of one kind that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// Index into [`crate::config::ModelConfig::windows`].
+    pub window: usize,
+    /// Its begin. Absent while a window of a number of rows has none of them.
+    pub start: Option<Timestamp>,
+    /// Its end; of a window of a number of rows, the next time at which it may end.
+    pub end: Timestamp,
+    /// Records in its panes that are closed.
+    pub rows: u64,
+    /// Further windows that hold records and end later.
+    pub further: u64,
 }
 
 /// One partition of the topic through which readers tell whoever decides.
@@ -181,10 +202,13 @@ pub struct ModelSnapshot {
     pub event_time_max: Option<Timestamp>,
     /// Oldest event time of its records: when the version came into use.
     pub activated: Option<Timestamp>,
-    /// Windows that the fullest partition holds open, or that wait for partitions; segments not
+    /// Panes that the fullest partition holds open, or that wait for partitions; segments not
     /// counted each.
     pub windows_open: usize,
-    /// One entry a segment with closed windows, `all` first.
+    /// The first window of each kind that has not ended, if it holds records.
+    pub open: Vec<OpenWindow>,
+    /// One entry a kind of windows and segment with results: the deciding windows first, and of
+    /// each kind `all` first.
     pub segments: Vec<SegmentSnapshot>,
 }
 
@@ -199,17 +223,22 @@ pub struct ReferenceSnapshot {
     pub created: Timestamp,
 }
 
-/// One segment of one model version.
+/// One segment of one model version, in windows of one kind.
 #[derive(Debug, Clone)]
 pub struct SegmentSnapshot {
+    /// Index into [`crate::config::ModelConfig::windows`]; the first decides.
+    pub window: usize,
     /// Which.
     pub segment: SegmentId,
-    /// State after hysteresis: drifted while an episode is open.
+    /// State after hysteresis: drifted while an episode is open. Of windows that do not decide, the
+    /// state of the newest.
     pub state: State,
     /// Start of the window in which that state began.
     pub state_since: Option<Timestamp>,
     /// Closed windows, oldest first, bounded by the configuration.
     pub history: VecDeque<Arc<WindowResult>>,
+    /// Newest provisional result of the window that has not ended.
+    pub provisional: Option<Arc<WindowResult>>,
     /// Closed windows since the start, by state of the window.
     pub evaluations: BTreeMap<State, u64>,
     /// Windows closed without every partition.
@@ -281,8 +310,14 @@ pub struct RetrainingEntry {
 }
 
 impl ModelSnapshot {
-    /// Returns the newest closed window of the whole traffic.
+    /// Returns a segment in windows of one kind, by index into
+    /// [`crate::config::ModelConfig::windows`].
+    pub fn segment(&self, window: usize, segment: &str) -> Option<&SegmentSnapshot> {
+        self.segments.iter().find(|it| it.window == window && it.segment.as_str() == segment)
+    }
+
+    /// Returns the newest closed window of the whole traffic, of those that decide.
     pub fn latest(&self) -> Option<&Arc<WindowResult>> {
-        self.segments.first().and_then(|segment| segment.history.back())
+        self.segment(0, SegmentId::all().as_str()).and_then(|segment| segment.history.back())
     }
 }

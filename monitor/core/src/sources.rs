@@ -1,4 +1,4 @@
-//! How far each source partition has been read, and which windows may therefore close.
+//! How far each source partition has been read, and which panes may therefore close.
 //!
 //! Before: [`Progress`] of the shards, assignments and metadata from the edge. After: [`Closing`]
 //! for [`crate::windows`], pauses that keep partitions together, and counters for the snapshot.
@@ -113,7 +113,7 @@ impl Sources {
         }
     }
 
-    /// Takes a report; returns whether a window may have become ready.
+    /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);
         let partition = self
@@ -154,10 +154,10 @@ impl Sources {
         *self.counters[source].errors.entry(kind).or_insert(0) += 1;
     }
 
-    /// Returns whether a window may close.
+    /// Returns whether a pane may close.
     ///
     /// It is complete when every partition of the topic has passed it, idle ones aside. When all
-    /// are idle, nothing more is to be expected once the wall clock is past the window as well. A
+    /// are idle, nothing more is to be expected once the wall clock is past the pane as well. A
     /// partition that stands still for longer than `wait_max` is not waited for.
     pub(crate) fn readiness(
         &self,
@@ -168,20 +168,20 @@ impl Sources {
         if !self.is_known[model.source] {
             return Closing::Wait;
         }
-        let window = &model.window;
+        let pane = &model.pane;
         let mut is_any_passed = false;
         let mut waiting = Vec::new();
         for (id, partition) in self.partitions.iter().filter(|(_, it)| it.source == model.source) {
-            if partition.watermark.is_some_and(|watermark| window.is_passed(span, watermark)) {
+            if partition.watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
                 is_any_passed = true;
             } else if !partition.idle {
                 waiting.push((id, partition));
             }
         }
-        let is_past = window.is_passed(span, now.plus_millis(-window.wait_max_millis));
+        let is_past = pane.is_passed(span, now.plus_millis(-pane.wait_max_millis));
         if waiting.is_empty() {
             if is_any_passed || is_past { Closing::Complete } else { Closing::Wait }
-        } else if waiting.iter().all(|(_, it)| it.is_stuck(now, window.wait_max_millis))
+        } else if waiting.iter().all(|(_, it)| it.is_stuck(now, pane.wait_max_millis))
             && (is_any_passed || is_past)
         {
             Closing::Overdue(waiting.into_iter().map(|(id, _)| id.clone()).collect())
@@ -192,13 +192,13 @@ impl Sources {
 
     /// Pauses partitions that ran ahead of the slowest one, and resumes those that no longer do.
     ///
-    /// Without it a catch-up would hold open windows of days for the partition that is read last.
+    /// Without it a catch-up would hold open panes of days for the partition that is read last.
     /// One that is not waited for any more holds nobody back: a dead partition must not stop the
     /// others.
     pub(crate) fn align(&mut self, now: Timestamp, config: &Config, effects: &mut Vec<Effect>) {
         for (index, source) in config.sources.iter().enumerate() {
-            let models = source.models.iter().map(|model| &config.models[*model].window);
-            let wait_max = models.map(|window| window.wait_max_millis).max().unwrap_or_default();
+            let panes = source.models.iter().map(|model| &config.models[*model].pane);
+            let wait_max = panes.map(|pane| pane.wait_max_millis).max().unwrap_or_default();
             let limit = self.slowest(now, index, wait_max).map_or(Timestamp::MAX, |slowest| {
                 slowest.plus_millis(source.time.drift_max_millis)
             });
@@ -221,7 +221,10 @@ impl Sources {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
-        self.counters.clone()
+        let counters = self.counters.iter().zip(&self.is_known);
+        counters
+            .map(|(it, is_known)| SourceSnapshot { is_known: *is_known, ..it.clone() })
+            .collect()
     }
 
     /// Returns the memory that counts take in stage 1.
@@ -229,22 +232,30 @@ impl Sources {
         self.partitions.values().map(|partition| partition.state_bytes).sum()
     }
 
-    pub(crate) fn partitions_snapshot(&self) -> Vec<PartitionSnapshot> {
-        let assigned = self.partitions.iter().filter(|(_, partition)| partition.is_assigned);
-        assigned
-            .map(|(id, partition)| PartitionSnapshot {
-                id: id.clone(),
-                next_offset: partition.next_offset,
-                high_watermark: partition.high_watermark,
-                watermark: partition.watermark,
-                idle: partition.idle,
-                paused: partition.paused,
-            })
-            .collect()
+    /// Returns the partitions that this process reads, and those that it does not.
+    pub(crate) fn partitions_snapshot(&self) -> (Vec<PartitionSnapshot>, Vec<PartitionSnapshot>) {
+        let (read, others): (Vec<_>, Vec<_>) =
+            self.partitions.iter().partition(|(_, partition)| partition.is_assigned);
+        let shown = |partitions: Vec<(&PartitionId, &Partition)>| {
+            partitions.into_iter().map(|(id, partition)| partition.snapshot(id)).collect()
+        };
+        (shown(read), shown(others))
     }
 }
 
 impl Partition {
+    fn snapshot(&self, id: &PartitionId) -> PartitionSnapshot {
+        PartitionSnapshot {
+            id: id.clone(),
+            next_offset: self.next_offset,
+            high_watermark: self.high_watermark,
+            watermark: self.watermark,
+            idle: self.idle,
+            paused: self.paused,
+            progressed_at: self.progressed_at,
+        }
+    }
+
     fn align(
         &mut self,
         now: Timestamp,
@@ -268,6 +279,7 @@ impl Partition {
 fn empty_counters(topic: &Arc<str>) -> SourceSnapshot {
     SourceSnapshot {
         topic: Arc::clone(topic),
+        is_known: false,
         messages: 0,
         bytes: 0,
         rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),

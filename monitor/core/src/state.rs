@@ -7,7 +7,7 @@
 //! checkpoint says what a partition held at an offset, and comes behind everything that the
 //! partition reported before it. What stage 2 knows beyond that offset is reported again after a
 //! restart, and changes nothing the second time: partials are cumulative
-//! ([`crate::partial`]), and of a closed window the rows that are in it are remembered
+//! ([`crate::partial`]), and of a closed pane the rows that are in it are remembered
 //! ([`crate::windows`]).
 
 mod body;
@@ -31,7 +31,7 @@ pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
-use driftd_catalog::{PartitionId, Timestamp, WindowId};
+use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -62,8 +62,8 @@ pub struct Checkpoint {
     pub(crate) partition: PartitionId,
     pub(crate) next_offset: i64,
     pub(crate) event_time_max: Option<Timestamp>,
-    /// Every open window; the counts of those that changed since the last checkpoint.
-    pub(crate) open: Vec<(WindowId, Option<Partial>)>,
+    /// Every open pane; the counts of those that changed since the last checkpoint.
+    pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }
 
 impl Checkpoint {

@@ -1,4 +1,4 @@
-//! Which window a record belongs to, and when a partition has passed a window.
+//! Which pane a record belongs to, and when a partition has passed a pane.
 //!
 //! Before: decoded rows. After: [`crate::shard`] groups rows by the answer. Everything here depends
 //! on the prefix of the record's own partition and on the configuration, so a replay decides the
@@ -6,20 +6,48 @@
 
 use driftd_catalog::{Timestamp, WindowSpan};
 
-use crate::config::{TimeConfig, WindowConfig};
+use crate::config::{ModelConfig, PaneConfig, TimeConfig};
 
-impl WindowConfig {
-    /// Returns the window that holds `event_time`.
+impl PaneConfig {
+    /// Returns the pane that holds `event_time`.
     pub fn span_of(&self, event_time: Timestamp) -> WindowSpan {
-        let since_border =
-            (event_time.as_millis() - self.offset_millis).rem_euclid(self.length_millis);
-        WindowSpan::starting_at(event_time.plus_millis(-since_border), self.length_millis)
+        let borders =
+            Borders { every_millis: self.length_millis, offset_millis: self.offset_millis };
+        WindowSpan::starting_at(borders.at_or_before(event_time), self.length_millis)
     }
 
     /// Returns whether a partition whose watermark is `watermark` can add no more records to
     /// `span`.
     pub fn is_passed(&self, span: WindowSpan, watermark: Timestamp) -> bool {
         span.end().plus_millis(self.lateness_millis) <= watermark
+    }
+}
+
+/// Places where windows, or their slices, begin and end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Borders {
+    every_millis: i64,
+    offset_millis: i64,
+}
+
+impl Borders {
+    /// Returns the borders of a model that are `every_millis` apart.
+    pub(crate) fn of(model: &ModelConfig, every_millis: i64) -> Self {
+        Self { every_millis, offset_millis: model.pane.offset_millis }
+    }
+
+    pub(crate) fn at_or_before(self, time: Timestamp) -> Timestamp {
+        let since_border = (time.as_millis() - self.offset_millis).rem_euclid(self.every_millis);
+        time.plus_millis(-since_border)
+    }
+
+    pub(crate) fn at_or_after(self, time: Timestamp) -> Timestamp {
+        let border = self.at_or_before(time);
+        if border == time { time } else { self.after(time) }
+    }
+
+    pub(crate) fn after(self, time: Timestamp) -> Timestamp {
+        self.at_or_before(time).plus_millis(self.every_millis)
     }
 }
 
@@ -83,15 +111,14 @@ pub(crate) fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Opti
 mod tests {
     use super::*;
 
-    fn config(length_millis: i64, offset_millis: i64) -> WindowConfig {
-        WindowConfig {
-            label: "test".into(),
+    fn config(length_millis: i64, offset_millis: i64) -> PaneConfig {
+        PaneConfig {
             length_millis,
             offset_millis,
             lateness_millis: 5,
+            revisions_millis: 0,
             wait_max_millis: 1,
             open_max: 4,
-            history: 1,
         }
     }
 
@@ -100,21 +127,21 @@ mod tests {
     }
 
     #[test]
-    fn windows_tile_time_without_gaps_also_before_the_epoch() {
-        let window = config(10, 3);
+    fn panes_tile_time_without_gaps_also_before_the_epoch() {
+        let pane = config(10, 3);
         for millis in -40..40 {
-            let span = window.span_of(at(millis));
+            let span = pane.span_of(at(millis));
             assert!(span.start() <= at(millis) && at(millis) < span.end(), "{millis} in {span}");
             assert_eq!((span.start().as_millis() - 3).rem_euclid(10), 0);
         }
     }
 
     #[test]
-    fn a_window_is_passed_when_the_watermark_reaches_its_end_and_lateness() {
-        let window = config(10, 0);
-        let span = window.span_of(at(0));
-        assert!(!window.is_passed(span, at(14)));
-        assert!(window.is_passed(span, at(15)));
+    fn a_pane_is_passed_when_the_watermark_reaches_its_end_and_lateness() {
+        let pane = config(10, 0);
+        let span = pane.span_of(at(0));
+        assert!(!pane.is_passed(span, at(14)));
+        assert!(pane.is_passed(span, at(15)));
     }
 
     #[test]

@@ -51,7 +51,11 @@ impl Narrator {
     /// Tells one effect.
     pub(super) fn tell(&self, config: &Config, effect: &Effect) {
         match effect {
-            Effect::Window(window) if window.id.segment.as_str() == "all" => {
+            Effect::Window(window)
+                if window.decides
+                    && window.edition.is_first_final()
+                    && window.id.segment.as_str() == "all" =>
+            {
                 self.window(config, window);
             }
             Effect::Episode(transition) => self.episode(transition),

@@ -1,14 +1,15 @@
 //! JSON answers under `/api/v1`, and the errors of every route.
 //!
 //! Before: the router has taken the path apart. After: the page, scripts. One file an answer:
-//! [`status`], [`model`], [`scores`], [`feature`], [`retraining`]. Numbers are finite or null,
-//! times RFC 3339 in UTC.
+//! [`status`], [`model`], [`scores`], [`feature`], [`windows`], [`retraining`]. Numbers are finite
+//! or null, times RFC 3339 in UTC.
 
 pub(super) mod feature;
 pub(super) mod model;
 pub(super) mod retraining;
 pub(super) mod scores;
 pub(super) mod status;
+pub(super) mod windows;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl ApiError {
     pub(super) fn no_such_route() -> Self {
         Self::not_found(
             "there is nothing at this address".to_owned(),
-            "see /, /metrics, /healthz, /readyz, /api/v1/status, /api/v1/models, /api/v1/retraining",
+            "see /, /metrics, /healthz, /readyz, /api/v1/status, /api/v1/models, /api/v1/windows, /api/v1/retraining",
         )
     }
 
@@ -63,7 +64,7 @@ impl ApiError {
     }
 
     pub(super) fn bad_request(error: &dyn Display) -> Self {
-        let hint = "parameters are segment=all or segment=name=value, window_end=2026-11-24T06:00:00Z, windows=60";
+        let hint = "parameters are segment=all or segment=name=value, window=1h, window_end=2026-11-24T06:00:00Z, windows=60";
         Self::new(StatusCode::BAD_REQUEST, error.to_string(), hint)
     }
 
@@ -89,6 +90,8 @@ impl IntoResponse for ApiError {
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
     segment: Option<String>,
+    /// Name of the windows; those that decide otherwise.
+    window: Option<String>,
     window_end: Option<Timestamp>,
     windows: Option<usize>,
 }
@@ -118,10 +121,23 @@ fn find_model<'a>(
 }
 
 impl<'a> Found<'a> {
+    /// Returns the asked kind of windows, by index.
+    fn window(&self, query: &Query) -> Result<usize, ApiError> {
+        let Some(name) = &query.window else { return Ok(0) };
+        let windows = &self.config.windows;
+        windows.iter().position(|it| *it.name == **name).ok_or_else(|| {
+            let known: Vec<_> = windows.iter().map(|it| format!("`{}`", it.name)).collect();
+            ApiError::not_found(
+                format!("model `{}` has no windows called `{name}`", self.config.name),
+                format!("its windows are {}", known.join(", ")),
+            )
+        })
+    }
+
     /// Returns the asked segment. Absent when it is `all` and has no closed window yet.
     fn segment(&self, query: &Query) -> Result<Option<&'a SegmentSnapshot>, ApiError> {
         let name = query.segment.as_deref().unwrap_or("all");
-        let found = self.model.segments.iter().find(|it| it.segment.as_str() == name);
+        let found = self.model.segment(self.window(query)?, name);
         if found.is_none() && name != "all" {
             return Err(ApiError::not_found(
                 format!("segment `{name}` of `{}` has no closed window", self.model.id),

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use driftd_core::Digest;
 use driftd_core::config::{Config, Role, load};
-use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
+use driftd_core::result::{Cells, Edition, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{
-    ModelSnapshot, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes, RetrainingEntry,
-    ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
+    ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes,
+    RetrainingEntry, ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
 };
 use driftd_detectors::{
     DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, FeatureVerdict, Levels, State,
@@ -50,6 +50,10 @@ pub(super) fn decision() -> DecisionPolicy {
 
 /// A configuration that watches `COLUMNS` of one model in windows of one hour.
 pub(super) fn config(features_exported_max: usize) -> Config {
+    configured("window: { length: 1h }", features_exported_max)
+}
+
+fn configured(windows: &str, features_exported_max: usize) -> Config {
     let features: Vec<String> = COLUMNS[..5]
         .iter()
         .map(|name| {
@@ -72,7 +76,7 @@ models:
     source: predictions
     version_path: version
     references: "references/{{model}}/{{version}}.json"
-    window: {{ length: 1h }}
+    {windows}
     features:
 {features}
     predictions:
@@ -105,8 +109,33 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
     }
 }
 
+/// The same with windows of a day beside those of an hour: the newest has a provisional result.
+pub(super) fn two_kinds() -> HttpState {
+    let windows = "windows: [{ length: 1h }, { name: day, length: 1d, every: 1h, early: 30m }]";
+    let mut snapshot = snapshot();
+    let [hourly] = &snapshot.models[0].segments[..] else { panic!("one segment") };
+    let beside = |hour: i64, edition: Edition| {
+        let mut result = window(hour, 5_124, COLUMNS.map(judged).into());
+        result.id.span = WindowSpan::starting_at(at(hour - 23), 24 * HOUR);
+        result.id.name = "day".into();
+        Arc::new(WindowResult { decides: false, edition, ..result })
+    };
+    let daily = SegmentSnapshot {
+        window: 1,
+        history: VecDeque::from([beside(1, Edition { revision: 1, ..Edition::ONLY })]),
+        provisional: Some(beside(2, Edition { is_final: false, ..Edition::ONLY })),
+        ..hourly.clone()
+    };
+    snapshot.models[0].segments.push(daily);
+    HttpState {
+        config: Arc::new(configured(windows, 100)),
+        snapshot: watch::channel(Arc::new(snapshot)).1,
+        ..state(100)
+    }
+}
+
 /// Two windows: the first has too few rows, in the second `temp` drifted and `pressure` broke.
-pub(super) fn snapshot() -> Snapshot {
+fn all_traffic() -> SegmentSnapshot {
     let mut scores = ScoreHistogram::default();
     for score in [2.58, 0.17, 0.17, 8.4, 0.17] {
         scores.observe(score);
@@ -115,21 +144,28 @@ pub(super) fn snapshot() -> Snapshot {
         Arc::new(window(0, 312, COLUMNS.map(|name| too_few(name, 312)).into())),
         Arc::new(window(1, 4_812, COLUMNS.map(judged).into())),
     ]);
-    let all = SegmentSnapshot {
+    SegmentSnapshot {
+        window: 0,
         segment: SegmentId::all(),
         state: State::Drifted,
         state_since: Some(at(1)),
         history,
+        provisional: None,
         evaluations: BTreeMap::from([(State::InsufficientData, 1), (State::BrokenData, 1)]),
         incomplete: 0,
         episodes: Vec::new(),
         ever_drifted: vec!["temp".into()],
         score_histogram: scores,
-    };
+    }
+}
+
+/// The windows of [`all_traffic`], and what is around them.
+pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         taken_at: at(2),
         sources: vec![source()],
         partitions: vec![partition(0, Some(1_312)), partition(1, Some(1_000))],
+        unassigned: Vec::new(),
         state_bytes: 48_000,
         lanes: Vec::new(),
         models: vec![ModelSnapshot {
@@ -145,7 +181,14 @@ pub(super) fn snapshot() -> Snapshot {
             event_time_max: Some(at(2)),
             activated: Some(at(0)),
             windows_open: 1,
-            segments: vec![all],
+            open: vec![OpenWindow {
+                window: 0,
+                start: Some(at(2)),
+                end: at(3),
+                rows: 0,
+                further: 0,
+            }],
+            segments: vec![all_traffic()],
         }],
         retraining: Arc::new(VecDeque::from([retraining("requested"), retraining("published")])),
         retrain_outcomes: Arc::new(BTreeMap::from([(
@@ -190,7 +233,10 @@ fn window(hour: i64, rows: u64, features: Vec<FeatureResult>) -> WindowResult {
             span: WindowSpan::starting_at(at(hour), HOUR),
             model: model_id(),
             segment: SegmentId::all(),
+            name: "1h".into(),
         },
+        edition: Edition::ONLY,
+        decides: true,
         rows,
         complete: true,
         missing: Vec::new(),
@@ -299,6 +345,7 @@ fn levels() -> Histogram {
 fn source() -> SourceSnapshot {
     SourceSnapshot {
         topic: "predictions".into(),
+        is_known: true,
         messages: 5_178,
         bytes: 2_600_000,
         rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
@@ -319,6 +366,7 @@ fn partition(number: i32, high_watermark: Option<i64>) -> PartitionSnapshot {
         watermark: Some(at(2)),
         idle: false,
         paused: false,
+        progressed_at: at(2),
     }
 }
 

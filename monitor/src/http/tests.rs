@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests of the edge open a socket and run promtool")]
 
+mod kinds;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -374,7 +376,7 @@ fn a_configured_model_has_an_evaluation_time_before_its_first_window() {
     let told = |snapshot: Snapshot| {
         let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state.clone() };
         let text = metrics::text(state).expect("the sample can be exported");
-        assert_eq!(value(&text, "driftd_model_window_seconds"), 3_600.0);
+        assert_eq!(value(&text, "driftd_model_evaluation_interval_seconds"), 3_600.0);
         value(&text, "driftd_model_last_evaluation_timestamp_seconds")
     };
     let mut none = sample::snapshot();

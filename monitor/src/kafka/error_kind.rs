@@ -1,7 +1,7 @@
 //! Errors of the Kafka client, by the short names that a metric counts them by.
 //!
-//! Before: [`crate::kafka::consumer`] meets an error. After: [`crate::http`] exports every kind from
-//! the start.
+//! Before: [`crate::kafka::consumer`] meets an error. After: [`crate::http`] exports every kind
+//! from the start.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 

@@ -69,7 +69,7 @@ pub struct ReplaySummary {
     pub windows_closed: u64,
     /// Those windows by their gravest state.
     windows: BTreeMap<&'static str, u64>,
-    /// Names of the features that drifted in any window, each once.
+    /// Names of the features that drifted in any window that decides, each once.
     pub features_drifted: Vec<String>,
     /// Where and when they did.
     pub drifts: Vec<DriftedFeature>,
@@ -106,7 +106,13 @@ impl Tally {
     }
 
     pub(super) fn window(&mut self, result: &WindowResult) {
+        if !result.edition.is_first_final() {
+            return;
+        }
         *self.windows.entry(result.state().as_str()).or_insert(0) += 1;
+        if !result.decides {
+            return;
+        }
         let (model, segment) = (&result.id.model, result.id.segment.as_str());
         let start = result.id.span.start();
         for feature in result.in_state(State::Drifted) {

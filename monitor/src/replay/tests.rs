@@ -47,6 +47,20 @@ impl Scene {
         self
     }
 
+    /// Puts windows of every kind in place of those of a minute, which still decide.
+    fn with_kinds(self) -> Self {
+        let path = self.folder.path().join("job.yaml");
+        let config = fs::read_to_string(&path).unwrap();
+        let kinds = r#""windows": [{"length": "1m", "lateness": "0s"},
+                                   {"name": "sliding", "length": "3m", "every": "1m", "early": "30s"},
+                                   {"rows": 1500, "every": "1m"},
+                                   {"global": true, "every": "2m"}]"#;
+        let single = r#""window": {"length": "1m", "lateness": "0s"}"#;
+        assert!(config.contains(single));
+        fs::write(path, config.replace(single, kinds)).unwrap();
+        self
+    }
+
     fn args(&self) -> ReplayArgs {
         let path = |name: &str| self.folder.path().join(name);
         ReplayArgs {
@@ -93,6 +107,24 @@ fn the_digest_does_not_depend_on_how_the_rows_are_cut() {
     let lines = scene.lines();
     assert_eq!(lines.len(), 18, "one line a window, segment and feature");
     for batch_rows in [1, 7, 999, 1_000, 1_001] {
+        assert_eq!(scene.replay(batch_rows).digest, whole.digest, "batches of {batch_rows}");
+        assert_eq!(scene.lines(), lines, "batches of {batch_rows}");
+    }
+}
+
+#[test]
+fn windows_of_every_kind_do_not_depend_on_how_the_rows_are_cut() {
+    let scene = Scene::new(&records()).with_reference().with_kinds();
+    let whole = scene.replay(BATCH_ROWS);
+    // Of all traffic and two segments: 3 minutes, 5 that slide, 2 of enough rows, 2 times all.
+    assert_eq!(whole.windows_closed, 3 * (3 + 5 + 2 + 2));
+    let drifts = whole.drifts.iter().filter(|it| it.segment == "all");
+    let drifts: Vec<_> = drifts.map(|it| (it.feature.as_str(), it.windows_drifted)).collect();
+    assert_eq!(drifts, [("x", 2)], "only windows that decide count");
+    let lines = scene.lines();
+    let early = lines.iter().filter(|line| line["final"] == false).count();
+    assert_eq!(early, 3 * 3 * 2, "one half a minute, of each segment and feature");
+    for batch_rows in [1, 7, 999, 1_001] {
         assert_eq!(scene.replay(batch_rows).digest, whole.digest, "batches of {batch_rows}");
         assert_eq!(scene.lines(), lines, "batches of {batch_rows}");
     }

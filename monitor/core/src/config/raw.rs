@@ -188,7 +188,7 @@ pub(super) struct RawTime {
     /// limit.
     pub(super) future_skew_max: DurationText,
     /// A partition whose event time is further than this ahead of the slowest one is paused.
-    #[schemars(extend("x-default" = "twice the longest window of the topic's models, at least `1h`"))]
+    #[schemars(extend("x-default" = "twice the longest pane of the topic's models, at least `1h`"))]
     pub(super) drift_max: Option<DurationText>,
 }
 
@@ -227,8 +227,12 @@ pub(super) struct RawModel {
     /// at the folder of the configuration file.
     #[schemars(length(min = 1, max = 4096))]
     pub(super) references: String,
-    /// Windows of event time in which the model is judged.
-    pub(super) window: RawWindow,
+    /// Windows in which the model is judged. Either this or `windows`.
+    pub(super) window: Option<RawWindow>,
+    /// Windows of several kinds at once. The first kind decides: it opens episodes and asks for
+    /// retraining. The others are evaluated, shown, exported and written. Either this or `window`.
+    #[schemars(length(min = 1, max = 8))]
+    pub(super) windows: Option<Vec<RawWindow>>,
     /// Inputs of the model.
     #[schemars(length(min = 1, max = 10_000))]
     pub(super) features: Vec<RawFeature>,
@@ -242,32 +246,59 @@ pub(super) struct RawModel {
     pub(super) segments: Vec<RawSegment>,
 }
 
-/// Tumbling windows of event time.
+/// Windows of one kind: of a `length`, of a number of `rows`, or `global`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Window")]
 pub(super) struct RawWindow {
-    /// Length of a window, at least `1s`.
-    pub(super) length: DurationText,
-    /// Shift of the windows' borders. Without it they are at multiples of the length since
-    /// 1970-01-01T00:00:00Z.
-    #[serde(default = "no_time")]
-    pub(super) offset: DurationText,
-    /// How long after its end, in event time, a window still takes records in.
-    #[serde(default = "five_minutes")]
-    pub(super) lateness: DurationText,
-    /// How long a window that has ended waits, by the clock on the wall, for partitions that fall
-    /// behind.
-    #[serde(default = "ten_minutes")]
-    pub(super) wait_max: DurationText,
-    /// Windows held open at once for a model version and segment, counted per partition.
-    #[serde(default = "sixty_four")]
-    #[schemars(range(min = 2, max = 10_000))]
-    pub(super) open_max: usize,
+    /// Name of the windows: the label `window` of metrics. Different for each kind of a model.
+    #[schemars(extend("x-default" = "`length` as written, else such as `5000-rows`, else `global`"))]
+    pub(super) name: Option<Label>,
+    /// Length of a window, at least `1s`. Either this, `rows` or `global`.
+    pub(super) length: Option<DurationText>,
+    /// Event time between the ends of two windows. With a `length`: shorter, and windows slide.
+    /// With `rows`: how often is looked whether there are enough. With `global`: how often the
+    /// window is judged.
+    #[schemars(extend("x-default" = "`length`"))]
+    pub(super) every: Option<DurationText>,
+    /// Records that fill a window: it ends at the first multiple of `every` with so many. Either
+    /// this, `length` or `global`.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
+    pub(super) rows: Option<u64>,
+    /// One window that begins with the model version and never ends. Cannot decide. Either this,
+    /// `length` or `rows`.
+    #[serde(default)]
+    pub(super) global: bool,
+    /// Event time between provisional results of a window before its end, which decide nothing. For
+    /// windows with a `length` only. Left out: there are none.
+    pub(super) early: Option<DurationText>,
     /// Closed windows kept for the page and the API.
     #[serde(default = "hours_of_a_week")]
     #[schemars(range(min = 1, max = 10_000))]
     pub(super) history: usize,
+    /// Shift of the windows' borders. Without it they are at multiples of `every` since
+    /// 1970-01-01T00:00:00Z. Shared by all windows of a model: in `windows`, written in the first.
+    #[schemars(extend("x-default" = "`0s`"))]
+    pub(super) offset: Option<DurationText>,
+    /// How long after its end, in event time, a window still takes records in. Shared like
+    /// `offset`.
+    #[schemars(extend("x-default" = "`5m`"))]
+    pub(super) lateness: Option<DurationText>,
+    /// How long after its end, in event time, a window's result is revised: when a partition that
+    /// was not waited for brings records after all, the windows that they belong to are evaluated
+    /// and written again, which decides nothing. Needs memory for each pane of that time. For
+    /// models whose windows all have a `length`. Shared like `offset`.
+    #[schemars(extend("x-default" = "`0s`: such records are counted as late"))]
+    pub(super) revisions: Option<DurationText>,
+    /// How long a window that has ended waits, by the clock on the wall, for partitions that fall
+    /// behind. Shared like `offset`.
+    #[schemars(extend("x-default" = "`10m`"))]
+    pub(super) wait_max: Option<DurationText>,
+    /// Panes held open at once for a model version and segment, counted per partition. A pane is as
+    /// long as the greatest common divisor of every `length`, `every` and `early` of the model;
+    /// with one `length` alone it is the window. Shared like `offset`.
+    #[schemars(range(min = 2, max = 10_000), extend("x-default" = "`64`"))]
+    pub(super) open_max: Option<usize>,
 }
 
 /// One watched value of a record.
@@ -628,10 +659,6 @@ fn four() -> usize {
     4
 }
 
-fn sixty_four() -> usize {
-    64
-}
-
 fn hours_of_a_week() -> usize {
     7 * 24
 }
@@ -650,18 +677,6 @@ fn eight() -> u32 {
 
 fn one_second() -> DurationText {
     DurationText::of("1s")
-}
-
-fn no_time() -> DurationText {
-    DurationText::of("0s")
-}
-
-fn five_minutes() -> DurationText {
-    DurationText::of("5m")
-}
-
-fn ten_minutes() -> DurationText {
-    DurationText::of("10m")
 }
 
 fn one_hour() -> DurationText {

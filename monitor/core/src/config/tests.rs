@@ -4,6 +4,7 @@ mod example;
 mod generated;
 mod reading;
 mod rules;
+mod windows;
 
 use serde_json::{Map, Value, json};
 

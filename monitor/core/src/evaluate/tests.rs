@@ -6,8 +6,10 @@ use driftd_catalog::{ModelId, SegmentId, WindowId, WindowSpan};
 use driftd_detectors::{CategoricalColumn, Levels};
 
 use super::*;
+use crate::merge::Merged;
 use crate::profile::{Profile, SegmentSample};
 use crate::reference::ModelReference;
+use crate::result::Edition;
 
 /// A model whose category is `a` and `b` half each in all traffic, and always `a` on the site `s`.
 struct Scene {
@@ -52,7 +54,7 @@ impl Scene {
         let model = ModelId::try_new("m", "1").unwrap();
         let span = WindowSpan::starting_at(Timestamp::from_millis(0), 3_600_000);
         let merged = Merged {
-            id: WindowId { span, model, segment },
+            id: WindowId { span, model, segment, name: "1h".into() },
             model: 0,
             rows: (a + b) as u64,
             event_time_max: Timestamp::from_millis(0),
@@ -60,7 +62,9 @@ impl Scene {
             reference: Some(Arc::clone(&self.reference)),
             features: vec![FeatureCounts::Categorical(counts(&self.levels, a, b))],
         };
-        evaluate(&self.config, &merged, Vec::new(), Timestamp::from_millis(0))
+        let (edition, missing) = (Edition::ONLY, Vec::new());
+        let due = Due { counts: merged, window: 0, missing, edition };
+        evaluate(&self.config, &due, Timestamp::from_millis(0))
     }
 }
 

@@ -6,22 +6,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
+use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp};
 use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, NumericCounts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, WindowConfig};
 use crate::merge::Merged;
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 
-/// How a model's windows are counted. Counts under another one must not be added to.
+/// How a model's panes and windows are counted. Counts under another one must not be added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
-    /// Covers what decides into which window and cell a record goes.
+    /// Covers what decides into which pane, windows and cell a record goes.
     ///
     /// # Panics
     /// Never: SHA-256 gives 32 bytes.
@@ -34,13 +34,18 @@ impl Fingerprint {
             hash.update(text);
         };
         for number in [
-            model.window.length_millis,
-            model.window.offset_millis,
-            model.window.lateness_millis,
+            model.pane.length_millis,
+            model.pane.offset_millis,
+            model.pane.lateness_millis,
+            model.pane.revisions_millis,
             source.time.out_of_orderness_millis,
             source.time.future_skew_max_millis,
         ] {
             add(&number.to_string());
+        }
+        for WindowConfig { name, kind, every_millis, early_millis, history: _ } in &model.windows {
+            add(name);
+            add(&format!("{kind:?} {every_millis} {early_millis:?}"));
         }
         add(&source.topic);
         let schema = source.schema.models.iter().find(|it| it.name == model.name);
@@ -117,7 +122,7 @@ impl CountsBody {
     }
 }
 
-/// A window's counts against a reference, of one partition or merged.
+/// Counts against a reference: of a pane in one partition, of several panes, or of a window.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WindowBody {
     pub(super) fingerprint: Fingerprint,
@@ -193,7 +198,7 @@ impl WindowBody {
         }
     }
 
-    pub(super) fn of_merged(fingerprint: Fingerprint, merged: &Merged) -> Self {
+    pub(super) fn of_merged<I>(fingerprint: Fingerprint, merged: &Merged<I>) -> Self {
         Self {
             fingerprint,
             offsets: merged.offsets.clone(),
@@ -205,13 +210,13 @@ impl WindowBody {
     }
 
     /// Returns the counts; `None` when their reference is there no more or has changed.
-    pub(super) fn into_merged(
+    pub(super) fn into_merged<I>(
         self,
-        id: WindowId,
-        model: usize,
+        id: I,
+        (model, version): (usize, &ModelId),
         references: &mut References<'_>,
-    ) -> Option<Merged> {
-        let reference = references.with_digest(model, &id.model, self.reference.as_deref()).ok()?;
+    ) -> Option<Merged<I>> {
+        let reference = references.with_digest(model, version, self.reference.as_deref()).ok()?;
         let features = match &reference {
             Some(reference) if reference.features.len() == self.features.len() => {
                 let pairs = self.features.into_iter().zip(&reference.features);
@@ -234,15 +239,15 @@ impl WindowBody {
     /// Returns the counts of one partition; `None` as for [`WindowBody::into_merged`].
     pub(super) fn into_partial(
         self,
-        window: WindowId,
+        pane: &PaneId,
         model: usize,
         references: &mut References<'_>,
     ) -> Option<Partial> {
         let Merged { id, rows, event_time_max, mut offsets, reference, features, .. } =
-            self.into_merged(window, model, references)?;
+            self.into_merged(pane.clone(), (model, &pane.model), references)?;
         let (partition, from_offset, to_offset) = offsets.pop()?;
         Some(Partial {
-            window: id,
+            pane: id,
             model,
             partition,
             from_offset,
@@ -272,7 +277,7 @@ pub(super) struct Manifest([u8; 8]);
 impl Manifest {
     /// # Panics
     /// Never: SHA-256 gives 32 bytes, and windows have a written form.
-    pub(super) fn of(open: &BTreeMap<WindowId, i64>) -> Self {
+    pub(super) fn of(open: &BTreeMap<PaneId, i64>) -> Self {
         let open = postcard::to_stdvec(open).expect("windows are made of text and numbers");
         let hash = Sha256::digest(open);
         Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
@@ -293,6 +298,19 @@ pub(super) struct ResultBody {
     pub(super) window: WindowBody,
     pub(super) missing: Vec<PartitionId>,
     pub(super) closed_at: Timestamp,
+    pub(super) is_revised: bool,
+    pub(super) revision: u32,
+}
+
+/// Closed panes that windows still need.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SliceBody {
+    pub(super) window: WindowBody,
+    pub(super) missing: Vec<PartitionId>,
+    /// End of the newest pane.
+    pub(super) end: Timestamp,
+    /// How far the windows were each time when they were revised.
+    pub(super) revised: Vec<Timestamp>,
 }
 
 /// What is shown of a model version beside its history.
@@ -304,9 +322,11 @@ pub(crate) struct ModelBody {
     pub(crate) segments: Vec<SegmentBody>,
 }
 
-/// The same of one of its segments.
+/// The same of one of its segments, in windows of one kind.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SegmentBody {
+    /// Name of the windows.
+    pub(crate) window: Arc<str>,
     pub(crate) segment: SegmentId,
     /// Name of the state, and the start of the window in which it began.
     pub(crate) state: Option<(Box<str>, Timestamp)>,

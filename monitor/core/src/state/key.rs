@@ -1,7 +1,9 @@
 //! Names of rows.
 
-use driftd_catalog::{ModelId, PartitionId, WindowId};
+use driftd_catalog::{ModelId, PaneId, PartitionId, WindowId};
 use serde::{Deserialize, Serialize};
+
+use crate::panes::SliceKey;
 
 /// What a row holds. The order of the variants is part of the format.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -10,11 +12,11 @@ pub(super) enum Key {
     Format,
     /// How far a partition was read.
     Partition(PartitionId),
-    /// A window that a partition still counts.
-    Open(PartitionId, WindowId),
-    /// A window that stage 2 holds until all partitions have passed it.
-    Pending(PartitionId, WindowId),
-    /// The closed windows of a model version that partitions may still report.
+    /// A pane that a partition still counts.
+    Open(PartitionId, PaneId),
+    /// A pane that stage 2 holds until all partitions have passed it.
+    Pending(PartitionId, PaneId),
+    /// The closed panes of a model version that partitions may still report.
     Closed(ModelId),
     /// A closed window, for the history.
     Result(WindowId),
@@ -36,6 +38,10 @@ pub(super) enum Key {
     Outbox(u64),
     /// The sum of all other rows.
     Seal,
+    /// How far the windows of a model version are, while closed panes of it are kept.
+    Course(ModelId),
+    /// Closed panes that windows still need.
+    Slice(SliceKey),
 }
 
 impl Key {

@@ -70,9 +70,9 @@ impl LaneWriter {
 
     /// Returns the row of a window's counts.
     pub fn partial(&self, partial: &Partial) -> Addressed {
-        let key = Key::Pending(partial.partition.clone(), partial.window.clone());
+        let key = Key::Pending(partial.partition.clone(), partial.pane.clone());
         let body = WindowBody::of_partial(self.fingerprints[partial.model], partial);
-        (lane_of(partial.window.model.name(), self.lanes), (key.encode(), encode(&body)))
+        (lane_of(partial.pane.model.name(), self.lanes), (key.encode(), encode(&body)))
     }
 
     /// Returns a row for each lane that has a model of the partition's topic. It has to come behind
@@ -130,13 +130,13 @@ impl<'a> LaneReader<'a> {
     /// was counted otherwise, or against a profile that is not here.
     pub fn read(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Event>, RestoreError> {
         match super::restore::key(key)? {
-            Key::Pending(_, window) => {
+            Key::Pending(_, pane) => {
                 let body: WindowBody = read(value, "a lane's counts")?;
-                let Some(model) = self.model(&window.model) else { return Ok(None) };
+                let Some(model) = self.model(&pane.model) else { return Ok(None) };
                 if self.fingerprints[model] != body.fingerprint {
                     return Ok(None);
                 }
-                let partial = body.into_partial(window, model, &mut self.references);
+                let partial = body.into_partial(&pane, model, &mut self.references);
                 Ok(partial.map(Box::new).map(Event::Partial))
             }
             Key::Partition(partition) => {
@@ -155,7 +155,9 @@ impl<'a> LaneReader<'a> {
             | Key::Barrier(_)
             | Key::Store
             | Key::Outbox(_)
-            | Key::Seal => Ok(None),
+            | Key::Seal
+            | Key::Course(_)
+            | Key::Slice(_) => Ok(None),
         }
     }
 

@@ -54,7 +54,9 @@ pub fn restore_partition(
         | Key::Barrier(_)
         | Key::Store
         | Key::Outbox(_)
-        | Key::Seal => false,
+        | Key::Seal
+        | Key::Course(_)
+        | Key::Slice(_) => false,
     });
     let mut reading = Reading {
         config,

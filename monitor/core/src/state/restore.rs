@@ -7,21 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_alerts::EpisodeMemory;
-use driftd_catalog::{ModelId, PartitionId, Timestamp, WindowId};
+use driftd_catalog::{ModelId, PaneId, PartitionId, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::body::{
     Find, Fingerprint, Manifest, ModelBody, PartitionBody, PassedBody, References, ResultBody,
-    TotalsBody, WindowBody,
+    SliceBody, TotalsBody, WindowBody,
 };
 use super::key::Key;
 use super::{FORMAT, Outbox, Row, Saver, Seal, StoreId};
-use crate::config::Config;
+use crate::config::{Config, WindowConfig};
 use crate::evaluate::evaluate;
 use crate::models::Models;
+use crate::panes::{Course, Due, Panes};
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::pipeline::Pipeline;
+use crate::result::Edition;
 use crate::retraining::{Retraining, RetrainingBody};
 use crate::shard::Progress;
 use crate::snapshot::Totals;
@@ -150,7 +152,8 @@ fn restore_rows(
     let mut windows = reading.windows(rows)?;
     let partitions = reading.partitions(rows, now)?;
     let models = reading.models(rows)?;
-    reading.begin_anew(&mut windows, &models, &partitions);
+    let mut panes = reading.panes(rows)?;
+    reading.begin_anew(&mut windows, &models, &mut panes, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
         Some(row) => Retraining::restore(config, read::<RetrainingBody>(row, "the retraining")?),
         None => Retraining::new(config),
@@ -165,7 +168,7 @@ fn restore_rows(
     let pipeline = Pipeline::restored(
         config,
         (saver, outbox, seal),
-        (windows, models, retraining),
+        (windows, panes, models, retraining),
         &Totals {
             windows_closed: totals.windows_closed,
             retrain_published: totals.retrain_published,
@@ -242,8 +245,8 @@ impl Reading<'_> {
         let mut pending = Vec::new();
         let mut closed: BTreeMap<ModelId, Closed> = BTreeMap::new();
         for (key, row) in rows {
-            if let Key::Pending(_, window) = key {
-                pending.extend(self.partial(key, window, row)?);
+            if let Key::Pending(_, pane) = key {
+                pending.extend(self.partial(key, pane, row)?);
             } else if let Key::Closed(model) = key {
                 let (fingerprint, row): (Fingerprint, Closed) = read_row(row, key)?;
                 let index = self.model(model);
@@ -261,23 +264,56 @@ impl Reading<'_> {
     fn partial(
         &mut self,
         key: &Key,
-        window: &WindowId,
+        pane: &PaneId,
         row: &[u8],
     ) -> Result<Option<Partial>, RestoreError> {
         let body: WindowBody = read_row(row, key)?;
         let partial = self
-            .model_of(window, &body)
-            .and_then(|model| body.into_partial(window.clone(), model, &mut self.references));
+            .model_of(&pane.model, &body)
+            .and_then(|model| body.into_partial(pane, model, &mut self.references));
         match &partial {
             Some(partial) => self.saver.is_stored(key, partial.to_offset),
-            None => self.drop(key, window),
+            None => self.drop(key, &pane.model),
         }
         Ok(partial)
     }
 
-    fn drop(&mut self, key: &Key, window: &WindowId) {
-        *self.dropped.entry(window.model.clone()).or_insert(0) += 1;
+    fn drop(&mut self, key: &Key, model: &ModelId) {
+        *self.dropped.entry(model.clone()).or_insert(0) += 1;
         self.saver.remove(key.clone());
+    }
+
+    /// Reads the closed panes that windows still need.
+    fn panes(&mut self, rows: &Rows) -> Result<Panes, RestoreError> {
+        let mut panes = Panes::default();
+        for (key, row) in rows {
+            let Key::Course(id) = key else { continue };
+            let (fingerprint, course): (Fingerprint, Course) = read_row(row, key)?;
+            let model = self.model(id).filter(|it| self.saver.fingerprint(*it) == fingerprint);
+            if let Some(model) = model {
+                panes.restore(self.config, model, id.clone(), course);
+                self.saver.is_stored(key, 0);
+            } else {
+                self.dropped.entry(id.clone()).or_insert(0);
+                self.saver.remove(key.clone());
+            }
+        }
+        for (key, row) in rows {
+            let Key::Slice(slice) = key else { continue };
+            let SliceBody { window, missing, end, revised } = read_row(row, key)?;
+            let counts = self.model_of(&slice.model, &window).and_then(|model| {
+                window.into_merged((), (model, &slice.model), &mut self.references)
+            });
+            let is_kept = counts.is_some_and(|counts| {
+                panes.restore_slice(slice.clone(), end, (missing, revised), counts)
+            });
+            if is_kept {
+                self.saver.is_stored(key, 0);
+            } else {
+                self.drop(key, &slice.model);
+            }
+        }
+        Ok(panes)
     }
 
     pub(super) fn partitions(
@@ -286,13 +322,13 @@ impl Reading<'_> {
         now: Timestamp,
     ) -> Result<Vec<PartitionState>, RestoreError> {
         let mut open: BTreeMap<PartitionId, Vec<Partial>> = BTreeMap::new();
-        let mut found: BTreeMap<PartitionId, BTreeMap<WindowId, i64>> = BTreeMap::new();
+        let mut found: BTreeMap<PartitionId, BTreeMap<PaneId, i64>> = BTreeMap::new();
         for (key, row) in rows {
-            if let Key::Open(partition, window) = key {
+            if let Key::Open(partition, pane) = key {
                 let to_offset = read_row::<WindowBody>(row, key)?.to_offset();
                 let found = found.entry(partition.clone()).or_default();
-                found.extend(to_offset.map(|to_offset| (window.clone(), to_offset)));
-                let partial = self.partial(key, window, row)?;
+                found.extend(to_offset.map(|to_offset| (pane.clone(), to_offset)));
+                let partial = self.partial(key, pane, row)?;
                 open.entry(partition.clone()).or_default().extend(partial);
             }
         }
@@ -324,18 +360,24 @@ impl Reading<'_> {
         };
         let mut models = Models::restore(self.config, episodes);
         for (key, row) in rows {
-            let Key::Result(window) = key else { continue };
+            let Key::Result(id) = key else { continue };
             let body: ResultBody = read_row(row, key)?;
-            let merged = self.model_of(window, &body.window).and_then(|model| {
-                body.window.into_merged(window.clone(), model, &mut self.references)
+            let ResultBody { window, missing, closed_at, is_revised, revision } = body;
+            let due = self.model_of(&id.model, &window).and_then(|model| {
+                let named = |it: &WindowConfig| it.name == id.name;
+                let at = self.config.models[model].windows.iter().position(named)?;
+                let identity = (model, &id.model);
+                let counts = window.into_merged(id.clone(), identity, &mut self.references)?;
+                let edition = Edition { is_final: true, is_revised, revision };
+                Some(Due { counts, window: at, missing, edition })
             });
-            let Some(merged) = merged else {
-                self.drop(key, window);
+            let Some(due) = due else {
+                self.drop(key, &id.model);
                 continue;
             };
             self.saver.is_stored(key, 0);
-            let result = evaluate(self.config, &merged, body.missing, body.closed_at);
-            models.remember(self.config, &merged, result);
+            let result = evaluate(self.config, &due, closed_at);
+            models.remember(self.config, &due, result);
         }
         if let Some(row) = rows.get(&Key::Models) {
             let bodies: Vec<ModelBody> = read(row, "the models")?;
@@ -354,16 +396,21 @@ impl Reading<'_> {
         &mut self,
         windows: &mut Windows,
         models: &Models,
+        panes: &mut Panes,
         partitions: &[PartitionState],
     ) {
         for id in self.dropped.keys() {
             let Some(model) = self.model(id) else { continue };
             let config = &self.config.models[model];
-            self.saver.late(id);
+            self.saver.begin_anew(id);
             let own = partitions.iter().filter(|it| it.source() == config.source);
             let newest = own.filter_map(PartitionState::event_time_max).max();
             if let Some(newest) = newest.max(models.event_time_max(id)) {
-                windows.begin_after(id.clone(), config.window.span_of(newest));
+                let span = config.pane.span_of(newest);
+                windows.begin_after(id.clone(), span);
+                panes.begin_anew(self.config, model, id, span.end());
+            } else {
+                panes.forget(id);
             }
         }
     }
@@ -373,7 +420,7 @@ impl Reading<'_> {
     }
 
     /// Returns the model of a window that is still counted alike.
-    fn model_of(&self, window: &WindowId, body: &WindowBody) -> Option<usize> {
-        self.model(&window.model).filter(|it| self.saver.fingerprint(*it) == body.fingerprint)
+    fn model_of(&self, id: &ModelId, body: &WindowBody) -> Option<usize> {
+        self.model(id).filter(|it| self.saver.fingerprint(*it) == body.fingerprint)
     }
 }

@@ -7,18 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
+use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use serde::Serialize;
 
 use super::body::{
-    Fingerprint, Manifest, PartitionBody, PassedBody, ResultBody, TotalsBody, WindowBody,
+    Fingerprint, Manifest, PartitionBody, PassedBody, ResultBody, SliceBody, TotalsBody, WindowBody,
 };
 use super::key::Key;
 use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::merge::Merged;
 use crate::models::Models;
+use crate::panes::{Due, Panes, SliceKey};
 use crate::retraining::Retraining;
 use crate::shard::Progress;
 use crate::snapshot::Totals;
@@ -34,13 +34,19 @@ pub(crate) struct Saver {
     changes: BTreeMap<Key, Option<Vec<u8>>>,
     /// How far each partition was at its last checkpoint.
     positions: BTreeMap<PartitionId, i64>,
-    /// Stored windows of stage 1, and how far each had looked.
-    open: BTreeMap<PartitionId, BTreeMap<WindowId, i64>>,
-    /// Stored windows of stage 2, and how far each had looked.
-    pending: BTreeMap<(PartitionId, WindowId), i64>,
+    /// Stored panes of stage 1, and how far each had looked.
+    open: BTreeMap<PartitionId, BTreeMap<PaneId, i64>>,
+    /// Stored panes of stage 2, and how far each had looked.
+    pending: BTreeMap<(PartitionId, PaneId), i64>,
     /// Stored closed windows, oldest first.
-    results: BTreeMap<(ModelId, SegmentId), VecDeque<WindowSpan>>,
-    /// Model versions whose closed windows got news.
+    results: BTreeMap<Series, VecDeque<WindowSpan>>,
+    /// Stored closed panes.
+    slices: BTreeSet<SliceKey>,
+    /// Closed panes that got news, or are kept no more.
+    touched_slices: BTreeSet<SliceKey>,
+    /// Model versions with a stored course.
+    courses: BTreeSet<ModelId>,
+    /// Model versions whose closed panes got news.
     touched: BTreeSet<ModelId>,
     /// Something else got news.
     has_news: bool,
@@ -50,7 +56,9 @@ pub(crate) struct Saver {
 
 /// The parts of the pipeline that are written.
 pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
     pub(crate) windows: &'a Windows,
+    pub(crate) panes: &'a Panes,
     pub(crate) models: &'a Models,
     pub(crate) retraining: &'a Retraining,
     pub(crate) totals: &'a Totals,
@@ -68,6 +76,9 @@ impl Saver {
             open: BTreeMap::new(),
             pending: BTreeMap::new(),
             results: BTreeMap::new(),
+            slices: BTreeSet::new(),
+            touched_slices: BTreeSet::new(),
+            courses: BTreeSet::new(),
             touched: BTreeSet::new(),
             has_news: true,
             keeps_barriers: false,
@@ -83,15 +94,21 @@ impl Saver {
     /// Takes note of a row that the store holds already.
     pub(super) fn is_stored(&mut self, key: &Key, to_offset: i64) {
         match key {
-            Key::Open(partition, window) => {
-                self.open.entry(partition.clone()).or_default().insert(window.clone(), to_offset);
+            Key::Open(partition, pane) => {
+                self.open.entry(partition.clone()).or_default().insert(pane.clone(), to_offset);
             }
-            Key::Pending(partition, window) => {
-                self.pending.insert((partition.clone(), window.clone()), to_offset);
+            Key::Pending(partition, pane) => {
+                self.pending.insert((partition.clone(), pane.clone()), to_offset);
             }
             Key::Result(window) => {
-                let series = (window.model.clone(), window.segment.clone());
-                self.results.entry(series).or_default().push_back(window.span);
+                let (series, span) = series(window.clone());
+                self.results.entry(series).or_default().push_back(span);
+            }
+            Key::Course(model) => {
+                self.courses.insert(model.clone());
+            }
+            Key::Slice(slice) => {
+                self.slices.insert(slice.clone());
             }
             Key::Format
             | Key::Partition(_)
@@ -119,17 +136,17 @@ impl Saver {
         *position = next_offset;
         let mut gone = self.open.remove(&partition).unwrap_or_default();
         let mut kept = BTreeMap::new();
-        for (window, changed) in open {
-            let known = gone.remove(&window);
+        for (pane, changed) in open {
+            let known = gone.remove(&pane);
             let to_offset = changed.as_ref().map(|it| it.to_offset).or(known);
             if let Some(partial) = changed {
                 let body = WindowBody::of_partial(self.fingerprints[partial.model], &partial);
-                self.put(Key::Open(partition.clone(), window.clone()), &body);
+                self.put(Key::Open(partition.clone(), pane.clone()), &body);
             }
-            kept.insert(window, to_offset.unwrap_or(next_offset));
+            kept.insert(pane, to_offset.unwrap_or(next_offset));
         }
-        for window in gone.into_keys() {
-            self.remove(Key::Open(partition.clone(), window));
+        for pane in gone.into_keys() {
+            self.remove(Key::Open(partition.clone(), pane));
         }
         let event_time_max = event_time_max.map(Timestamp::as_millis);
         let manifest = Manifest::of(&kept);
@@ -164,31 +181,48 @@ impl Saver {
     }
 
     /// Takes a closed window; the oldest of its series makes room.
-    pub(crate) fn closed(
-        &mut self,
-        config: &Config,
-        merged: &Merged,
-        missing: &[PartitionId],
-        closed_at: Timestamp,
-    ) {
-        let window = WindowBody::of_merged(self.fingerprints[merged.model], merged);
-        let body = ResultBody { window, missing: missing.to_vec(), closed_at };
-        self.put(Key::Result(merged.id.clone()), &body);
-        let WindowId { span, model, segment } = merged.id.clone();
-        let series = self.results.entry((model.clone(), segment.clone())).or_default();
-        series.push_back(span);
-        let excess = series.len().saturating_sub(config.models[merged.model].window.history);
-        for span in series.drain(..excess).collect::<Vec<_>>() {
-            let (model, segment) = (model.clone(), segment.clone());
-            self.remove(Key::Result(WindowId { span, model, segment }));
+    pub(crate) fn closed(&mut self, config: &Config, due: &Due, closed_at: Timestamp) {
+        let Due { counts, window, missing, edition } = due;
+        let body = ResultBody {
+            window: WindowBody::of_merged(self.fingerprints[counts.model], counts),
+            missing: missing.clone(),
+            closed_at,
+            is_revised: edition.is_revised,
+            revision: edition.revision,
+        };
+        let (series, span) = series(counts.id.clone());
+        let spans = self.results.entry(series.clone()).or_default();
+        if edition.is_revised {
+            if spans.contains(&span) {
+                self.put(Key::Result(counts.id.clone()), &body);
+            }
+            return;
         }
-        self.touched.insert(model);
+        spans.push_back(span);
+        let history = config.models[counts.model].windows[*window].history;
+        let excess = spans.len().saturating_sub(history);
+        for span in spans.drain(..excess).collect::<Vec<_>>() {
+            self.remove(Key::Result(window_of(&series, span)));
+        }
+        self.put(Key::Result(counts.id.clone()), &body);
         self.has_news = true;
     }
 
-    /// Takes note that rows came too late for a closed window.
+    /// Takes what a closed pane changed in what is kept.
+    pub(crate) fn passed(&mut self, versions: Vec<ModelId>, slices: BTreeSet<SliceKey>) {
+        self.touched.extend(versions);
+        self.touched_slices.extend(slices);
+    }
+
+    /// Takes note that rows came too late for a closed pane.
     pub(crate) fn late(&mut self, model: &ModelId) {
         self.touched.insert(model.clone());
+    }
+
+    /// Takes note that nothing that was kept of a model version goes on.
+    pub(crate) fn begin_anew(&mut self, model: &ModelId) {
+        self.touched.insert(model.clone());
+        self.touched_slices.extend(self.slices.iter().filter(|it| it.model == *model).cloned());
     }
 
     /// Takes note of news from outside.
@@ -198,18 +232,16 @@ impl Saver {
 
     /// Forgets a model version that is followed no more.
     pub(crate) fn forget(&mut self, model: &ModelId) {
-        let series = self.results.extract_if(.., |(it, _), _| it == model);
-        let windows: Vec<WindowId> = series
-            .flat_map(|((model, segment), spans)| {
-                spans.into_iter().map(move |span| WindowId {
-                    span,
-                    model: model.clone(),
-                    segment: segment.clone(),
-                })
-            })
+        let results = self.results.extract_if(.., |(it, _, _), _| it == model);
+        let windows: Vec<WindowId> = results
+            .flat_map(|(series, spans)| spans.into_iter().map(move |span| window_of(&series, span)))
             .collect();
         for window in windows {
             self.remove(Key::Result(window));
+        }
+        self.touched_slices.extend(self.slices.iter().filter(|it| it.model == *model).cloned());
+        if self.courses.remove(model) {
+            self.remove(Key::Course(model.clone()));
         }
         self.touched.remove(model);
         self.remove(Key::Closed(model.clone()));
@@ -219,14 +251,16 @@ impl Saver {
     /// Returns all changes since the last batch; none when there is nothing to store.
     pub(crate) fn batch(&mut self, parts: &Parts<'_>) -> Batch {
         self.write_pending(parts.windows);
+        self.write_slices(parts.panes);
         for model in std::mem::take(&mut self.touched) {
+            self.write_course(parts.panes, &model);
             let index = self.names.iter().position(|name| **name == *model.name());
             if let (Some(index), Some(closed)) = (index, parts.windows.closed(&model)) {
                 self.put(Key::Closed(model), &(self.fingerprints[index], closed));
             }
         }
         if std::mem::take(&mut self.has_news) {
-            self.put(Key::Models, &parts.models.bodies());
+            self.put(Key::Models, &parts.models.bodies(parts.config));
             self.put(Key::Episodes, parts.models.episodes());
             self.put(Key::Retraining, &parts.retraining.body());
             self.put(Key::Totals, &totals(parts));
@@ -237,15 +271,41 @@ impl Saver {
     fn write_pending(&mut self, windows: &Windows) {
         let mut gone = std::mem::take(&mut self.pending);
         for partial in windows.partials() {
-            let key = (partial.partition.clone(), partial.window.clone());
+            let key = (partial.partition.clone(), partial.pane.clone());
             if gone.remove(&key) != Some(partial.to_offset) {
                 let body = WindowBody::of_partial(self.fingerprints[partial.model], partial);
                 self.put(Key::Pending(key.0.clone(), key.1.clone()), &body);
             }
             self.pending.insert(key, partial.to_offset);
         }
-        for (partition, window) in gone.into_keys() {
-            self.remove(Key::Pending(partition, window));
+        for (partition, pane) in gone.into_keys() {
+            self.remove(Key::Pending(partition, pane));
+        }
+    }
+
+    fn write_slices(&mut self, panes: &Panes) {
+        for key in std::mem::take(&mut self.touched_slices) {
+            if let Some((slice, counts)) = panes.slice(&key) {
+                let body = SliceBody {
+                    window: WindowBody::of_merged(self.fingerprints[counts.model], counts),
+                    missing: slice.missing.iter().cloned().collect(),
+                    end: slice.end,
+                    revised: slice.revised.get(&key.segment).cloned().unwrap_or_default(),
+                };
+                self.slices.insert(key.clone());
+                self.put(Key::Slice(key), &body);
+            } else if self.slices.remove(&key) {
+                self.remove(Key::Slice(key));
+            }
+        }
+    }
+
+    fn write_course(&mut self, panes: &Panes, id: &ModelId) {
+        if let Some((model, course)) = panes.course(id) {
+            self.courses.insert(id.clone());
+            self.put(Key::Course(id.clone()), &(self.fingerprints[model], course));
+        } else if self.courses.remove(id) {
+            self.remove(Key::Course(id.clone()));
         }
     }
 
@@ -256,6 +316,18 @@ impl Saver {
     pub(super) fn remove(&mut self, key: Key) {
         self.changes.insert(key, None);
     }
+}
+
+/// What the history of one kind of windows is kept by.
+type Series = (ModelId, SegmentId, Arc<str>);
+
+fn series(window: WindowId) -> (Series, WindowSpan) {
+    let WindowId { span, model, segment, name } = window;
+    ((model, segment, name), span)
+}
+
+fn window_of((model, segment, name): &Series, span: WindowSpan) -> WindowId {
+    WindowId { span, model: model.clone(), segment: segment.clone(), name: Arc::clone(name) }
 }
 
 fn totals(parts: &Parts<'_>) -> TotalsBody {

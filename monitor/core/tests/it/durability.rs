@@ -1,7 +1,7 @@
 //! A process that ends at any moment, and one that goes on from what was stored: together they
 //! close every window once, and say the same as one that never ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::ModelId;
@@ -98,7 +98,9 @@ fn play(
 /// Windows, episodes and requests, without the wall-clock times of one run.
 fn decisions(outcome: &Outcome) -> Vec<String> {
     let said = outcome.effects.iter().filter_map(|effect| match effect {
-        Effect::Window(result) => Some(format!("window {} {}", result.id, result.rows)),
+        Effect::Window(result) => {
+            Some(format!("window {} {} {:?}", result.id, result.rows, result.edition))
+        }
         Effect::Episode(transition) => Some(format!("{transition:?}")),
         Effect::Retrain(event) => Some(format!("{} {:?}", event.id, event.data.request)),
         Effect::Publish(_) | Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => None,
@@ -120,9 +122,8 @@ pub(crate) fn published(outcome: &Outcome) -> Vec<(&str, &[u8])> {
     named
 }
 
-/// The models of these tests, with lines of results and requests for retraining.
-pub(crate) fn sending() -> Value {
-    let mut tree = model::tree();
+/// Adds lines of results and requests for retraining.
+pub(crate) fn sending(mut tree: Value) -> Value {
     tree["outputs"] = json!({"results_topic": "results"});
     tree["retraining"] = json!({
         "policies": [{"name": "moved", "cooldown": "1m", "expiry": "5m"}],
@@ -131,8 +132,8 @@ pub(crate) fn sending() -> Value {
 }
 
 /// A process that has stored windows in every place: open, waiting and closed.
-fn stored() -> Simulation {
-    let config = model::config(&model::tree());
+fn stored(tree: &Value) -> Simulation {
+    let config = model::config(tree);
     let log = || regular("1", |row| f64::from(i32::try_from(row % 10).unwrap()), 0..200_000, 100);
     let mut simulation = Simulation::durable(&config, &[log(), log()], 1);
     simulation.read(0, 1_500);
@@ -151,7 +152,7 @@ fn restored(tree: &Value, rows: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Restored, 
 
 #[test]
 fn nothing_new_is_nothing_to_store() {
-    let mut simulation = stored();
+    let mut simulation = stored(&model::kinds());
     let before = simulation.stored().clone();
     simulation.tick(1);
     simulation.commit();
@@ -161,30 +162,30 @@ fn nothing_new_is_nothing_to_store() {
 
 #[test]
 fn rows_of_another_format_are_refused() {
-    let mut rows = stored().stored().clone();
+    let mut rows = stored(&model::kinds()).stored().clone();
     // The first key is that of the format, which is the first number of its row.
     rows.first_entry().unwrap().insert(vec![9]);
-    let error = restored(&model::tree(), rows).unwrap_err().to_string();
+    let error = restored(&model::kinds(), rows).unwrap_err().to_string();
     assert!(error.contains("format 9") && error.contains("remove the folder"), "{error}");
 }
 
 #[test]
 fn damaged_rows_are_refused_and_named() {
-    let rows = stored().stored().clone();
+    let rows = stored(&model::kinds()).stored().clone();
     for key in rows.keys() {
         let mut rows = rows.clone();
         let row = rows.get_mut(key).unwrap();
         row.truncate(row.len() - 1);
-        let error = restored(&model::tree(), rows).unwrap_err().to_string();
+        let error = restored(&model::kinds(), rows).unwrap_err().to_string();
         assert!(error.contains("damaged"), "{error}");
     }
     let rows = BTreeMap::from([(vec![77], vec![])]);
-    assert!(restored(&model::tree(), rows).unwrap_err().to_string().contains("a key"));
+    assert!(restored(&model::kinds(), rows).unwrap_err().to_string().contains("a key"));
 }
 
 #[test]
 fn a_row_that_is_missing_or_old_is_found() {
-    let mut simulation = stored();
+    let mut simulation = stored(&model::tree());
     let before = simulation.stored().clone();
     simulation.read(0, 100);
     simulation.tick(1);
@@ -211,7 +212,7 @@ fn a_row_that_is_missing_or_old_is_found() {
 
 #[test]
 fn windows_that_were_counted_otherwise_are_left_behind() {
-    let simulation = stored();
+    let simulation = stored(&model::tree());
     let whole = restored(&model::tree(), simulation.stored().clone()).unwrap();
     assert_eq!(whole.dropped, []);
     let mut tree = model::tree();
@@ -231,12 +232,17 @@ proptest! {
 
     #[test]
     fn what_is_stored_and_goes_on_is_what_never_ended(
+        tree in prop_oneof![
+            Just(model::tree()),
+            Just(model::kinds()),
+            Just(model::revised()),
+        ],
         logs in logs(),
         shards in 1..4_usize,
         steps in steps(),
         fates in fates(),
     ) {
-        let config = model::config(&sending());
+        let config = model::config(&sending(tree));
         let expected = recount(&config, &logs);
         let whole = Simulation::durable(&config, &logs, shards).play(&steps);
         let outcome = play(&config, &logs, shards, &steps, &fates);
@@ -244,8 +250,7 @@ proptest! {
         assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
         assert_eq!(outcome.snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
         assert_eq!(decisions(&outcome), decisions(&whole));
-        let ids: BTreeSet<_> = outcome.windows().iter().map(|it| it.id.clone()).collect();
-        assert_eq!(ids.len(), outcome.windows().len(), "a window closed twice");
+        expected.compare_editions(&outcome.windows());
         assert_eq!(published(&outcome), published(&whole), "every message once");
     }
 }

@@ -6,6 +6,7 @@
 mod alignment;
 mod durability;
 mod faulty;
+mod kinds;
 mod log;
 mod model;
 mod outbox;

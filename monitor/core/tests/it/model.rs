@@ -84,6 +84,48 @@ pub(crate) fn tree() -> Value {
     })
 }
 
+/// The same models with windows of every kind. Sliding windows decide for `alpha`, windows of a
+/// number of rows for `beta`.
+pub(crate) fn kinds() -> Value {
+    let mut tree = tree();
+    let shared = |lateness: &str, wait_max: &str, open_max: u32| json!({"lateness": lateness, "wait_max": wait_max, "open_max": open_max, "history": 4});
+    let first = |mut window: Value, shared: Value| {
+        let keys = shared.as_object().unwrap().clone();
+        window.as_object_mut().unwrap().extend(keys);
+        window
+    };
+    let alpha = [
+        first(json!({"name": "sliding", "length": "20s", "every": "10s"}), shared("5s", "1m", 5)),
+        json!({"name": "tumbling", "length": "20s", "history": 2}),
+        json!({"rows": 20, "every": "20s"}),
+        json!({"global": true, "every": "30s"}),
+        json!({"name": "early", "length": "2m", "every": "1m", "early": "20s"}),
+    ];
+    let beta = [
+        first(json!({"rows": 9, "every": "15s", "offset": "7s"}), shared("0s", "1m", 3)),
+        json!({"length": "45s"}),
+    ];
+    for (model, windows) in [json!(alpha), json!(beta)].into_iter().enumerate() {
+        let model = tree["models"][model].as_object_mut().unwrap();
+        model.remove("window");
+        model.insert("windows".into(), windows);
+    }
+    tree
+}
+
+/// The same models with windows that are revised for hours.
+pub(crate) fn revised() -> Value {
+    let mut tree = kinds();
+    for model in tree["models"].as_array_mut().unwrap() {
+        let windows = model["windows"].as_array_mut().unwrap();
+        windows.retain(|window| window.get("length").is_some());
+        windows[0]["revisions"] = "6h".into();
+    }
+    tree["models"][1]["windows"][0]["offset"] = "7s".into();
+    tree["models"][1]["windows"][0]["lateness"] = "0s".into();
+    tree
+}
+
 /// Checks a tree as the daemon would.
 pub(crate) fn config(tree: &Value) -> Arc<Config> {
     let loaded = load(&tree.to_string(), &|_| None);

@@ -26,7 +26,7 @@ fn log() -> Vec<Record> {
 }
 
 fn config() -> Arc<Config> {
-    model::config(&sending())
+    model::config(&sending(model::tree()))
 }
 
 fn simulation() -> Simulation {
@@ -148,7 +148,7 @@ fn nothing_stays_in_the_outbox() {
 fn messages_to_a_topic_that_is_written_no_more_are_dropped() {
     let mut simulation = simulation();
     store(&mut simulation, 8);
-    let mut tree = sending();
+    let mut tree = sending(model::tree());
     tree["outputs"] = serde_json::json!({});
     let config = model::config(&tree);
     let find = |_: usize, id: &ModelId| model::reference(&config, id);

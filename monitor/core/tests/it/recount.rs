@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftd_catalog::{ModelId, SegmentId, Timestamp, WindowId, WindowSpan};
-use driftd_core::config::Config;
+use driftd_core::config::{Config, PaneConfig, WindowConfig, WindowKind};
 use driftd_core::result::{Cells, FeatureResult, SpecialCounts, WindowResult};
 
 use crate::log::{Record, Value, Values};
@@ -16,6 +16,10 @@ use crate::model::REFERENCE_RANGE;
 #[derive(Debug, Default)]
 pub(crate) struct Recount {
     pub(crate) windows: BTreeMap<WindowId, Vec<Values>>,
+    /// Rows of provisional results, and how many came before each.
+    pub(crate) provisional: BTreeMap<(WindowId, u32), u64>,
+    /// Records that were counted, whichever windows they are in.
+    counted: BTreeMap<ModelId, Vec<(Timestamp, Values)>>,
     pub(crate) messages: u64,
     pub(crate) rejected: u64,
     pub(crate) clamped: u64,
@@ -30,6 +34,12 @@ pub(crate) fn recount(config: &Config, logs: &[Vec<Record>]) -> Recount {
     let mut recount = Recount::default();
     for log in logs {
         recount.add(config, log);
+    }
+    for (id, records) in recount.counted.clone() {
+        let model = config.models.iter().find(|it| *it.name == *id.name()).unwrap();
+        for window in &model.windows {
+            recount.place(&id, &records, window, &model.pane);
+        }
     }
     recount
 }
@@ -54,11 +64,10 @@ impl Recount {
             self.clamped += u64::from(event_time != record.event_time);
             let model = &config.models[values.model];
             let id = ModelId::try_new(&model.name, values.version).unwrap();
-            let length = model.window.length_millis;
-            let since = event_time.as_millis() - model.window.offset_millis;
-            let start = since.div_euclid(length) * length + model.window.offset_millis;
-            let span = WindowSpan::starting_at(Timestamp::from_millis(start), length);
-            let lead = time.out_of_orderness_millis + model.window.lateness_millis;
+            let length = model.pane.length_millis;
+            let start = border(event_time, length, &model.pane);
+            let span = WindowSpan::starting_at(start, length);
+            let lead = time.out_of_orderness_millis + model.pane.lateness_millis;
             let is_passed = |span: &WindowSpan| {
                 newest.is_some_and(|newest| span.end().as_millis() + lead <= newest.as_millis())
             };
@@ -72,7 +81,7 @@ impl Recount {
                 unpassed.iter().map(|(it, _)| it).filter(|it| **it != id).collect();
             let is_known = opened.contains(&(id.clone(), span));
             let is_over_versions = model.versions_max <= versions.len();
-            let is_over = is_over_versions || model.window.open_max <= windows;
+            let is_over = is_over_versions || model.pane.open_max <= windows;
             newest = newest.max(Some(event_time));
             if is_late {
                 *self.late.entry(id).or_insert(0) += 1;
@@ -81,12 +90,90 @@ impl Recount {
                 self.over_versions += u64::from(is_over_versions);
             } else {
                 opened.insert((id.clone(), span));
-                for segment in segments(values) {
-                    let window = WindowId { span, model: id.clone(), segment };
-                    self.windows.entry(window).or_default().push(values.clone());
-                }
+                self.counted.entry(id).or_default().push((event_time, values.clone()));
             }
         }
+    }
+
+    /// Puts the records of a version into the windows of one kind.
+    fn place(
+        &mut self,
+        id: &ModelId,
+        records: &[(Timestamp, Values)],
+        window: &WindowConfig,
+        pane: &PaneConfig,
+    ) {
+        let every = window.every_millis;
+        // The ends of windows, as far as there are records.
+        let longest = match window.kind {
+            WindowKind::Length { length_millis } => length_millis,
+            WindowKind::Rows { .. } | WindowKind::Global => every,
+        };
+        let ends: BTreeSet<Timestamp> = records
+            .iter()
+            .flat_map(|(time, _)| {
+                let first = border(*time, every, pane).plus_millis(every);
+                (0..longest / every).map(move |nth| first.plus_millis(nth * every))
+            })
+            .collect();
+        let oldest = records.iter().map(|(time, _)| *time).min().unwrap();
+        let mut begun = None;
+        for (nth, end) in ends.iter().enumerate() {
+            let from = match window.kind {
+                WindowKind::Length { length_millis } => end.plus_millis(-length_millis),
+                WindowKind::Global => border(oldest, pane.length_millis, pane),
+                WindowKind::Rows { .. } => *begun.get_or_insert(end.plus_millis(-every)),
+            };
+            let inside = between(records, from, *end);
+            if let WindowKind::Rows { rows } = window.kind {
+                if (inside.len() as u64) < rows && nth + 1 < ends.len() {
+                    continue;
+                }
+                begun = None;
+            }
+            let span = WindowSpan::starting_at(from, end.as_millis() - from.as_millis());
+            let of =
+                |segment| WindowId { span, model: id.clone(), segment, name: window.name.clone() };
+            for values in &inside {
+                for segment in segments(values) {
+                    self.windows.entry(of(segment)).or_default().push(values.clone());
+                }
+            }
+            let Some(early) = window.early_millis else { continue };
+            let mut before = 0;
+            let mut at = end.plus_millis(early - every);
+            while at < *end {
+                if !between(records, at.plus_millis(-early), at).is_empty() {
+                    for values in between(records, from, at) {
+                        for segment in segments(&values) {
+                            *self.provisional.entry((of(segment), before)).or_insert(0) += 1;
+                        }
+                    }
+                    before += 1;
+                }
+                at = at.plus_millis(early);
+            }
+        }
+    }
+
+    /// Panics unless the provisional results are exactly those of this recount, each once, and the
+    /// last result of each window says how many came before.
+    pub(crate) fn compare_editions(&self, results: &[impl AsRef<WindowResult>]) {
+        let mut expected = self.provisional.clone();
+        let mut told: BTreeMap<WindowId, u32> = BTreeMap::new();
+        for result in results.iter().map(AsRef::as_ref) {
+            let (id, edition) = (result.id.clone(), result.edition);
+            let before = told.insert(id.clone(), edition.revision + 1);
+            if edition.is_final {
+                // A segment may have its first record after the last provisional result.
+                let is_told = before.is_none_or(|before| before == edition.revision);
+                assert!(is_told, "{id} ends with {edition:?}");
+            } else {
+                let rows = expected.remove(&(id.clone(), edition.revision));
+                assert_eq!(rows, Some(result.rows), "rows of {id} {edition:?}");
+            }
+        }
+        assert!(expected.is_empty(), "provisional results that never came: {expected:?}");
     }
 
     /// Panics unless `results` are exactly the windows of this recount, each once.
@@ -94,6 +181,9 @@ impl Recount {
         let mut closed = BTreeMap::new();
         for result in results {
             let result = result.as_ref();
+            if !result.edition.is_final {
+                continue;
+            }
             assert!(closed.insert(result.id.clone(), result).is_none(), "{} twice", result.id);
         }
         for (id, rows) in &self.windows {
@@ -105,6 +195,18 @@ impl Recount {
         }
         assert!(closed.is_empty(), "windows without records: {:?}", closed.keys());
     }
+}
+
+/// Returns the border at or before a time.
+fn border(time: Timestamp, every_millis: i64, pane: &PaneConfig) -> Timestamp {
+    let since = time.as_millis() - pane.offset_millis;
+    let border = since.div_euclid(every_millis) * every_millis + pane.offset_millis;
+    Timestamp::from_millis(border)
+}
+
+fn between(records: &[(Timestamp, Values)], from: Timestamp, to: Timestamp) -> Vec<Values> {
+    let inside = records.iter().filter(|(time, _)| from <= *time && *time < to);
+    inside.map(|(_, values)| values.clone()).collect()
 }
 
 fn segments(values: &Values) -> Vec<SegmentId> {

@@ -354,10 +354,11 @@ proptest! {
 
     #[test]
     fn processes_that_share_the_work_come_to_what_one_comes_to(
+        tree in prop_oneof![Just(model::tree()), Just(model::kinds())],
         logs in logs(),
         deeds in deeds(),
     ) {
-        let config = model::config(&model::tree());
+        let config = model::config(&tree);
         let expected = recount(&config, &logs);
         let whole = Simulation::new(&config, &logs, 1).play(&[]);
         let mut cluster = Cluster::new(&config, &logs);

@@ -14,7 +14,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Opening, Position, Standing, Store, StoreId, restore};
+use driftd_core::state::{Dropped, Opening, Position, Standing, Store, StoreId, restore};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -229,13 +229,24 @@ impl Simulation {
 
     /// Ends the process, and starts another one from the store.
     pub(crate) fn crash(&mut self) {
+        let dropped = self.restart();
+        assert_eq!(dropped, []);
+    }
+
+    /// Ends the process, and starts another one from the store with another configuration; returns
+    /// what it leaves behind.
+    pub(crate) fn reconfigure(&mut self, config: &Arc<Config>) -> Vec<Dropped> {
+        self.config = Arc::clone(config);
+        self.restart()
+    }
+
+    fn restart(&mut self) -> Vec<Dropped> {
         self.effects.truncate(self.stored_effects.last().copied().unwrap_or(0));
         self.stores_made += 1;
         let fresh = StoreId(self.stores_made);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
         let rows = self.store.rows().unwrap();
         let restored = restore(&self.config, rows, &find, fresh, self.now).unwrap();
-        assert_eq!(restored.dropped, []);
         self.pipeline = restored.pipeline;
         self.sending = None;
         self.open_outbox();
@@ -259,6 +270,7 @@ impl Simulation {
             self.shards[0].report_progress(&id, &mut outputs);
             self.deliver(outputs);
         }
+        restored.dropped
     }
 
     /// Plays the steps, then reads what is left and ends the input.

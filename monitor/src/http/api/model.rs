@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use driftd_alerts::Episode;
 use driftd_catalog::Timestamp;
-use driftd_core::config::{Config, FeatureConfig, ModelConfig, Role};
+use driftd_core::config::{Config, FeatureConfig, ModelConfig, Role, WindowConfig, WindowKind};
 use driftd_core::result::{FeatureResult, WindowResult};
 use driftd_core::snapshot::{ModelSnapshot, ReferenceSnapshot, SegmentSnapshot, Snapshot};
 use driftd_detectors::State;
@@ -30,8 +30,8 @@ struct Summary {
     version: String,
     state: &'static str,
     state_since: Option<Timestamp>,
-    window_label: String,
-    window_length_millis: i64,
+    /// Kinds of windows; the first decides.
+    windows: Vec<WindowKindView>,
     minimum_rows: Option<u64>,
     reference: Option<Reference>,
     records: u64,
@@ -40,6 +40,16 @@ struct Summary {
     event_time_max: Option<Timestamp>,
     activated: Option<Timestamp>,
     segments: Vec<SegmentSummary>,
+}
+
+/// One kind of windows.
+#[derive(Debug, Serialize)]
+pub(super) struct WindowKindView {
+    name: String,
+    decides: bool,
+    length_millis: Option<i64>,
+    rows: Option<u64>,
+    every_millis: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +79,10 @@ pub(super) struct Window {
     rows: u64,
     state: &'static str,
     complete: bool,
+    /// Whether it has ended.
+    r#final: bool,
+    /// Results of this window before.
+    revision: u32,
     missing_partitions: Vec<String>,
     closed_at: Timestamp,
 }
@@ -81,7 +95,10 @@ pub(in crate::http) struct Detail {
     segment: String,
     segment_state: &'static str,
     segment_state_since: Option<Timestamp>,
+    window_name: String,
     window: Option<Window>,
+    /// The window that has not ended, so far.
+    provisional: Option<Window>,
     window_is_newest: bool,
     features: Vec<RankedColumn>,
     episodes: Vec<EpisodeView>,
@@ -138,7 +155,11 @@ pub(in crate::http) fn detail(
         segment: segment.map_or("all", |it| it.segment.as_str()).to_owned(),
         segment_state: state_of(found.model, segment).as_str(),
         segment_state_since: segment.and_then(|it| it.state_since),
+        window_name: found.config.windows[found.window(query)?].name.to_string(),
         window: window.map(|window| Window::from(&**window)),
+        provisional: segment
+            .and_then(|segment| segment.provisional.as_ref())
+            .map(|window| Window::from(&**window)),
         window_is_newest: window.map(|it| &it.id) == newest.map(|it| &it.id),
         features: window.map(|window| ranked(window)).unwrap_or_default(),
         episodes: segment.iter().flat_map(|it| &it.episodes).map(EpisodeView::from).collect(),
@@ -155,14 +176,13 @@ fn state_of(model: &ModelSnapshot, segment: Option<&SegmentSnapshot>) -> State {
 
 fn summary(found: &Found<'_>) -> Summary {
     let Found { config, model } = found;
-    let all = model.segments.first();
+    let all = model.segment(0, "all");
     Summary {
         model: model.id.name().to_owned(),
         version: model.id.version().to_owned(),
         state: state_of(model, all).as_str(),
         state_since: all.and_then(|segment| segment.state_since),
-        window_label: config.window.label.to_string(),
-        window_length_millis: config.window.length_millis,
+        windows: (0..).zip(&config.windows).map(WindowKindView::from).collect(),
         minimum_rows: minimum_rows(config),
         reference: model.reference.as_ref().map(Reference::from),
         records: model.records,
@@ -170,7 +190,29 @@ fn summary(found: &Found<'_>) -> Summary {
         windows_open: model.windows_open,
         event_time_max: model.event_time_max,
         activated: model.activated,
-        segments: model.segments.iter().map(SegmentSummary::from).collect(),
+        segments: model
+            .segments
+            .iter()
+            .filter(|it| it.window == 0)
+            .map(SegmentSummary::from)
+            .collect(),
+    }
+}
+
+impl From<(usize, &WindowConfig)> for WindowKindView {
+    fn from((at, window): (usize, &WindowConfig)) -> Self {
+        let (length_millis, rows) = match window.kind {
+            WindowKind::Length { length_millis } => (Some(length_millis), None),
+            WindowKind::Rows { rows } => (None, Some(rows)),
+            WindowKind::Global => (None, None),
+        };
+        Self {
+            name: window.name.to_string(),
+            decides: at == 0,
+            length_millis,
+            rows,
+            every_millis: window.every_millis,
+        }
     }
 }
 
@@ -206,6 +248,8 @@ impl From<&WindowResult> for Window {
             rows: window.rows,
             state: window.state().as_str(),
             complete: window.complete,
+            r#final: window.edition.is_final,
+            revision: window.edition.revision,
             missing_partitions: window.missing.iter().map(ToString::to_string).collect(),
             closed_at: window.closed_at,
         }

@@ -11,7 +11,7 @@ use driftd_catalog::label::{
     STATE_INSUFFICIENT_DATA, STATE_NO_REFERENCE, STATE_OK, StateValue,
 };
 use driftd_catalog::{Timestamp, metric};
-use driftd_core::config::{Config, ModelConfig, Role};
+use driftd_core::config::{Config, ModelConfig, Role, WindowConfig, WindowKind};
 use driftd_core::result::{Cells, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{ModelSnapshot, SegmentSnapshot, Snapshot};
 use driftd_core::state::lane_of;
@@ -37,10 +37,14 @@ pub(super) fn collect(
     let id = [model.id.name(), model.id.version()];
     families.gauge(&metric::FEATURE_SERIES_DROPPED, &id, exported.dropped as f64);
     families.gauge(&metric::WINDOWS_OPEN, &id, model.windows_open as f64);
-    families.gauge(&metric::WINDOWS_OPEN_MAX, &id, watched.window.open_max as f64);
+    families.gauge(&metric::WINDOWS_OPEN_MAX, &id, watched.pane.open_max as f64);
     for segment in &model.segments {
-        let labels = [id[0], id[1], segment.segment.as_str(), &*watched.window.label];
+        let Some(kind) = watched.windows.get(segment.window) else { continue };
+        let labels = [id[0], id[1], segment.segment.as_str(), &*kind.name];
         segment_families(families, &labels, watched, segment);
+        if segment.window == 0 {
+            judged(families, &labels, kind, segment);
+        }
         let Some(window) = segment.history.back() else { continue };
         window_families(families, &labels, window);
         for feature in &window.features {
@@ -64,15 +68,19 @@ pub(super) fn configured(families: &mut Families, state: &HttpState, snapshot: &
     };
     let models = state.config.models.iter().enumerate();
     for (at, model) in models.filter(|(_, model)| is_here(model)) {
-        let labels = [&*model.name, &*model.window.label];
-        let segments =
-            snapshot.models.iter().filter(|it| it.config == at).flat_map(|it| &it.segments);
+        let judging = model.deciding();
+        let labels = [&*model.name, &*judging.name];
+        let own = snapshot.models.iter().filter(|it| it.config == at);
+        let segments = own.flat_map(|it| &it.segments).filter(|it| it.window == 0);
         let last = segments.filter_map(|it| it.history.back()).map(|window| window.closed_at).max();
         // Waiting began with the process.
         let last = last.unwrap_or(state.started).as_seconds_f64();
         families.gauge(&metric::MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, &labels, last);
-        let length = model.window.length_millis as f64 / 1000.0;
-        families.gauge(&metric::MODEL_WINDOW_SECONDS, &labels, length);
+        // How long so many rows take is not known.
+        if !matches!(judging.kind, WindowKind::Rows { .. }) {
+            let interval = judging.every_millis as f64 / 1000.0;
+            families.gauge(&metric::MODEL_EVALUATION_INTERVAL_SECONDS, &labels, interval);
+        }
     }
 }
 
@@ -139,14 +147,27 @@ fn segment_families(
             count,
         );
     }
-    families.counter(&metric::WINDOWS_INCOMPLETE_TOTAL, labels, segment.incomplete);
-    let interval = config.window.length_millis as f64 / 1000.0;
-    families.gauge(&metric::EVALUATION_INTERVAL_SECONDS, labels, interval);
     families.gauge_if_known(
         &metric::WINDOW_MIN_ROWS,
         labels,
         minimum_rows(config).map(|rows| rows as f64),
     );
+    let scores = &segment.score_histogram;
+    let observed =
+        Observed { cumulative: &scores.cumulative, count: scores.count, sum: scores.sum };
+    families.histogram(&metric::EVALUATED_FEATURE_DRIFT_SCORE, labels, &observed);
+}
+
+/// What only windows that decide have: alert rules look for it.
+fn judged(
+    families: &mut Families,
+    labels: &[&str; 4],
+    kind: &WindowConfig,
+    segment: &SegmentSnapshot,
+) {
+    families.counter(&metric::WINDOWS_INCOMPLETE_TOTAL, labels, segment.incomplete);
+    let interval = interval_millis(kind, segment) as f64 / 1000.0;
+    families.gauge(&metric::EVALUATION_INTERVAL_SECONDS, labels, interval);
     families.gauge(&metric::MODEL_DRIFT_STATE, labels, value_of(segment.state).number);
     families.gauge_if_known(
         &metric::MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
@@ -154,10 +175,19 @@ fn segment_families(
         segment.state_since.map(Timestamp::as_seconds_f64),
     );
     families.gauge(&metric::EPISODES_OPEN, &labels[..3], segment.episodes.len() as f64);
-    let scores = &segment.score_histogram;
-    let observed =
-        Observed { cumulative: &scores.cumulative, count: scores.count, sum: scores.sum };
-    families.histogram(&metric::EVALUATED_FEATURE_DRIFT_SCORE, labels, &observed);
+}
+
+/// Returns the time between two ends. How long a number of rows takes changes with the time of the
+/// day: the slowest of the kept windows says when the next one is missing.
+fn interval_millis(kind: &WindowConfig, segment: &SegmentSnapshot) -> i64 {
+    match kind.kind {
+        WindowKind::Length { .. } | WindowKind::Global => kind.every_millis,
+        WindowKind::Rows { .. } => {
+            let spans = segment.history.iter().map(|window| window.id.span);
+            let lengths = spans.map(|span| span.end().as_millis() - span.start().as_millis());
+            lengths.max().unwrap_or(kind.every_millis)
+        }
+    }
 }
 
 /// Returns the rows that the least demanding feature needs: with fewer, nothing is judged.

@@ -8,7 +8,7 @@ import * as tables from "./tables.js";
 
 const POLL_MILLIS = 2000;
 const LOST_MILLIS = 7000;
-const KEYS = ["model", "version", "segment", "feature", "window"];
+const KEYS = ["model", "version", "segment", "kind", "feature", "window"];
 
 const choice = Object.fromEntries(KEYS.map((key) => [key, new URLSearchParams(location.search).get(key)]));
 let answeredAt = Date.now();
@@ -55,6 +55,10 @@ function settle(models) {
   fillSelect("model", [...new Set(models.map((model) => model.model))], choice.model);
   fillSelect("version", versions.map((model) => model.version), choice.version);
   fillSelect("segment", segments.length ? segments : ["all"], choice.segment);
+  const kinds = current.windows.map((kind) => kind.name);
+  if (!kinds.includes(choice.kind)) choice.kind = kinds[0];
+  fillSelect("kind", kinds, choice.kind);
+  byId("windows").hidden = kinds.length < 2;
 }
 
 async function load() {
@@ -66,13 +70,13 @@ async function load() {
   const key = JSON.stringify([status.taken_at, choice]);
   if (key !== drawn) {
     const base = `api/v1/models/${encodeURIComponent(choice.model)}/${encodeURIComponent(choice.version)}`;
-    const { segment } = choice;
+    const { segment, kind } = choice;
     const [detail, scores, retraining] = await Promise.all([
-      get(base, { segment, window_end: choice.window }), get(`${base}/scores`, { segment, windows: 120 }), get("api/v1/retraining"),
+      get(base, { segment, window: kind, window_end: choice.window }), get(`${base}/scores`, { segment, window: kind, windows: 120 }), get("api/v1/retraining"),
     ]);
     if (!detail.features.some((entry) => entry.feature === choice.feature)) choice.feature = detail.features[0]?.feature ?? null;
     const feature = choice.feature == null || detail.window == null ? null
-      : await get(`${base}/features/${encodeURIComponent(choice.feature)}`, { segment, window_end: choice.window });
+      : await get(`${base}/features/${encodeURIComponent(choice.feature)}`, { segment, window: kind, window_end: choice.window });
     if (turn !== asked) return;
     view = { status, detail, scores, feature, retraining };
     draw();
@@ -119,16 +123,17 @@ function draw() {
   byId("footer").hidden = false;
   showNotice(null);
   const { summary } = detail;
-  const length = summary.window_length_millis;
+  const kind = summary.windows.find((it) => it.name === detail.window_name);
+  const length = kind.every_millis;
   const end = detail.window?.end;
-  tables.showVerdict(detail, status);
+  tables.showVerdict(detail, status, kind);
   tables.showRanking(detail, choice.feature, (name) => choose(name, choice.window));
   tables.showRetraining(retraining);
   heatmap.show(scores, { feature: choice.feature, end }, length, (name, windowEnd) => {
     choose(name, windowEnd === scores.windows.at(-1)?.end ? null : windowEnd);
   });
   const hidden = scores.features_dropped ? `, ${scores.features_dropped} more features not shown` : "";
-  setText("heat-note", `${plural(scores.windows.length, "window")} of ${summary.window_label}, threshold at 1${hidden}`);
+  setText("heat-note", `${plural(scores.windows.length, "window")} of ${detail.window_name}, threshold at 1${hidden}`);
   setText("histogram-title", choice.feature ?? "Distribution");
   setText("histogram-note", detail.window ? `share of rows, ${span(detail.window, length)}` : "");
   histogram.show(feature?.histogram, feature ? "There is no reference, so there is nothing to compare with." : "No window has closed yet.");
@@ -163,7 +168,7 @@ async function refresh() {
   }
 }
 
-for (const id of ["model", "version", "segment"]) {
+for (const id of ["model", "version", "segment", "kind"]) {
   byId(id).addEventListener("change", (event) => {
     choice[id] = event.target.value;
     if (id === "model") choice.version = null;

@@ -30,16 +30,17 @@ function inWords(detail) {
   return parts.length ? parts.join(" · ") : `all ${detail.features.length} within their limits`;
 }
 
-export function showVerdict(detail, status) {
+export function showVerdict(detail, status, kind) {
   const { window, summary, segment_state: state } = detail;
-  const length = summary.window_length_millis;
+  const length = kind.every_millis;
   const waiting = window == null;
   byId("verdict").dataset.state = waiting ? "insufficient_data" : state;
   byId("verdict-mark").dataset.state = waiting ? "insufficient_data" : state;
   setText("verdict-mark", waiting ? "◌" : STATES[state].icon);
   const since = detail.segment_state_since ? ` since ${time(detail.segment_state_since, length)}` : "";
   setText("verdict-title", waiting ? "Waiting for the first window to close" : `${TITLES[state]}${since}`);
-  const other = window && !detail.window_is_newest ? "In the chosen window: " : "";
+  const beside = kind.decides ? "" : "Beside the windows that decide: ";
+  const other = window && !detail.window_is_newest ? "In the chosen window: " : beside;
   setText("verdict-detail", waiting
     ? `${plural(summary.windows_open, "window")} open, ${plural(summary.records, "record")} counted, newest ${time(summary.event_time_max)}`
     : other + inWords(detail));
@@ -47,6 +48,7 @@ export function showVerdict(detail, status) {
   byId("facts").replaceChildren(
     ...(waiting ? [] : [
       fact("window", span(window, length), window.complete ? null : "incomplete", window.complete ? {} : { class: "warn" }),
+      ...(detail.provisional ? [fact("so far", count(detail.provisional.rows), `rows, ${STATES[detail.provisional.state].word}, ends ${time(detail.provisional.end, length)}`)] : []),
       fact("rows", count(window.rows), `min ${count(summary.minimum_rows)}`, window.rows < summary.minimum_rows ? { class: "warn" } : {}),
     ]),
     summary.reference

@@ -6,7 +6,7 @@ use driftd_detectors::DetectorKind;
 use driftd_ingest::{FeatureKind, VersionField};
 use serde_json::json;
 
-use super::super::{Config, FirstStart, Role, load};
+use super::super::{Config, FirstStart, Role, WindowKind, load};
 use super::{load_tree, put, smallest};
 
 const EXAMPLE: &str = include_str!("../../../../driftd.example.yaml");
@@ -46,9 +46,12 @@ fn a_short_file_leads_to_the_documented_values() {
     let time = config.sources[0].time;
     assert_eq!(time.out_of_orderness_millis, millis(10));
     assert_eq!(time.drift_max_millis, millis(2 * 3_600));
-    let window = &config.models[0].window;
-    assert_eq!((&*window.label, window.length_millis), ("1h", millis(3_600)));
-    assert_eq!((window.lateness_millis, window.open_max, window.history), (millis(300), 64, 168));
+    let model = &config.models[0];
+    let (pane, [window]) = (&model.pane, &model.windows[..]) else { panic!("{model:?}") };
+    let kind = WindowKind::Length { length_millis: millis(3_600) };
+    assert_eq!((&*window.name, window.kind, window.every_millis), ("1h", kind, millis(3_600)));
+    assert_eq!((pane.length_millis, pane.offset_millis), (millis(3_600), 0));
+    assert_eq!((pane.lateness_millis, pane.open_max, window.history), (millis(300), 64, 168));
     assert_eq!(config.decision.false_discovery_rate, 0.01);
     assert!(config.kafka.is_none() && config.retraining.is_none() && config.launcher.is_none());
 }

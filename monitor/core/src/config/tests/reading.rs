@@ -76,8 +76,9 @@ fn unknown_keys_come_with_what_may_be_meant() {
     check_one(
         "/models/0/window/topic_name",
         json!("1m"),
-        "`models[0].window.topic_name`: is not a key here; known keys: `length`, `offset`, \
-         `lateness`, `wait_max`, `open_max`, `history`",
+        "`models[0].window.topic_name`: is not a key here; known keys: `name`, `length`, \
+         `every`, `rows`, `global`, `early`, `history`, `offset`, `lateness`, \
+         `revisions`, `wait_max`, `open_max`",
     );
     check_one(
         "/models/0/window/kafka",
@@ -103,7 +104,8 @@ fn missing_keys_come_with_what_they_are_for() {
         &[
             "`sources[0].start`: is missing; add it: where a start without stored `state` begins \
              to read; one with it goes on where the last one ended",
-            "`models[0].window.length`: is missing; add it: length of a window, at least `1s`",
+            "`models[0].window.length`: is missing; add it: length of a window, at least `1s`; or \
+             `rows`, or `global: true`",
         ],
     );
 }

@@ -277,45 +277,6 @@ fn paths_into_records_are_parsed() {
 }
 
 #[test]
-fn windows_have_a_length_and_an_offset_below_it() {
-    check_one(
-        "/models/0/window/length",
-        json!("0s"),
-        "`models[0].window.length`: is 0s, shorter than the shortest window; use at least `1s`",
-    );
-    check_one(
-        "/models/0/window/length",
-        json!("9999d"),
-        "`models[0].window.length`: `9999d` is longer than ten years; write whole numbers with \
-         the units `d`, `h`, `m`, `s`, `ms`, the longest first, such as `1h30m`",
-    );
-    check_one(
-        "/models/0/window/offset",
-        json!("1h"),
-        "`models[0].window.offset`: is 1h, not below the length 1h; shift by less than one \
-         window",
-    );
-    check_one(
-        "/models/0/window/wait_max",
-        json!("0s"),
-        "`models[0].window.wait_max`: is zero; write a length of time above zero, such as `1m`",
-    );
-}
-
-#[test]
-fn open_windows_are_enough_for_late_records() {
-    check(
-        &[("/models/0/window/open_max", json!(2)), ("/models/0/window/lateness", json!("2h"))],
-        &["`models[0].window.open_max`: is 2, but records up to 2h10s late keep 4 windows of \
-             1h open; raise it to 4, or shorten `lateness` or `out_of_orderness`"],
-    );
-    check(
-        &[("/models/0/window/open_max", json!(4)), ("/models/0/window/lateness", json!("2h"))],
-        &[],
-    );
-}
-
-#[test]
 fn waiting_takes_time() {
     check_one(
         "/sources/0/time/idle_timeout",

@@ -12,7 +12,7 @@ use super::super::raw::{RawConfig, RawModel, RawSegment};
 use super::super::text::Label;
 use super::super::{FeatureConfig, ModelConfig, OTHER_SEGMENT, ReferencePath, Role, SegmentConfig};
 use super::features::{Policies, feature};
-use super::windows::window;
+use super::windows::windows;
 use super::{distinct, field_path};
 
 /// Most columns times segments of a model: each pair has counts in every open window.
@@ -54,19 +54,21 @@ fn model(
         .as_ref()
         .map(|it| field_path(it, &format!("{path}.prediction_id"), findings));
     let references = references(model, &format!("{path}.references"), findings);
-    let window = window(&model.window, &format!("{path}.window"), findings);
+    let windows = windows(model, path, findings);
     let columns = columns(model, path, policies, findings);
     let segments = segments(model, path, findings);
     counted(model, path, findings);
     let (features, fields) = columns?.into_iter().unzip();
     let (segments, segment_fields) = segments?.into_iter().unzip();
+    let (pane, windows) = windows?;
     let config = ModelConfig {
         name: model.name.0.as_str().into(),
         source: source?,
         references: references?,
         features,
         segments,
-        window: window?,
+        pane,
+        windows,
         versions_max: model.versions_max,
     };
     let schema = ModelSchema {

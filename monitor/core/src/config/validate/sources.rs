@@ -8,7 +8,7 @@ use driftd_ingest::{SourceSchema, TimeFormat};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
-use super::super::{FirstStart, SourceConfig, TimeConfig, WindowConfig};
+use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
 use super::{distinct, field_path, windows};
 
@@ -42,7 +42,7 @@ fn source(
     let event_time =
         field_path(&source.event_time.path, &format!("{path}.event_time.path"), findings);
     let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
-    let time = time(source, &own, models, &path, findings);
+    let time = time(raw, source, &own, models, &path, findings);
     let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| match it {
         Ok(model) => Ok(model.schema.clone()),
         Err(noted) => Err(*noted),
@@ -74,20 +74,22 @@ fn source(
 
 /// Checks the rules of event time, which have to suit the windows of the topic's models.
 fn time(
+    raw: &RawConfig,
     source: &RawSource,
     own: &[usize],
     models: &[Result<CheckedModel, Noted>],
     path: &str,
     findings: &mut Findings,
 ) -> Result<TimeConfig, Noted> {
-    let windows: Vec<(usize, &WindowConfig)> = own
+    let panes: Vec<(usize, &PaneConfig)> = own
         .iter()
-        .filter_map(|it| Some((*it, &models.get(*it)?.as_ref().ok()?.config.window)))
+        .filter_map(|it| Some((*it, &models.get(*it)?.as_ref().ok()?.config.pane)))
         .collect();
-    let longest = windows.iter().map(|(_, it)| it.length_millis).max().unwrap_or_default();
+    let longest = panes.iter().map(|(_, it)| it.length_millis).max().unwrap_or_default();
     let time = windows::time(&source.time, longest, &format!("{path}.time"), findings)?;
-    for (model, window) in windows {
-        windows::open_max(window, &time, &format!("models[{model}].window"), findings);
+    for (model, pane) in panes {
+        let key = if raw.models[model].window.is_some() { "window" } else { "windows[0]" };
+        windows::open_max(pane, &time, &format!("models[{model}].{key}"), findings);
     }
     Ok(time)
 }
