@@ -160,6 +160,7 @@ impl Lanes {
             self.kafka.clone(),
             self.scale_out.clone(),
             Arc::clone(&self.references),
+            self.heartbeat.clone(),
         );
         let client: BaseConsumer<Assignments> =
             client.create_with_context(context).map_err(ConnectError::from)?;

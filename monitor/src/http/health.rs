@@ -38,7 +38,7 @@ struct Thread {
 }
 
 /// One thread's sign of life.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Heartbeat {
     origin: Instant,
     beat: Arc<AtomicU64>,

@@ -584,6 +584,7 @@ fn client(
             kafka: kafka.clone(),
             scale_out: scale_out.clone(),
             references: Arc::clone(&parts.references),
+            heartbeat: parts.heartbeat.clone(),
         })),
     };
     let (topic, begin) = (Arc::clone(&source.topic), Arc::clone(&parts.begin));

@@ -20,6 +20,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
 use crate::clock;
+use crate::http::Heartbeat;
 use crate::kafka::state_topic::{StateTopic, StateTopicError};
 use crate::kafka::transactions::{
     Letter, Places, Refused, Transaction, TransactionError, Transactions,
@@ -60,6 +61,7 @@ pub(crate) struct Resumer {
     pub(crate) kafka: KafkaConfig,
     pub(crate) scale_out: ScaleOutConfig,
     pub(crate) references: Arc<References>,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 impl Resumer {
@@ -72,7 +74,8 @@ impl Resumer {
         let topic = StateTopic::connect(&self.kafka, &self.scale_out.state_topic)?;
         let find = |model, id: &_| self.references.find(model, id);
         let resume = |id: PartitionId| {
-            let rows = topic.rows(state_partition(&self.scale_out, &id))?;
+            let beat = || self.heartbeat.beat(clock::instant());
+            let rows = topic.rows(state_partition(&self.scale_out, &id), &beat)?;
             Ok(restore_partition(&self.config, (id, source), rows, &find, clock::now())?)
         };
         partitions.into_iter().map(resume).collect()

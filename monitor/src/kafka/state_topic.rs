@@ -17,6 +17,8 @@ use crate::clock::Stopwatch;
 use crate::kafka::{Alone, ConnectError, base};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows read between two signs of life.
+const ROWS_BETWEEN_BEATS: u64 = 1_024;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longer than a transaction may stay open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,20 +77,24 @@ impl StateTopic {
         Ok(Self { topic: topic.to_owned(), committed, all })
     }
 
-    /// Returns the newest row of each key.
-    pub(crate) fn rows(&self, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+    /// Returns the newest row of each key. `beat` is called now and then.
+    pub(crate) fn rows(
+        &self,
+        partition: i32,
+        beat: &dyn Fn(),
+    ) -> Result<Vec<Row>, StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
-        self.wait_for_open(partition)?;
+        self.wait_for_open(partition, beat)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Beginning).map_err(error)?;
         self.committed.assign(&list).map_err(error)?;
-        let rows = self.read(partition);
+        let rows = self.read(partition, beat);
         self.committed.unassign().map_err(error)?;
         rows
     }
 
     /// Waits until nothing below the present end is undecided.
-    fn wait_for_open(&self, partition: i32) -> Result<(), StateTopicError> {
+    fn wait_for_open(&self, partition: i32, beat: &dyn Fn()) -> Result<(), StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
         let end = |client: &BaseConsumer<Alone>| {
             client.fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
@@ -99,19 +105,25 @@ impl StateTopic {
             if OPEN_TIMEOUT < waiting.elapsed() {
                 return Err(StateTopicError::Open { topic: self.topic.clone(), partition });
             }
+            beat();
             // Nothing is assigned: this is a pause that serves the client's callbacks.
             self.committed.poll(POLL_TIMEOUT);
         }
         Ok(())
     }
 
-    fn read(&self, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+    fn read(&self, partition: i32, beat: &dyn Fn()) -> Result<Vec<Row>, StateTopicError> {
         let mut rows = BTreeMap::new();
         let mut silence = Stopwatch::start();
+        let mut read = 0_u64;
         loop {
+            if read.is_multiple_of(ROWS_BETWEEN_BEATS) {
+                beat();
+            }
             match self.committed.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
                     silence = Stopwatch::start();
+                    read += 1;
                     let key = message.key().unwrap_or_default().to_vec();
                     match message.payload() {
                         Some(value) => rows.insert(key, value.to_vec()),

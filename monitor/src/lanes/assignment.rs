@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use crate::clock;
 use crate::failpoint;
+use crate::http::Heartbeat;
 use crate::kafka::log_error;
 use crate::kafka::sharing::ResumeError;
 use crate::kafka::state_topic::StateTopic;
@@ -38,6 +39,7 @@ pub(super) struct Assignments {
     kafka: KafkaConfig,
     scale_out: ScaleOutConfig,
     references: Arc<References>,
+    heartbeat: Heartbeat,
     changes: Mutex<Vec<Change>>,
 }
 
@@ -47,8 +49,9 @@ impl Assignments {
         kafka: KafkaConfig,
         scale_out: ScaleOutConfig,
         references: Arc<References>,
+        heartbeat: Heartbeat,
     ) -> Self {
-        Self { config, kafka, scale_out, references, changes: Mutex::default() }
+        Self { config, kafka, scale_out, references, heartbeat, changes: Mutex::default() }
     }
 
     pub(super) fn has_changes(&self) -> bool {
@@ -84,8 +87,10 @@ impl Assignments {
         }
         let topic = StateTopic::connect(&self.kafka, &self.scale_out.state_topic)?;
         let find = |model, id: &_| self.references.find(model, id);
+        let beat = || self.heartbeat.beat(clock::instant());
         let restore = |lane: &i32| {
-            let restored = restore_lane(&self.config, topic.rows(*lane)?, &find, clock::now())?;
+            let restored =
+                restore_lane(&self.config, topic.rows(*lane, &beat)?, &find, clock::now())?;
             for Dropped { model, windows } in &restored.dropped {
                 warn!(%model, windows, "windows are left behind: they were counted otherwise");
             }
