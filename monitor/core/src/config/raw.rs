@@ -3,12 +3,15 @@
 //! Owns the keys, their types, bounds and literal defaults. Checks nothing that needs two values:
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::memory::RawMemory;
 use super::text::{DurationText, JobName, Label, Topic};
 
 /// Configuration of one driftd job. Unknown keys are refused. Text may hold `${VARIABLE}` or
@@ -43,6 +46,10 @@ pub(super) struct RawConfig {
     pub(super) retraining: Option<RawRetraining>,
     /// How `driftd launch` starts the jobs that were asked for.
     pub(super) launcher: Option<RawLauncher>,
+    /// Bounds on memory. What this file asks for is added up, logged, and refused at the start when
+    /// it is more than the limit.
+    #[serde(default)]
+    pub(super) memory: RawMemory,
     /// What is shown and written.
     #[serde(default)]
     pub(super) outputs: RawOutputs,
