@@ -279,7 +279,7 @@ mod tests {
             "kafka": {"brokers": ["localhost:9092"]},
             "sources": [{"topic": "t", "start": "latest", "event_time": {"path": "at"}}],
             "models": [{
-                "name": "m", "source": "t", "version_path": "v", "references": "m.json",
+                "name": "m", "source": "t", "version_path": "v", "references": "m-{version}.json",
                 "window": {"length": "1h"},
                 "features": [
                     {"name": "a", "path": "a", "type": "float64"},
@@ -305,9 +305,10 @@ mod tests {
     #[test]
     fn more_of_everything_needs_more_of_its_owner_and_never_less_of_another() {
         let plain = config("/name", json!("job"));
-        let features: Vec<Value> = (0..50)
-            .map(|it| json!({"name": format!("f{it}"), "path": "x", "type": "float64"}))
-            .collect();
+        let more =
+            (0..50).map(|it| json!({"name": format!("f{it}"), "path": "x", "type": "float64"}));
+        let watched = tree()["models"][0]["features"].as_array().unwrap().clone();
+        let features: Vec<Value> = watched.into_iter().chain(more).collect();
         let segments = json!([{"name": "s", "path": "s", "values": ["x", "y"]}]);
         for (pointer, value, owner) in [
             ("/kafka/consumers", json!(2), MemoryOwner::FetchQueues),
@@ -318,6 +319,8 @@ mod tests {
             ("/models/0/segments", segments, MemoryOwner::WindowsWaiting),
             ("/models/0/window/lateness", json!("3h"), MemoryOwner::WindowsReading),
             ("/models/0/window/history", json!(500), MemoryOwner::History),
+            ("/models/0/window/every", json!("10m"), MemoryOwner::Panes),
+            ("/outputs", json!({"results_topic": "r"}), MemoryOwner::Outbox),
             ("/state", json!({"folder": "s"}), MemoryOwner::Store),
             ("/state", json!({"folder": "s"}), MemoryOwner::Checkpoints),
             ("/scale_out", json!({}), MemoryOwner::ProducerQueues),

@@ -57,8 +57,8 @@ struct PackedColumn {
 /// Place in [`DetectorKind::ALL`].
 type DetectorIndex = u8;
 
-/// The detector, which of the optional numbers of [`DetectorResult`] there are (a bit each, in their
-/// order), and the numbers, the statistic first.
+/// The detector, which of the optional numbers of [`DetectorResult`] there are (a bit each, in
+/// their order), and the numbers, the statistic first.
 type PackedResult = (DetectorIndex, u8, Vec<f64>);
 
 /// Bytes that a kept window takes for each numeric column, with ten bins and six detectors.
