@@ -18,11 +18,11 @@ use driftd_catalog::label::{
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
     FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
-    MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
+    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
     MODEL_EVALUATION_INTERVAL_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric,
-    OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, RECORDS_CONSUMED_TOTAL,
-    RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS,
-    WINDOWS_INCOMPLETE_TOTAL,
+    OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES,
+    RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
+    WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -178,7 +178,25 @@ fn alive() -> Vec<Rule> {
                 .to_owned(),
         },
         lanes(),
+        memory(),
     ]
+}
+
+/// Will the system end the process before anything else does?
+fn memory() -> Rule {
+    let (resident, limit) = (PROCESS_RESIDENT_MEMORY_BYTES.name, MEMORY_LIMIT_BYTES.name);
+    Rule {
+        alert: "DriftdMemoryNearLimit",
+        // Other jobs export the same name; only this one has the limit.
+        expr: format!("{resident}\n  / on (job, instance) {limit}\n  > 0.9"),
+        hold: Some("10m"),
+        keep_firing_for: None,
+        severity: Severity::Warning,
+        summary: "The drift monitor is running out of memory.",
+        description: "{{ $labels.instance }} uses {{ $value | humanizePercentage }} of the memory \
+                      it may use; above it the system ends the process."
+            .to_owned(),
+    }
 }
 
 /// Is every model somebody's, where several processes share the work?

@@ -12,13 +12,15 @@ use driftd_catalog::metric::{
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
     KAFKA_REBALANCES_TOTAL, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
-    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX,
-    OUTBOX_MESSAGES, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
-    RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL, RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL,
-    RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
-    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS,
-    TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
-    WINDOWS_OPEN, WINDOWS_OPEN_MAX,
+    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES, MEMORY_BYTES,
+    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES,
+    PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
+    PROCESS_CPU_SECONDS_TOTAL, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES,
+    PROCESS_START_TIME_SECONDS, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL,
+    RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL,
+    SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS,
+    STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS, TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS,
+    WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN, WINDOWS_OPEN_MAX,
 };
 
 use crate::dashboard::{Choice, Dashboard, Variable};
@@ -44,6 +46,7 @@ pub(crate) fn dashboard() -> Dashboard {
     source(&mut layout);
     pipeline(&mut layout);
     outside(&mut layout);
+    process(&mut layout);
     Dashboard {
         uid: "driftd-fleet",
         title: "driftd / Fleet",
@@ -400,7 +403,7 @@ fn pipeline(layout: &mut Layout) {
 }
 
 fn outside(layout: &mut Layout) {
-    layout.row("Outputs and the process");
+    layout.row("Outputs");
     let panels = [
         panel::time_series(
             "Retraining requests per hour",
@@ -458,6 +461,60 @@ fn outside(layout: &mut Layout) {
     for panel in panels {
         layout.add(8, 7, panel);
     }
+}
+
+fn process(layout: &mut Layout) {
+    layout.row("Process");
+    layout.add(16, 8, memory());
+    let by_instance = |of: String| format!("max by (instance) ({of})");
+    let panels = [
+        panel::time_series(
+            "Processor",
+            "Cores that each process keeps busy.",
+            "none",
+            vec![(
+                format!("sum by (instance) ({})", FLEET.rate(&PROCESS_CPU_SECONDS_TOTAL)),
+                "{{instance}}",
+            )],
+        ),
+        panel::time_series(
+            "Uptime",
+            "Time since each process began; it falls to zero at a restart.",
+            "s",
+            vec![(
+                format!("time() - {}", by_instance(FLEET.select(&PROCESS_START_TIME_SECONDS))),
+                "{{instance}}",
+            )],
+        ),
+        panel::time_series(
+            "Open files",
+            "Files and sockets that each process holds open.",
+            "none",
+            vec![(by_instance(FLEET.select(&PROCESS_OPEN_FDS)), "{{instance}}")],
+        ),
+    ];
+    for panel in panels {
+        layout.add(8, 8, panel);
+    }
+}
+
+/// Of the process that uses most: the sum over processes is no limit of any of them.
+fn memory() -> Panel {
+    let most = |metric| format!("max({})", FLEET.select(metric));
+    let by_owner = |metric| format!("max by (owner) ({})", FLEET.select(metric));
+    panel::time_series(
+        "Memory",
+        "Of the process with most: what is resident, the limit, what is measured by owner, and what \
+         the configuration is expected to take, stacked.",
+        "bytes",
+        vec![
+            (most(&PROCESS_RESIDENT_MEMORY_BYTES), "resident"),
+            (most(&MEMORY_LIMIT_BYTES), "limit"),
+            (by_owner(&MEMORY_BYTES), "measured: {{owner}}"),
+            (by_owner(&MEMORY_BUDGET_BYTES), "expected: {{owner}}"),
+        ],
+    )
+    .with_stack("/^expected/")
 }
 
 /// Median and 99th percentile of a histogram's rate.

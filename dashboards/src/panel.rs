@@ -249,6 +249,18 @@ impl Panel {
         self
     }
 
+    /// Stacks the series whose legend matches `legends`, a regular expression between slashes.
+    pub(crate) fn with_stack(mut self, legends: &'static str) -> Self {
+        self.field_config.overrides.push(json!({
+            "matcher": {"id": "byRegexp", "options": legends},
+            "properties": [{
+                "id": "custom.stacking",
+                "value": {"group": "A", "mode": "normal"}
+            }]
+        }));
+        self
+    }
+
     /// Shows state numbers as words and colours.
     pub(crate) fn with_states(mut self) -> Self {
         self.field_config.defaults.mappings = vec![states()];

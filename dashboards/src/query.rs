@@ -68,6 +68,7 @@ fn chosen(label: Label) -> Option<&'static str> {
         | Label::Method
         | Label::Outcome
         | Label::Output
+        | Label::Owner
         | Label::Partition
         | Label::Policy
         | Label::Reason

@@ -77,6 +77,8 @@ pub enum GridError {
 #[derive(Debug)]
 pub struct Grid {
     precision: Precision,
+    /// Empty in double precision: there they stand in the table, and twice would be much of what a
+    /// reference takes.
     edges: Vec<f64>,
     bin_edges: Vec<f64>,
     /// For each bin the cell after its last one.
@@ -114,6 +116,7 @@ impl Grid {
             Precision::F32 => grid.narrow = Some(narrow_table(&grid.edges)?),
             Precision::F64 => {
                 grid.wide_table();
+                grid.edges = Vec::new();
             }
         }
         Ok(grid)
@@ -162,7 +165,10 @@ impl Grid {
 
     /// Returns all edges, ascending.
     pub fn edges(&self) -> &[f64] {
-        &self.edges
+        match (self.precision, self.wide.get()) {
+            (Precision::F64, Some(table)) => table.edges(),
+            (Precision::F64, None) | (Precision::F32, _) => &self.edges,
+        }
     }
 
     /// Returns the edges between the coarse bins, ascending.
@@ -172,7 +178,7 @@ impl Grid {
 
     /// Returns the number of cells.
     pub fn cells(&self) -> usize {
-        2 * self.edges.len() + 1
+        2 * self.edges().len() + 1
     }
 
     /// Returns the number of coarse bins; the outer ones have an open end.
@@ -209,7 +215,7 @@ impl Grid {
 impl PartialEq for Grid {
     fn eq(&self, other: &Self) -> bool {
         self.precision == other.precision
-            && self.edges == other.edges
+            && self.edges() == other.edges()
             && self.bin_edges == other.bin_edges
     }
 }

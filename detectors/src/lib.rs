@@ -73,6 +73,7 @@ pub use decision::{
     DETECTION_POWER, DecisionPolicy, FeatureInput, FeaturePolicy, FeatureVerdict, State, decide,
 };
 pub use detector::{DetectorKind, DetectorResult, UnknownDetector};
+pub use driftd_kernels::{EDGES_MAX as GRID_EDGES_MAX, EdgeTable};
 pub use grid::{BINS_MAX, Grid, GridError, Precision};
 pub use levels::{LEVELS_MAX, Levels, LevelsError};
 pub use reference::{CategoricalReference, FeatureReference, NumericReference};

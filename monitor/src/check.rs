@@ -1,7 +1,7 @@
 //! `driftd check`: everything that can be known before the daemon starts.
 //!
-//! The configuration first, all its errors at once; then the cluster, its topics, and the reference
-//! profiles.
+//! The configuration first, all its errors at once; then the reference profiles, the memory that it
+//! needs, the cluster and its topics.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::config_file::Loaded;
 use crate::console::{say, thousands};
 use crate::kafka::probe::{self, Finding};
 use crate::kafka::topics;
+use crate::memory::Memory;
 use crate::references::References;
 
 /// Options of `driftd check`.
@@ -37,6 +38,7 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
         outcome: Ok(summary(config)),
     }];
     findings.extend(references(loaded));
+    findings.push(memory(args, config));
     if !args.offline {
         match &config.kafka {
             Some(kafka) => {
@@ -89,6 +91,14 @@ fn shared_topics(
     let problem = |error| Err(format!("{:#}", anyhow::Error::from(error)));
     findings.extend(problems.into_iter().map(|error| finding("scale_out", problem(error))));
     findings
+}
+
+fn memory(args: &CheckArgs, config: &Config) -> Finding {
+    let kafka = config.kafka.as_ref().filter(|_| !args.offline);
+    let partitions = kafka.map(|kafka| probe::partition_counts(config, kafka));
+    let memory = Memory::of(config, &partitions.unwrap_or_default()).admit();
+    let outcome = memory.map(|memory| memory.to_string()).map_err(|error| error.to_string());
+    Finding { subject: "memory".to_owned(), outcome }
 }
 
 fn summary(config: &Config) -> String {

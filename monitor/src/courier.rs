@@ -29,7 +29,7 @@ pub(crate) const MESSAGES_MAX: usize = 100_000;
 pub(crate) const BYTES_MAX: usize = 64 << 20;
 /// What one transaction carries at most: it has to be done well within its timeout.
 const TRANSACTION_MESSAGES_MAX: usize = 5_000;
-const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+pub(crate) const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 /// Pause before another attempt; doubles up to the bound.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);

@@ -34,6 +34,7 @@ use crate::courier::{Carrier, Courier};
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
+use crate::kafka::probe;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell, Parked};
 use crate::kafka::status::StatusReader;
@@ -41,6 +42,7 @@ use crate::kafka::topics::{self, TopicError};
 use crate::kafka::transaction::OutputTopics;
 use crate::kafka::watch::{Ends, Watcher};
 use crate::lanes::{Lanes, News};
+use crate::memory::{Memory, MemoryError};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
 use crate::stage::{Keeper, Stage, Start};
@@ -76,6 +78,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// It needs more memory than there is.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// A topic of shared work does not serve.
     #[error("shared work cannot begin")]
     Topic(#[from] TopicError),
@@ -117,6 +122,7 @@ struct Shared {
     kafka: KafkaConfig,
     references: Arc<References>,
     producer: Arc<Producer>,
+    memory: Arc<Memory>,
     health: Arc<Health>,
     instruments: Arc<Instruments>,
     events: EventSender,
@@ -142,6 +148,8 @@ impl Daemon {
         observer: Observer,
     ) -> Result<Self, StartError> {
         let kafka = config.kafka.clone().ok_or(StartError::NoKafka)?;
+        let memory = Memory::of(&config, &probe::partition_counts(&config, &kafka)).admit()?;
+        info!(budget = %memory, "memory");
         if let Some(scale_out) = &config.scale_out {
             look_at_topics(&kafka, scale_out)?;
         }
@@ -150,6 +158,7 @@ impl Daemon {
         let shared = Shared {
             references: Arc::new(References::new(folder, Arc::clone(&config))),
             producer: Arc::new(Producer::connect(&kafka, reports.clone())?),
+            memory: Arc::new(memory),
             health: Arc::new(Health::new(clock::instant())),
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),
             ends: Ends::default(),
@@ -463,6 +472,7 @@ fn start_http(
         snapshot,
         health: Arc::clone(&shared.health),
         instruments: Arc::clone(&shared.instruments),
+        memory: Arc::clone(&shared.memory),
         instance: Arc::clone(&shared.member),
         started: clock::now(),
         simd: driftd_kernels::backend(),

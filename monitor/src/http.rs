@@ -54,6 +54,7 @@ pub use self::health::{Health, Heartbeat};
 pub use self::instruments::Instruments;
 pub use self::words::explain;
 use crate::clock;
+use crate::memory::Memory;
 
 /// What every answer is made from.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct HttpState {
     pub health: Arc<Health>,
     /// What the edge measures about itself.
     pub instruments: Arc<Instruments>,
+    /// Memory that is expected to be used, and what there is.
+    pub memory: Arc<Memory>,
     /// Name of this process in its group.
     pub instance: Arc<str>,
     /// When this process began to watch.

@@ -1,10 +1,11 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
-//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`],
-//! [`transaction`] carries what it decides and [`read_back`] looks what is there already,
-//! [`producer`] sends everything else, [`watch`] tells what no message tells (partitions, ends of
-//! partitions), [`probe`] serves `driftd check`.
+//! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`] with counted
+//! [`batch`](self)es, [`transaction`] carries what it decides and [`read_back`] looks what is there
+//! already, [`producer`] sends everything else, [`watch`] tells what no message tells (partitions,
+//! ends of partitions), [`probe`] serves `driftd check`.
 
+pub(crate) mod batch;
 pub mod consumer;
 pub(crate) mod error_kind;
 pub mod probe;

@@ -34,6 +34,7 @@ use crate::kafka::sharing::ResumeError;
 use crate::kafka::transaction::OutputTopics;
 use crate::kafka::transactions::{Places, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
+use crate::memory;
 use crate::outbox::EventReceiver;
 use crate::references::References;
 
@@ -151,7 +152,7 @@ impl Lanes {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "50")
-            .set("queued.max.messages.kbytes", "32768");
+            .set("queued.max.messages.kbytes", (memory::LANES_QUEUE_BYTES >> 10).to_string());
         if self.kafka.instance.is_some() {
             client.set("group.instance.id", format!("{}.lanes", self.member));
         }

@@ -23,6 +23,7 @@ pub mod http;
 pub mod kafka;
 mod lanes;
 pub mod launch;
+pub mod memory;
 pub mod outbox;
 pub mod reference;
 pub mod references;

@@ -270,6 +270,7 @@ impl Stage {
         }
         failpoint::hit("stage.after_batch");
         self.instruments.stored(self.keeper.stored_at);
+        self.instruments.store_takes(store.bytes());
     }
 
     /// Lets the courier have what is stored.

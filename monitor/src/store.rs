@@ -15,6 +15,14 @@ use crate::failpoint;
 
 /// Memory for blocks that were read; state is read once, at the start.
 const CACHE_BYTES: u64 = 1 << 20;
+/// Rows that are in the journal but in no table yet: so many bytes of them make a table. A folder
+/// keeps the number that it was made with.
+const WRITE_BUFFER_BYTES: u64 = 4 << 20;
+/// Write buffers that the store has at once: one that is filled, and those before it that are being
+/// written, before writing waits for them.
+const WRITE_BUFFERS_MAX: u64 = 5;
+/// Most memory that the store takes.
+pub(crate) const BYTES_MAX: u64 = CACHE_BYTES + WRITE_BUFFERS_MAX * WRITE_BUFFER_BYTES;
 
 /// A store that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +72,11 @@ impl FolderStore {
         let open = |source| StoreError::Open { folder: folder.clone(), source };
         let database = Database::builder(&folder).cache_size(CACHE_BYTES).worker_threads(1).open();
         let database = database.map_err(open)?;
-        let rows = database.keyspace("rows", KeyspaceCreateOptions::default).map_err(open)?;
+        let rows = database
+            .keyspace("rows", || {
+                KeyspaceCreateOptions::default().max_memtable_size(WRITE_BUFFER_BYTES)
+            })
+            .map_err(open)?;
         let mode = match config.durability {
             Durability::Process => PersistMode::Buffer,
             Durability::Power => PersistMode::SyncAll,
@@ -75,6 +87,11 @@ impl FolderStore {
     /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Returns the memory that the cache and the write buffers take now.
+    pub fn bytes(&self) -> u64 {
+        self.database.cache_size() + self.database.write_buffer_size()
     }
 
     /// Writes the last batch, to the disk itself.

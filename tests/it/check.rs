@@ -87,6 +87,7 @@ fn a_job_that_can_start_is_well() {
     build_reference(&job);
     let ended = check(&job, &job.config()).expect_code(0);
     let mut parts = vec!["configuration".to_owned(), "reference small/1: 3 rows".to_owned()];
+    parts.push("memory: ".to_owned());
     parts.push(format!("kafka {}: 1 brokers", job.bootstrap()));
     parts.extend(TopicRole::ALL.map(|role| format!("topic {}: ", job.topic(role))));
     expect_lines(&ended.stdout, "ok ", &parts);
@@ -111,6 +112,18 @@ fn missing_topics_and_references_are_named_with_what_makes_them() {
         job.path("references/small-1.json")
     );
     let parts = [reference, topic(TopicRole::Rejected), topic(TopicRole::Results)];
+    expect_lines(&ended.stdout, "FAIL ", &parts);
+}
+
+#[test]
+fn a_job_that_does_not_fit_is_told_before_the_start() {
+    let job = Job::new("check-memory");
+    job.create_topics();
+    build_reference(&job);
+    let mut config = job.config();
+    config["memory"] = json!({"limit": "64MiB"});
+    let ended = check(&job, &config).expect_code(1);
+    let parts = ["memory: the configuration needs more memory than there is".to_owned()];
     expect_lines(&ended.stdout, "FAIL ", &parts);
 }
 

@@ -1,4 +1,4 @@
-//! Where the first start begins to read.
+//! The start: what is refused, and where the first one begins to read.
 
 use std::time::Duration;
 
@@ -60,4 +60,18 @@ fn after_the_newest_record_nothing_old_is_read_and_nothing_new_is_skipped() {
         lag && status["totals"]["messages"] == expected
     });
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
+}
+
+#[test]
+fn a_budget_above_the_limit_is_refused_with_what_shrinks_it() {
+    let job = Job::new("start-memory");
+    job.create_topics();
+    let mut config = job.config();
+    config["memory"] = json!({"limit": "512MiB", "fetch_queue": "1GiB"});
+    let config = job.write(&config);
+    let ended = Driftd::run(&["run", "--config", &config], &[], DEADLINE).expect_code(1);
+    let said = ["`memory.limit` is 512.0 MiB", "(fetch_queues ", "lower `memory.fetch_queue`"];
+    for part in said {
+        assert!(ended.stderr.contains(part), "no `{part}`: {}", ended.stderr);
+    }
 }

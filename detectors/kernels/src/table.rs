@@ -135,6 +135,9 @@ pub(crate) struct Tree<T> {
 }
 
 impl<T: Number> EdgeTable<T> {
+    /// Most bytes that a table takes.
+    pub const BYTES_MAX: usize = size_of::<Self>() + size_of::<Tree<T>>();
+
     /// Lays out `edges` for the kernels.
     pub fn try_new(edges: &[T]) -> Result<Self, EdgeError> {
         check(edges)?;

@@ -24,6 +24,8 @@ pub enum Label {
     Outcome,
     /// Prediction (model output) by its configured name.
     Output,
+    /// What memory is used for; a closed set ([`MemoryOwner`]).
+    Owner,
     /// Number of a source partition.
     Partition,
     /// Retraining policy by its configured name.
@@ -63,6 +65,7 @@ impl Label {
             Self::ModelVersion => "model_version",
             Self::Outcome => "outcome",
             Self::Output => "output",
+            Self::Owner => "owner",
             Self::Partition => "partition",
             Self::Policy => "policy",
             Self::Reason => "reason",
@@ -120,3 +123,72 @@ pub const RETRAIN_JOB_OUTCOMES: [&str; 2] = [OUTCOME_SUCCEEDED, OUTCOME_FAILED];
 /// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`] and
 /// [`crate::metric::RESULT_LINES_TOTAL`].
 pub const WRITTEN_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];
+
+/// What memory is used for: values of the label `owner`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryOwner {
+    /// The program itself: code, threads, clients, what the allocator holds back.
+    Base,
+    /// Messages that consumer threads have fetched and not read yet.
+    FetchQueues,
+    /// Records that are decoded and not counted yet.
+    Batches,
+    /// Windows that partitions are being counted into.
+    WindowsReading,
+    /// Windows that wait for other partitions.
+    WindowsWaiting,
+    /// Closed panes that windows are made of.
+    Panes,
+    /// Counts on their way to the store or to another process.
+    Checkpoints,
+    /// Closed windows that are shown.
+    History,
+    /// Reference profiles in use.
+    References,
+    /// What was decided and is not sent yet.
+    Outbox,
+    /// Messages that the brokers have not answered for.
+    ProducerQueues,
+    /// Cache and write buffers of the store.
+    Store,
+    /// Connections and answers.
+    Http,
+}
+
+impl MemoryOwner {
+    /// All owners.
+    pub const ALL: [Self; 13] = [
+        Self::Base,
+        Self::FetchQueues,
+        Self::Batches,
+        Self::WindowsReading,
+        Self::WindowsWaiting,
+        Self::Panes,
+        Self::Checkpoints,
+        Self::History,
+        Self::References,
+        Self::Outbox,
+        Self::ProducerQueues,
+        Self::Store,
+        Self::Http,
+    ];
+
+    /// Returns the value of the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::FetchQueues => "fetch_queues",
+            Self::Batches => "batches",
+            Self::WindowsReading => "windows_reading",
+            Self::WindowsWaiting => "windows_waiting",
+            Self::Panes => "panes",
+            Self::Checkpoints => "checkpoints",
+            Self::History => "history",
+            Self::References => "references",
+            Self::Outbox => "outbox",
+            Self::ProducerQueues => "producer_queues",
+            Self::Store => "store",
+            Self::Http => "http",
+        }
+    }
+}

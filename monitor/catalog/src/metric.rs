@@ -16,7 +16,8 @@ use crate::label::Label;
 /// A metric family as the scrape exports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// Full name, with the prefix `driftd_` and, for counters, the suffix `_total`.
+    /// Full name, with the prefix `driftd_` (`process_` where all Prometheus clients have one name)
+    /// and, for counters, the suffix `_total`.
     pub name: &'static str,
     /// What the samples mean.
     pub kind: MetricKind,
@@ -71,6 +72,7 @@ const WINDOW_RESULT: &[Label] =
 const WINDOW_STATE: &[Label] =
     &[Label::Model, Label::ModelVersion, Label::Segment, Label::Window, Label::State];
 const TOPIC: &[Label] = &[Label::Topic];
+const OWNER: &[Label] = &[Label::Owner];
 const PARTITION: &[Label] = &[Label::Topic, Label::Partition];
 
 /// Bounds of [`EVALUATED_FEATURE_DRIFT_SCORE`]; dense around 1, the threshold.
@@ -422,6 +424,21 @@ pub const PIPELINE_QUEUE_BATCHES: Metric =
 pub const PIPELINE_QUEUE_BATCHES_MAX: Metric =
     gauge("driftd_pipeline_queue_batches_max", &[], "Bound on the decoded batches that may wait.");
 pub const STATE_BYTES: Metric = gauge("driftd_state_bytes", &[], "Memory held by window counts.");
+pub const MEMORY_BUDGET_BYTES: Metric = gauge(
+    "driftd_memory_budget_bytes",
+    OWNER,
+    "Memory that the configuration is expected to take at most, by what it is used for.",
+);
+pub const MEMORY_BYTES: Metric = gauge(
+    "driftd_memory_bytes",
+    OWNER,
+    "Memory in use, by what it is used for, where that is measured.",
+);
+pub const MEMORY_LIMIT_BYTES: Metric = gauge(
+    "driftd_memory_limit_bytes",
+    &[],
+    "Memory that the process may use: as configured, or as the system allows.",
+);
 pub const STATE_STORED_TIMESTAMP_SECONDS: Metric = gauge(
     "driftd_state_stored_timestamp_seconds",
     &[],
@@ -440,6 +457,19 @@ pub const HTTP_REQUEST_DURATION_SECONDS: Metric = histogram(
     &[Label::Route],
     "Time from the request to the end of the answer.",
 );
+
+// The process, by the names that every Prometheus client library uses.
+pub const PROCESS_RESIDENT_MEMORY_BYTES: Metric =
+    gauge("process_resident_memory_bytes", &[], "Resident memory size in bytes.");
+pub const PROCESS_CPU_SECONDS_TOTAL: Metric =
+    counter("process_cpu_seconds_total", &[], "Total user and system CPU time spent in seconds.");
+pub const PROCESS_START_TIME_SECONDS: Metric = gauge(
+    "process_start_time_seconds",
+    &[],
+    "Start time of the process since the epoch in seconds.",
+);
+pub const PROCESS_OPEN_FDS: Metric =
+    gauge("process_open_fds", &[], "Number of open file descriptors.");
 
 /// Every metric, in the order of the scrape.
 pub const METRICS: &[Metric] = &[
@@ -510,10 +540,17 @@ pub const METRICS: &[Metric] = &[
     PIPELINE_QUEUE_BATCHES,
     PIPELINE_QUEUE_BATCHES_MAX,
     STATE_BYTES,
+    MEMORY_BUDGET_BYTES,
+    MEMORY_BYTES,
+    MEMORY_LIMIT_BYTES,
     STATE_STORED_TIMESTAMP_SECONDS,
     TRACKED_FEATURES,
     HTTP_REQUESTS_TOTAL,
     HTTP_REQUEST_DURATION_SECONDS,
+    PROCESS_RESIDENT_MEMORY_BYTES,
+    PROCESS_CPU_SECONDS_TOTAL,
+    PROCESS_START_TIME_SECONDS,
+    PROCESS_OPEN_FDS,
 ];
 
 #[cfg(test)]
@@ -527,7 +564,8 @@ mod tests {
         let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         for name in names {
-            let body = name.strip_prefix("driftd_").expect("the prefix");
+            let body = ["driftd_", "process_"].iter().find_map(|it| name.strip_prefix(it));
+            let body = body.expect("the prefix");
             assert!(body.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
         }
     }

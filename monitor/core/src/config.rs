@@ -10,6 +10,7 @@ mod mend;
 mod mismatch;
 mod raw;
 mod schema;
+mod size;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,8 @@ pub struct Config {
     pub retraining: Option<RetrainingConfig>,
     /// How requested jobs are started. Needed by `driftd launch` only.
     pub launcher: Option<LauncherConfig>,
+    /// Bounds on memory.
+    pub memory: MemoryConfig,
     /// What is shown and written.
     pub outputs: OutputsConfig,
     /// Logs and traces.
@@ -371,6 +374,15 @@ pub struct LauncherConfig {
     pub cooldown_millis: u64,
     /// Consumer group of the launcher.
     pub group: String,
+}
+
+/// Bounds on memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// What the process may use. Absent: what the system allows it.
+    pub limit_bytes: Option<u64>,
+    /// Messages that each consumer thread fetches ahead.
+    pub fetch_queue_bytes: u64,
 }
 
 /// What is shown and written.

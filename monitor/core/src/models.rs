@@ -3,7 +3,7 @@
 //! Before: [`crate::pipeline`] reports progress and closed windows. After: the model part of the
 //! snapshot.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_alerts::{Episode, EpisodeMemory, Episodes, FeatureSignal, Signal, Transition};
@@ -11,6 +11,7 @@ use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId};
 use driftd_detectors::State;
 
 use crate::config::Config;
+use crate::history::History;
 use crate::panes::{Due, Panes};
 use crate::reference::ModelReference;
 use crate::result::{FeatureResult, WindowResult};
@@ -48,7 +49,7 @@ struct Model {
 #[derive(Debug, Default)]
 struct Segment {
     state: Option<(State, Timestamp)>,
-    history: VecDeque<Arc<WindowResult>>,
+    history: History,
     /// Newest provisional result, until its window ends.
     provisional: Option<Arc<WindowResult>>,
     evaluations: BTreeMap<State, u64>,
@@ -87,7 +88,7 @@ impl Models {
         let history_max = config.models[counts.model].windows[due.window].history;
         let series = (due.window, result.id.segment.clone());
         let segment = model.segments.entry(series).or_default();
-        segment.remember(Arc::new(result), history_max);
+        segment.history.push(Arc::new(result), history_max);
     }
 
     /// Shows a model version as an earlier run did, beside its history.
@@ -327,21 +328,12 @@ impl Segment {
                 self.ever_drifted.push(Arc::clone(&feature.name));
             }
         }
-        self.remember(Arc::clone(result), history_max);
+        self.history.push(Arc::clone(result), history_max);
     }
 
     /// Shows the newest result of a window that is still in the history.
     fn revise(&mut self, result: &Arc<WindowResult>) {
-        if let Some(known) = self.history.iter_mut().find(|it| it.id == result.id) {
-            *known = Arc::clone(result);
-        }
-    }
-
-    fn remember(&mut self, result: Arc<WindowResult>, history_max: usize) {
-        self.history.push_back(result);
-        while history_max < self.history.len() {
-            self.history.pop_front();
-        }
+        self.history.revise(result);
     }
 
     fn body(&self, window: &Arc<str>, segment: &SegmentId) -> SegmentBody {

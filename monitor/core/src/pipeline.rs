@@ -204,6 +204,8 @@ impl Pipeline {
             retraining: self.retraining.entries(),
             retrain_outcomes: self.retraining.outcomes(),
             state_bytes: self.sources.state_bytes() + self.windows.bytes() + self.panes.bytes(),
+            waiting_bytes: self.windows.bytes(),
+            panes_bytes: self.panes.bytes(),
             totals: self.totals,
             digest: self.digest,
         }

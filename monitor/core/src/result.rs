@@ -85,7 +85,7 @@ pub struct Histogram {
 }
 
 /// The cells of a [`Histogram`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Cells {
     /// Bins between these edges, open at both ends: one cell more than edges, each `(lower,
     /// upper]`.
@@ -115,17 +115,18 @@ pub struct SpecialCounts {
 impl WindowResult {
     /// Returns the state of the whole window: the gravest of its features.
     pub fn state(&self) -> State {
-        self.features
-            .iter()
-            .map(|feature| feature.verdict.state)
-            .max_by_key(|state| gravity(*state))
-            .unwrap_or(State::NoReference)
+        gravest(self.features.iter().map(|feature| feature.verdict.state))
     }
 
     /// Returns the features in `state`.
     pub fn in_state(&self, state: State) -> impl Iterator<Item = &FeatureResult> {
         self.features.iter().filter(move |feature| feature.verdict.state == state)
     }
+}
+
+/// Returns the state that speaks for a window with features in these states.
+pub(crate) fn gravest(states: impl Iterator<Item = State>) -> State {
+    states.max_by_key(|state| gravity(*state)).unwrap_or(State::NoReference)
 }
 
 /// Order in which one feature's state speaks for the window.

@@ -15,6 +15,7 @@ use driftd_ingest::RejectReason;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::history::History;
 use crate::result::WindowResult;
 
 /// The state of everything, at one moment.
@@ -38,6 +39,10 @@ pub struct Snapshot {
     pub retrain_outcomes: Arc<BTreeMap<(ModelId, Arc<str>), RetrainOutcomes>>,
     /// Memory that the counts of open windows take, in both stages.
     pub state_bytes: u64,
+    /// That of them which wait in stage 2 for other partitions.
+    pub waiting_bytes: u64,
+    /// That of them which closed panes take.
+    pub panes_bytes: u64,
     /// Totals since the start.
     pub totals: Totals,
     /// Digest of every window closed since the start.
@@ -52,6 +57,8 @@ impl Snapshot {
         self.models.extend(other.models.iter().cloned());
         self.models.sort_by(|one, other| one.id.cmp(&other.id));
         self.state_bytes += other.state_bytes;
+        self.waiting_bytes += other.waiting_bytes;
+        self.panes_bytes += other.panes_bytes;
         self.totals.add(&other.totals);
         self.digest = self.digest.plus(other.digest);
         if !other.retraining.is_empty() {
@@ -236,7 +243,7 @@ pub struct SegmentSnapshot {
     /// Start of the window in which that state began.
     pub state_since: Option<Timestamp>,
     /// Closed windows, oldest first, bounded by the configuration.
-    pub history: VecDeque<Arc<WindowResult>>,
+    pub history: History,
     /// Newest provisional result of the window that has not ended.
     pub provisional: Option<Arc<WindowResult>>,
     /// Closed windows since the start, by state of the window.
@@ -318,6 +325,6 @@ impl ModelSnapshot {
 
     /// Returns the newest closed window of the whole traffic, of those that decide.
     pub fn latest(&self) -> Option<&Arc<WindowResult>> {
-        self.segment(0, SegmentId::all().as_str()).and_then(|segment| segment.history.back())
+        self.segment(0, SegmentId::all().as_str()).and_then(|segment| segment.history.newest())
     }
 }

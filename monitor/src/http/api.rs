@@ -19,6 +19,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use driftd_catalog::{Timestamp, WindowSpan};
 use driftd_core::config::{Config, ModelConfig};
+use driftd_core::history::KeptWindow;
 use driftd_core::result::WindowResult;
 use driftd_core::snapshot::{ModelSnapshot, SegmentSnapshot, Snapshot};
 use driftd_detectors::State;
@@ -149,18 +150,19 @@ impl<'a> Found<'a> {
 }
 
 /// Returns the window that ends when the query says, or the newest. Absent when none has closed.
-fn find_window<'a>(
-    segment: Option<&'a SegmentSnapshot>,
+fn find_window(
+    segment: Option<&SegmentSnapshot>,
     query: &Query,
-) -> Result<Option<&'a Arc<WindowResult>>, ApiError> {
+) -> Result<Option<Arc<WindowResult>>, ApiError> {
     let history = segment.map(|segment| &segment.history);
     let Some(end) = query.window_end else {
-        return Ok(history.and_then(|history| history.back()));
+        return Ok(history.and_then(|history| history.newest()).cloned());
     };
-    let found = history.and_then(|history| history.iter().find(|it| it.id.span.end() == end));
-    found.map(Some).ok_or_else(|| {
-        let kept =
-            history.and_then(|it| Some((it.front()?.id.span.end(), it.back()?.id.span.end())));
+    let found = history.and_then(|history| history.iter().find(|it| it.head.id.span.end() == end));
+    found.map(|found| Some(Arc::new(found.unpack()))).ok_or_else(|| {
+        let end_of = |window: &KeptWindow| window.head.id.span.end();
+        let kept = history.and_then(|it| Some((it.iter().next()?, it.iter().last()?)));
+        let kept = kept.map(|(oldest, newest)| (end_of(oldest), end_of(newest)));
         let hint = kept.map_or_else(
             || "no window has closed yet".to_owned(),
             |(oldest, newest)| format!("windows that end from {oldest} to {newest} are kept"),

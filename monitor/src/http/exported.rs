@@ -62,10 +62,10 @@ fn claims(config: &ModelConfig, model: &ModelSnapshot) -> Vec<Claim> {
         for (claim, feature) in claims.iter_mut().zip(&config.features) {
             claim.ever |= ever.contains(&*feature.name);
         }
-        for window in &segment.history {
-            for (claim, feature) in claims.iter_mut().zip(&window.features) {
-                claim.ever |= feature.verdict.state == State::BrokenData;
-                claim.score = claim.score.max(thousandths(feature.verdict.score.unwrap_or(0.0)));
+        for window in segment.history.iter() {
+            for (claim, (state, score)) in claims.iter_mut().zip(&window.scores) {
+                claim.ever |= *state == State::BrokenData;
+                claim.score = claim.score.max(thousandths(score.unwrap_or(0.0)));
             }
         }
     }

@@ -45,10 +45,15 @@ impl Families {
 
     /// Adds a sample of a counter.
     pub(super) fn counter(&mut self, metric: &Metric, labels: &[&str], value: u64) {
+        self.counter_of_seconds(metric, labels, value as f64);
+    }
+
+    /// Adds a sample of a counter of time.
+    pub(super) fn counter_of_seconds(&mut self, metric: &Metric, labels: &[&str], value: f64) {
         debug_assert!(metric.kind == MetricKind::Counter, "{} is no counter", metric.name);
         let mut sample = labelled(metric, labels);
         let mut counter = proto::Counter::default();
-        counter.set_value(value as f64);
+        counter.set_value(value);
         sample.set_counter(counter);
         self.push(metric, sample);
     }

@@ -23,6 +23,7 @@ pub struct Instruments {
     outbox_bytes: AtomicU64,
     /// Milliseconds since 1970; the least number before the first time.
     stored_at: AtomicI64,
+    store_bytes: AtomicU64,
     requests: Mutex<BTreeMap<RequestKey, u64>>,
     answers: BTreeMap<&'static str, Durations>,
 }
@@ -46,6 +47,7 @@ impl Instruments {
             outbox_messages: AtomicU64::new(0),
             outbox_bytes: AtomicU64::new(0),
             stored_at: AtomicI64::new(i64::MIN),
+            store_bytes: AtomicU64::new(0),
             requests: Mutex::new(BTreeMap::new()),
             answers: answers.map(|route| (*route, Durations::new(HTTP_DURATION_BUCKETS))).collect(),
         }
@@ -67,6 +69,11 @@ impl Instruments {
         self.outbox_bytes.store(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Notes the memory that the store takes.
+    pub fn store_takes(&self, bytes: u64) {
+        self.store_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Notes that state was stored.
     pub fn stored(&self, now: Timestamp) {
         self.stored_at.store(now.as_millis(), Ordering::Relaxed);
@@ -76,6 +83,11 @@ impl Instruments {
     pub(super) fn stored_at(&self) -> Option<Timestamp> {
         let millis = self.stored_at.load(Ordering::Relaxed);
         (millis != i64::MIN).then(|| Timestamp::from_millis(millis))
+    }
+
+    /// Returns the memory of the store when state was stored last.
+    pub(super) fn store_bytes(&self) -> u64 {
+        self.store_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn answered(

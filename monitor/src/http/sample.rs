@@ -8,6 +8,7 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use driftd_core::Digest;
 use driftd_core::config::{Config, Role, load};
+use driftd_core::history::History;
 use driftd_core::result::{Cells, Edition, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{
     ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes,
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use super::{Health, HttpState, Instruments};
 use crate::clock;
+use crate::memory::Memory;
 
 /// A feature whose name would be a script where text is taken for markup.
 pub(super) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"\\";
@@ -103,6 +105,7 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
         snapshot: watch::channel(Arc::new(snapshot())).1,
         health,
         instruments: Arc::new(instruments()),
+        memory: Arc::new(Memory::of(&config(features_exported_max), &[Some(2)])),
         instance: "driftd-0".into(),
         started: at(0),
         simd: "scalar",
@@ -122,7 +125,7 @@ pub(super) fn two_kinds() -> HttpState {
     };
     let daily = SegmentSnapshot {
         window: 1,
-        history: VecDeque::from([beside(1, Edition { revision: 1, ..Edition::ONLY })]),
+        history: history_of([beside(1, Edition { revision: 1, ..Edition::ONLY })]),
         provisional: Some(beside(2, Edition { is_final: false, ..Edition::ONLY })),
         ..hourly.clone()
     };
@@ -134,16 +137,30 @@ pub(super) fn two_kinds() -> HttpState {
     }
 }
 
+/// The two windows of [`snapshot`], oldest first.
+pub(super) fn windows() -> [Arc<WindowResult>; 2] {
+    [
+        Arc::new(window(0, 312, COLUMNS.map(|name| too_few(name, 312)).into())),
+        Arc::new(window(1, 4_812, COLUMNS.map(judged).into())),
+    ]
+}
+
+/// Windows as they are kept.
+pub(super) fn history_of<const N: usize>(windows: [Arc<WindowResult>; N]) -> History {
+    let mut history = History::default();
+    for window in windows {
+        history.push(window, N);
+    }
+    history
+}
+
 /// Two windows: the first has too few rows, in the second `temp` drifted and `pressure` broke.
 fn all_traffic() -> SegmentSnapshot {
     let mut scores = ScoreHistogram::default();
     for score in [2.58, 0.17, 0.17, 8.4, 0.17] {
         scores.observe(score);
     }
-    let history = VecDeque::from([
-        Arc::new(window(0, 312, COLUMNS.map(|name| too_few(name, 312)).into())),
-        Arc::new(window(1, 4_812, COLUMNS.map(judged).into())),
-    ]);
+    let history = history_of(windows());
     SegmentSnapshot {
         window: 0,
         segment: SegmentId::all(),
@@ -167,6 +184,8 @@ pub(super) fn snapshot() -> Snapshot {
         partitions: vec![partition(0, Some(1_312)), partition(1, Some(1_000))],
         unassigned: Vec::new(),
         state_bytes: 48_000,
+        waiting_bytes: 16_000,
+        panes_bytes: 8_000,
         lanes: Vec::new(),
         models: vec![ModelSnapshot {
             id: model_id(),

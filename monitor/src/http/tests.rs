@@ -315,7 +315,8 @@ fn a_window_with_too_few_rows_has_a_state_and_no_statistic() {
     let state = sample::state(ALL);
     let mut snapshot = sample::snapshot();
     let segment = &mut snapshot.models[0].segments[0];
-    segment.history.pop_back();
+    let [first, _] = sample::windows();
+    segment.history = sample::history_of([first]);
     let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state };
     let text = metrics::text(state).expect("the sample can be exported");
     for name in [
@@ -371,8 +372,7 @@ fn a_model_that_is_gone_has_no_series() {
 #[test]
 fn a_configured_model_has_an_evaluation_time_before_its_first_window() {
     let state = sample::state(ALL);
-    let (start, end) =
-        (state.started, sample::snapshot().models[0].segments[0].history[1].closed_at);
+    let (start, end) = (state.started, sample::windows()[1].closed_at);
     let told = |snapshot: Snapshot| {
         let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state.clone() };
         let text = metrics::text(state).expect("the sample can be exported");
@@ -388,7 +388,8 @@ fn a_configured_model_has_an_evaluation_time_before_its_first_window() {
     // The newest of all versions counts.
     let mut two = sample::snapshot();
     two.models.push(two.models[0].clone());
-    two.models[1].segments[0].history.pop_back();
+    let [first, _] = sample::windows();
+    two.models[1].segments[0].history = sample::history_of([first]);
     assert_eq!(told(two), end.as_seconds_f64());
 }
 

@@ -17,7 +17,7 @@ use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
-use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
+use driftd_ingest::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -27,6 +27,7 @@ use tracing::{debug, error, info, info_span, warn};
 use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat};
+use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
@@ -37,10 +38,8 @@ use crate::kafka::{ConnectError, base};
 use crate::outbox::{EventSender, Outbox};
 use crate::references::References;
 
-/// Messages of one partition decoded before they are counted together.
-const BATCH_MESSAGES_MAX: usize = 8_192;
-/// A partial batch is counted after this long, so that a slow topic is seen soon.
-const LINGER_MILLIS: i64 = 200;
+/// Messages polled before everything else has its turn.
+const POLL_MESSAGES_MAX: usize = batch::MESSAGES_MAX;
 /// How long a poll waits for a message.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often silence is looked for.
@@ -115,14 +114,6 @@ pub struct SourceConsumer {
     is_throttled: bool,
     looked_at: Timestamp,
     committed_at: Timestamp,
-}
-
-/// Messages of one partition that are decoded but not counted.
-struct OpenBatch {
-    decoder: Box<dyn Decode>,
-    opened_at: Timestamp,
-    /// Nothing came after the newest message when the client last looked.
-    is_at_end: bool,
 }
 
 impl SourceConsumer {
@@ -289,7 +280,7 @@ impl SourceConsumer {
 
     fn poll(&mut self, now: Timestamp) {
         let mut timeout = POLL_TIMEOUT;
-        for _ in 0..BATCH_MESSAGES_MAX {
+        for _ in 0..POLL_MESSAGES_MAX {
             match self.client.poll(timeout) {
                 None => return,
                 Some(Ok(message)) => {
@@ -301,7 +292,9 @@ impl SourceConsumer {
                             .as_deref(),
                         source: self.parts.source,
                     };
-                    decode(&mut self.decoders, &message_parts, now, &message);
+                    if decode(&mut self.decoders, &message_parts, now, &message) {
+                        return;
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.note_end(partition),
                 Some(Err(error)) => self.note_error(&error),
@@ -349,7 +342,8 @@ impl SourceConsumer {
             assigned.iter().map(|(state, _)| state.id().clone()).collect();
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
         for (state, saver) in assigned {
-            self.decoders.insert(state.id().clone(), self.open_batch(now));
+            let source = &self.parts.config.sources[self.parts.source];
+            self.decoders.insert(state.id().clone(), OpenBatch::new(source, now));
             if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
                 sharing.assign(state.id().clone(), saver);
             }
@@ -385,16 +379,6 @@ impl SourceConsumer {
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
     }
 
-    fn open_batch(&self, now: Timestamp) -> OpenBatch {
-        let source = &self.parts.config.sources[self.parts.source];
-        let limits = DecodeLimits { payload_bytes_max: source.payload_bytes_max };
-        OpenBatch {
-            decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits)),
-            opened_at: now,
-            is_at_end: false,
-        }
-    }
-
     fn count_due(&mut self, now: Timestamp) {
         let due: Vec<PartitionId> = self
             .decoders
@@ -410,10 +394,10 @@ impl SourceConsumer {
     /// Closes the open batch of a partition and counts it.
     fn count(&mut self, now: Timestamp, partition: &PartitionId) {
         let Some(batch) = self.decoders.get_mut(partition) else { return };
-        if batch.decoder.messages() == 0 {
+        if batch.is_empty() {
             return;
         }
-        let decoded = batch.decoder.finish();
+        let decoded = batch.finish();
         let span = info_span!("count_batch", partition = %partition, messages = decoded.messages);
         let _entered = span.enter();
         if let Some(first) = decoded.rejections.first() {
@@ -504,7 +488,7 @@ impl SourceConsumer {
         position: Option<i64>,
     ) -> Option<i64> {
         let batch = self.decoders.get(partition)?;
-        if self.held.contains(partition) || self.is_throttled || 0 < batch.decoder.messages() {
+        if self.held.contains(partition) || self.is_throttled || !batch.is_empty() {
             return None;
         }
         let end = self.parts.ends.of(partition)?;
@@ -599,7 +583,10 @@ fn client(
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "32768")
+        .set(
+            "queued.max.messages.kbytes",
+            (parts.config.memory.fetch_queue_bytes >> 10).to_string(),
+        )
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "100");
     if kafka.instance.is_some() {
@@ -628,14 +615,6 @@ enum SharingError {
     Resume(#[from] ResumeError),
 }
 
-impl OpenBatch {
-    fn is_due(&self, now: Timestamp) -> bool {
-        let messages = self.decoder.messages();
-        BATCH_MESSAGES_MAX <= messages
-            || 0 < messages && self.opened_at.plus_millis(LINGER_MILLIS) <= now
-    }
-}
-
 /// What decoding a message needs beside the message.
 struct MessageParts<'a> {
     topic: &'a Arc<str>,
@@ -644,25 +623,24 @@ struct MessageParts<'a> {
     source: usize,
 }
 
+/// Returns whether the partition's batch is full.
 fn decode(
     decoders: &mut BTreeMap<PartitionId, OpenBatch>,
     parts: &MessageParts<'_>,
     now: Timestamp,
     message: &BorrowedMessage<'_>,
-) {
+) -> bool {
     let id = PartitionId { topic: Arc::clone(parts.topic), partition: message.partition() };
     // A message fetched just before its partition was revoked: its new owner reads it.
-    let Some(batch) = decoders.get_mut(&id) else { return };
-    if batch.decoder.messages() == 0 {
-        batch.opened_at = now;
-    }
-    batch.is_at_end = false;
-    let rejection = batch.decoder.decode(&Message {
+    let Some(batch) = decoders.get_mut(&id) else { return false };
+    let decoded = Message {
         payload: message.payload(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
-    });
+    };
+    let rejection = batch.decode(now, &decoded);
     if let (Some(rejection), Some(topic)) = (rejection, parts.dead_letter_topic) {
         parts.producer.dead_letter(topic, parts.source, message, rejection);
     }
+    batch.is_full()
 }

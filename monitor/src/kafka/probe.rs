@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::config::{Config, KafkaConfig, SourceConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
@@ -14,6 +14,8 @@ use crate::kafka::watch::partitions;
 use crate::kafka::{ConnectError, base};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For what is good to know and not needed.
+const GLANCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One thing that was looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +57,15 @@ pub fn look(config: &Config, kafka: &KafkaConfig) -> Vec<Finding> {
 
 fn connect(kafka: &KafkaConfig) -> Result<BaseConsumer, ConnectError> {
     Ok(base(kafka)?.create()?)
+}
+
+/// Returns how many partitions the topic of each source has, where the cluster tells soon: one that
+/// does not answer is not waited for.
+pub(crate) fn partition_counts(config: &Config, kafka: &KafkaConfig) -> Vec<Option<usize>> {
+    let Ok(client) = connect(kafka) else { return Vec::new() };
+    let count = |source: &SourceConfig| partitions(&client, &source.topic, GLANCE_TIMEOUT);
+    let counts = config.sources.iter().map_while(|source| count(source).ok());
+    counts.map(|found| Some(found.len()).filter(|count| 0 < *count)).collect()
 }
 
 fn topics(config: &Config) -> Vec<Arc<str>> {

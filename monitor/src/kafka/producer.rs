@@ -31,6 +31,9 @@ use crate::kafka::{ConnectError, base};
 /// A full local queue is given this long to make room; one that stays full is not waited for again.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 
+/// Messages that the brokers have not answered for; what comes beyond is not taken.
+pub(crate) const QUEUE_BYTES_MAX: u64 = 32 << 20;
+
 /// What a message is, and whom its delivery concerns.
 #[derive(Debug)]
 enum Delivery {
@@ -165,6 +168,7 @@ impl Producer {
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("linger.ms", "20")
+            .set("queue.buffering.max.kbytes", (QUEUE_BYTES_MAX >> 10).to_string())
             .set("message.timeout.ms", "60000");
         let context = Context { reports, is_failing: AtomicBool::new(false) };
         Ok(Self { inner: client.create_with_context(context)?, is_full: AtomicBool::new(false) })

@@ -36,6 +36,8 @@ const PLACES: Places = Places {
 
 /// Counts that wait for the next transaction make it come early.
 const WAITING_BYTES_MAX: usize = 8 << 20;
+/// What one reader is expected to hold for a transaction, and its client once more.
+pub(crate) const TRANSACTION_BYTES: u64 = 2 * WAITING_BYTES_MAX as u64;
 
 /// Returns the partition of the state topic where a partition's rows lie.
 fn state_partition(scale_out: &ScaleOutConfig, partition: &PartitionId) -> i32 {

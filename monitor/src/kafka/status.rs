@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 use crate::clock;
 use crate::kafka::watch::partitions;
 use crate::kafka::{ConnectError, base};
+use crate::memory;
 use crate::outbox::EventSender;
 
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -48,6 +49,7 @@ impl StatusReader {
             .set("group.id", format!("{}-status", kafka.group))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", (memory::STATUS_QUEUE_BYTES >> 10).to_string())
             .create()?;
         let mut reader =
             Self { topic: topic.into(), client, assigned: 0, looked_at: Timestamp::MIN, events };

@@ -3,12 +3,17 @@
 //! Owns the keys, their types, bounds and literal defaults. Checks nothing that needs two values:
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
+mod memory;
+mod state;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::memory::RawMemory;
+pub(super) use self::state::{RawDurability, RawState};
 use super::text::{DurationText, JobName, Label, Topic};
 
 /// Configuration of one driftd job. Unknown keys are refused. Text may hold `${VARIABLE}` or
@@ -43,6 +48,10 @@ pub(super) struct RawConfig {
     pub(super) retraining: Option<RawRetraining>,
     /// How `driftd launch` starts the jobs that were asked for.
     pub(super) launcher: Option<RawLauncher>,
+    /// Bounds on memory. What this file asks for is added up, logged, and refused at the start when
+    /// it is more than the limit.
+    #[serde(default)]
+    pub(super) memory: RawMemory,
     /// What is shown and written.
     #[serde(default)]
     pub(super) outputs: RawOutputs,
@@ -496,23 +505,6 @@ impl Default for RawAlerts {
     }
 }
 
-/// Where counts, positions and decisions are kept.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "State")]
-pub(super) struct RawState {
-    /// Folder, made when it is not there; a relative one starts at the folder of the configuration
-    /// file. One process uses it at a time.
-    #[schemars(length(min = 1, max = 4096))]
-    pub(super) folder: String,
-    /// How often what changed is stored: what was read since is read again after a crash.
-    #[serde(default = "one_second")]
-    pub(super) commit_interval: DurationText,
-    /// What stored state survives.
-    #[serde(default)]
-    pub(super) durability: RawDurability,
-}
-
 /// How several processes of one consumer group share the work: each reads some partitions and
 /// decides some models. Whatever one of them has done goes on in the others when it ends.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -539,18 +531,6 @@ pub(super) struct RawScaleOut {
     /// crash.
     #[serde(default = "one_second")]
     pub(super) commit_interval: DurationText,
-}
-
-/// What stored state survives.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(super) enum RawDurability {
-    /// The end of the process, however it comes.
-    #[default]
-    Process,
-    /// The end of the machine too: each commit waits for the disk.
-    Power,
 }
 
 /// Events that ask for retraining.

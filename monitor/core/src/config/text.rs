@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::duration;
+use super::{duration, size};
 
 /// Lower-case letters, digits and `-`, so that it can be part of a consumer group, a URL and a
 /// Kubernetes name.
@@ -39,6 +39,11 @@ pub(super) struct Label(pub(super) String);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct DurationText(pub(super) String);
+
+/// Amount of memory, such as `512MiB`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct SizeText(pub(super) String);
 
 impl DurationText {
     /// Returns a default.
@@ -103,6 +108,20 @@ impl JsonSchema for DurationText {
     }
 }
 
+impl JsonSchema for SizeText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": size::PATTERN })
+    }
+}
+
 /// Returns why a text does not fit a pattern, and what would.
 pub(super) fn mismatch(pattern: &str, text: &str) -> (String, &'static str) {
     match pattern {
@@ -118,6 +137,7 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, &'static str) {
             format!("`{}` cannot be a name", text.escape_debug()),
             "use 1 to 128 characters, none of them a control character",
         ),
+        size::PATTERN => (format!("`{text}` is no amount of memory"), size::HINT),
         _ => (duration_problem(text), DURATION_HINT),
     }
 }

@@ -5,6 +5,7 @@
 
 mod features;
 pub(super) mod kafka;
+mod memory;
 mod models;
 mod outputs;
 mod retraining;
@@ -36,6 +37,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
     let scale_out = raw.scale_out.as_ref().map(|it| outputs::scale_out(raw, it, findings));
     let retraining = raw.retraining.as_ref().map(|it| retraining::retraining(raw, it, findings));
     let launcher = raw.launcher.as_ref().map(|it| retraining::launcher(raw, it, findings));
+    let memory = memory::memory(&raw.memory, findings);
     let outputs = outputs::outputs(&raw.outputs, findings);
     let telemetry = outputs::telemetry(&raw.telemetry, findings);
     outputs::topics(raw, findings);
@@ -53,6 +55,7 @@ pub(super) fn validate(raw: &RawConfig, findings: &mut Findings) -> Result<Confi
         scale_out: scale_out.transpose()?,
         retraining: retraining.transpose()?,
         launcher: launcher.transpose()?,
+        memory: memory?,
         outputs,
         telemetry,
     })

@@ -58,7 +58,7 @@ fn one_drifted_window_is_no_drift_yet_and_one_quiet_window_no_end_of_it() {
     let pictures = after_each_window(drifting());
     let of_window: Vec<State> = pictures
         .iter()
-        .map(|picture| picture.history.back().map(|window| window.state()).unwrap())
+        .map(|picture| picture.history.newest().map(|window| window.state()).unwrap())
         .collect();
     let (ok, drifted) = (State::Ok, State::Drifted);
     assert_eq!(of_window, [ok, ok, drifted, drifted, drifted, ok, ok, ok, ok]);
@@ -102,7 +102,7 @@ fn the_history_is_bounded_and_the_counters_are_not() {
     let starts: Vec<i64> = last
         .history
         .iter()
-        .map(|window| (window.id.span.start().as_millis() - START.as_millis()) / 20_000)
+        .map(|window| (window.head.id.span.start().as_millis() - START.as_millis()) / 20_000)
         .collect();
     assert_eq!(starts, [5, 6, 7, 8]);
     assert_eq!(last.evaluations[&State::Ok], 6);

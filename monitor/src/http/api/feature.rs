@@ -104,7 +104,7 @@ pub(in crate::http) fn feature(
         model: name.to_owned(),
         version: version.to_owned(),
         segment: window.id.segment.to_string(),
-        window: Window::from(&**window),
+        window: Window::from(&*window),
         feature: feature.to_owned(),
         role: role(result.role),
         state: verdict.state.as_str(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use driftd_alerts::Episode;
 use driftd_catalog::Timestamp;
 use driftd_core::config::{Config, FeatureConfig, ModelConfig, Role, WindowConfig, WindowKind};
+use driftd_core::history::KeptWindow;
 use driftd_core::result::{FeatureResult, WindowResult};
 use driftd_core::snapshot::{ModelSnapshot, ReferenceSnapshot, SegmentSnapshot, Snapshot};
 use driftd_detectors::State;
@@ -148,7 +149,7 @@ pub(in crate::http) fn detail(
     let found = find_model(config, snapshot, name, version)?;
     let segment = found.segment(query)?;
     let window = find_window(segment, query)?;
-    let newest = segment.and_then(|segment| segment.history.back());
+    let newest = segment.and_then(|segment| segment.history.newest());
     Ok(Detail {
         taken_at: snapshot.taken_at,
         summary: summary(&found),
@@ -156,12 +157,12 @@ pub(in crate::http) fn detail(
         segment_state: state_of(found.model, segment).as_str(),
         segment_state_since: segment.and_then(|it| it.state_since),
         window_name: found.config.windows[found.window(query)?].name.to_string(),
-        window: window.map(|window| Window::from(&**window)),
+        window: window.as_deref().map(Window::from),
         provisional: segment
             .and_then(|segment| segment.provisional.as_ref())
             .map(|window| Window::from(&**window)),
-        window_is_newest: window.map(|it| &it.id) == newest.map(|it| &it.id),
-        features: window.map(|window| ranked(window)).unwrap_or_default(),
+        window_is_newest: window.as_ref().map(|it| &it.id) == newest.map(|it| &it.id),
+        features: window.as_deref().map(ranked).unwrap_or_default(),
         episodes: segment.iter().flat_map(|it| &it.episodes).map(EpisodeView::from).collect(),
     })
 }
@@ -232,7 +233,7 @@ impl From<&SegmentSnapshot> for SegmentSummary {
             state: segment.state.as_str(),
             state_since: segment.state_since,
             windows: segment.history.len(),
-            newest: segment.history.back().map(|window| Window::from(&**window)),
+            newest: segment.history.newest().map(|window| Window::from(&**window)),
             evaluations: evaluations.into(),
             incomplete: segment.incomplete,
             episodes: segment.episodes.len(),
@@ -253,6 +254,12 @@ impl From<&WindowResult> for Window {
             missing_partitions: window.missing.iter().map(ToString::to_string).collect(),
             closed_at: window.closed_at,
         }
+    }
+}
+
+impl From<&KeptWindow> for Window {
+    fn from(window: &KeptWindow) -> Self {
+        Self { state: window.state().as_str(), ..Self::from(&window.head) }
     }
 }
 

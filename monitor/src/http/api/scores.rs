@@ -4,7 +4,7 @@
 //! stood out most in them.
 
 use driftd_core::config::{Config, ModelConfig};
-use driftd_core::result::WindowResult;
+use driftd_core::history::KeptWindow;
 use driftd_core::snapshot::Snapshot;
 use driftd_detectors::State;
 use serde::Serialize;
@@ -52,18 +52,21 @@ pub(in crate::http) fn scores(
     let kept = segment.map_or(0, |segment| segment.history.len());
     let wanted = query.windows.unwrap_or(WINDOWS).clamp(1, WINDOWS_MAX);
     let skipped = kept.saturating_sub(wanted);
-    let windows: Vec<&WindowResult> =
-        segment.iter().flat_map(|it| it.history.iter().skip(skipped)).map(|it| &**it).collect();
+    let windows: Vec<&KeptWindow> =
+        segment.iter().flat_map(|it| it.history.iter().skip(skipped)).collect();
     let order = order(found.config, &windows);
     let features_dropped = found.config.features.len() - order.len();
-    let row = |at: usize| windows.iter().map(move |window| &window.features[at].verdict);
+    let row = |at: usize| windows.iter().map(move |window| window.scores[at]);
     Ok(ScoreMap {
         segment: segment.map_or("all", |it| it.segment.as_str()).to_owned(),
         windows_kept: kept,
         features: order.iter().map(|at| label(found.config, *at)).collect(),
         features_dropped,
-        scores: order.iter().map(|at| row(*at).map(|it| it.score).collect()).collect(),
-        states: order.iter().map(|at| row(*at).map(|it| it.state.as_str()).collect()).collect(),
+        scores: order.iter().map(|at| row(*at).map(|(_, score)| score).collect()).collect(),
+        states: order
+            .iter()
+            .map(|at| row(*at).map(|(state, _)| state.as_str()).collect())
+            .collect(),
         windows: windows.iter().map(|window| Window::from(*window)).collect(),
     })
 }
@@ -75,12 +78,12 @@ fn label(config: &ModelConfig, at: usize) -> Row {
 
 /// Indices of the columns to show: by the gravest state in these windows, then by the greatest
 /// score. Windows hold their columns in the configured order.
-fn order(config: &ModelConfig, windows: &[&WindowResult]) -> Vec<usize> {
+fn order(config: &ModelConfig, windows: &[&KeptWindow]) -> Vec<usize> {
     let mut peaks: Vec<(usize, u8, f64)> = (0..config.features.len())
         .map(|at| {
-            let verdicts = || windows.iter().map(|window| &window.features[at].verdict);
-            let state = verdicts().map(|it| urgency(it.state)).min();
-            let score = verdicts().filter_map(|it| it.score).fold(0.0, f64::max);
+            let scores = || windows.iter().map(|window| window.scores[at]);
+            let state = scores().map(|(state, _)| urgency(state)).min();
+            let score = scores().filter_map(|(_, score)| score).fold(0.0, f64::max);
             (at, state.unwrap_or(urgency(State::NoReference)), score)
         })
         .collect();

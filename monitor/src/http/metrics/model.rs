@@ -45,7 +45,7 @@ pub(super) fn collect(
         if segment.window == 0 {
             judged(families, &labels, kind, segment);
         }
-        let Some(window) = segment.history.back() else { continue };
+        let Some(window) = segment.history.newest() else { continue };
         window_families(families, &labels, window);
         for feature in &window.features {
             match feature.role {
@@ -72,7 +72,8 @@ pub(super) fn configured(families: &mut Families, state: &HttpState, snapshot: &
         let labels = [&*model.name, &*judging.name];
         let own = snapshot.models.iter().filter(|it| it.config == at);
         let segments = own.flat_map(|it| &it.segments).filter(|it| it.window == 0);
-        let last = segments.filter_map(|it| it.history.back()).map(|window| window.closed_at).max();
+        let last =
+            segments.filter_map(|it| it.history.newest()).map(|window| window.closed_at).max();
         // Waiting began with the process.
         let last = last.unwrap_or(state.started).as_seconds_f64();
         families.gauge(&metric::MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, &labels, last);
@@ -183,7 +184,7 @@ fn interval_millis(kind: &WindowConfig, segment: &SegmentSnapshot) -> i64 {
     match kind.kind {
         WindowKind::Length { .. } | WindowKind::Global => kind.every_millis,
         WindowKind::Rows { .. } => {
-            let spans = segment.history.iter().map(|window| window.id.span);
+            let spans = segment.history.iter().map(|window| window.head.id.span);
             let lengths = spans.map(|span| span.end().as_millis() - span.start().as_millis());
             lengths.max().unwrap_or(kind.every_millis)
         }

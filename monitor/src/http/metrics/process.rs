@@ -1,8 +1,8 @@
-//! Families about the process as a whole: build, queue, windows, requests.
+//! Families about the process as a whole: build, queue, memory, windows, requests.
 //!
 //! Before: [`super`] takes the snapshot. After: [`super::super::families`].
 
-use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED};
+use driftd_catalog::label::{MemoryOwner, OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED};
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::snapshot::Snapshot;
 
@@ -10,6 +10,7 @@ use crate::courier;
 use crate::http::HttpState;
 use crate::http::families::{Families, Observed};
 use crate::http::instruments::Distribution;
+use crate::memory::process;
 
 pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
     families.gauge(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), state.simd], 1.0);
@@ -23,6 +24,7 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     families.gauge(&metric::TRACKED_FEATURES, &[], tracked as f64);
 
     families.gauge(&metric::STATE_BYTES, &[], snapshot.state_bytes as f64);
+    memory(families, state, snapshot);
     let stored_at = state.instruments.stored_at().map(Timestamp::as_seconds_f64);
     families.gauge_if_known(&metric::STATE_STORED_TIMESTAMP_SECONDS, &[], stored_at);
     let totals = &snapshot.totals;
@@ -52,6 +54,42 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     for (route, answers) in instruments.answers() {
         durations(families, &metric::HTTP_REQUEST_DURATION_SECONDS, &[route], &answers.read());
     }
+    process(families, state);
+}
+
+/// What is expected, what is measured, and what there is.
+fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
+    for (owner, bytes) in state.memory.budget.owners() {
+        families.gauge(&metric::MEMORY_BUDGET_BYTES, &[owner.as_str()], *bytes as f64);
+    }
+    let histories = snapshot.models.iter().flat_map(|model| &model.segments);
+    let deciding = snapshot.waiting_bytes + snapshot.panes_bytes;
+    let measured = [
+        (MemoryOwner::WindowsReading, snapshot.state_bytes.saturating_sub(deciding)),
+        (MemoryOwner::WindowsWaiting, snapshot.waiting_bytes),
+        (MemoryOwner::Panes, snapshot.panes_bytes),
+        (MemoryOwner::Outbox, state.instruments.outbox_waiting().1),
+        (MemoryOwner::History, histories.map(|segment| segment.history.bytes()).sum()),
+        (MemoryOwner::Store, state.instruments.store_bytes()),
+    ];
+    for (owner, bytes) in measured {
+        families.gauge(&metric::MEMORY_BYTES, &[owner.as_str()], bytes as f64);
+    }
+    let limit = state.memory.limit.map(|limit| limit.bytes() as f64);
+    families.gauge_if_known(&metric::MEMORY_LIMIT_BYTES, &[], limit);
+}
+
+/// What the system tells of the process.
+fn process(families: &mut Families, state: &HttpState) {
+    let resident = process::resident_bytes().map(|bytes| bytes as f64);
+    families.gauge_if_known(&metric::PROCESS_RESIDENT_MEMORY_BYTES, &[], resident);
+    if let Some(seconds) = process::cpu_seconds() {
+        families.counter_of_seconds(&metric::PROCESS_CPU_SECONDS_TOTAL, &[], seconds);
+    }
+    let started = state.started.as_seconds_f64();
+    families.gauge(&metric::PROCESS_START_TIME_SECONDS, &[], started);
+    let files = process::open_fds().map(|files| files as f64);
+    families.gauge_if_known(&metric::PROCESS_OPEN_FDS, &[], files);
 }
 
 fn durations(

@@ -50,6 +50,7 @@ fn reference(schema: &Value) -> String {
          # Configuration\n\n{}\n\n\
          Lengths of time are whole numbers with the units `d`, `h`, `m`, `s`, `ms`, the longest \
          first: `90s`, `1h30m`, `7d`.\n\
+         Amounts of memory are whole numbers with the unit `KiB`, `MiB` or `GiB`: `512MiB`.\n\
          A commented example is [driftd.example.yaml](../driftd.example.yaml), a JSON Schema for \
          editors is [config.schema.json](config.schema.json).\n",
         description(schema)
@@ -97,6 +98,9 @@ fn kind(root: &Value, keywords: &Value) -> String {
     let words = match target["type"].as_str() {
         Some("string") if target["pattern"].as_str() == Some(super::super::duration::PATTERN) => {
             "length of time"
+        }
+        Some("string") if target["pattern"].as_str() == Some(super::super::size::PATTERN) => {
+            "amount of memory"
         }
         Some("string") => "text",
         Some("integer") => "whole number",

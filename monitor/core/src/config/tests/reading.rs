@@ -364,6 +364,7 @@ fn any_value_anywhere_is_taken_or_refused_at_its_place() {
     put(&mut tree, "/alerts/clear", json!(1));
     put(&mut tree, "/retraining/policies", json!([{"name": "p", "features": ["x"]}]));
     put(&mut tree, "/launcher", json!({"command": ["x"], "concurrency_max": 1}));
+    put(&mut tree, "/memory", json!({"limit": "1GiB", "fetch_queue": "1MiB"}));
     put(&mut tree, "/outputs", json!({"features_exported_max": 1}));
     assert!(load_tree(&tree).is_ok());
     let mut places = Vec::new();

@@ -33,6 +33,23 @@ fn brokers_are_host_and_port() {
 }
 
 #[test]
+fn memory_is_written_with_its_unit_and_a_queue_has_bounds() {
+    for limit in ["512", "512MB", "1.5GiB"] {
+        let message = format!(
+            "`memory.limit`: `{limit}` is no amount of memory; write a whole number with the unit \
+             `KiB`, `MiB` or `GiB`, such as `512MiB`"
+        );
+        check(&[("/memory", json!({"limit": limit}))], &[&message]);
+    }
+    for queue in ["1023KiB", "2GiB"] {
+        let message =
+            format!("`memory.fetch_queue`: is `{queue}`; use an amount between `1MiB` and `1GiB`");
+        check(&[("/memory", json!({"fetch_queue": queue}))], &[&message]);
+    }
+    check(&[("/memory", json!({"limit": "1GiB", "fetch_queue": "1MiB"}))], &[]);
+}
+
+#[test]
 fn properties_that_driftd_owns_are_refused_with_the_reason() {
     let mut properties = serde_json::Map::new();
     for (property, _) in super::super::validate::kafka::OWNED {
@@ -78,6 +95,12 @@ fn properties_that_driftd_owns_are_refused_with_the_reason() {
          it: partitions move one by one",
             "`kafka.properties[\"plugin.library.paths\"]`: is set by driftd itself; remove it: \
          plugins are not loaded",
+            "`kafka.properties[\"queue.buffering.max.kbytes\"]`: is set by driftd itself; remove it: \
+         memory is counted with driftd's own value",
+            "`kafka.properties[\"queued.max.messages.kbytes\"]`: is set by driftd itself; use \
+         `memory.fetch_queue`",
+            "`kafka.properties[\"queued.min.messages\"]`: is set by driftd itself; use \
+         `memory.fetch_queue`",
             "`kafka.properties[\"request.required.acks\"]`: is set by driftd itself; remove it: \
          events must reach all replicas",
             "`kafka.properties[\"statistics.interval.ms\"]`: is set by driftd itself; remove it: \

@@ -8,7 +8,7 @@ use super::super::raw::{PropertyValue, RawKafka};
 use super::is_address;
 
 /// librdkafka properties that driftd sets itself, and what to do instead.
-pub(in crate::config) const OWNED: [(&str, &str); 22] = [
+pub(in crate::config) const OWNED: [(&str, &str); 25] = [
     ("acks", "remove it: events must reach all replicas"),
     ("auto.commit.interval.ms", "remove it: driftd keeps and commits its own positions"),
     ("auto.offset.reset", "remove it: `sources[].start` says what the first start reads"),
@@ -28,6 +28,9 @@ pub(in crate::config) const OWNED: [(&str, &str); 22] = [
     ("offset.store.method", "remove it: driftd keeps and commits its own positions"),
     ("partition.assignment.strategy", "remove it: partitions move one by one"),
     ("plugin.library.paths", "remove it: plugins are not loaded"),
+    ("queue.buffering.max.kbytes", "remove it: memory is counted with driftd's own value"),
+    ("queued.max.messages.kbytes", "use `memory.fetch_queue`"),
+    ("queued.min.messages", "use `memory.fetch_queue`"),
     ("request.required.acks", "remove it: events must reach all replicas"),
     ("statistics.interval.ms", "remove it: nothing reads these statistics"),
     ("transactional.id", "use `kafka.instance`"),
