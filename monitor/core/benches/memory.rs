@@ -31,7 +31,7 @@ use driftd_ingest::{Decode, DecodeLimits, JsonDecoder, Message};
 const FEATURES: usize = 1_000;
 const SAMPLE_ROWS: u32 = 5_000;
 /// Rows of one batch: what the daemon decodes of so wide a record before it counts.
-const BATCH_ROWS: usize = 500;
+const BATCH_ROWS: i64 = 500;
 /// Records that differ; they are read again and again, and are the bench's own memory.
 const RECORDS: usize = 50;
 const BATCHES: i64 = 2;
@@ -62,7 +62,7 @@ fn main() {
     println!("peak / 200 MB: {:.2}", peak as f64 / TARGET_BYTES);
     took.sort_unstable();
     let of = |share: usize| took[(took.len() - 1) * share / 100];
-    println!("last batch before the end to picture: median {:?}, p99 {:?}", of(50), of(99));
+    println!("batch that passes a window's end to picture: median {:?}, p99 {:?}", of(50), of(99));
 }
 
 /// One reader and the pipeline, with the records that are read again and again.
@@ -111,7 +111,7 @@ impl Scene {
         for batch in 0..BATCHES {
             let start = window * HOUR_MILLIS + batch * HOUR_MILLIS / BATCHES;
             let from = self.offset;
-            self.offset += BATCH_ROWS as i64;
+            self.offset += BATCH_ROWS;
             let ids: Vec<PartitionId> = self.decoders.keys().cloned().collect();
             for id in ids {
                 let decoded = self.decode(&id, start, from);
@@ -126,9 +126,9 @@ impl Scene {
 
     fn decode(&mut self, id: &PartitionId, start: i64, from: i64) -> driftd_ingest::Decoded {
         let decoder = self.decoders.get_mut(id).expect("a decoder for each partition");
-        let step = HOUR_MILLIS / BATCHES / BATCH_ROWS as i64;
+        let step = HOUR_MILLIS / BATCHES / BATCH_ROWS;
         let mut payload = String::new();
-        for (index, tail) in (0..BATCH_ROWS as i64).zip(self.tails.iter().cycle()) {
+        for (index, tail) in (0..BATCH_ROWS).zip(self.tails.iter().cycle()) {
             payload.clear();
             write!(payload, "{{\"at\":{},{tail}", start + index * step).expect("a String");
             let payload = Some(payload.as_bytes());
