@@ -62,7 +62,7 @@ fn main() {
     println!("peak / 200 MB: {:.2}", peak as f64 / TARGET_BYTES);
     took.sort_unstable();
     let of = |share: usize| took[(took.len() - 1) * share / 100];
-    println!("last batch before the end to picture: median {:?}, p99 {:?}", of(50), of(99));
+    println!("batch that passes a window's end to picture: median {:?}, p99 {:?}", of(50), of(99));
 }
 
 /// One reader and the pipeline, with the records that are read again and again.
