@@ -1,8 +1,8 @@
 //! What stage 1 tells stage 2 when they are different processes: rows of a topic.
 //!
 //! Before: a reader's [`crate::shard::Output`]s. After: the edge carries the rows; whoever owns the
-//! lane makes [`Event`]s of them. A lane is a partition of that topic. All windows of a model lie in
-//! one lane, because episodes and retraining look at them one after the other.
+//! lane makes [`Event`]s of them. A lane is a partition of that topic. All windows of a model lie
+//! in one lane, because episodes and retraining look at them one after the other.
 
 use std::sync::Arc;
 
