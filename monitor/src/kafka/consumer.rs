@@ -230,8 +230,9 @@ impl SourceConsumer {
             Err(error) => error!(%error, "the Kafka client cannot be made again"),
         }
         self.subscribe();
-        // The cluster needs a moment, whatever it is.
-        self.client.poll(RESTART_PAUSE);
+        // The cluster needs a moment, whatever it is. Not a poll: it could assign a partition, and the
+        // next one would return a record of it before it is taken over.
+        thread::park_timeout(RESTART_PAUSE);
     }
 
     /// Waits until it is known where to begin, and subscribes; `false` when the pipeline hung up.
@@ -280,6 +281,10 @@ impl SourceConsumer {
 
     fn poll(&mut self, now: Timestamp) {
         let mut timeout = POLL_TIMEOUT;
+        // A record of a partition that is not taken over yet would be passed over.
+        if self.client.context().has_changes() {
+            return;
+        }
         for _ in 0..POLL_MESSAGES_MAX {
             match self.client.poll(timeout) {
                 None => return,
