@@ -230,8 +230,8 @@ impl SourceConsumer {
             Err(error) => error!(%error, "the Kafka client cannot be made again"),
         }
         self.subscribe();
-        // The cluster needs a moment, whatever it is. Not a poll: it could assign a partition, and the
-        // next one would return a record of it before it is taken over.
+        // The cluster needs a moment, whatever it is. Not a poll: it could assign a partition, and
+        // the next one would return a record of it before it is taken over.
         thread::park_timeout(RESTART_PAUSE);
     }
 
