@@ -76,6 +76,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns the index into [`Config::models`] of a version's model.
+    pub(crate) fn model_of(&self, id: &ModelId) -> Option<usize> {
+        self.models.iter().position(|it| *it.name == *id.name())
+    }
+
+    /// Returns the index into [`Config::sources`] of a topic.
+    pub(crate) fn source_of(&self, topic: &str) -> Option<usize> {
+        self.sources.iter().position(|it| &*it.topic == topic)
+    }
+
     /// Returns what the job is called in the events that it sends.
     pub fn event_source(&self) -> String {
         format!("/driftd/{}", self.name)

@@ -67,7 +67,7 @@ impl Models {
     /// Goes on with the episodes of an earlier run.
     pub(crate) fn restore(config: &Config, mut episodes: EpisodeMemory) -> Self {
         episodes.retain(|model, segment, feature| {
-            let watched = config.models.iter().find(|it| *it.name == *model.name());
+            let watched = config.model_of(model).map(|index| &config.models[index]);
             watched.is_some_and(|it| {
                 (*segment == SegmentId::all() || it.segment_ids().any(|it| it == *segment))
                     && it.features.iter().any(|it| *it.name == *feature)

@@ -244,7 +244,7 @@ impl PartitionState {
         let to_offset = self.position();
         let mut passed = Vec::new();
         for (id, panes) in &mut self.open {
-            let Some(model) = config.models.iter().find(|model| &*model.name == id.name()) else {
+            let Some(model) = config.model_of(id).map(|index| &config.models[index]) else {
                 continue;
             };
             for (_, segments) in

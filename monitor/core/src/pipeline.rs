@@ -265,7 +265,7 @@ impl Pipeline {
         let out_of_orderness = self.config.sources[progress.source].time.out_of_orderness_millis;
         let newest = progress.watermark.map(|it| it.plus_millis(out_of_orderness));
         for id in &progress.left_behind {
-            let model = self.config.models.iter().position(|it| *it.name == *id.name());
+            let model = self.config.model_of(id);
             if let Some((model, newest)) = model.zip(newest) {
                 let span = self.config.models[model].pane.span_of(newest);
                 self.windows.begin_after(id.clone(), span);

@@ -45,6 +45,15 @@ pub(super) enum Key {
 }
 
 impl Key {
+    /// Returns the partition whose reader writes the row; the other rows are of stage 2.
+    pub(super) fn reader(&self) -> Option<&PartitionId> {
+        if let Self::Partition(partition) | Self::Open(partition, _) = self {
+            Some(partition)
+        } else {
+            None
+        }
+    }
+
     /// # Panics
     /// Never: every part of a key has a written form.
     pub(super) fn encode(&self) -> Vec<u8> {

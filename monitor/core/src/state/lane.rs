@@ -129,42 +129,25 @@ impl<'a> LaneReader<'a> {
     /// Returns what a row says. `None`: it is about a model or topic that is not configured here,
     /// was counted otherwise, or against a profile that is not here.
     pub fn read(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Event>, RestoreError> {
-        match super::restore::key(key)? {
-            Key::Pending(_, pane) => {
-                let body: WindowBody = read(value, "a lane's counts")?;
-                let Some(model) = self.model(&pane.model) else { return Ok(None) };
-                if self.fingerprints[model] != body.fingerprint {
-                    return Ok(None);
-                }
-                let partial = body.into_partial(&pane, model, &mut self.references);
-                Ok(partial.map(Box::new).map(Event::Partial))
-            }
-            Key::Partition(partition) => {
-                let body = read(value, "a lane's barrier")?;
-                Ok(self.progress(partition, body).map(Box::new).map(Event::Progress))
-            }
-            Key::Format
-            | Key::Open(..)
-            | Key::Closed(_)
-            | Key::Result(_)
-            | Key::Models
-            | Key::Episodes
-            | Key::Retraining
-            | Key::Totals
-            | Key::Input
-            | Key::Barrier(_)
-            | Key::Store
-            | Key::Outbox(_)
-            | Key::Seal
-            | Key::Course(_)
-            | Key::Slice(_) => Ok(None),
+        let key = super::restore::key(key)?;
+        if let Key::Pending(_, pane) = key {
+            let body: WindowBody = read(value, "a lane's counts")?;
+            let model = self.config.model_of(&pane.model);
+            let model = model.filter(|it| self.fingerprints[*it] == body.fingerprint);
+            let partial = model.and_then(|it| body.into_partial(&pane, it, &mut self.references));
+            Ok(partial.map(Box::new).map(Event::Partial))
+        } else if let Key::Partition(partition) = key {
+            let body = read(value, "a lane's barrier")?;
+            Ok(self.progress(partition, body).map(Box::new).map(Event::Progress))
+        } else {
+            Ok(None)
         }
     }
 
     fn progress(&mut self, partition: PartitionId, body: BarrierBody) -> Option<Progress> {
-        let source = self.config.sources.iter().position(|it| it.topic == partition.topic)?;
+        let source = self.config.source_of(&partition.topic)?;
         let models = body.models.into_iter().filter_map(|it| {
-            let model = self.model(&it.id)?;
+            let model = self.config.model_of(&it.id)?;
             let reference = it.has_reference.then(|| self.references.of(model, &it.id)).flatten();
             Some(ModelProgress {
                 id: it.id,
@@ -186,9 +169,5 @@ impl<'a> LaneReader<'a> {
             left_behind: body.left_behind,
             ..Progress::new(partition, source, body.next_offset)
         })
-    }
-
-    fn model(&self, id: &ModelId) -> Option<usize> {
-        self.config.models.iter().position(|it| *it.name == *id.name())
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use driftd_catalog::{PartitionId, Timestamp};
 
 use super::body::{Find, References};
-use super::key::Key;
 use super::restore::{Reading, RestoreError, keyed};
 use super::{Batch, Checkpoint, Row, Saver};
 use crate::config::Config;
@@ -40,24 +39,7 @@ pub fn restore_partition(
     now: Timestamp,
 ) -> Result<(PartitionState, PartitionSaver), RestoreError> {
     let mut rows = keyed(rows)?;
-    rows.retain(|key, _| match key {
-        Key::Partition(partition) | Key::Open(partition, _) => *partition == id,
-        Key::Format
-        | Key::Pending(..)
-        | Key::Closed(_)
-        | Key::Result(_)
-        | Key::Models
-        | Key::Episodes
-        | Key::Retraining
-        | Key::Totals
-        | Key::Input
-        | Key::Barrier(_)
-        | Key::Store
-        | Key::Outbox(_)
-        | Key::Seal
-        | Key::Course(_)
-        | Key::Slice(_) => false,
-    });
+    rows.retain(|key, _| key.reader() == Some(&id));
     let mut reading = Reading {
         config,
         saver: Saver::new(config),

@@ -119,7 +119,7 @@ pub fn restore_lane(
 ) -> Result<Restored, RestoreError> {
     let mut kept = Vec::new();
     for row in rows {
-        if !matches!(key(&row.0)?, Key::Partition(_) | Key::Open(..)) {
+        if key(&row.0)?.reader().is_none() {
             kept.push(row);
         }
     }
@@ -131,7 +131,7 @@ pub fn restore_lane(
     for (key, row) in &rows {
         let Key::Barrier(partition) = key else { continue };
         let PassedBody { next_offset, watermark, idle } = read_row(row, key)?;
-        let source = config.sources.iter().position(|it| it.topic == partition.topic);
+        let source = config.source_of(&partition.topic);
         if let Some(source) = source {
             let progress = Progress::new(partition.clone(), source, next_offset);
             restored.pipeline.passed(now, &Progress { watermark, idle, ..progress });
@@ -249,7 +249,7 @@ impl Reading<'_> {
                 pending.extend(self.partial(key, pane, row)?);
             } else if let Key::Closed(model) = key {
                 let (fingerprint, row): (Fingerprint, Closed) = read_row(row, key)?;
-                let index = self.model(model);
+                let index = self.config.model_of(model);
                 if index.is_some_and(|index| self.saver.fingerprint(index) == fingerprint) {
                     closed.insert(model.clone(), row);
                 } else {
@@ -289,7 +289,8 @@ impl Reading<'_> {
         for (key, row) in rows {
             let Key::Course(id) = key else { continue };
             let (fingerprint, course): (Fingerprint, Course) = read_row(row, key)?;
-            let model = self.model(id).filter(|it| self.saver.fingerprint(*it) == fingerprint);
+            let model =
+                self.config.model_of(id).filter(|it| self.saver.fingerprint(*it) == fingerprint);
             if let Some(model) = model {
                 panes.restore(self.config, model, id.clone(), course);
                 self.saver.is_stored(key, 0);
@@ -335,7 +336,7 @@ impl Reading<'_> {
         let mut partitions = Vec::new();
         for (key, row) in rows {
             let Key::Partition(id) = key else { continue };
-            let source = self.config.sources.iter().position(|it| it.topic == id.topic);
+            let source = self.config.source_of(&id.topic);
             let Some(source) = source else {
                 // Its topic is read no more; should it be read again, it is a first start.
                 self.saver.remove(key.clone());
@@ -382,7 +383,7 @@ impl Reading<'_> {
         if let Some(row) = rows.get(&Key::Models) {
             let bodies: Vec<ModelBody> = read(row, "the models")?;
             for body in bodies {
-                if let Some(model) = self.model(&body.id) {
+                if let Some(model) = self.config.model_of(&body.id) {
                     models.show_again(self.config, model, body);
                 }
             }
@@ -400,7 +401,7 @@ impl Reading<'_> {
         partitions: &[PartitionState],
     ) {
         for id in self.dropped.keys() {
-            let Some(model) = self.model(id) else { continue };
+            let Some(model) = self.config.model_of(id) else { continue };
             let config = &self.config.models[model];
             self.saver.begin_anew(id);
             let own = partitions.iter().filter(|it| it.source() == config.source);
@@ -415,12 +416,8 @@ impl Reading<'_> {
         }
     }
 
-    fn model(&self, id: &ModelId) -> Option<usize> {
-        self.config.models.iter().position(|it| *it.name == *id.name())
-    }
-
     /// Returns the model of a window that is still counted alike.
     fn model_of(&self, id: &ModelId, body: &WindowBody) -> Option<usize> {
-        self.model(id).filter(|it| self.saver.fingerprint(*it) == body.fingerprint)
+        self.config.model_of(id).filter(|it| self.saver.fingerprint(*it) == body.fingerprint)
     }
 }
