@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftd_core::snapshot::Snapshot;
+use driftd_core::snapshot::{LaneSnapshot, Snapshot};
 use tokio::sync::watch;
 
 /// Takes pictures and serves the newest of each, joined.
@@ -21,7 +21,7 @@ struct Pictures {
     /// What the pipeline's thread shows: everything, or what it reads where others decide.
     base: Arc<Snapshot>,
     /// What lanes show; empty where there are none.
-    lanes: Vec<Snapshot>,
+    lanes: Vec<(LaneSnapshot, Arc<Snapshot>)>,
 }
 
 impl Board {
@@ -38,7 +38,7 @@ impl Board {
     }
 
     /// Replaces the pictures of all lanes.
-    pub(crate) fn show_lanes(&self, lanes: Vec<Snapshot>) {
+    pub(crate) fn show_lanes(&self, lanes: Vec<(LaneSnapshot, Arc<Snapshot>)>) {
         self.change(|pictures| pictures.lanes = lanes);
     }
 
@@ -46,8 +46,10 @@ impl Board {
         let mut pictures = self.0.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut pictures);
         let mut joined = Arc::clone(&pictures.base);
-        for lane in &pictures.lanes {
-            Arc::make_mut(&mut joined).join(lane);
+        for (lane, picture) in &pictures.lanes {
+            let joined = Arc::make_mut(&mut joined);
+            joined.join(picture);
+            joined.lanes.push(*lane);
         }
         self.0.publish.send_replace(joined);
     }

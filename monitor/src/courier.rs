@@ -1,7 +1,7 @@
 //! The thread that carries stored messages to their topics, each exactly once.
 //!
 //! Before: [`crate::stage`] hands over messages whose batch is stored; they wait here, bounded.
-//! After: [`crate::kafka::transaction`] carries them in the order of their numbers. What the
+//! After: [`crate::kafka::outputs`] carries them in the order of their numbers. What the
 //! broker said comes back through [`Reports`].
 //!
 //! A slow broker holds up this thread only. When too much waits, the pipeline takes no more events
@@ -19,9 +19,9 @@ use tracing::{debug, error, warn};
 
 use crate::failpoint;
 use crate::kafka::ConnectError;
+use crate::kafka::outputs::{Claim, OutputProducer, OutputTopics, Refused, SendError};
 use crate::kafka::producer::Reports;
 use crate::kafka::read_back::{ReadBackError, read_back};
-use crate::kafka::transaction::{Claim, OutputProducer, OutputTopics, Refused, SendError};
 use crate::unique;
 
 /// Messages that may wait, and the memory that they may take.

@@ -8,6 +8,7 @@
 pub(crate) mod batch;
 pub mod consumer;
 pub(crate) mod error_kind;
+pub(crate) mod outputs;
 pub mod probe;
 pub mod producer;
 pub(crate) mod read_back;
@@ -16,7 +17,6 @@ pub(crate) mod sharing;
 pub(crate) mod state_topic;
 pub mod status;
 pub mod topics;
-pub(crate) mod transaction;
 pub(crate) mod transactions;
 pub mod watch;
 
@@ -80,6 +80,25 @@ pub(crate) fn base(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
         client.set(property, read_property(property, path)?);
     }
     Ok(client)
+}
+
+/// Returns the properties of a client that reads from where it is told, and joins no group: the name
+/// that librdkafka asks for all the same is the configured group's and `suffix`.
+pub(crate) fn lone_reader(
+    config: &KafkaConfig,
+    suffix: &str,
+) -> Result<ClientConfig, ConnectError> {
+    let mut client = base(config)?;
+    client
+        .set("group.id", format!("{}{suffix}", config.group))
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest");
+    Ok(client)
+}
+
+/// Returns whether the client's own queue has no room.
+pub(crate) fn is_queue_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge reads secrets from files")]

@@ -18,7 +18,7 @@ use driftd_catalog::event::RetrainingStatus;
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
-use driftd_core::snapshot::{LaneSnapshot, Snapshot};
+use driftd_core::snapshot::LaneSnapshot;
 use driftd_core::state::LaneReader;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -30,8 +30,8 @@ use self::lane::Lane;
 use crate::board::Board;
 use crate::clock;
 use crate::http::{Heartbeat, Instruments};
-use crate::kafka::sharing::ResumeError;
-use crate::kafka::transaction::OutputTopics;
+use crate::kafka::outputs::OutputTopics;
+use crate::kafka::sharing::{ResumeError, Resumer};
 use crate::kafka::transactions::{Places, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
 use crate::memory;
@@ -45,8 +45,6 @@ const ROWS_MAX: usize = 1_024;
 const TICK_MILLIS: i64 = 100;
 /// Wait before everything begins anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// Transactions aborted in a row before everything begins anew.
-const ABORTS_MAX: u32 = 5;
 /// Reports on jobs that a lane is told which comes later: more than are under way at once.
 const REPORTS_MAX: usize = 1_000;
 /// Rows that cannot be taken are logged once in so many.
@@ -101,7 +99,6 @@ struct Session<'a> {
     transactions: Transactions,
     reader: LaneReader<'a>,
     lanes: BTreeMap<i32, Lane>,
-    aborts: u32,
     unread: u64,
     ticked_at: Timestamp,
     committed_at: Timestamp,
@@ -156,13 +153,13 @@ impl Lanes {
         if self.kafka.instance.is_some() {
             client.set("group.instance.id", format!("{}.lanes", self.member));
         }
-        let context = Assignments::new(
-            Arc::clone(&self.config),
-            self.kafka.clone(),
-            self.scale_out.clone(),
-            Arc::clone(&self.references),
-            self.heartbeat.clone(),
-        );
+        let context = Assignments::new(Resumer {
+            config: Arc::clone(&self.config),
+            kafka: self.kafka.clone(),
+            scale_out: self.scale_out.clone(),
+            references: Arc::clone(&self.references),
+            heartbeat: self.heartbeat.clone(),
+        });
         let client: BaseConsumer<Assignments> =
             client.create_with_context(context).map_err(ConnectError::from)?;
         client.subscribe(&[&self.scale_out.partials_topic]).map_err(ConnectError::from)?;
@@ -237,7 +234,6 @@ impl<'a> Session<'a> {
             transactions,
             reader: LaneReader::new(Arc::clone(&parts.config), find),
             lanes: BTreeMap::new(),
-            aborts: 0,
             unread: 0,
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
@@ -300,7 +296,7 @@ impl<'a> Session<'a> {
                     error!(topic = self.parts.scale_out.partials_topic, %error, "cannot read");
                 }
             }
-            if self.client.context().has_changes() {
+            if !self.client.context().changes().is_empty() {
                 return;
             }
             timeout = Duration::ZERO;
@@ -308,7 +304,7 @@ impl<'a> Session<'a> {
     }
 
     fn follow_assignments(&mut self) -> Result<(), SessionError> {
-        for change in self.client.context().take_changes() {
+        for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => {
                     let lanes: Vec<i32> = assigned.iter().map(|(lane, _)| *lane).collect();
@@ -350,7 +346,7 @@ impl<'a> Session<'a> {
     fn show(&self) {
         let pictures = self.lanes.iter().map(|(number, lane)| {
             let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset() };
-            Snapshot { lanes: vec![shown], ..lane.picture().clone() }
+            (shown, Arc::clone(lane.picture()))
         });
         self.parts.board.show_lanes(pictures.collect());
     }
@@ -361,17 +357,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         match self.commit() {
-            Err(SessionError::Commit(TransactionError::Aborted { step, source }))
-                if self.aborts < ABORTS_MAX =>
-            {
+            Err(SessionError::Commit(TransactionError::Aborted { step, source })) => {
                 warn!(step, error = %source, "transaction of lanes aborted");
-                self.aborts += 1;
                 Ok(())
             }
-            committed => {
-                self.aborts = 0;
-                committed
-            }
+            committed => committed,
         }
     }
 

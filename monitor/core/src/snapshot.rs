@@ -53,7 +53,6 @@ impl Snapshot {
     /// Adds what another part of the same process shows: its models, and what came of them.
     pub fn join(&mut self, other: &Self) {
         self.taken_at = self.taken_at.max(other.taken_at);
-        self.lanes.extend(&other.lanes);
         self.models.extend(other.models.iter().cloned());
         self.models.sort_by(|one, other| one.id.cmp(&other.id));
         self.state_bytes += other.state_bytes;

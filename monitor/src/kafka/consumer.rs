@@ -46,8 +46,6 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const SILENCE_INTERVAL_MILLIS: i64 = 1_000;
 /// How often positions are committed to the group.
 const COMMIT_INTERVAL_MILLIS: i64 = 5_000;
-/// Transactions aborted in a row before everything begins anew.
-const ABORTS_MAX: u32 = 5;
 /// Wait before the client is used again after it was made anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// An end of a partition older than this says nothing about silence.
@@ -102,8 +100,6 @@ pub struct SourceConsumer {
     parts: ConsumerParts,
     /// Present where other processes decide.
     sharing: Option<Sharing>,
-    /// Transactions aborted in a row.
-    aborts: u32,
     client: BaseConsumer<Assignments>,
     shard: Shard,
     decoders: BTreeMap<PartitionId, OpenBatch>,
@@ -122,7 +118,6 @@ impl SourceConsumer {
         Ok(Self {
             client: client(kafka, &parts)?,
             sharing: sharing(kafka, &parts),
-            aborts: 0,
             kafka: kafka.clone(),
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
@@ -186,17 +181,11 @@ impl SourceConsumer {
         }
         self.checkpoint();
         match self.commit_shared(now) {
-            Err(SharingError::Commit(TransactionError::Aborted { step, source }))
-                if self.aborts < ABORTS_MAX =>
-            {
+            Err(SharingError::Commit(TransactionError::Aborted { step, source })) => {
                 warn!(topic = %self.topic(), step, error = %source, "transaction aborted");
-                self.aborts += 1;
                 Ok(())
             }
-            committed => {
-                self.aborts = 0;
-                committed
-            }
+            committed => committed,
         }
     }
 
@@ -224,7 +213,6 @@ impl SourceConsumer {
         self.held.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
         self.sharing = sharing(&self.kafka, &self.parts);
-        self.aborts = 0;
         match client(&self.kafka, &self.parts) {
             Ok(client) => self.client = client,
             Err(error) => error!(%error, "the Kafka client cannot be made again"),
@@ -282,7 +270,7 @@ impl SourceConsumer {
     fn poll(&mut self, now: Timestamp) {
         let mut timeout = POLL_TIMEOUT;
         // A record of a partition that is not taken over yet would be passed over.
-        if self.client.context().has_changes() {
+        if !self.client.context().changes().is_empty() {
             return;
         }
         for _ in 0..POLL_MESSAGES_MAX {
@@ -304,7 +292,7 @@ impl SourceConsumer {
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.note_end(partition),
                 Some(Err(error)) => self.note_error(&error),
             }
-            if self.client.context().has_changes() {
+            if !self.client.context().changes().is_empty() {
                 return;
             }
             timeout = Duration::ZERO;
@@ -328,7 +316,7 @@ impl SourceConsumer {
     }
 
     fn follow_assignments(&mut self, now: Timestamp) -> Result<(), SharingError> {
-        for change in self.client.context().take_changes() {
+        for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => self.take_over(now, assigned),
                 Change::Revoked(partitions) => self.hand_over(now, partitions),

@@ -19,14 +19,14 @@ use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
 use driftd_ingest::Rejection;
 use rdkafka::client::ClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{
     BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders,
 };
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tracing::error;
 
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{ConnectError, base, is_queue_full};
 
 /// A full local queue is given this long to make room; one that stays full is not waited for again.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
@@ -227,10 +227,6 @@ impl Producer {
     fn may_wait(&self) -> bool {
         !self.is_full.swap(true, Ordering::Relaxed)
     }
-}
-
-fn is_queue_full(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }
 
 fn dead_letter_headers(message: &BorrowedMessage<'_>, rejection: &Rejection) -> OwnedHeaders {

@@ -20,9 +20,9 @@ use tracing::info;
 
 use crate::clock::Stopwatch;
 use crate::failpoint;
-use crate::kafka::transaction::OutputTopics;
+use crate::kafka::outputs::OutputTopics;
 use crate::kafka::watch::partitions;
-use crate::kafka::{Alone, ConnectError, base};
+use crate::kafka::{Alone, ConnectError, lone_reader};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
@@ -78,11 +78,7 @@ pub(crate) fn read_back(
 }
 
 fn client(kafka: &KafkaConfig, isolation: &str) -> Result<BaseConsumer<Alone>, ConnectError> {
-    Ok(base(kafka)?
-        // librdkafka asks for a group even where none is joined.
-        .set("group.id", format!("{}-outbox", kafka.group))
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
+    Ok(lone_reader(kafka, "-outbox")?
         .set("enable.partition.eof", "true")
         .set("isolation.level", isolation)
         .set("queued.max.messages.kbytes", "16384")

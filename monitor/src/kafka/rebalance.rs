@@ -115,7 +115,35 @@ pub(crate) struct Assignments {
     topic: Arc<str>,
     begin: BeginCell,
     from: Origin,
-    changes: Mutex<Vec<Change>>,
+    changes: Changes<Change>,
+}
+
+/// What the callbacks have met and the consumer's thread has not followed yet, oldest first.
+#[derive(Debug)]
+pub(crate) struct Changes<C>(Mutex<Vec<C>>);
+
+impl<C> Changes<C> {
+    pub(crate) fn push(&self, change: C) {
+        self.lock().push(change);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(crate) fn take(&self) -> Vec<C> {
+        mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<C>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Default for Changes<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 /// Where the state of assigned partitions is had from.
@@ -128,19 +156,11 @@ pub(crate) enum Origin {
 
 impl Assignments {
     pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, from: Origin) -> Self {
-        Self { source, topic, begin, from, changes: Mutex::default() }
+        Self { source, topic, begin, from, changes: Changes::default() }
     }
 
-    pub(crate) fn has_changes(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
-    pub(crate) fn take_changes(&self) -> Vec<Change> {
-        mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Change>> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn changes(&self) -> &Changes<Change> {
+        &self.changes
     }
 
     fn ids(&self, list: &TopicPartitionList) -> Vec<PartitionId> {
@@ -153,7 +173,7 @@ impl Assignments {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let (mut states, savers): (Vec<_>, Vec<_>) = match self.states(self.ids(list)) {
             Ok(found) => found.into_iter().unzip(),
-            Err(error) => return self.lock().push(Change::Failed(error)),
+            Err(error) => return self.changes.push(Change::Failed(error)),
         };
         let first = match self.begin.get() {
             Some(Begin::Oldest) | None => Offset::Beginning,
@@ -175,7 +195,7 @@ impl Assignments {
             }
         }
         failpoint::hit("consumer.assigned");
-        self.lock().push(Change::Assigned(states.into_iter().zip(savers).collect()));
+        self.changes.push(Change::Assigned(states.into_iter().zip(savers).collect()));
     }
 
     fn states(
@@ -239,7 +259,7 @@ impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) => self.assign(consumer, list),
-            Rebalance::Revoke(list) => self.lock().push(Change::Revoked(self.ids(list))),
+            Rebalance::Revoke(list) => self.changes.push(Change::Revoked(self.ids(list))),
             Rebalance::Error(error) => error!(%error, "rebalance failed"),
         }
     }

@@ -14,10 +14,12 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Progress};
 use driftd_core::state::{
-    Addressed, Batch, LaneWriter, PartitionSaver, RestoreError, restore_partition,
+    Addressed, Batch, Dropped, LaneWriter, PartitionSaver, RestoreError, Restored, Row,
+    restore_lane, restore_partition,
 };
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
+use tracing::warn;
 
 use crate::clock;
 use crate::http::Heartbeat;
@@ -57,7 +59,7 @@ pub(crate) enum ResumeError {
     Rows(#[from] RestoreError),
 }
 
-/// Goes on with partitions where whoever read them before ended.
+/// Goes on with partitions and lanes where whoever owned them before ended.
 pub(crate) struct Resumer {
     pub(crate) config: Arc<Config>,
     pub(crate) kafka: KafkaConfig,
@@ -73,14 +75,39 @@ impl Resumer {
         source: usize,
         partitions: Vec<PartitionId>,
     ) -> Result<Vec<(PartitionState, PartitionSaver)>, ResumeError> {
-        let topic = StateTopic::connect(&self.kafka, &self.scale_out.state_topic)?;
+        let topic = self.connect()?;
         let find = |model, id: &_| self.references.find(model, id);
         let resume = |id: PartitionId| {
-            let beat = || self.heartbeat.beat(clock::instant());
-            let rows = topic.rows(state_partition(&self.scale_out, &id), &beat)?;
+            let rows = self.rows(&topic, state_partition(&self.scale_out, &id))?;
             Ok(restore_partition(&self.config, (id, source), rows, &find, clock::now())?)
         };
         partitions.into_iter().map(resume).collect()
+    }
+
+    /// Returns what each lane goes on from.
+    pub(crate) fn resume_lanes(&self, lanes: &[i32]) -> Result<Vec<(i32, Restored)>, ResumeError> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let topic = self.connect()?;
+        let find = |model, id: &_| self.references.find(model, id);
+        let resume = |lane: &i32| {
+            let rows = self.rows(&topic, *lane)?;
+            let restored = restore_lane(&self.config, rows, &find, clock::now())?;
+            for Dropped { model, windows } in &restored.dropped {
+                warn!(%model, windows, "windows are left behind: they were counted otherwise");
+            }
+            Ok((*lane, restored))
+        };
+        lanes.iter().map(resume).collect()
+    }
+
+    fn connect(&self) -> Result<StateTopic, StateTopicError> {
+        StateTopic::connect(&self.kafka, &self.scale_out.state_topic)
+    }
+
+    fn rows(&self, topic: &StateTopic, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+        topic.rows(partition, &|| self.heartbeat.beat(clock::instant()))
     }
 }
 
@@ -138,6 +165,7 @@ impl Sharing {
         self.progress.remove(partition);
         self.partials.retain(|(id, _)| id != partition);
         self.changes.retain(|(id, _)| id != partition);
+        self.waiting_bytes = self.partials.iter().map(|(_, partial)| partial.1.1.len()).sum();
     }
 
     /// Takes what the shard tells; returns what is shown here.
@@ -187,7 +215,7 @@ impl Sharing {
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         self.committed_at = now;
-        let Some(transactions) = &self.transactions else { return Ok(()) };
+        let Some(transactions) = &mut self.transactions else { return Ok(()) };
         transactions.run(positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
             for (_, row) in &self.partials {

@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clock::Stopwatch;
-use crate::kafka::{Alone, ConnectError, base};
+use crate::kafka::{Alone, ConnectError, lone_reader};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows read between two signs of life.
@@ -62,11 +62,7 @@ pub(crate) struct StateTopic {
 impl StateTopic {
     pub(crate) fn connect(kafka: &KafkaConfig, topic: &str) -> Result<Self, StateTopicError> {
         let client = |isolation: &str| -> Result<BaseConsumer<Alone>, ConnectError> {
-            let client = base(kafka)?
-                // librdkafka asks for a group even where none is joined.
-                .set("group.id", format!("{}.state-reader", kafka.group))
-                .set("enable.auto.commit", "false")
-                .set("auto.offset.reset", "earliest")
+            let client = lone_reader(kafka, ".state-reader")?
                 .set("enable.partition.eof", "true")
                 .set("fetch.wait.max.ms", "50")
                 .set("isolation.level", isolation)

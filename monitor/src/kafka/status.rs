@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::kafka::watch::partitions;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{ConnectError, lone_reader};
 use crate::memory;
 use crate::outbox::EventSender;
 
@@ -44,11 +44,7 @@ impl StatusReader {
         start: Offset,
         events: EventSender,
     ) -> Result<Self, ConnectError> {
-        let client: BaseConsumer = base(kafka)?
-            // librdkafka asks for a group even where none is joined.
-            .set("group.id", format!("{}-status", kafka.group))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
+        let client: BaseConsumer = lone_reader(kafka, "-status")?
             .set("queued.max.messages.kbytes", (memory::STATUS_QUEUE_BYTES >> 10).to_string())
             .create()?;
         let mut reader =

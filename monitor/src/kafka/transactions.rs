@@ -19,12 +19,14 @@ use rdkafka::producer::{
 };
 
 use crate::failpoint;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{ConnectError, base, is_queue_full};
 
 /// One call waits this long for the cluster, so that the caller can show that it lives.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call that the client says may be made again is made this often in all.
 const CALLS_MAX: u32 = 6;
+/// Transactions aborted in a row before the producer is given up.
+const ABORTS_MAX: u32 = 5;
 /// What a process that ends leaves open holds up readers for this long.
 const TRANSACTION_TIMEOUT_MILLIS: u32 = 10_000;
 /// A full local queue is given this long to make room.
@@ -88,6 +90,8 @@ type Client = ThreadedProducer<DefaultProducerContext>;
 pub(crate) struct Transactions {
     producer: Arc<Client>,
     places: Places,
+    /// Transactions aborted in a row.
+    aborts: u32,
 }
 
 /// Names of the places between the steps of a transaction, for [`failpoint`].
@@ -117,7 +121,7 @@ impl Transactions {
             // The broker looks at the size after compression.
             .set("message.max.bytes", "67108864");
         let producer: Client = client.create().map_err(ConnectError::from)?;
-        let transactions = Self { producer: Arc::new(producer), places };
+        let transactions = Self { producer: Arc::new(producer), places, aborts: 0 };
         let step = "open the transactional producer";
         match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
             Ok(()) => Ok(transactions),
@@ -128,7 +132,7 @@ impl Transactions {
     /// Sends what `fill` sends, and moves the group's input positions, in one transaction: when
     /// this returns, all of it is there.
     pub(crate) fn run(
-        &self,
+        &mut self,
         positions: &TopicPartitionList,
         member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
@@ -143,11 +147,14 @@ impl Transactions {
         let Err(Failure { step, source }) =
             filled.and_then(|()| self.commit(positions, member, beat))
         else {
+            self.aborts = 0;
             return Ok(());
         };
         // What is wrong with the member, the next poll tells it. For all else a new producer is the
         // way back: one that had aborted after a leader was lost has been seen to hang.
-        if is_of_membership(&source) && self.producer.abort_transaction(CALL_TIMEOUT).is_ok() {
+        let may_go_on = is_of_membership(&source) && self.aborts < ABORTS_MAX;
+        if may_go_on && self.producer.abort_transaction(CALL_TIMEOUT).is_ok() {
+            self.aborts += 1;
             Err(TransactionError::Aborted { step, source })
         } else {
             Err(TransactionError::Lost { step, source })
@@ -180,15 +187,7 @@ impl Transactions {
         beat: &dyn Fn(),
         call: impl Fn(&Client) -> Result<(), KafkaError>,
     ) -> Result<(), Failure> {
-        let mut calls = 1;
-        loop {
-            beat();
-            match call(&self.producer) {
-                Ok(()) => return Ok(()),
-                Err(error) if calls < CALLS_MAX && may_be_repeated(&error) => calls += 1,
-                Err(source) => return Err(Failure { step, source }),
-            }
-        }
+        repeated(beat, || call(&self.producer)).map_err(|source| Failure { step, source })
     }
 }
 
@@ -232,8 +231,11 @@ where
     let (producer, positions) = (Arc::clone(producer), positions.clone());
     let (answer, answered) = sync_channel(1);
     let waiting = thread::Builder::new().name("positions".to_owned()).spawn(move || {
+        let added = repeated(&|| {}, || {
+            producer.send_offsets_to_transaction(&positions, &member, CALL_TIMEOUT)
+        });
         // Where nobody listens any more, it was left behind.
-        drop(answer.send(add(&*producer, &positions, &member)));
+        drop(answer.send(added));
     });
     if waiting.is_err() {
         return Err(TIMED_OUT);
@@ -249,15 +251,12 @@ where
 
 const TIMED_OUT: KafkaError = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
 
-/// Adds them, as often as the client says that it may be tried again.
-fn add<C: ProducerContext>(
-    producer: &impl Producer<C>,
-    positions: &TopicPartitionList,
-    member: &ConsumerGroupMetadata,
-) -> Result<(), KafkaError> {
+/// Makes a call as often as the client says that it may be made again.
+fn repeated(beat: &dyn Fn(), call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
     let mut calls = 1;
     loop {
-        match producer.send_offsets_to_transaction(positions, member, CALL_TIMEOUT) {
+        beat();
+        match call() {
             Err(error) if calls < CALLS_MAX && may_be_repeated(&error) => calls += 1,
             answer => return answer,
         }
@@ -286,8 +285,4 @@ fn is_of_membership(error: &KafkaError) -> bool {
 
 fn is_timed_out(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
-}
-
-fn is_queue_full(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }

@@ -13,8 +13,8 @@ use driftd_core::state::{Batch, Restored};
 use tracing::info;
 
 use crate::clock;
+use crate::kafka::outputs::{OutputTopics, headers};
 use crate::kafka::sharing::send_rows;
-use crate::kafka::transaction::{OutputTopics, headers};
 use crate::kafka::transactions::{Letter, Refused, Transaction};
 use crate::stage::{log_transition, log_window};
 
@@ -58,7 +58,7 @@ impl Lane {
         self.next_offset
     }
 
-    pub(super) fn picture(&self) -> &Snapshot {
+    pub(super) fn picture(&self) -> &Arc<Snapshot> {
         &self.picture
     }
 

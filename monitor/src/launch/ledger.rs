@@ -18,7 +18,7 @@ use tracing::debug;
 
 use crate::clock::Stopwatch;
 use crate::kafka::watch::partitions;
-use crate::kafka::{Alone, ConnectError, base};
+use crate::kafka::{Alone, ConnectError, lone_reader};
 
 /// Time that reading the whole topic may take.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
@@ -148,11 +148,7 @@ impl LedgerReader {
         topic: &str,
         stopping: &AtomicBool,
     ) -> Result<(Self, Ledger), LedgerError> {
-        let client: BaseConsumer<Alone> = base(kafka)?
-            // librdkafka asks for a group even where none is joined.
-            .set("group.id", format!("{}-ledger", kafka.group))
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
+        let client: BaseConsumer<Alone> = lone_reader(kafka, "-ledger")?
             .set("enable.partition.eof", "true")
             .create_with_context(Alone)
             .map_err(ConnectError::from)?;

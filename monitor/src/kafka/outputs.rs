@@ -23,7 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
 use crate::kafka::transactions::add_positions;
-use crate::kafka::{Alone, ConnectError, base, log_error};
+use crate::kafka::{Alone, ConnectError, base, is_queue_full, log_error};
 
 /// Readers wait behind an open transaction at most this long.
 const TRANSACTION_TIMEOUT_MILLIS: &str = "15000";
@@ -252,7 +252,7 @@ impl OutputProducer {
         loop {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                Err((error, unsent)) if is_queue_full(&error) => {
                     self.inner.poll(QUEUE_PAUSE);
                     record = unsent;
                 }
