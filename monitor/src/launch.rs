@@ -229,7 +229,7 @@ impl Launcher {
     }
 
     fn follow_assignments(&mut self, stopping: &AtomicBool) {
-        for change in self.client.context().take_changes() {
+        for change in self.client.context().changes().take() {
             match change {
                 Change::Revoked(partitions) => self.desk.revoke(&partitions),
                 Change::Assigned => {

@@ -18,6 +18,7 @@ use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
@@ -144,6 +145,11 @@ impl<C> Default for Changes<C> {
     fn default() -> Self {
         Self(Mutex::default())
     }
+}
+
+/// Returns the numbers of partitions of one topic.
+pub(crate) fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(TopicPartitionListElem::partition).collect()
 }
 
 /// Where the state of assigned partitions is had from.

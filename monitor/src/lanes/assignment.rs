@@ -8,13 +8,12 @@ use driftd_core::state::Restored;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::error;
 
 use crate::failpoint;
 use crate::kafka::log_error;
-use crate::kafka::rebalance::Changes;
+use crate::kafka::rebalance::{Changes, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 
 /// A change of the assignment.
@@ -43,7 +42,7 @@ impl Assignments {
     }
 
     fn assign(&self, list: &TopicPartitionList) {
-        let restored = match self.resumer.resume_lanes(&lanes(list)) {
+        let restored = match self.resumer.resume_lanes(&numbers(list)) {
             Ok(restored) => restored,
             Err(error) => return self.changes.push(Change::Failed(error)),
         };
@@ -58,10 +57,6 @@ impl Assignments {
     }
 }
 
-fn lanes(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(TopicPartitionListElem::partition).collect()
-}
-
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
@@ -72,7 +67,7 @@ impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) => self.assign(list),
-            Rebalance::Revoke(list) => self.changes.push(Change::Revoked(lanes(list))),
+            Rebalance::Revoke(list) => self.changes.push(Change::Revoked(numbers(list))),
             Rebalance::Error(error) => error!(%error, "rebalance of lanes failed"),
         }
     }

@@ -5,11 +5,9 @@
 //! stored: who takes it over reads the status topic first.
 
 use std::collections::BTreeSet;
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
@@ -17,6 +15,7 @@ use tracing::{error, info};
 
 use crate::kafka::log_error;
 use crate::kafka::producer::Producer;
+use crate::kafka::rebalance::{Changes, numbers};
 
 /// Reports are waited for this long before a partition is given away.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,20 +33,16 @@ pub(super) enum Change {
 /// The consumer's callbacks.
 pub(super) struct Membership {
     producer: Arc<Producer>,
-    changes: Mutex<Vec<Change>>,
+    changes: Changes<Change>,
 }
 
 impl Membership {
     pub(super) fn new(producer: Arc<Producer>) -> Self {
-        Self { producer, changes: Mutex::default() }
+        Self { producer, changes: Changes::default() }
     }
 
-    pub(super) fn take_changes(&self) -> Vec<Change> {
-        mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn push(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    pub(super) fn changes(&self) -> &Changes<Change> {
+        &self.changes
     }
 }
 
@@ -61,27 +56,20 @@ impl ConsumerContext for Membership {
     fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) => {
-                info!(partitions = ?partitions(list), "partitions assigned");
-                self.push(Change::Assigned);
+                info!(partitions = ?numbers(list), "partitions assigned");
+                self.changes.push(Change::Assigned);
             }
             Rebalance::Revoke(list) => {
-                let partitions = partitions(list);
+                let partitions = numbers(list);
                 info!(?partitions, "partitions revoked");
                 if let Err(error) = self.producer.flush(FLUSH_TIMEOUT) {
                     error!(%error, "job reports are not stored yet");
                 }
-                self.push(Change::Revoked(partitions));
+                self.changes.push(Change::Revoked(partitions));
             }
             Rebalance::Error(error) => error!(%error, "rebalance failed"),
         }
     }
-}
-
-fn partitions(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements()
-        .iter()
-        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-        .collect()
 }
 
 /// Returns the client ids of the group's members.
