@@ -127,9 +127,7 @@ fn bad_records_are_counted_by_reason_and_set_aside_and_nothing_else_is_lost() {
     topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &messages);
 
     let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
-    let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
-        .expect("the log was asked for in JSON");
-    let origin = format!("http://{}", line["fields"]["address"].as_str().expect("an address"));
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
         let status = response.json();
         status["totals"]["messages"] == messages.len()

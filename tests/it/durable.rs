@@ -3,13 +3,12 @@
 //! with their state lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::wait;
-use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
@@ -53,8 +52,6 @@ const PLACES: [(&str, Option<i32>); 19] = [
     ("consumer.assigned", None),
     ("consumer.checkpoint:4", None),
 ];
-
-const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
 /// Records ten seconds apart; amounts move in the second half.
 fn record(index: i64, moves_at: i64) -> Raw {
@@ -107,27 +104,13 @@ fn config(job: &Job, name: &str, state: Option<&str>) -> Value {
     config
 }
 
-fn build_reference(job: &Job, config: &str) {
-    let mut rows = "event_time,amount,items,country\n".to_owned();
-    for index in 0..2_000 {
-        let country = COUNTRIES[index % 3];
-        writeln!(rows, "{index},{},{},{country}", index % 97, index % 7).expect("a text grows");
-    }
-    let input = job.write_file("training.csv", &rows);
-    let output = job.path("references/small-1.json");
-    let args = ["reference", "build", "--config", config, "--input", &input, "--output", &output];
-    let _built = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-}
-
 fn start(config: &str) -> (Driftd, String) {
     let daemon = Driftd::start(&["run", "--config", config, "--log-format", "json"], &[]);
     running(daemon)
 }
 
 fn running(mut daemon: Driftd) -> (Driftd, String) {
-    let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
-        .expect("the log was asked for in JSON");
-    let origin = format!("http://{}", line["fields"]["address"].as_str().expect("an address"));
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     (daemon, format!("{origin}/api/v1/status"))
 }
 
@@ -164,7 +147,7 @@ impl Pair {
         job.create_topics();
         job.write_file("job.sh", "exit 0");
         let durable = job.write(&config(&job, name, Some("state")));
-        build_reference(&job, &durable);
+        job.build_references(&durable, &["small"], DEADLINE);
         let whole = config(&job, &format!("{name}-whole"), None).to_string();
         let whole = job.write_file("whole.yaml", &whole);
         Self { job, durable, whole, messages: 0, moves_at: messages / 2 }

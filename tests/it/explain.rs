@@ -33,9 +33,7 @@ fn the_partition_that_stays_behind_is_named() {
     let records: Vec<Raw> = begun.chain(on).collect();
     topic::put(job.bootstrap(), &inference, &records);
     let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
-    let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
-        .expect("the log was asked for in JSON");
-    let origin = format!("http://{}", line["fields"]["address"].as_str().expect("an address"));
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
         response.json()["totals"]["messages"] == records.len()
     });

@@ -2,13 +2,12 @@
 //! Together they say what one process says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::prometheus::{Prometheus, PrometheusSetup};
 use driftd_fixtures::{http, wait};
-use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
@@ -19,8 +18,6 @@ const DEADLINE: Duration = Duration::from_mins(2);
 const START: i64 = 1_372_636_800;
 
 const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
-const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
-
 /// Messages of one round of the processes that end at a named place.
 const SHORT_ROUND: i64 = 2_880;
 
@@ -103,31 +100,6 @@ fn whole(job: &Job) -> Value {
     config
 }
 
-fn build_references(job: &Job, config: &str) {
-    let mut rows = "event_time,amount,items,country\n".to_owned();
-    for index in 0..2_000 {
-        let country = COUNTRIES[index % 3];
-        writeln!(rows, "{index},{},{},{country}", index % 97, index % 7).expect("a text grows");
-    }
-    let input = job.write_file("training.csv", &rows);
-    for model in MODELS {
-        let output = job.path(&format!("references/{model}-1.json"));
-        let args = [
-            "reference",
-            "build",
-            "--config",
-            config,
-            "--model",
-            model,
-            "--input",
-            &input,
-            "--output",
-            &output,
-        ];
-        let _built = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-    }
-}
-
 /// One of the processes.
 pub(crate) struct Member {
     pub(crate) daemon: Driftd,
@@ -139,9 +111,7 @@ impl Member {
     pub(crate) fn start(config: &str, env: &[(&str, &str)]) -> Self {
         let args = ["run", "--config", config, "--log-format", "json"];
         let mut daemon = Driftd::start(&args, env);
-        let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
-            .expect("the log was asked for in JSON");
-        let address = line["fields"]["address"].as_str().expect("an address").to_owned();
+        let address = daemon.wait_for_address(DEADLINE);
         let status = format!("http://{address}/api/v1/status");
         Self { daemon, address, status }
     }
@@ -256,7 +226,7 @@ fn ids(records: &[Value]) -> Vec<String> {
 pub(crate) fn prepare(job: &Job, config: &Value) -> String {
     job.create_topics();
     let config = job.write(config);
-    build_references(job, &config);
+    job.build_references(&config, &MODELS, DEADLINE);
     let args = ["check", "--config", &config, "--create-topics"];
     let checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
     let is_shared = checked.stdout.contains("3 lanes");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use driftd_fixtures::driftd::Driftd;
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
 use driftd_tests::topic::{self, Raw};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_mins(2);
 
@@ -39,9 +39,7 @@ fn after_the_newest_record_nothing_old_is_read_and_nothing_new_is_skipped() {
         topic::put(job.bootstrap(), &inference, &round());
     }
     let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
-    let line: Value = serde_json::from_str(&daemon.wait_for_stderr("driftd runs", DEADLINE))
-        .expect("the log was asked for in JSON");
-    let origin = format!("http://{}", line["fields"]["address"].as_str().expect("an address"));
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     daemon.wait_for_http(&format!("{origin}/readyz"), DEADLINE, |response| response.status == 200);
     daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
         let partitions = response.json()["sources"][0]["partitions"].clone();

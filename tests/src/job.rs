@@ -9,6 +9,10 @@
 //! println!("driftd check --config {config}");
 //! ```
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::kafka::KafkaBroker;
 use driftd_fixtures::work_dir::WorkDir;
 use polars::prelude::{DataFrame, DataType};
@@ -19,6 +23,9 @@ use crate::topic;
 
 /// Partitions of the topic of inference logs; the other topics have one.
 pub const PARTITIONS: i32 = 4;
+
+/// Values of `country` in [`Job::build_references`].
+pub const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
 /// The folder and the names of one job. Everything is named for the job, so that the tests of one
 /// process share a broker.
@@ -115,6 +122,23 @@ impl Job {
     /// Writes the configuration (JSON is YAML) and returns its path.
     pub fn write(&self, config: &Value) -> String {
         self.write_file("job.yaml", &config.to_string())
+    }
+
+    /// Builds the reference of version 1 of each model, from amounts below 97 and items below 7 in
+    /// three countries.
+    pub fn build_references(&self, config: &str, models: &[&str], deadline: Duration) {
+        let mut rows = "event_time,amount,items,country\n".to_owned();
+        for index in 0..2_000 {
+            let country = COUNTRIES[index % COUNTRIES.len()];
+            writeln!(rows, "{index},{},{},{country}", index % 97, index % 7).expect("a text grows");
+        }
+        let input = self.write_file("training.csv", &rows);
+        for model in models {
+            let output = self.path(&format!("references/{model}-1.json"));
+            let build = ["reference", "build", "--config", config, "--model", model];
+            let args = [&build[..], &["--input", &input, "--output", &output]].concat();
+            let _built = Driftd::run(&args, &[], deadline).expect_code(0);
+        }
     }
 
     /// A small valid configuration with every topic: model `small` with one feature of each kind.
