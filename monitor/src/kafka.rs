@@ -1,7 +1,7 @@
 //! Everything that speaks to Kafka: librdkafka's callbacks become events, effects become messages.
 //!
 //! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`] with counted
-//! [`batch`](self)es, [`transaction`] carries what it decides and [`read_back`] looks what is there
+//! [`batch`](self)es, [`outputs`] carries what it decides and [`read_back`] looks what is there
 //! already, [`producer`] sends everything else, [`watch`] tells what no message tells (partitions,
 //! ends of partitions), [`probe`] serves `driftd check`.
 
