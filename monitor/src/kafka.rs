@@ -6,6 +6,7 @@
 //! ends of partitions), [`probe`] serves `driftd check`.
 
 pub(crate) mod batch;
+pub(crate) mod client_log;
 pub mod consumer;
 pub(crate) mod error_kind;
 pub(crate) mod outputs;
@@ -29,7 +30,8 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tracing::error;
+
+use self::client_log::log_error;
 
 /// A connection that cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +63,6 @@ impl ClientContext for Alone {
 
 impl ConsumerContext for Alone {}
 
-/// Logs an error of a client. Reaching the end of a partition is news for who polls, not for the
-/// log.
-pub(crate) fn log_error(error: &KafkaError, reason: &str) {
-    if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-        error!(%error, reason, "the Kafka client reports an error");
-    }
-}
-
 /// Returns the properties that every client shares.
 pub(crate) fn base(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
     let mut client = ClientConfig::new();
@@ -82,8 +76,8 @@ pub(crate) fn base(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
     Ok(client)
 }
 
-/// Returns the properties of a client that reads from where it is told, and joins no group: the name
-/// that librdkafka asks for all the same is the configured group's and `suffix`.
+/// Returns the properties of a client that reads from where it is told, and joins no group: the
+/// name that librdkafka asks for all the same is the configured group's and `suffix`.
 pub(crate) fn lone_reader(
     config: &KafkaConfig,
     suffix: &str,

@@ -28,24 +28,36 @@ pub(super) struct OpenBatch {
     messages_max: usize,
     payload_bytes: usize,
     opened_at: Timestamp,
+    /// Messages before it are read already.
+    next_offset: i64,
     /// Nothing came after the newest message when the client last looked.
     pub(super) is_at_end: bool,
 }
 
 impl OpenBatch {
-    pub(super) fn new(source: &SourceConfig, now: Timestamp) -> Self {
+    /// The first message has this offset, or a later one; `None`: any.
+    pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
         let limits = DecodeLimits { payload_bytes_max: source.payload_bytes_max };
         Self {
             decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits)),
             messages_max: messages_max(&source.schema),
             payload_bytes: 0,
             opened_at: now,
+            next_offset: next_offset.unwrap_or(i64::MIN),
             is_at_end: false,
         }
     }
 
     /// Adds a message; returns its rejection if it is refused.
+    ///
+    /// One that was read before is passed over. The client has been seen to go back: an answer to
+    /// the question where the log begins, asked before its broker died, moved it there once more
+    /// when it had long read on.
     pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<&Rejection> {
+        if message.offset < self.next_offset {
+            return None;
+        }
+        self.next_offset = message.offset.saturating_add(1);
         if self.is_empty() {
             self.opened_at = now;
         }

@@ -28,6 +28,7 @@ use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat};
 use crate::kafka::batch::{self, OpenBatch};
+use crate::kafka::client_log::log_error;
 use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
@@ -308,7 +309,7 @@ impl SourceConsumer {
 
     fn note_error(&mut self, error: &KafkaError) {
         let kind = error_kind(error);
-        error!(topic = %self.topic(), kind, %error, "the Kafka client reports an error");
+        log_error(error, self.topic());
         if kind == OFFSET_OUT_OF_RANGE {
             self.parts.health.stalled(self.topic(), OFFSET_GONE);
         }
@@ -336,7 +337,8 @@ impl SourceConsumer {
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
-            self.decoders.insert(state.id().clone(), OpenBatch::new(source, now));
+            let batch = OpenBatch::new(source, state.next_offset(), now);
+            self.decoders.insert(state.id().clone(), batch);
             if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
                 sharing.assign(state.id().clone(), saver);
             }

@@ -22,8 +22,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
+use crate::kafka::client_log::log_error;
 use crate::kafka::transactions::add_positions;
-use crate::kafka::{Alone, ConnectError, base, is_queue_full, log_error};
+use crate::kafka::{Alone, ConnectError, base, is_queue_full};
 
 /// Readers wait behind an open transaction at most this long.
 const TRANSACTION_TIMEOUT_MILLIS: &str = "15000";

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 use crate::clock;
 use crate::failpoint;
-use crate::kafka::log_error;
+use crate::kafka::client_log::log_error;
 use crate::kafka::sharing::{ResumeError, Resumer};
 
 /// A rebalance waits this long for the ends of its partitions.

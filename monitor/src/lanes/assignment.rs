@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::error;
 
 use crate::failpoint;
-use crate::kafka::log_error;
+use crate::kafka::client_log::log_error;
 use crate::kafka::rebalance::{Changes, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 

@@ -67,8 +67,12 @@ impl Lane {
         std::mem::take(&mut self.is_changed)
     }
 
-    /// Takes the row at `offset`; `None`: it says nothing here.
+    /// Takes the row at `offset`; `None`: it says nothing here. One that was taken before is passed
+    /// over: the client may go back.
     pub(super) fn take(&mut self, offset: i64, event: Option<Event>) {
+        if self.next_offset.is_some_and(|next_offset| offset < next_offset) {
+            return;
+        }
         self.next_offset = Some(offset + 1);
         self.is_moved = true;
         if let Some(event) = event {

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use tracing::{error, info};
 
-use crate::kafka::log_error;
+use crate::kafka::client_log::log_error;
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Changes, numbers};
 
