@@ -168,8 +168,8 @@ impl Panes {
         Some((WindowSpan::starting_at(end.plus_millis(-length), length), model))
     }
 
-    /// Forgets what is kept of a model version, and begins with windows that start at `begins` or
-    /// later.
+    /// Forgets what is kept of a model version up to `begins`, and goes on with windows that start
+    /// there or later.
     pub(crate) fn begin_anew(
         &mut self,
         config: &Config,
@@ -177,9 +177,8 @@ impl Panes {
         id: &ModelId,
         begins: Timestamp,
     ) {
-        let mut version = Version::new(model, &config.models[model], begins);
-        version.course.begins = begins;
-        self.versions.insert(id.clone(), version);
+        let fresh = || Version::new(model, &config.models[model], begins);
+        self.versions.entry(id.clone()).or_insert_with(fresh).begin_anew(begins);
     }
 
     /// Forgets a model version that is followed no more.
@@ -303,6 +302,14 @@ impl Version {
             model,
             course: Course { passed, begins: Timestamp::MIN },
             slices: watched.windows.iter().map(|_| Slices::new()).collect(),
+        }
+    }
+
+    fn begin_anew(&mut self, begins: Timestamp) {
+        let Course { passed, begins: earlier } = self.course;
+        self.course = Course { passed: passed.max(begins), begins: earlier.max(begins) };
+        for slices in &mut self.slices {
+            *slices = slices.split_off(&begins);
         }
     }
 

@@ -34,7 +34,8 @@ pub struct PartitionState {
     /// Windows that got records since the last checkpoint.
     changed: BTreeSet<(ModelId, WindowSpan)>,
     quiet_since: Timestamp,
-    idle: bool,
+    /// Silent, and read to this end.
+    idle_at: Option<i64>,
     /// Model versions whose open windows were dropped: not told to stage 2 yet.
     left_behind: Vec<ModelId>,
 }
@@ -50,7 +51,7 @@ impl PartitionState {
             open: BTreeMap::new(),
             changed: BTreeSet::new(),
             quiet_since: now,
-            idle: false,
+            idle_at: None,
             left_behind: Vec::new(),
         }
     }
@@ -83,11 +84,6 @@ impl PartitionState {
     /// Has stage 2 told that windows of these model versions are not whole.
     pub(crate) fn leave_behind(&mut self, models: impl IntoIterator<Item = ModelId>) {
         self.left_behind.extend(models);
-    }
-
-    /// Returns the model versions whose open windows were dropped, once.
-    pub(crate) fn take_left_behind(&mut self) -> Vec<ModelId> {
-        std::mem::take(&mut self.left_behind)
     }
 
     /// Returns what the partition holds, for the store; nothing before the first message.
@@ -233,7 +229,7 @@ impl PartitionState {
         );
         self.next_offset = Some(decoded.to_offset);
         self.quiet_since = now;
-        self.idle = false;
+        self.idle_at = None;
     }
 
     /// Removes and returns the panes that this partition can add nothing to.
@@ -273,26 +269,24 @@ impl PartitionState {
         self.open.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
     }
 
-    /// Returns whether the partition has just become idle. The caller knows of one without messages
-    /// that it is at its end.
-    pub(crate) fn becomes_idle(
-        &mut self,
-        config: &Config,
-        now: Timestamp,
-        high_watermark: i64,
-    ) -> bool {
+    /// Returns whether the partition, which is read to `end`, has just become idle. One that is
+    /// says so again when its end moves without a record: others compare what they know of it.
+    pub(crate) fn becomes_idle(&mut self, config: &Config, now: Timestamp, end: i64) -> bool {
         let timeout = config.sources[self.source].time.idle_timeout_millis;
-        let is_at_end = self.next_offset.is_none_or(|next_offset| high_watermark <= next_offset);
-        let is_idle = is_at_end && self.quiet_since.plus_millis(timeout) <= now;
-        is_idle && !std::mem::replace(&mut self.idle, is_idle)
+        let is_idle = self.quiet_since.plus_millis(timeout) <= now;
+        is_idle && self.idle_at.replace(end) != Some(end)
     }
 
-    pub(crate) fn progress(&self, config: &Config, high_watermark: Option<i64>) -> Progress {
+    /// Reports how far it is; what was left behind is told once.
+    pub(crate) fn progress(&mut self, config: &Config, high_watermark: Option<i64>) -> Progress {
         let next_offset = self.next_offset.or(high_watermark).unwrap_or_default();
+        // Up to the end there may be offsets without a record.
+        let next_offset = self.idle_at.map_or(next_offset, |end| end.max(next_offset));
         Progress {
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
-            idle: self.idle,
+            idle: self.idle_at.is_some(),
+            left_behind: std::mem::take(&mut self.left_behind),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)

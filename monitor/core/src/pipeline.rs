@@ -268,8 +268,9 @@ impl Pipeline {
             let model = self.config.model_of(id);
             if let Some((model, newest)) = model.zip(newest) {
                 let span = self.config.models[model].pane.span_of(newest);
-                self.windows.begin_after(id.clone(), span);
+                self.windows.begin_after(id, (span, model));
                 self.panes.begin_anew(&self.config, model, id, span.end());
+                self.expect(model);
                 if let Some(saver) = &mut self.saver {
                     saver.begin_anew(id);
                 }

@@ -303,24 +303,23 @@ impl Shard {
         progress.clamped = grouping.clamped;
         progress.over_limit = grouping.over_limit;
         progress.models = models;
-        progress.left_behind = state.take_left_behind();
         outputs.extend(passed.into_iter().map(Box::new).map(Output::Partial));
         outputs.push(Output::Progress(Box::new(progress)));
         self.partitions.insert(partition, state);
     }
 
-    /// Reports the partition as idle when it is read to its end and has been silent for long
+    /// Reports the partition, which is read to `end`, as idle when it has been silent for long
     /// enough.
     pub fn watch_silence(
         &mut self,
         now: Timestamp,
         partition: &PartitionId,
-        high_watermark: i64,
+        end: i64,
         outputs: &mut Vec<Output>,
     ) {
         let Some(state) = self.partitions.get_mut(partition) else { return };
-        if state.becomes_idle(&self.config, now, high_watermark) {
-            report(&self.config, state, Some(high_watermark), outputs);
+        if state.becomes_idle(&self.config, now, end) {
+            report(&self.config, state, Some(end), outputs);
         }
     }
 
@@ -331,14 +330,14 @@ impl Shard {
         high_watermark: Option<i64>,
         outputs: &mut Vec<Output>,
     ) {
-        if let Some(state) = self.partitions.get(partition) {
+        if let Some(state) = self.partitions.get_mut(partition) {
             report(&self.config, state, high_watermark, outputs);
         }
     }
 
     /// Reports how far a partition was read before it came here.
-    pub fn report_progress(&self, partition: &PartitionId, outputs: &mut Vec<Output>) {
-        let read = self.partitions.get(partition).filter(|it| it.next_offset().is_some());
+    pub fn report_progress(&mut self, partition: &PartitionId, outputs: &mut Vec<Output>) {
+        let read = self.partitions.get_mut(partition).filter(|it| it.next_offset().is_some());
         let progress = read.map(|it| Box::new(it.progress(&self.config, None)));
         outputs.extend(progress.map(Output::Progress));
     }
@@ -410,7 +409,7 @@ impl Shard {
 
 fn report(
     config: &Config,
-    state: &PartitionState,
+    state: &mut PartitionState,
     high_watermark: Option<i64>,
     outputs: &mut Vec<Output>,
 ) {

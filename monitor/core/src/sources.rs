@@ -54,6 +54,12 @@ impl Partition {
         }
     }
 
+    /// Whether it is silent and read to its end. Silence that was told says nothing any more when
+    /// the end has moved since, or is not known.
+    fn is_idle(&self) -> bool {
+        self.idle && self.high_watermark.is_some() && !self.is_behind()
+    }
+
     /// Whether records are there that have not been read: only such a partition can be slow.
     fn is_behind(&self) -> bool {
         self.next_offset.zip(self.high_watermark).is_some_and(|(next, end)| next < end)
@@ -88,7 +94,12 @@ impl Sources {
         for (id, end) in ends {
             let partition =
                 self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            let was_idle = partition.is_idle();
             partition.high_watermark = Some(end);
+            if was_idle && !partition.is_idle() {
+                // It stood still because there was nothing; it is waited for from now on.
+                partition.progressed_at = now;
+            }
         }
     }
 
@@ -174,7 +185,7 @@ impl Sources {
         for (id, partition) in self.partitions.iter().filter(|(_, it)| it.source == model.source) {
             if partition.watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
                 is_any_passed = true;
-            } else if !partition.idle {
+            } else if !partition.is_idle() {
                 waiting.push((id, partition));
             }
         }
@@ -250,7 +261,7 @@ impl Partition {
             next_offset: self.next_offset,
             high_watermark: self.high_watermark,
             watermark: self.watermark,
-            idle: self.idle,
+            idle: self.is_idle(),
             paused: self.paused,
             progressed_at: self.progressed_at,
         }

@@ -95,16 +95,16 @@ impl Windows {
     }
 
     /// Counts every pane of a model version up to this one as closed, and forgets what is held of
-    /// them.
-    pub(crate) fn begin_after(&mut self, model: ModelId, span: WindowSpan) {
+    /// them. What is closed stays closed: of several partitions each says where it begins.
+    pub(crate) fn begin_after(&mut self, model: &ModelId, (span, index): SpanKey) {
+        self.pass(model, span);
         for ((open_span, _), open) in &mut self.open {
-            open.panes.retain(|(other, _), _| *other != model || span < *open_span);
+            open.panes.retain(|(other, _), _| other != model || span < *open_span);
         }
-        self.open.retain(|_, open| !open.panes.is_empty());
-        for panes in self.recent.values_mut() {
-            panes.retain(|(other, _), _| *other != model);
+        self.open.retain(|(_, other), open| *other != index || !open.panes.is_empty());
+        for ((recent_span, _), panes) in &mut self.recent {
+            panes.retain(|(other, _), _| other != model || span < *recent_span);
         }
-        self.closed.insert(model, Closed::new(span));
     }
 
     /// Returns what partitions reported of open panes, and of those that may be revised.

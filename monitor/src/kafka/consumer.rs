@@ -51,6 +51,8 @@ const COMMIT_INTERVAL_MILLIS: i64 = 5_000;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// An end of a partition older than this says nothing about silence.
 const END_AGE_MAX_MILLIS: i64 = 10_000;
+/// An end behind what was read has to stand for this long: a record there would have come.
+const END_STANDS_MILLIS: i64 = 2_000;
 
 /// What the pipeline asks of a consumer thread.
 #[derive(Clone, Debug)]
@@ -470,9 +472,9 @@ impl SourceConsumer {
         self.send_outputs();
     }
 
-    /// Returns the end of a partition that may be silent.
+    /// Returns the end of a partition that is read to it and may be silent.
     ///
-    /// The client's own end-of-partition counts before the end by offset: past the last record
+    /// The client's own end-of-partition counts beside the end by offset: past the last record
     /// there may be offsets that hold no record (transaction markers), which a comparison would
     /// wait for without end. But it may be old, and the leader gone since: silence needs a leader
     /// that answered lately.
@@ -490,11 +492,9 @@ impl SourceConsumer {
         if end.seen_at.plus_millis(END_AGE_MAX_MILLIS) < now {
             return None;
         }
-        match (batch.is_at_end, position) {
-            (true, Some(position)) => Some(position),
-            (true, None) | (false, Some(_)) => Some(end.offset),
-            (false, None) => None,
-        }
+        let is_read = position.is_some_and(|position| end.offset <= position);
+        let is_empty_there = batch.is_at_end && end.since.plus_millis(END_STANDS_MILLIS) <= now;
+        (is_read || is_empty_there).then_some(end.offset)
     }
 
     fn commit_positions(&mut self, now: Timestamp) {

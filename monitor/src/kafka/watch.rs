@@ -36,6 +36,8 @@ pub struct End {
     pub offset: i64,
     /// Wall-clock time of the answer.
     pub seen_at: Timestamp,
+    /// Wall-clock time of the first answer that said so.
+    pub since: Timestamp,
 }
 
 impl Ends {
@@ -45,8 +47,11 @@ impl Ends {
     }
 
     fn set(&self, partition: PartitionId, offset: i64) {
-        let end = End { offset, seen_at: clock::now() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, end);
+        let now = clock::now();
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = ends.get(&partition).filter(|known| known.offset == offset);
+        let since = known.map_or(now, |known| known.since);
+        ends.insert(partition, End { offset, seen_at: now, since });
     }
 }
 

@@ -408,7 +408,7 @@ impl Reading<'_> {
             let newest = own.filter_map(PartitionState::event_time_max).max();
             if let Some(newest) = newest.max(models.event_time_max(id)) {
                 let span = config.pane.span_of(newest);
-                windows.begin_after(id.clone(), span);
+                windows.begin_after(id, (span, model));
                 panes.begin_anew(self.config, model, id, span.end());
             } else {
                 panes.forget(id);

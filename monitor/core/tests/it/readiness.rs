@@ -229,3 +229,38 @@ fn a_partition_that_wakes_up_with_old_records_makes_no_second_window() {
     assert_eq!(rows.iter().sum::<u64>() + model.late, outcome.snapshot.totals.messages);
     assert_eq!(rows.len(), 3);
 }
+
+#[test]
+fn a_silent_partition_whose_end_has_moved_is_waited_for() {
+    let mut simulation = two((0, 40), (0, 10));
+    simulation.read(0, 1_000);
+    simulation.read(1, 1_000);
+    simulation.tick(30_000);
+    simulation.watch_silence(1);
+    let mut moved = two((0, 40), (0, 10));
+    moved.read(1, 1_000);
+    moved.tick(30_000);
+    moved.watch_silence(1);
+    moved.tick(WAIT_MAX_MILLIS);
+    // Another process has seen records that its reader has not come to.
+    moved.handle(Event::Ends { source: 0, ends: vec![(partition(1), 21)] });
+    moved.read(0, 1_000);
+    moved.tick(WAIT_MAX_MILLIS - 1);
+    assert_eq!(closed(&simulation), [(0, 60, vec![])]);
+    assert_eq!(closed(&moved), []);
+    assert!(!flushes(&moved).contains(&partition(1)), "it is given its time from then on");
+}
+
+#[test]
+fn silence_goes_on_when_only_the_end_moves() {
+    let mut simulation = two((0, 40), (0, 10));
+    simulation.read(1, 1_000);
+    simulation.tick(30_000);
+    simulation.watch_silence(1);
+    // The end of a transaction takes an offset too.
+    simulation.handle(Event::Ends { source: 0, ends: vec![(partition(1), 21)] });
+    simulation.read(0, 1_000);
+    assert_eq!(closed(&simulation), []);
+    simulation.watch_silence_at(1, 21);
+    assert_eq!(closed(&simulation), [(0, 60, vec![])]);
+}

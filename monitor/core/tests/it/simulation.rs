@@ -371,12 +371,18 @@ impl Simulation {
         self.deliver(outputs);
     }
 
-    /// Lets the partition's shard look for silence.
+    /// Lets the partition's shard look for silence, if it is read to its end.
     pub(crate) fn watch_silence(&mut self, index: usize) {
+        if self.logs[index].len() <= self.read[index] {
+            self.watch_silence_at(index, self.high_watermark(index));
+        }
+    }
+
+    /// The same of a partition that is read to `end`.
+    pub(crate) fn watch_silence_at(&mut self, index: usize, end: i64) {
         let mut outputs = Vec::new();
-        let high_watermark = self.high_watermark(index);
         let shard = &mut self.shards[self.owners[index]];
-        shard.watch_silence(self.now, &partition(index), high_watermark, &mut outputs);
+        shard.watch_silence(self.now, &partition(index), end, &mut outputs);
         self.deliver(outputs);
     }
 
