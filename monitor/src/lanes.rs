@@ -19,7 +19,7 @@ use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::snapshot::LaneSnapshot;
-use driftd_core::state::LaneReader;
+use driftd_core::state::{LaneReader, LaneRowError};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -47,8 +47,8 @@ const TICK_MILLIS: i64 = 100;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Reports on jobs that a lane is told which comes later: more than are under way at once.
 const REPORTS_MAX: usize = 1_000;
-/// Rows that cannot be taken are logged once in so many.
-const UNREAD_LOGGED: u64 = 1_000;
+/// Counts that cannot be added are logged once in so many.
+const LEFT_OUT_LOGGED: u64 = 1_000;
 
 const PLACES: Places = Places {
     filled: "lanes.filled",
@@ -99,7 +99,7 @@ struct Session<'a> {
     transactions: Transactions,
     reader: LaneReader<'a>,
     lanes: BTreeMap<i32, Lane>,
-    unread: u64,
+    left_out: u64,
     ticked_at: Timestamp,
     committed_at: Timestamp,
 }
@@ -185,6 +185,7 @@ impl News {
             Event::Assigned { .. }
             | Event::Revoked { .. }
             | Event::Partial(_)
+            | Event::LeftOut { .. }
             | Event::Progress(_)
             | Event::DeadLettered { .. }
             | Event::ClientError { .. }
@@ -232,9 +233,9 @@ impl<'a> Session<'a> {
         Ok(Self {
             client: parts.client()?,
             transactions,
-            reader: LaneReader::new(Arc::clone(&parts.config), find),
+            reader: LaneReader::new(Arc::clone(&parts.config), parts.scale_out.lanes, find),
             lanes: BTreeMap::new(),
-            unread: 0,
+            left_out: 0,
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
             parts,
@@ -270,24 +271,32 @@ impl<'a> Session<'a> {
                 Some(Ok(message)) => {
                     // A row fetched just before its lane was revoked has no lane here any more.
                     let Some(lane) = self.lanes.get_mut(&message.partition()) else { continue };
+                    let number = u32::try_from(message.partition()).unwrap_or_default();
                     let key = message.key().unwrap_or_default();
                     let value = message.payload().unwrap_or_default();
                     let offset = message.offset();
-                    match self.reader.read(key, value) {
+                    match self.reader.read(number, key, value) {
                         Ok(event) => {
-                            self.unread += u64::from(event.is_none());
-                            if event.is_none() && self.unread % UNREAD_LOGGED == 1 {
-                                let rows = self.unread;
+                            let is_left_out = matches!(event, Some(Event::LeftOut { .. }));
+                            self.left_out += u64::from(is_left_out);
+                            if is_left_out && self.left_out % LEFT_OUT_LOGGED == 1 {
+                                let rows = self.left_out;
                                 warn!(
                                     rows,
-                                    "rows of other configurations, or of references not here, \
-                                     are left out"
+                                    "counts of other configurations, or of references not here, \
+                                     are left out: their windows are incomplete"
                                 );
                             }
                             lane.take(offset, event);
                         }
+                        // Its rows stay for whoever can read them.
+                        Err(error @ LaneRowError::Format { .. }) => {
+                            error!(lane = number, offset, %error, "the lane is let go of");
+                            self.lanes.remove(&message.partition());
+                            self.show();
+                        }
                         Err(error) => {
-                            error!(lane = message.partition(), offset, %error, "unreadable row");
+                            error!(lane = number, offset, %error, "unreadable row");
                             lane.take(offset, None);
                         }
                     }

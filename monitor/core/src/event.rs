@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use driftd_alerts::Transition;
-use driftd_catalog::PartitionId;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
+use driftd_catalog::{PartitionId, WindowSpan};
 
 use crate::partial::Partial;
 use crate::result::WindowResult;
@@ -41,6 +41,15 @@ pub enum Event {
     },
     /// Counts of a window in one partition.
     Partial(Box<Partial>),
+    /// Counts of a partition that cannot be added to others: they were made otherwise.
+    LeftOut {
+        /// Name of their model; it may not be configured here.
+        model: Arc<str>,
+        /// Where they come from.
+        partition: PartitionId,
+        /// The pane that they are missing from.
+        span: WindowSpan,
+    },
     /// How far a partition has been read.
     Progress(Box<Progress>),
     /// Rejected records were stored in the dead-letter topic, or could not be.

@@ -20,6 +20,7 @@ mod digest;
 mod evaluate;
 pub mod event;
 pub mod footprint;
+mod gaps;
 mod group;
 pub mod history;
 mod line;

@@ -272,6 +272,14 @@ impl Panes {
         self.versions.values().map(|version| version.model).collect()
     }
 
+    /// Returns where the oldest window of a model begins that waits for more rows.
+    pub(crate) fn oldest_rows(&self, watched: &ModelConfig, model: usize) -> Option<Timestamp> {
+        let versions = self.versions.values().filter(|version| version.model == model);
+        let slices = versions.flat_map(|version| version.slices.iter().zip(&watched.windows));
+        let rows = slices.filter(|(_, window)| matches!(window.kind, WindowKind::Rows { .. }));
+        rows.filter_map(|(slices, _)| slices.keys().next().copied()).min()
+    }
+
     /// Returns the memory that the counts take.
     pub(crate) fn bytes(&self) -> u64 {
         let slices = self.versions.values().flat_map(|it| &it.slices).flat_map(BTreeMap::values);

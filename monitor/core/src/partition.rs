@@ -38,6 +38,10 @@ pub struct PartitionState {
     idle_at: Option<i64>,
     /// Model versions whose open windows were dropped: not told to stage 2 yet.
     left_behind: Vec<ModelId>,
+    /// Models whose earlier records were not counted, and none since.
+    waiting: Vec<usize>,
+    /// The same and what is known since, not told to stage 2 yet.
+    begins: Vec<(usize, Option<Timestamp>)>,
 }
 
 impl PartitionState {
@@ -53,6 +57,8 @@ impl PartitionState {
             quiet_since: now,
             idle_at: None,
             left_behind: Vec::new(),
+            waiting: Vec::new(),
+            begins: Vec::new(),
         }
     }
 
@@ -81,6 +87,22 @@ impl PartitionState {
         state
     }
 
+    /// Has stage 2 told that records of these models, by index into [`Config::models`], are counted
+    /// from here on only.
+    pub(crate) fn begin_to_count(&mut self, models: Vec<usize>) {
+        self.begins.extend(models.iter().map(|model| (*model, None)));
+        self.waiting = models;
+    }
+
+    /// Notes that there are records: how old those are that were not counted is known by them, as
+    /// far as it can be.
+    pub(crate) fn begun(&mut self, has_records: bool) {
+        if has_records {
+            let newest = self.progression.newest();
+            self.begins.extend(self.waiting.drain(..).map(|model| (model, newest)));
+        }
+    }
+
     /// Has stage 2 told that windows of these model versions are not whole.
     pub(crate) fn leave_behind(&mut self, models: impl IntoIterator<Item = ModelId>) {
         self.left_behind.extend(models);
@@ -100,6 +122,7 @@ impl PartitionState {
             partition: self.id.clone(),
             next_offset,
             event_time_max: self.progression.newest(),
+            waiting: self.waiting.clone(),
             open: open.collect(),
         })
     }
@@ -285,8 +308,10 @@ impl PartitionState {
         Progress {
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
+            newest: self.progression.newest(),
             idle: self.idle_at.is_some(),
             left_behind: std::mem::take(&mut self.left_behind),
+            begins: std::mem::take(&mut self.begins),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)

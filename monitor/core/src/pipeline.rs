@@ -14,10 +14,11 @@ use std::sync::Arc;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use driftd_catalog::{PartitionId, Timestamp};
 
-use crate::config::Config;
+use crate::config::{Config, PaneConfig, WindowConfig};
 use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
+use crate::gaps::{Gap, GapKey, Gaps, Stretch};
 use crate::models::Models;
 use crate::output::OutputMessage;
 use crate::panes::{Due, Outcome, Panes};
@@ -37,6 +38,7 @@ pub struct Pipeline {
     sources: Sources,
     windows: Windows,
     panes: Panes,
+    gaps: Gaps,
     models: Models,
     retraining: Retraining,
     totals: Totals,
@@ -61,6 +63,7 @@ impl Pipeline {
             sources: Sources::new(&config),
             windows: Windows::default(),
             panes: Panes::default(),
+            gaps: Gaps::default(),
             models: Models::new(&config),
             retraining: Retraining::new(&config),
             totals: Totals::default(),
@@ -100,7 +103,22 @@ impl Pipeline {
 
     /// Takes how far a partition was when an earlier run heard of it.
     pub(crate) fn passed(&mut self, now: Timestamp, progress: &Progress) {
+        self.note_not_counted(progress);
         self.sources.advance(now, progress);
+    }
+
+    /// Goes on with a gap of an earlier run.
+    pub(crate) fn restore_gap(&mut self, key: GapKey, gap: Gap) {
+        self.gaps.restore(key, gap);
+    }
+
+    /// Takes a stretch that counts of a partition are missing from.
+    pub(crate) fn miss(&mut self, key: GapKey, stretch: Stretch) {
+        for change in self.gaps.add(key, stretch) {
+            if let Some(saver) = &mut self.saver {
+                saver.gap(change);
+            }
+        }
     }
 
     /// Returns how many windows were closed so far, by earlier runs too.
@@ -155,6 +173,11 @@ impl Pipeline {
             Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
             Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
             Event::Partial(partial) => self.take_partial(now, *partial, effects),
+            Event::LeftOut { model, partition, span } => {
+                self.totals.left_out += 1;
+                let stretch = Stretch::Missing { from: span.start(), to: span.end() };
+                self.miss(GapKey { model, partition }, stretch);
+            }
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
             Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
             Event::Checkpoint(checkpoint) => {
@@ -249,6 +272,7 @@ impl Pipeline {
         if let Some(saver) = &mut self.saver {
             saver.barrier(progress);
         }
+        self.note_not_counted(progress);
         self.begin_anew(progress);
         for model in &progress.models {
             self.models.advance(model);
@@ -260,13 +284,31 @@ impl Pipeline {
         }
     }
 
+    /// What a partition has read of a model without counting it as this process does, is missing.
+    fn note_not_counted(&mut self, progress: &Progress) {
+        let watermark = self.sources.watermark(&progress.partition);
+        for (model, newest) in &progress.not_counted {
+            let model = &self.config.models[*model];
+            let PaneConfig { lateness_millis, .. } = model.pane;
+            let unpassed = watermark.map(|it| model.pane.span_of(it.plus_millis(-lateness_millis)));
+            let from = unpassed.map_or(Timestamp::MIN, |it| it.start());
+            let to = model.pane.span_of(*newest).end();
+            let key = gap_key(&model.name, progress);
+            self.miss(key, Stretch::Missing { from, to });
+        }
+        for (model, newest) in &progress.begins {
+            let model = &self.config.models[*model];
+            let until = |newest| Stretch::Until(model.pane.span_of(newest).end());
+            let stretch = newest.map_or(Stretch::Open, until);
+            self.miss(gap_key(&model.name, progress), stretch);
+        }
+    }
+
     /// A model version whose windows a partition dropped begins with the next whole window.
     fn begin_anew(&mut self, progress: &Progress) {
-        let out_of_orderness = self.config.sources[progress.source].time.out_of_orderness_millis;
-        let newest = progress.watermark.map(|it| it.plus_millis(out_of_orderness));
         for id in &progress.left_behind {
             let model = self.config.model_of(id);
-            if let Some((model, newest)) = model.zip(newest) {
+            if let Some((model, newest)) = model.zip(progress.newest) {
                 let span = self.config.models[model].pane.span_of(newest);
                 self.windows.begin_after(id, (span, model));
                 self.panes.begin_anew(&self.config, model, id, span.end());
@@ -353,7 +395,23 @@ impl Pipeline {
             self.windows.pass(id, span);
         }
         self.follow(now, outcome, effects);
+        self.forget_gaps(key);
         self.expect(model)
+    }
+
+    /// Forgets the gaps that no later window touches, nor a revised one.
+    fn forget_gaps(&mut self, (span, model): SpanKey) {
+        let watched = &self.config.models[model];
+        let reach = watched.windows.iter().map(WindowConfig::reach_millis).max();
+        let reach = reach.unwrap_or_default() + watched.pane.revisions_millis;
+        let begins = span.end().plus_millis(-reach);
+        let rows = self.panes.oldest_rows(watched, model);
+        let begins = rows.map_or(begins, |rows| rows.min(begins));
+        for key in self.gaps.forget_before(&watched.name, begins) {
+            if let Some(saver) = &mut self.saver {
+                saver.gap((key, None));
+            }
+        }
     }
 
     /// Waits for the end of the next window, although no record may come before; returns where.
@@ -368,8 +426,12 @@ impl Pipeline {
         if let Some(saver) = &mut self.saver {
             saver.passed(versions, touched);
         }
-        for due in &due {
-            self.decide(now, due, effects);
+        for mut due in due {
+            let model = &self.config.models[due.counts.model];
+            due.missing.extend(self.gaps.missing(&model.name, due.counts.id.span));
+            due.missing.sort_unstable();
+            due.missing.dedup();
+            self.decide(now, &due, effects);
         }
     }
 
@@ -414,6 +476,10 @@ impl Pipeline {
             self.take_delivery(now, id, true);
         }
     }
+}
+
+fn gap_key(model: &Arc<str>, progress: &Progress) -> GapKey {
+    GapKey { model: Arc::clone(model), partition: progress.partition.clone() }
 }
 
 type Requested = CloudEvent<RetrainingRequested>;

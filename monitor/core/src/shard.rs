@@ -16,7 +16,7 @@ use crate::group::{Group, Grouping};
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::reference::ModelReference;
-use crate::state::Checkpoint;
+use crate::state::{Checkpoint, Counted};
 use crate::window::earliest;
 
 /// References remembered beyond those that the configuration has room for at once.
@@ -78,6 +78,8 @@ pub struct Progress {
     pub high_watermark: Option<i64>,
     /// No record older than this is expected. Absent before the first record.
     pub watermark: Option<Timestamp>,
+    /// Event time of the newest record.
+    pub(crate) newest: Option<Timestamp>,
     /// Read to its end and silent: not waited for.
     pub idle: bool,
     /// Memory that the counts of its open panes take.
@@ -98,6 +100,14 @@ pub struct Progress {
     pub models: Vec<ModelProgress>,
     /// Model versions whose open windows were dropped: they were counted otherwise.
     pub left_behind: Vec<ModelId>,
+    /// How its reader counts the models of a lane, where that is another process.
+    pub(crate) counted: Vec<Counted>,
+    /// Models that its readers counted otherwise, or not at all, by index into [`Config::models`],
+    /// and the event time up to which.
+    pub(crate) not_counted: Vec<(usize, Timestamp)>,
+    /// Models whose earlier records were not counted, and the event time of the newest that there
+    /// may have been, once there is one that is counted.
+    pub(crate) begins: Vec<(usize, Option<Timestamp>)>,
 }
 
 impl Progress {
@@ -109,6 +119,7 @@ impl Progress {
             next_offset,
             high_watermark: None,
             watermark: None,
+            newest: None,
             idle: false,
             state_bytes: 0,
             open: BTreeMap::new(),
@@ -119,6 +130,9 @@ impl Progress {
             over_limit: 0,
             models: Vec::new(),
             left_behind: Vec::new(),
+            counted: Vec::new(),
+            not_counted: Vec::new(),
+            begins: Vec::new(),
         }
     }
 
@@ -137,6 +151,10 @@ impl Progress {
         }
         let mut left_behind = std::mem::take(&mut self.left_behind);
         left_behind.extend(next.left_behind);
+        let mut not_counted = std::mem::take(&mut self.not_counted);
+        not_counted.extend(next.not_counted);
+        let mut begins = std::mem::take(&mut self.begins);
+        begins.extend(next.begins);
         *self = Self {
             messages: self.messages + next.messages,
             bytes: self.bytes + next.bytes,
@@ -146,6 +164,8 @@ impl Progress {
             high_watermark: next.high_watermark.max(self.high_watermark),
             models,
             left_behind,
+            not_counted,
+            begins,
             ..next
         };
     }
@@ -294,6 +314,7 @@ impl Shard {
             self.count(&mut state, decoded, group);
         }
         state.advance_to(now, decoded);
+        state.begun(!decoded.rows.is_empty());
         let models = self.model_progress(state.source(), decoded, &grouping);
         let passed = state.take_passed(&self.config);
         let mut progress = state.progress(&self.config, high_watermark);

@@ -96,6 +96,9 @@ pub struct Totals {
     pub results_stored: u64,
     /// Lines of results that were lost.
     pub results_failed: u64,
+    /// Counts of a pane in a partition that could not be added: made by a process that is
+    /// configured otherwise, or against a profile that is not here.
+    pub left_out: u64,
 }
 
 impl Totals {
@@ -109,6 +112,7 @@ impl Totals {
             jobs_failed,
             results_stored,
             results_failed,
+            left_out,
         } = other;
         self.messages += messages;
         self.rejected += rejected;
@@ -118,6 +122,7 @@ impl Totals {
         self.jobs_failed += jobs_failed;
         self.results_stored += results_stored;
         self.results_failed += results_failed;
+        self.left_out += left_out;
     }
 }
 

@@ -124,6 +124,11 @@ impl Sources {
         }
     }
 
+    /// Returns how far a partition is known to have come in event time.
+    pub(crate) fn watermark(&self, partition: &PartitionId) -> Option<Timestamp> {
+        self.partitions.get(partition).and_then(|it| it.watermark)
+    }
+
     /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);

@@ -21,8 +21,8 @@ mod seal;
 mod store;
 
 pub use body::Find;
-pub(crate) use body::{ModelBody, SegmentBody};
-pub use lane::{Addressed, LaneReader, LaneWriter, lane_of};
+pub(crate) use body::{Counted, ModelBody, SegmentBody};
+pub use lane::{Addressed, LaneId, LaneReader, LaneRowError, LaneWriter, lane_of};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
 pub use partition::{PartitionSaver, restore_partition};
@@ -39,7 +39,7 @@ use crate::partial::Partial;
 use body::Fingerprint;
 
 /// Version of the rows. Others are refused: a number read as something else is worse than none.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Changes that belong together: all of them are stored, or none.
 pub type Batch = Vec<Change>;
@@ -62,6 +62,8 @@ pub struct Checkpoint {
     pub(crate) partition: PartitionId,
     pub(crate) next_offset: i64,
     pub(crate) event_time_max: Option<Timestamp>,
+    /// Models that it has not begun to count, by index into [`Config::models`].
+    pub(crate) waiting: Vec<usize>,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

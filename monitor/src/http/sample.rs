@@ -227,6 +227,7 @@ pub(super) fn snapshot() -> Snapshot {
             jobs_failed: 0,
             results_stored: 24,
             results_failed: 0,
+            left_out: 0,
         },
         digest: Digest::default(),
     }

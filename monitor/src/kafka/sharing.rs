@@ -14,7 +14,7 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Progress};
 use driftd_core::state::{
-    Addressed, Batch, Dropped, LaneWriter, PartitionSaver, RestoreError, Restored, Row,
+    Addressed, Batch, Dropped, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored, Row,
     restore_lane, restore_partition,
 };
 use rdkafka::TopicPartitionList;
@@ -93,7 +93,11 @@ impl Resumer {
         let find = |model, id: &_| self.references.find(model, id);
         let resume = |lane: &i32| {
             let rows = self.rows(&topic, *lane)?;
-            let restored = restore_lane(&self.config, rows, &find, clock::now())?;
+            let id = LaneId {
+                number: u32::try_from(*lane).unwrap_or_default(),
+                lanes: self.scale_out.lanes,
+            };
+            let restored = restore_lane(&self.config, id, rows, &find, clock::now())?;
             for Dropped { model, windows } in &restored.dropped {
                 warn!(%model, windows, "windows are left behind: they were counted otherwise");
             }
@@ -179,8 +183,9 @@ impl Sharing {
             }
             Output::Progress(progress) => {
                 // Models are shown by whoever decides about them.
-                let shown =
-                    Progress { models: Vec::new(), open: BTreeMap::new(), ..(*progress).clone() };
+                let mut shown = (*progress).clone();
+                shown.models.clear();
+                shown.open.clear();
                 match self.progress.get_mut(&progress.partition) {
                     Some(known) => known.absorb(*progress),
                     None => {

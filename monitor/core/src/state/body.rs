@@ -18,7 +18,7 @@ use crate::reference::ModelReference;
 
 /// How a model's panes and windows are counted. Counts under another one must not be added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fingerprint([u8; 8]);
+pub(crate) struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
     /// Covers what decides into which pane, windows and cell a record goes.
@@ -128,7 +128,7 @@ pub(super) struct WindowBody {
     pub(super) fingerprint: Fingerprint,
     /// `[from, to)` by partition.
     offsets: Vec<(PartitionId, i64, i64)>,
-    event_time_max: i64,
+    pub(super) event_time_max: i64,
     rows: u64,
     /// Digest of the profile counted against.
     reference: Option<Arc<str>>,
@@ -185,6 +185,11 @@ impl WindowBody {
     /// Returns how far a partition's counts looked.
     pub(super) fn to_offset(&self) -> Option<i64> {
         self.offsets.first().map(|(_, _, to_offset)| *to_offset)
+    }
+
+    /// Returns the partitions that the counts come from.
+    pub(super) fn partitions(&self) -> Vec<PartitionId> {
+        self.offsets.iter().map(|(partition, ..)| partition.clone()).collect()
     }
 
     pub(super) fn of_partial(fingerprint: Fingerprint, partial: &Partial) -> Self {
@@ -265,6 +270,8 @@ impl WindowBody {
 pub(super) struct PartitionBody {
     pub(super) next_offset: i64,
     pub(super) event_time_max: Option<i64>,
+    /// How the models of its source were counted.
+    pub(super) counted: Vec<Counted>,
     /// Of the windows that were open there.
     pub(super) manifest: Manifest,
 }
@@ -285,12 +292,18 @@ impl Manifest {
 }
 
 /// How far a partition had come when it last told a lane.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PassedBody {
     pub(super) next_offset: i64,
     pub(super) watermark: Option<Timestamp>,
+    pub(super) newest: Option<Timestamp>,
     pub(super) idle: bool,
+    /// How its reader counted the lane's models.
+    pub(super) counted: Vec<Counted>,
 }
+
+/// Name of a model, and how it is counted.
+pub(crate) type Counted = (Arc<str>, Fingerprint);
 
 /// A closed window.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use driftd_catalog::{ModelId, PaneId, PartitionId, WindowId};
 use serde::{Deserialize, Serialize};
 
+use crate::gaps::GapKey;
 use crate::panes::SliceKey;
 
 /// What a row holds. The order of the variants is part of the format.
@@ -42,6 +43,8 @@ pub(super) enum Key {
     Course(ModelId),
     /// Closed panes that windows still need.
     Slice(SliceKey),
+    /// A stretch that counts of a partition are missing from.
+    Gap(GapKey),
 }
 
 impl Key {

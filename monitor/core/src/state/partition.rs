@@ -4,12 +4,11 @@
 //! what the partition told stage 2, and whoever reads the partition next begins with
 //! [`restore_partition`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, Timestamp};
 
-use super::body::{Find, References};
+use super::body::Find;
 use super::restore::{Reading, RestoreError, keyed};
 use super::{Batch, Checkpoint, Row, Saver};
 use crate::config::Config;
@@ -40,12 +39,7 @@ pub fn restore_partition(
 ) -> Result<(PartitionState, PartitionSaver), RestoreError> {
     let mut rows = keyed(rows)?;
     rows.retain(|key, _| key.reader() == Some(&id));
-    let mut reading = Reading {
-        config,
-        saver: Saver::new(config),
-        references: References::new(find),
-        dropped: BTreeMap::new(),
-    };
+    let mut reading = Reading::new(config, Saver::new(config), find);
     let restored = reading.partitions(&rows, now)?.pop();
     let Reading { saver, dropped, .. } = reading;
     let mut state = restored.unwrap_or_else(|| PartitionState::new(id, source, now));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_alerts::EpisodeMemory;
-use driftd_catalog::{ModelId, PaneId, PartitionId, Timestamp};
+use driftd_catalog::{ModelId, PaneId, PartitionId, Timestamp, WindowSpan};
 use serde::de::DeserializeOwned;
 
 use super::body::{
@@ -15,9 +15,11 @@ use super::body::{
     SliceBody, TotalsBody, WindowBody,
 };
 use super::key::Key;
-use super::{FORMAT, Outbox, Row, Saver, Seal, StoreId};
+use super::lane::not_counted;
+use super::{Counted, FORMAT, LaneId, Outbox, Row, Saver, Seal, StoreId, fingerprints};
 use crate::config::{Config, WindowConfig};
 use crate::evaluate::evaluate;
+use crate::gaps::{GapKey, Stretch};
 use crate::models::Models;
 use crate::panes::{Course, Due, Panes};
 use crate::partial::Partial;
@@ -113,6 +115,7 @@ pub fn restore(
 /// Like [`restore`], of rows between which those of partitions may lie.
 pub fn restore_lane(
     config: &Arc<Config>,
+    lane: LaneId,
     rows: impl IntoIterator<Item = Row>,
     find: Find<'_>,
     now: Timestamp,
@@ -128,13 +131,18 @@ pub fn restore_lane(
     let mut saver = Saver::new(config);
     saver.keep_barriers();
     let mut restored = restore_rows(config, (saver, None, seal), &rows, find, now)?;
+    let fingerprints = fingerprints(config);
     for (key, row) in &rows {
         let Key::Barrier(partition) = key else { continue };
-        let PassedBody { next_offset, watermark, idle } = read_row(row, key)?;
+        let PassedBody { next_offset, watermark, newest, idle, counted } = read_row(row, key)?;
         let source = config.source_of(&partition.topic);
         if let Some(source) = source {
             let progress = Progress::new(partition.clone(), source, next_offset);
-            restored.pipeline.passed(now, &Progress { watermark, idle, ..progress });
+            let own = (&**config, &*fingerprints);
+            let not_counted = not_counted(own, lane, source, (&counted, newest));
+            let passed = Progress { watermark, newest, idle, ..progress };
+            let progress = Progress { counted, not_counted, ..passed };
+            restored.pipeline.passed(now, &progress);
         }
     }
     Ok(restored)
@@ -147,8 +155,7 @@ fn restore_rows(
     find: Find<'_>,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    let mut reading =
-        Reading { config, saver, references: References::new(find), dropped: BTreeMap::new() };
+    let mut reading = Reading::new(config, saver, find);
     let mut windows = reading.windows(rows)?;
     let partitions = reading.partitions(rows, now)?;
     let models = reading.models(rows)?;
@@ -163,9 +170,12 @@ fn restore_rows(
         None => TotalsBody::default(),
     };
     let seal = seal.ok_or(RestoreError::Unsealed)?;
-    let Reading { saver, dropped, .. } = reading;
-    let dropped = dropped.into_iter().map(|(model, windows)| Dropped { model, windows }).collect();
-    let pipeline = Pipeline::restored(
+    let Reading { saver, dropped, missed, .. } = reading;
+    let dropped = dropped
+        .into_iter()
+        .map(|(model, LeftBehind { windows, .. })| Dropped { model, windows })
+        .collect();
+    let mut pipeline = Pipeline::restored(
         config,
         (saver, outbox, seal),
         (windows, panes, models, retraining),
@@ -178,6 +188,14 @@ fn restore_rows(
         },
         totals.digest.into(),
     );
+    for (key, row) in rows {
+        if let Key::Gap(gap) = key {
+            pipeline.restore_gap(gap.clone(), read_row(row, key)?);
+        }
+    }
+    for (key, span) in missed {
+        pipeline.miss(key, Stretch::Missing { from: span.start(), to: span.end() });
+    }
     let input = rows.get(&Key::Input).map(|row| read(row, "the input")).transpose()?;
     Ok(Restored { pipeline, partitions, dropped, input })
 }
@@ -237,24 +255,47 @@ pub(super) struct Reading<'a> {
     pub(super) config: &'a Arc<Config>,
     pub(super) saver: Saver,
     pub(super) references: References<'a>,
-    pub(super) dropped: BTreeMap<ModelId, usize>,
+    pub(super) dropped: BTreeMap<ModelId, LeftBehind>,
+    /// Counts of partitions that are not gone on with.
+    pub(super) missed: Vec<(GapKey, WindowSpan)>,
 }
 
-impl Reading<'_> {
+/// What is not gone on with of a model version.
+#[derive(Debug, Default)]
+pub(super) struct LeftBehind {
+    /// Windows with records.
+    windows: usize,
+    /// Event time of the newest of their records.
+    newest: Option<Timestamp>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(config: &'a Arc<Config>, saver: Saver, find: Find<'a>) -> Self {
+        let references = References::new(find);
+        Self { config, saver, references, dropped: BTreeMap::new(), missed: Vec::new() }
+    }
+
     fn windows(&mut self, rows: &Rows) -> Result<Windows, RestoreError> {
         let mut pending = Vec::new();
         let mut closed: BTreeMap<ModelId, Closed> = BTreeMap::new();
         for (key, row) in rows {
-            if let Key::Pending(_, pane) = key {
-                pending.extend(self.partial(key, pane, row)?);
+            if let Key::Pending(partition, pane) = key {
+                let partial = self.partial(key, pane, row)?;
+                if partial.is_none() {
+                    self.miss(&pane.model, partition, pane.span);
+                }
+                pending.extend(partial);
             } else if let Key::Closed(model) = key {
                 let (fingerprint, row): (Fingerprint, Closed) = read_row(row, key)?;
                 let index = self.config.model_of(model);
                 if index.is_some_and(|index| self.saver.fingerprint(index) == fingerprint) {
                     closed.insert(model.clone(), row);
-                } else {
+                } else if index.is_some() {
+                    // What was closed once is not begun again, however it is counted now.
+                    self.dropped.entry(model.clone()).or_default();
                     self.saver.remove(key.clone());
                 }
+                // Of a model that is not configured it stays as it is: it may come back.
             }
         }
         Ok(Windows::restore(pending, closed))
@@ -268,18 +309,28 @@ impl Reading<'_> {
         row: &[u8],
     ) -> Result<Option<Partial>, RestoreError> {
         let body: WindowBody = read_row(row, key)?;
+        let newest = Timestamp::from_millis(body.event_time_max);
         let partial = self
             .model_of(&pane.model, &body)
             .and_then(|model| body.into_partial(pane, model, &mut self.references));
         match &partial {
             Some(partial) => self.saver.is_stored(key, partial.to_offset),
-            None => self.drop(key, &pane.model),
+            None => self.drop(key, &pane.model, newest),
         }
         Ok(partial)
     }
 
-    fn drop(&mut self, key: &Key, model: &ModelId) {
-        *self.dropped.entry(model.clone()).or_insert(0) += 1;
+    /// Notes that what a partition passed is not there any more. Whoever counts the model again, this
+    /// process or a later one, must not take what is left for all.
+    fn miss(&mut self, model: &ModelId, partition: &PartitionId, span: WindowSpan) {
+        let key = GapKey { model: model.name().into(), partition: partition.clone() };
+        self.missed.push((key, span));
+    }
+
+    fn drop(&mut self, key: &Key, model: &ModelId, newest: Timestamp) {
+        let dropped = self.dropped.entry(model.clone()).or_default();
+        dropped.windows += 1;
+        dropped.newest = dropped.newest.max(Some(newest));
         self.saver.remove(key.clone());
     }
 
@@ -295,13 +346,15 @@ impl Reading<'_> {
                 panes.restore(self.config, model, id.clone(), course);
                 self.saver.is_stored(key, 0);
             } else {
-                self.dropped.entry(id.clone()).or_insert(0);
+                self.dropped.entry(id.clone()).or_default();
                 self.saver.remove(key.clone());
             }
         }
         for (key, row) in rows {
             let Key::Slice(slice) = key else { continue };
             let SliceBody { window, missing, end, revised } = read_row(row, key)?;
+            let newest = Timestamp::from_millis(window.event_time_max);
+            let partitions = window.partitions();
             let counts = self.model_of(&slice.model, &window).and_then(|model| {
                 window.into_merged((), (model, &slice.model), &mut self.references)
             });
@@ -311,7 +364,12 @@ impl Reading<'_> {
             if is_kept {
                 self.saver.is_stored(key, 0);
             } else {
-                self.drop(key, &slice.model);
+                self.drop(key, &slice.model, newest);
+                let length = (end.as_millis() - slice.start.as_millis()).max(1);
+                let span = WindowSpan::starting_at(slice.start, length);
+                for partition in &partitions {
+                    self.miss(&slice.model, partition, span);
+                }
             }
         }
         Ok(panes)
@@ -342,16 +400,29 @@ impl Reading<'_> {
                 self.saver.remove(key.clone());
                 continue;
             };
-            let PartitionBody { next_offset, event_time_max, manifest } = read_row(row, key)?;
+            let PartitionBody { next_offset, event_time_max, counted, manifest } =
+                read_row(row, key)?;
             if Manifest::of(&found.remove(id).unwrap_or_default()) != manifest {
                 return Err(RestoreError::Torn { partition: id.clone() });
             }
             let event_time_max = event_time_max.map(Timestamp::from_millis);
             let partials = open.remove(id).unwrap_or_default();
             let position = (next_offset, event_time_max);
-            partitions.push(PartitionState::restore(id.clone(), source, position, partials, now));
+            let mut state = PartitionState::restore(id.clone(), source, position, partials, now);
+            state.begin_to_count(self.new_models(source, &counted));
+            partitions.push(state);
         }
         Ok(partitions)
+    }
+
+    /// Returns the models of a source that were not counted before.
+    fn new_models(&self, source: usize, counted: &[Counted]) -> Vec<usize> {
+        let models = self.config.sources[source].models.iter().copied();
+        let is_new = |model: &usize| {
+            let name = &self.config.models[*model].name;
+            !counted.iter().any(|(other, _)| other == name)
+        };
+        models.filter(is_new).collect()
     }
 
     fn models(&mut self, rows: &Rows) -> Result<Models, RestoreError> {
@@ -364,6 +435,7 @@ impl Reading<'_> {
             let Key::Result(id) = key else { continue };
             let body: ResultBody = read_row(row, key)?;
             let ResultBody { window, missing, closed_at, is_revised, revision } = body;
+            let newest = Timestamp::from_millis(window.event_time_max);
             let due = self.model_of(&id.model, &window).and_then(|model| {
                 let named = |it: &WindowConfig| it.name == id.name;
                 let at = self.config.models[model].windows.iter().position(named)?;
@@ -373,7 +445,7 @@ impl Reading<'_> {
                 Some(Due { counts, window: at, missing, edition })
             });
             let Some(due) = due else {
-                self.drop(key, &id.model);
+                self.drop(key, &id.model, newest);
                 continue;
             };
             self.saver.is_stored(key, 0);
@@ -400,13 +472,14 @@ impl Reading<'_> {
         panes: &mut Panes,
         partitions: &[PartitionState],
     ) {
-        for id in self.dropped.keys() {
+        for (id, dropped) in &self.dropped {
             let Some(model) = self.config.model_of(id) else { continue };
             let config = &self.config.models[model];
             self.saver.begin_anew(id);
             let own = partitions.iter().filter(|it| it.source() == config.source);
             let newest = own.filter_map(PartitionState::event_time_max).max();
-            if let Some(newest) = newest.max(models.event_time_max(id)) {
+            let newest = newest.max(models.event_time_max(id)).max(dropped.newest);
+            if let Some(newest) = newest {
                 let span = config.pane.span_of(newest);
                 windows.begin_after(id, (span, model));
                 panes.begin_anew(self.config, model, id, span.end());

@@ -17,6 +17,7 @@ use super::key::Key;
 use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
 use crate::digest::Digest;
+use crate::gaps::{Gap, GapKey};
 use crate::models::Models;
 use crate::panes::{Due, Panes, SliceKey};
 use crate::retraining::Retraining;
@@ -31,6 +32,8 @@ pub(crate) struct Saver {
     fingerprints: Vec<Fingerprint>,
     /// The same by name.
     names: Vec<Arc<str>>,
+    /// Models of each topic.
+    sources: BTreeMap<Arc<str>, Vec<usize>>,
     changes: BTreeMap<Key, Option<Vec<u8>>>,
     /// How far each partition was at its last checkpoint.
     positions: BTreeMap<PartitionId, i64>,
@@ -71,6 +74,11 @@ impl Saver {
         let mut saver = Self {
             fingerprints: fingerprints(config),
             names: config.models.iter().map(|model| Arc::clone(&model.name)).collect(),
+            sources: config
+                .sources
+                .iter()
+                .map(|source| (Arc::clone(&source.topic), source.models.clone()))
+                .collect(),
             changes: BTreeMap::new(),
             positions: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -121,13 +129,14 @@ impl Saver {
             | Key::Barrier(_)
             | Key::Store
             | Key::Outbox(_)
-            | Key::Seal => {}
+            | Key::Seal
+            | Key::Gap(_) => {}
         }
     }
 
     /// Takes what a partition holds now.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { partition, next_offset, event_time_max, open } = checkpoint;
+        let Checkpoint { partition, next_offset, event_time_max, waiting, open } = checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -150,7 +159,12 @@ impl Saver {
         }
         let event_time_max = event_time_max.map(Timestamp::as_millis);
         let manifest = Manifest::of(&kept);
-        let body = PartitionBody { next_offset, event_time_max, manifest };
+        let models = self.sources.get(&partition.topic).into_iter().flatten();
+        let models = models.filter(|model| !waiting.contains(*model));
+        let counted =
+            models.map(|model| (Arc::clone(&self.names[*model]), self.fingerprints[*model]));
+        let counted = counted.collect();
+        let body = PartitionBody { next_offset, event_time_max, counted, manifest };
         self.put(Key::Partition(partition.clone()), &body);
         self.open.insert(partition, kept);
     }
@@ -163,9 +177,18 @@ impl Saver {
     /// Takes how far a partition is.
     pub(crate) fn barrier(&mut self, progress: &Progress) {
         if self.keeps_barriers {
-            let Progress { next_offset, watermark, idle, .. } = *progress;
-            let body = PassedBody { next_offset, watermark, idle };
+            let Progress { next_offset, watermark, newest, idle, .. } = *progress;
+            let counted = progress.counted.clone();
+            let body = PassedBody { next_offset, watermark, newest, idle, counted };
             self.put(Key::Barrier(progress.partition.clone()), &body);
+        }
+    }
+
+    /// Takes a gap that is new, or no more.
+    pub(crate) fn gap(&mut self, (key, gap): (GapKey, Option<Gap>)) {
+        match gap {
+            Some(gap) => self.put(Key::Gap(key), &gap),
+            None => self.remove(Key::Gap(key)),
         }
     }
 

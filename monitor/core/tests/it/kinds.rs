@@ -123,6 +123,33 @@ fn a_new_configuration_begins_with_whole_windows() {
     assert_eq!(told(&windows, "tumbling").first().map(String::as_str), Some("160..180 200"));
 }
 
+#[test]
+fn a_model_that_is_added_begins_with_a_window_that_is_not_whole() {
+    let [both, _, one] = model::changing().map(|tree| model::config(&tree));
+    let alpha = log(0, 100_000, 100);
+    let beta = |mut record: Record| {
+        record.values.as_mut().unwrap().model = 1;
+        record
+    };
+    let log: Vec<Record> = alpha.into_iter().map(beta).collect();
+    let mut simulation = Simulation::durable(&one, &[log], 1);
+    simulation.read(0, 350);
+    simulation.checkpoint();
+    simulation.commit();
+    let dropped = simulation.reconfigure(&both);
+    assert_eq!(dropped, []);
+    simulation.read(0, 1);
+    // What was told and is not known to be stored is told again.
+    simulation.crash();
+    simulation.read(0, 1);
+    simulation.checkpoint();
+    simulation.commit();
+    simulation.crash();
+    let windows = simulation.play(&[]).windows();
+    let told: Vec<_> = windows.iter().map(|it| (it.rows, it.complete)).collect();
+    assert_eq!(told, [(120, false), (300, true), (230, true)]);
+}
+
 /// The same models with their deciding windows alone.
 fn deciding() -> Value {
     let mut tree = model::kinds();

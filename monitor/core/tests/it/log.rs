@@ -13,8 +13,6 @@ use driftd_ingest::{Decoded, RejectReason, Rejection, Row};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::model::MODELS;
-
 /// Where event time starts: on a border of a window of `alpha`.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -151,6 +149,13 @@ fn values() -> impl Strategy<Value = Values> {
     )
 }
 
+/// Returns the drafts with no record so far behind that it could be late.
+pub(crate) fn punctual(drafts: Vec<Draft>) -> Vec<Draft> {
+    let draft =
+        |it: Draft| Draft { behind_millis: it.behind_millis.min(3_000), is_poisoned: false, ..it };
+    drafts.into_iter().map(draft).collect()
+}
+
 /// Writes drafts down as a partition's log.
 pub(crate) fn records(drafts: &[Draft]) -> Vec<Record> {
     let mut clock = START;
@@ -221,7 +226,7 @@ pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
         rejections: Vec::new(),
     };
     for record in records {
-        match &record.values {
+        match record.values.as_ref().filter(|it| it.model < config.models.len()) {
             Some(values) => {
                 let row = row(record, values, &mut decoded.versions);
                 decoded.rows.push(row);
@@ -233,7 +238,7 @@ pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
             }),
         }
     }
-    decoded.batches = (0..MODELS.len()).map(|model| batch(config, model, records)).collect();
+    decoded.batches = (0..config.models.len()).map(|model| batch(config, model, records)).collect();
     decoded
 }
 

@@ -14,9 +14,6 @@ use driftd_detectors::{
 };
 use serde_json::{Value, json};
 
-/// Configured models, in the order of the configuration.
-pub(crate) const MODELS: [&str; 2] = ["alpha", "beta"];
-
 /// Versions that have a reference; others have none.
 const REFERENCES: [(&str, &str); 3] = [("alpha", "1"), ("alpha", "2"), ("beta", "1")];
 
@@ -82,6 +79,21 @@ pub(crate) fn tree() -> Value {
         "detection": {"minimum_rows": 5},
         "alerts": {"raise": 2, "of": 3, "clear": 2},
     })
+}
+
+/// The same job before and after changes: `alpha` counts a column from another place, or `beta` is
+/// not watched. No limit leaves records out.
+pub(crate) fn changing() -> [Value; 3] {
+    let mut tree = tree();
+    for model in tree["models"].as_array_mut().unwrap() {
+        model["versions_max"] = 8.into();
+        model["window"]["open_max"] = 1_000.into();
+    }
+    let mut other = tree.clone();
+    other["models"][0]["features"][0]["path"] = "z".into();
+    let mut fewer = tree.clone();
+    fewer["models"].as_array_mut().unwrap().pop();
+    [tree, other, fewer]
 }
 
 /// The same models with windows of every kind. Sliding windows decide for `alpha`, windows of a

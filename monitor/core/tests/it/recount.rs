@@ -176,6 +176,17 @@ impl Recount {
         assert!(expected.is_empty(), "provisional results that never came: {expected:?}");
     }
 
+    /// Panics unless each of `results` that passes for complete holds the rows of this recount, and
+    /// no window ends twice.
+    pub(crate) fn compare_complete(&self, results: &[impl AsRef<WindowResult>]) {
+        let mut closed = BTreeSet::new();
+        for result in results.iter().map(AsRef::as_ref).filter(|it| it.edition.is_final) {
+            assert!(closed.insert(result.id.clone()), "{} twice", result.id);
+            let rows = self.windows.get(&result.id).map_or(0, Vec::len) as u64;
+            assert!(!result.complete || result.rows == rows, "{result:?}: not {rows} rows");
+        }
+    }
+
     /// Panics unless `results` are exactly the windows of this recount, each once.
     pub(crate) fn compare(&self, results: &[impl AsRef<WindowResult>]) {
         let mut closed = BTreeMap::new();
