@@ -246,6 +246,7 @@ impl Started {
             events,
             board: board.clone(),
             heartbeat: shared.health.register("lanes", clock::instant()),
+            health: Arc::clone(&shared.health),
             instruments: Arc::clone(&shared.instruments),
             stopping: Arc::clone(stopping),
             news: News::default(),

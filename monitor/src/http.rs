@@ -50,7 +50,7 @@ pub(crate) use self::api::windows::{
 use self::api::{ApiError, Query};
 use self::connections::Limits;
 use self::health::Verdict;
-pub use self::health::{Health, Heartbeat};
+pub use self::health::{Health, Heartbeat, Place};
 pub use self::instruments::Instruments;
 pub use self::words::explain;
 use crate::clock;

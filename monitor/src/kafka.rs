@@ -15,6 +15,7 @@ pub mod producer;
 pub(crate) mod read_back;
 pub mod rebalance;
 pub(crate) mod sharing;
+pub(crate) mod stalls;
 pub(crate) mod state_topic;
 pub mod status;
 pub mod topics;

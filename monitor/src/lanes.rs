@@ -29,9 +29,10 @@ use self::assignment::{Assignments, Change};
 use self::lane::Lane;
 use crate::board::Board;
 use crate::clock;
-use crate::http::{Heartbeat, Instruments};
+use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::outputs::OutputTopics;
-use crate::kafka::sharing::{ResumeError, Resumer};
+use crate::kafka::sharing::Resumer;
+use crate::kafka::stalls::Stalls;
 use crate::kafka::transactions::{Places, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
 use crate::memory;
@@ -69,6 +70,7 @@ pub(crate) struct Lanes {
     pub(crate) events: EventReceiver,
     pub(crate) board: Board,
     pub(crate) heartbeat: Heartbeat,
+    pub(crate) health: Arc<Health>,
     pub(crate) instruments: Arc<Instruments>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) news: News,
@@ -88,8 +90,6 @@ enum SessionError {
     Connect(#[from] ConnectError),
     #[error("what lanes came to cannot be committed")]
     Commit(#[from] TransactionError),
-    #[error("assigned lanes cannot be gone on with")]
-    Resume(#[from] ResumeError),
 }
 
 /// One membership of the group of lanes.
@@ -99,6 +99,8 @@ struct Session<'a> {
     transactions: Transactions,
     reader: LaneReader<'a>,
     lanes: BTreeMap<i32, Lane>,
+    /// Owned, and not read.
+    stalls: Stalls,
     left_out: u64,
     ticked_at: Timestamp,
     committed_at: Timestamp,
@@ -235,6 +237,10 @@ impl<'a> Session<'a> {
             transactions,
             reader: LaneReader::new(Arc::clone(&parts.config), parts.scale_out.lanes, find),
             lanes: BTreeMap::new(),
+            stalls: Stalls::new(
+                parts.scale_out.partials_topic.as_str().into(),
+                Arc::clone(&parts.health),
+            ),
             left_out: 0,
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
@@ -246,8 +252,11 @@ impl<'a> Session<'a> {
         while !self.parts.is_stopping() {
             self.parts.beat();
             self.take_news();
+            if let Some(lane) = self.stalls.due(clock::now()) {
+                self.client.context().assign(&self.client, &[lane]);
+            }
             self.poll();
-            self.follow_assignments()?;
+            self.follow_assignments();
             self.tick();
             self.commit_due()?;
         }
@@ -265,6 +274,10 @@ impl<'a> Session<'a> {
 
     fn poll(&mut self) {
         let mut timeout = POLL_TIMEOUT;
+        // A row of a lane that is not here yet would be passed over.
+        if !self.client.context().changes().is_empty() {
+            return;
+        }
         for _ in 0..ROWS_MAX {
             match self.client.poll(timeout) {
                 None => return,
@@ -312,7 +325,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn follow_assignments(&mut self) -> Result<(), SessionError> {
+    fn follow_assignments(&mut self) {
         for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => {
@@ -322,18 +335,24 @@ impl<'a> Session<'a> {
                         let mut lane = Lane::new(Arc::clone(&self.parts.config), restored);
                         self.parts.news.all().for_each(|told| lane.handle(told.into()));
                         self.lanes.insert(number, lane);
+                        self.stalls.go_on(number);
                     }
                 }
                 Change::Revoked(lanes) => {
                     info!(?lanes, "lanes revoked");
                     // Whoever owns them next has what was committed, and decides the rest again.
                     self.lanes.retain(|lane, _| !lanes.contains(lane));
+                    lanes.iter().for_each(|lane| self.stalls.leave(*lane));
                     self.show();
                 }
-                Change::Failed(error) => return Err(error.into()),
+                Change::Stalled(stalled) => {
+                    for (lane, error) in stalled {
+                        let outlook = error.outlook();
+                        self.stalls.stand(clock::now(), lane, error, outlook);
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     fn tick(&mut self) {
@@ -397,6 +416,7 @@ impl<'a> Session<'a> {
             })
         })?;
         self.lanes.values_mut().for_each(Lane::committed);
+        self.stalls.committed();
         self.parts.instruments.stored(now);
         Ok(())
     }

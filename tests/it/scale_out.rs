@@ -313,3 +313,39 @@ fn a_member_that_ends_at_any_named_place_says_everything_once() {
     }
     compare(&job, vec![Member::start(&config, &[])], messages, |_| {});
 }
+
+const PASSED_ON: &str = "scale-out-damaged.passed-on";
+const KEPT: &str = "scale-out-damaged.state";
+
+/// Partitions 0 and 3 keep their state beside that of lane 0.
+#[test]
+fn what_is_damaged_stands_still_and_the_others_go_on() {
+    let job = Job::new("scale-out-damaged");
+    let mut shared = shared(&job);
+    shared["scale_out"]["partials_topic"] = json!(PASSED_ON);
+    shared["scale_out"]["state_topic"] = json!(KEPT);
+    let config = prepare(&job, &shared);
+    let damage = Raw { partition: 0, key: "?".to_owned(), payload: Some(b"?".to_vec()) };
+    topic::put(job.bootstrap(), KEPT, &[damage]);
+    put(&job, 0..ROUND, ROUND);
+    let member = Member::start(&config, &[]);
+    let mut seen = Value::Null;
+    let stands = wait::for_value(DEADLINE, || {
+        seen = member.status();
+        let partitions = seen["sources"][0]["partitions"].as_array()?;
+        let is_read = partitions.iter().all(|it| it["lag"].as_i64() == Some(0));
+        let owned = [owned(&seen, "partitions"), owned(&seen, "lanes")];
+        (is_read && owned == [[1, 2], [1, 2]]).then_some(())
+    });
+    assert!(stands.is_some(), "{seen:#?}");
+    let ready = http::get(&format!("http://{}/readyz", member.address)).expect("HTTP is served");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("partition 3 of topic"), "{}", ready.body);
+    assert!(ready.body.contains("damaged"), "{}", ready.body);
+    let metrics = http::get(&format!("http://{}/metrics", member.address)).expect("HTTP is served");
+    for (topic, count) in [(job.topic(TopicRole::Inference), 2), (PASSED_ON.to_owned(), 1)] {
+        let line = format!("driftd_kafka_stalled_partitions{{topic=\"{topic}\"}} {count}");
+        assert!(metrics.body.lines().any(|it| it == line), "{line}: {}", metrics.body);
+    }
+    let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+}

@@ -177,6 +177,11 @@ pub const KAFKA_CONSUMER_LAG_RECORDS: Metric = gauge(
 );
 pub const KAFKA_ASSIGNED_PARTITIONS: Metric =
     gauge("driftd_kafka_assigned_partitions", TOPIC, "Partitions that this process reads.");
+pub const KAFKA_STALLED_PARTITIONS: Metric = gauge(
+    "driftd_kafka_stalled_partitions",
+    TOPIC,
+    "Partitions that this process owns and does not read, for a reason that readiness tells.",
+);
 pub const LANES: Metric = gauge(
     "driftd_lanes",
     &[],
@@ -489,6 +494,7 @@ pub const METRICS: &[Metric] = &[
     LAST_RECORD_TIMESTAMP_SECONDS,
     KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_ASSIGNED_PARTITIONS,
+    KAFKA_STALLED_PARTITIONS,
     LANES,
     LANES_OWNED,
     KAFKA_REBALANCES_TOTAL,

@@ -4,8 +4,9 @@
 //! `/healthz` tells the orchestrator whether to restart, `/readyz` whether to wait.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub struct Health {
     /// Since when the brokers give no answer about a topic.
     unanswered: Mutex<BTreeMap<Arc<str>, Instant>>,
     /// What no longer works and needs a person, by place.
-    stalled: Mutex<BTreeMap<Arc<str>, &'static str>>,
+    stalled: Mutex<BTreeMap<Place, String>>,
     // Locked for a push at start and a read a request, never by a beat.
     threads: Mutex<Vec<Thread>>,
 }
@@ -35,6 +36,24 @@ pub struct Health {
 struct Thread {
     name: Arc<str>,
     beat: Arc<AtomicU64>,
+}
+
+/// What may come to a halt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// A topic.
+    pub topic: Arc<str>,
+    /// One of its partitions, or all of it.
+    pub partition: Option<i32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(partition) = self.partition {
+            write!(f, "partition {partition} of ")?;
+        }
+        write!(f, "topic `{}`", self.topic)
+    }
 }
 
 /// One thread's sign of life.
@@ -46,11 +65,11 @@ pub struct Heartbeat {
 
 /// The answer of `/healthz` and `/readyz`.
 #[derive(Debug, Serialize)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// Whether there is no reason against.
-    pub(super) ok: bool,
+    pub(crate) ok: bool,
     /// What is wrong or still missing, in words.
-    pub(super) reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Health {
@@ -91,10 +110,23 @@ impl Health {
         }
     }
 
-    /// Notes that reading a topic has come to a halt, for good.
-    pub fn stalled(&self, topic: &Arc<str>, why: &'static str) {
-        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        stalled.insert(Arc::clone(topic), why);
+    /// Notes that reading has come to a halt.
+    pub fn stalled(&self, place: Place, why: String) {
+        self.stalls().insert(place, why);
+    }
+
+    /// Notes that reading goes on, or is somebody else's.
+    pub fn goes_on(&self, place: &Place) {
+        self.stalls().remove(place);
+    }
+
+    /// Returns how many partitions of a topic stand still.
+    pub(crate) fn stalled_of(&self, topic: &str) -> usize {
+        self.stalls().keys().filter(|place| &*place.topic == topic).count()
+    }
+
+    fn stalls(&self) -> MutexGuard<'_, BTreeMap<Place, String>> {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn live(&self, now: Instant) -> Verdict {
@@ -109,7 +141,7 @@ impl Health {
         Verdict::against(silent.collect())
     }
 
-    pub(super) fn ready(&self, now: Instant) -> Verdict {
+    pub(crate) fn ready(&self, now: Instant) -> Verdict {
         let mut reasons = self.live(now).reasons;
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
@@ -122,8 +154,7 @@ impl Health {
             })
         });
         reasons.extend(silent);
-        let stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        reasons.extend(stalled.iter().map(|(topic, why)| format!("topic `{topic}`: {why}")));
+        reasons.extend(self.stalls().iter().map(|(place, why)| format!("{place}: {why}")));
         Verdict::against(reasons)
     }
 }
@@ -189,9 +220,12 @@ mod tests {
         let start = clock::instant();
         let health = Health::new(start);
         health.assigned();
-        health.stalled(&"logs".into(), "an offset is gone");
-        health.stalled(&"logs".into(), "an offset is gone");
+        let place = Place { topic: "logs".into(), partition: None };
+        health.stalled(place.clone(), "an offset is gone".to_owned());
+        health.stalled(place.clone(), "an offset is gone".to_owned());
         assert!(health.live(start).ok);
         assert_eq!(health.ready(start).reasons, ["topic `logs`: an offset is gone"]);
+        health.goes_on(&place);
+        assert!(health.ready(start).ok);
     }
 }

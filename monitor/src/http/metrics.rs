@@ -34,7 +34,7 @@ impl Collector for SnapshotCollector {
         let snapshot = state.snapshot();
         let mut families = Families::default();
         process::collect(&mut families, state, &snapshot);
-        source::collect(&mut families, &state.config, &snapshot);
+        source::collect(&mut families, state, &snapshot);
         model::configured(&mut families, state, &snapshot);
         for model in &snapshot.models {
             model::collect(&mut families, &state.config, model, &snapshot);

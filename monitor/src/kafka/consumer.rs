@@ -26,13 +26,14 @@ use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
 use crate::failpoint;
-use crate::http::{Health, Heartbeat};
+use crate::http::{Health, Heartbeat, Place};
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
 use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
-use crate::kafka::sharing::{ResumeError, Resumer, Sharing};
+use crate::kafka::sharing::{Resumer, Sharing};
+use crate::kafka::stalls::Stalls;
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, base};
@@ -104,6 +105,8 @@ pub struct SourceConsumer {
     /// Present where other processes decide.
     sharing: Option<Sharing>,
     client: BaseConsumer<Assignments>,
+    /// Owned, and not read.
+    stalls: Stalls,
     shard: Shard,
     decoders: BTreeMap<PartitionId, OpenBatch>,
     outbox: Outbox,
@@ -122,6 +125,10 @@ impl SourceConsumer {
             client: client(kafka, &parts)?,
             sharing: sharing(kafka, &parts),
             kafka: kafka.clone(),
+            stalls: Stalls::new(
+                Arc::clone(&parts.config.sources[parts.source].topic),
+                Arc::clone(&parts.health),
+            ),
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
             parts,
@@ -166,8 +173,11 @@ impl SourceConsumer {
             let heartbeat = &self.parts.heartbeat;
             sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
         }
+        if let Some(partition) = self.stalls.due(now) {
+            self.client.context().retry(&self.client, partition);
+        }
         self.poll(now);
-        self.follow_assignments(now)?;
+        self.follow_assignments(now);
         self.count_due(now);
         self.watch_silence(now);
         self.share(now)?;
@@ -200,6 +210,7 @@ impl SourceConsumer {
         };
         let heartbeat = &self.parts.heartbeat;
         sharing.commit(now, &positions, member, &|| heartbeat.beat(clock::instant()))?;
+        self.stalls.committed();
         Ok(())
     }
 
@@ -214,6 +225,7 @@ impl SourceConsumer {
             self.shard.release(partition);
         }
         self.held.clear();
+        self.stalls.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
         self.sharing = sharing(&self.kafka, &self.parts);
         match client(&self.kafka, &self.parts) {
@@ -237,7 +249,8 @@ impl SourceConsumer {
         }
         if let Err(error) = self.client.subscribe(&[&**self.topic()]) {
             error!(topic = %self.topic(), %error, "the topic cannot be subscribed to");
-            self.parts.health.stalled(self.topic(), "it cannot be subscribed to");
+            let place = Place { topic: Arc::clone(self.topic()), partition: None };
+            self.parts.health.stalled(place, "it cannot be subscribed to".to_owned());
         }
         true
     }
@@ -313,20 +326,25 @@ impl SourceConsumer {
         let kind = error_kind(error);
         log_error(error, self.topic());
         if kind == OFFSET_OUT_OF_RANGE {
-            self.parts.health.stalled(self.topic(), OFFSET_GONE);
+            let place = Place { topic: Arc::clone(self.topic()), partition: None };
+            self.parts.health.stalled(place, OFFSET_GONE.to_owned());
         }
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
     }
 
-    fn follow_assignments(&mut self, now: Timestamp) -> Result<(), SharingError> {
+    fn follow_assignments(&mut self, now: Timestamp) {
         for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => self.take_over(now, assigned),
                 Change::Revoked(partitions) => self.hand_over(now, partitions),
-                Change::Failed(error) => return Err(error.into()),
+                Change::Stalled(stalled) => {
+                    for (id, error) in stalled {
+                        let outlook = error.outlook();
+                        self.stalls.stand(now, id.partition, error, outlook);
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     fn take_over(
@@ -337,6 +355,7 @@ impl SourceConsumer {
         let partitions: Vec<PartitionId> =
             assigned.iter().map(|(state, _)| state.id().clone()).collect();
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
+        partitions.iter().for_each(|id| self.stalls.go_on(id.partition));
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
             let batch = OpenBatch::new(source, state.next_offset(), now);
@@ -362,6 +381,7 @@ impl SourceConsumer {
             self.count(now, partition);
             self.decoders.remove(partition);
             self.held.remove(partition);
+            self.stalls.leave(partition.partition);
         }
         // Its next reader reports past what is still on its way here.
         self.drain();
@@ -606,8 +626,6 @@ fn thread_name(parts: &ConsumerParts) -> String {
 enum SharingError {
     #[error("what is shared cannot be committed")]
     Commit(#[from] TransactionError),
-    #[error("assigned partitions cannot be gone on with")]
-    Resume(#[from] ResumeError),
 }
 
 /// What decoding a message needs beside the message.

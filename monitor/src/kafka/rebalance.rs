@@ -16,9 +16,10 @@ use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, warn};
 
@@ -98,14 +99,16 @@ pub enum Begin {
 /// [`Begin`] of a source, from the moment at which it is known; nothing is read before.
 pub type BeginCell = Arc<OnceLock<Begin>>;
 
+/// A partition's state, and what notes its changes where several processes share the work.
+pub(crate) type Found = (PartitionState, Option<PartitionSaver>);
+
 /// A change of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// These came, each with the state to go on from, and with what notes its changes where
-    /// several processes share the work.
-    Assigned(Vec<(PartitionState, Option<PartitionSaver>)>),
-    /// What came cannot be gone on with.
-    Failed(ResumeError),
+    /// These came, each with the state to go on from.
+    Assigned(Vec<Found>),
+    /// These came and cannot be gone on with; they are not read.
+    Stalled(Vec<(PartitionId, Arc<ResumeError>)>),
     /// These went.
     Revoked(Vec<PartitionId>),
 }
@@ -117,6 +120,52 @@ pub(crate) struct Assignments {
     begin: BeginCell,
     from: Origin,
     changes: Changes<Change>,
+    read: Read,
+}
+
+/// Partitions of one topic that the client reads: of those that the group has given to it, the ones
+/// that can be gone on with.
+#[derive(Debug, Default)]
+pub(crate) struct Read(Mutex<BTreeSet<i32>>);
+
+impl Read {
+    /// Begins to read partitions, each at its offset.
+    pub(crate) fn begin<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        begins: impl IntoIterator<Item = (i32, Offset)>,
+    ) {
+        let mut list = TopicPartitionList::new();
+        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, offset) in begins {
+            match list.add_partition_offset(topic, partition, offset) {
+                Ok(()) => drop(read.insert(partition)),
+                Err(error) => error!(topic, partition, %error, "start offset could not be set"),
+            }
+        }
+        // Also of none: it answers the group.
+        if let Err(error) = consumer.incremental_assign(&list) {
+            error!(topic, %error, "partitions could not be assigned");
+        }
+    }
+
+    /// Ends to read those of the partitions that are read.
+    pub(crate) fn end<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        partitions: &[i32],
+    ) {
+        let mut list = TopicPartitionList::new();
+        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in partitions.iter().filter(|partition| read.remove(partition)) {
+            list.add_partition(topic, *partition);
+        }
+        if let Err(error) = consumer.incremental_unassign(&list) {
+            error!(topic, %error, "partitions could not be unassigned");
+        }
+    }
 }
 
 /// What the callbacks have met and the consumer's thread has not followed yet, oldest first.
@@ -162,25 +211,37 @@ pub(crate) enum Origin {
 
 impl Assignments {
     pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, from: Origin) -> Self {
-        Self { source, topic, begin, from, changes: Changes::default() }
+        Self { source, topic, begin, from, changes: Changes::default(), read: Read::default() }
     }
 
     pub(crate) fn changes(&self) -> &Changes<Change> {
         &self.changes
     }
 
-    fn ids(&self, list: &TopicPartitionList) -> Vec<PartitionId> {
-        list.elements()
-            .iter()
-            .map(|it| PartitionId { topic: Arc::clone(&self.topic), partition: it.partition() })
-            .collect()
+    /// Stops to read a partition that the group leaves here.
+    pub(crate) fn stop(&self, consumer: &BaseConsumer<Self>, partition: i32) {
+        self.read.end(consumer, &self.topic, &[partition]);
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let (mut states, savers): (Vec<_>, Vec<_>) = match self.states(self.ids(list)) {
-            Ok(found) => found.into_iter().unzip(),
-            Err(error) => return self.changes.push(Change::Failed(error)),
+    /// Tries again to read a partition that the group has given.
+    pub(crate) fn retry(&self, consumer: &BaseConsumer<Self>, partition: i32) {
+        self.assign(consumer, &[partition]);
+    }
+
+    fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
+        let id = |partition: &i32| PartitionId {
+            topic: Arc::clone(&self.topic),
+            partition: *partition,
         };
+        partitions.iter().map(id).collect()
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+        let (found, stalled) = self.states(self.ids(partitions));
+        if !stalled.is_empty() {
+            self.changes.push(Change::Stalled(stalled));
+        }
+        let (mut states, savers): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let first = match self.begin.get() {
             Some(Begin::Oldest) | None => Offset::Beginning,
             Some(Begin::Newest) => {
@@ -194,31 +255,33 @@ impl Assignments {
                 Offset::End
             }
         };
-        for (state, mut element) in states.iter().zip(list.elements()) {
-            let offset = state.next_offset().map_or(first, Offset::Offset);
-            if let Err(error) = element.set_offset(offset) {
-                error!(partition = %state.id(), %error, "start offset could not be set");
-            }
-        }
         failpoint::hit("consumer.assigned");
+        let begin = |state: &PartitionState| {
+            (state.id().partition, state.next_offset().map_or(first, Offset::Offset))
+        };
+        self.read.begin(consumer, &self.topic, states.iter().map(begin));
         self.changes.push(Change::Assigned(states.into_iter().zip(savers).collect()));
     }
 
-    fn states(
-        &self,
-        ids: Vec<PartitionId>,
-    ) -> Result<Vec<(PartitionState, Option<PartitionSaver>)>, ResumeError> {
+    /// Returns what can be gone on with, and what cannot.
+    fn states(&self, ids: Vec<PartitionId>) -> (Vec<Found>, Vec<(PartitionId, Arc<ResumeError>)>) {
         match &self.from {
             Origin::Here(parked) => {
                 let state = |id: PartitionId| {
                     let state = parked.take(&id);
                     state.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
                 };
-                Ok(ids.into_iter().map(|id| (state(id), None)).collect())
+                (ids.into_iter().map(|id| (state(id), None)).collect(), Vec::new())
             }
             Origin::Shared(resumer) => {
-                let resumed = resumer.resume(self.source, ids)?;
-                Ok(resumed.into_iter().map(|(state, saver)| (state, Some(saver))).collect())
+                let (mut found, mut stalled) = (Vec::new(), Vec::new());
+                for (id, resumed) in resumer.resume(self.source, ids) {
+                    match resumed {
+                        Ok((state, saver)) => found.push((state, Some(saver))),
+                        Err(error) => stalled.push((id, error)),
+                    }
+                }
+                (found, stalled)
             }
         }
     }
@@ -262,12 +325,18 @@ impl ClientContext for Assignments {
 }
 
 impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => self.assign(consumer, list),
-            Rebalance::Revoke(list) => self.changes.push(Change::Revoked(self.ids(list))),
-            Rebalance::Error(error) => error!(%error, "rebalance failed"),
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions = numbers(list);
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            return self.assign(consumer, &partitions);
         }
+        self.changes.push(Change::Revoked(self.ids(&partitions)));
+        self.read.end(consumer, &self.topic, &partitions);
     }
 
     fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {

@@ -23,6 +23,7 @@ use tracing::warn;
 
 use crate::clock;
 use crate::http::Heartbeat;
+use crate::kafka::stalls::Outlook;
 use crate::kafka::state_topic::{StateTopic, StateTopicError};
 use crate::kafka::transactions::{
     Letter, Places, Refused, Transaction, TransactionError, Transactions,
@@ -59,6 +60,16 @@ pub(crate) enum ResumeError {
     Rows(#[from] RestoreError),
 }
 
+impl ResumeError {
+    /// Whether waiting can help: rows that are there and damaged stay so.
+    pub(crate) fn outlook(&self) -> Outlook {
+        match self {
+            Self::Topic(_) => Outlook::Passes,
+            Self::Rows(_) => Outlook::Stays,
+        }
+    }
+}
+
 /// Goes on with partitions and lanes where whoever owned them before ended.
 pub(crate) struct Resumer {
     pub(crate) config: Arc<Config>,
@@ -69,49 +80,77 @@ pub(crate) struct Resumer {
 }
 
 impl Resumer {
-    /// Returns the state of each partition, and what notes its changes.
+    /// Returns the state of each partition, and what notes its changes. What is wrong with one of
+    /// them concerns that one.
     pub(crate) fn resume(
         &self,
         source: usize,
         partitions: Vec<PartitionId>,
-    ) -> Result<Vec<(PartitionState, PartitionSaver)>, ResumeError> {
-        let topic = self.connect()?;
+    ) -> Vec<(PartitionId, Resumed<(PartitionState, PartitionSaver)>)> {
+        let mut reading = Reading::new(self);
         let find = |model, id: &_| self.references.find(model, id);
-        let resume = |id: PartitionId| {
-            let rows = self.rows(&topic, state_partition(&self.scale_out, &id))?;
-            Ok(restore_partition(&self.config, (id, source), rows, &find, clock::now())?)
+        let mut resume = |id: &PartitionId| {
+            let rows = reading.rows(state_partition(&self.scale_out, id))?;
+            let rows = rows.iter().cloned();
+            let restored =
+                restore_partition(&self.config, (id.clone(), source), rows, &find, clock::now());
+            restored.map_err(|error| Arc::new(error.into()))
         };
-        partitions.into_iter().map(resume).collect()
+        let resumed = |id: PartitionId| {
+            let resumed = resume(&id);
+            (id, resumed)
+        };
+        partitions.into_iter().map(resumed).collect()
     }
 
     /// Returns what each lane goes on from.
-    pub(crate) fn resume_lanes(&self, lanes: &[i32]) -> Result<Vec<(i32, Restored)>, ResumeError> {
-        if lanes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let topic = self.connect()?;
+    pub(crate) fn resume_lanes(&self, lanes: &[i32]) -> Vec<(i32, Resumed<Restored>)> {
+        let mut reading = Reading::new(self);
         let find = |model, id: &_| self.references.find(model, id);
-        let resume = |lane: &i32| {
-            let rows = self.rows(&topic, *lane)?;
+        let mut resume = |lane: i32| {
+            let rows = reading.rows(lane)?;
             let id = LaneId {
-                number: u32::try_from(*lane).unwrap_or_default(),
+                number: u32::try_from(lane).unwrap_or_default(),
                 lanes: self.scale_out.lanes,
             };
-            let restored = restore_lane(&self.config, id, rows, &find, clock::now())?;
+            let restored =
+                restore_lane(&self.config, id, rows.iter().cloned(), &find, clock::now());
+            let restored = restored.map_err(|error| Arc::new(error.into()))?;
             for Dropped { model, windows } in &restored.dropped {
                 warn!(%model, windows, "windows are left behind: they were counted otherwise");
             }
-            Ok((*lane, restored))
+            Ok(restored)
         };
-        lanes.iter().map(resume).collect()
+        lanes.iter().map(|lane| (*lane, resume(*lane))).collect()
+    }
+}
+
+/// What comes of going on with one partition or lane; one answer may concern several.
+pub(crate) type Resumed<T> = Result<T, Arc<ResumeError>>;
+
+/// One look into the state topic.
+struct Reading<'a> {
+    resumer: &'a Resumer,
+    topic: Option<StateTopic>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(resumer: &'a Resumer) -> Self {
+        Self { resumer, topic: None }
     }
 
-    fn connect(&self) -> Result<StateTopic, StateTopicError> {
-        StateTopic::connect(&self.kafka, &self.scale_out.state_topic)
+    fn rows(&mut self, partition: i32) -> Resumed<Arc<Vec<Row>>> {
+        let rows = self.read(partition).map(Arc::new);
+        rows.map_err(|error| Arc::new(error.into()))
     }
 
-    fn rows(&self, topic: &StateTopic, partition: i32) -> Result<Vec<Row>, StateTopicError> {
-        topic.rows(partition, &|| self.heartbeat.beat(clock::instant()))
+    fn read(&mut self, partition: i32) -> Result<Vec<Row>, StateTopicError> {
+        let Resumer { kafka, scale_out, heartbeat, .. } = self.resumer;
+        let topic = match &mut self.topic {
+            Some(topic) => topic,
+            topic => topic.insert(StateTopic::connect(kafka, &scale_out.state_topic)?),
+        };
+        topic.rows(partition, &|| heartbeat.beat(clock::instant()))
     }
 }
 

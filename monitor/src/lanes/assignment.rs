@@ -4,16 +4,18 @@
 //! was kept of a lane is read inside the callback, before the first fetch: from there on the lane
 //! is read where that ends.
 
+use std::sync::Arc;
+
 use driftd_core::state::Restored;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::error;
 
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
-use crate::kafka::rebalance::{Changes, numbers};
+use crate::kafka::rebalance::{Changes, Read, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 
 /// A change of the assignment.
@@ -22,38 +24,53 @@ pub(super) enum Change {
     Assigned(Vec<(i32, Restored)>),
     /// These went.
     Revoked(Vec<i32>),
-    /// What came cannot be gone on with.
-    Failed(ResumeError),
+    /// These came and cannot be gone on with; they are not read.
+    Stalled(Vec<(i32, Arc<ResumeError>)>),
 }
 
 /// The consumer's callbacks.
 pub(super) struct Assignments {
     resumer: Resumer,
     changes: Changes<Change>,
+    read: Read,
 }
 
 impl Assignments {
     pub(super) fn new(resumer: Resumer) -> Self {
-        Self { resumer, changes: Changes::default() }
+        Self { resumer, changes: Changes::default(), read: Read::default() }
     }
 
     pub(super) fn changes(&self) -> &Changes<Change> {
         &self.changes
     }
 
-    fn assign(&self, list: &TopicPartitionList) {
-        let restored = match self.resumer.resume_lanes(&numbers(list)) {
-            Ok(restored) => restored,
-            Err(error) => return self.changes.push(Change::Failed(error)),
-        };
-        for ((lane, restored), mut element) in restored.iter().zip(list.elements()) {
-            let offset = restored.input.map_or(Offset::Beginning, Offset::Offset);
-            if let Err(error) = element.set_offset(offset) {
-                error!(lane, %error, "start offset could not be set");
+    /// Stops to read a lane that the group leaves here.
+    pub(super) fn stop(&self, consumer: &BaseConsumer<Self>, lane: i32) {
+        self.read.end(consumer, self.topic(), &[lane]);
+    }
+
+    /// Goes on with lanes that the group has given.
+    pub(super) fn assign(&self, consumer: &BaseConsumer<Self>, lanes: &[i32]) {
+        let (mut restored, mut stalled) = (Vec::new(), Vec::new());
+        for (lane, resumed) in self.resumer.resume_lanes(lanes) {
+            match resumed {
+                Ok(found) => restored.push((lane, found)),
+                Err(error) => stalled.push((lane, error)),
             }
         }
         failpoint::hit("lanes.restored");
+        let begin = |(lane, restored): &(i32, Restored)| {
+            (*lane, restored.input.map_or(Offset::Beginning, Offset::Offset))
+        };
+        self.read.begin(consumer, self.topic(), restored.iter().map(begin));
+        if !stalled.is_empty() {
+            self.changes.push(Change::Stalled(stalled));
+        }
         self.changes.push(Change::Assigned(restored));
+    }
+
+    fn topic(&self) -> &str {
+        &self.resumer.scale_out.partials_topic
     }
 }
 
@@ -64,11 +81,17 @@ impl ClientContext for Assignments {
 }
 
 impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => self.assign(list),
-            Rebalance::Revoke(list) => self.changes.push(Change::Revoked(numbers(list))),
-            Rebalance::Error(error) => error!(%error, "rebalance of lanes failed"),
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let lanes = numbers(list);
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            return self.assign(consumer, &lanes);
         }
+        self.read.end(consumer, self.topic(), &lanes);
+        self.changes.push(Change::Revoked(lanes));
     }
 }

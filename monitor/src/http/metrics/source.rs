@@ -6,21 +6,27 @@ use std::collections::BTreeMap;
 
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
 use driftd_catalog::{Timestamp, metric};
-use driftd_core::config::Config;
 use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::RejectReason;
 
+use crate::http::HttpState;
 use crate::http::families::Families;
 use crate::kafka::error_kind::ERROR_KINDS;
 
-pub(super) fn collect(families: &mut Families, config: &Config, snapshot: &Snapshot) {
-    if let Some(scale_out) = &config.scale_out {
+pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
+    let stalled = |families: &mut Families, topic: &str| {
+        let stalled = state.health.stalled_of(topic) as f64;
+        families.gauge(&metric::KAFKA_STALLED_PARTITIONS, &[topic], stalled);
+    };
+    if let Some(scale_out) = &state.config.scale_out {
+        stalled(families, &scale_out.partials_topic);
         families.gauge(&metric::LANES, &[], f64::from(scale_out.lanes));
         families.gauge(&metric::LANES_OWNED, &[], snapshot.lanes.len() as f64);
     }
     let mut errors: BTreeMap<&str, u64> = ERROR_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for source in &snapshot.sources {
         topic(families, source);
+        stalled(families, &source.topic);
         let assigned = snapshot.partitions.iter().filter(|it| it.id.topic == source.topic).count();
         families.gauge(&metric::KAFKA_ASSIGNED_PARTITIONS, &[&source.topic], assigned as f64);
         for (kind, count) in &source.errors {

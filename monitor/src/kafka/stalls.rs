@@ -1,0 +1,160 @@
+//! What a thread owns and cannot read: why, and when it tries again.
+//!
+//! Before: [`crate::kafka::consumer`] and [`crate::lanes`] meet a reason that concerns one
+//! partition. After: readiness and metrics tell it, and the others go on. One that is not read is
+//! not reported as passed, so windows wait for it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use driftd_catalog::Timestamp;
+use tracing::{error, info};
+
+use crate::http::{Health, Place};
+
+/// The first try again comes after this; each further one after twice as long.
+const PAUSE_MILLIS: i64 = 2_000;
+/// Tries are never further apart than this.
+const PAUSE_MILLIS_MAX: i64 = 60_000;
+
+/// Whether waiting can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// It may be well the next time: Kafka did not answer, a setting may be changed.
+    Passes,
+    /// It stays until a person has done something and the partition is assigned anew.
+    Stays,
+}
+
+/// Partitions of one topic that stand still, by number.
+#[derive(Debug)]
+pub(crate) struct Stalls {
+    topic: Arc<str>,
+    health: Arc<Health>,
+    stalls: BTreeMap<i32, Stall>,
+}
+
+#[derive(Debug)]
+struct Stall {
+    /// Read again, but nothing of it was committed yet: the next pause is a longer one.
+    is_read: bool,
+    pause_millis: i64,
+    /// Absent where waiting does not help.
+    retry_at: Option<Timestamp>,
+}
+
+impl Stalls {
+    pub(crate) fn new(topic: Arc<str>, health: Arc<Health>) -> Self {
+        Self { topic, health, stalls: BTreeMap::new() }
+    }
+
+    /// Notes that a partition stands still.
+    pub(crate) fn stand(
+        &mut self,
+        now: Timestamp,
+        partition: i32,
+        why: impl Error + Send + Sync + 'static,
+        outlook: Outlook,
+    ) {
+        let why = format!("{:#}", anyhow::Error::from(why));
+        let topic = &self.topic;
+        error!(%topic, partition, why, ?outlook, "a partition is not read; the others go on");
+        self.health.stalled(self.place(partition), why);
+        let last = self.stalls.get(&partition).map(|stall| stall.pause_millis * 2);
+        let pause_millis = last.unwrap_or(PAUSE_MILLIS).min(PAUSE_MILLIS_MAX);
+        let retry_at = (outlook == Outlook::Passes).then(|| now.plus_millis(pause_millis));
+        self.stalls.insert(partition, Stall { is_read: false, pause_millis, retry_at });
+    }
+
+    /// Returns the partition whose turn it is to be tried again.
+    pub(crate) fn due(&self, now: Timestamp) -> Option<i32> {
+        let waiting = self.stalls.iter().filter(|(_, stall)| !stall.is_read);
+        let due = waiting.filter(|(_, stall)| stall.retry_at.is_some_and(|at| at <= now));
+        due.min_by_key(|(_, stall)| stall.retry_at).map(|(partition, _)| *partition)
+    }
+
+    /// Notes that a partition is read, or read again.
+    pub(crate) fn go_on(&mut self, partition: i32) {
+        let Some(stall) = self.stalls.get_mut(&partition) else { return };
+        stall.is_read = true;
+        info!(topic = %self.topic, partition, "a partition is read again");
+        self.health.goes_on(&self.place(partition));
+    }
+
+    /// Notes that what was read is committed: the next trouble is a new one.
+    pub(crate) fn committed(&mut self) {
+        self.stalls.retain(|_, stall| !stall.is_read);
+    }
+
+    /// Forgets a partition that somebody else owns now.
+    pub(crate) fn leave(&mut self, partition: i32) {
+        self.stalls.remove(&partition);
+        self.health.goes_on(&self.place(partition));
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        for partition in std::mem::take(&mut self.stalls).into_keys() {
+            self.health.goes_on(&self.place(partition));
+        }
+    }
+
+    fn place(&self, partition: i32) -> Place {
+        Place { topic: Arc::clone(&self.topic), partition: Some(partition) }
+    }
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+    use crate::clock;
+
+    const SILENT: fmt::Error = fmt::Error;
+
+    fn stalls() -> (Stalls, Arc<Health>) {
+        let health = Arc::new(Health::new(clock::instant()));
+        health.assigned();
+        (Stalls::new("logs".into(), Arc::clone(&health)), health)
+    }
+
+    #[test]
+    fn tries_are_ever_further_apart_until_something_is_committed() {
+        let (mut stalls, _health) = stalls();
+        let mut now = Timestamp::from_millis(0);
+        let mut pause = |stalls: &mut Stalls| {
+            stalls.stand(now, 3, SILENT, Outlook::Passes);
+            let begin = now;
+            while stalls.due(now).is_none() {
+                now = now.plus_millis(1_000);
+            }
+            stalls.go_on(3);
+            now.as_millis() - begin.as_millis()
+        };
+        let pauses: Vec<i64> = (0..7).map(|_| pause(&mut stalls)).collect();
+        assert_eq!(pauses, [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        stalls.committed();
+        assert_eq!(pause(&mut stalls), 2_000);
+    }
+
+    #[test]
+    fn what_stays_is_not_tried_again_and_is_told_until_it_leaves() {
+        let (mut stalls, health) = stalls();
+        stalls.stand(Timestamp::from_millis(0), 3, SILENT, Outlook::Stays);
+        assert_eq!(stalls.due(Timestamp::MAX), None);
+        let ready = health.ready(clock::instant());
+        assert!(ready.reasons[0].starts_with("partition 3 of topic `logs`: "), "{ready:?}");
+        assert_eq!(health.stalled_of("logs"), 1);
+        stalls.leave(3);
+        assert!(health.ready(clock::instant()).ok);
+        assert_eq!(health.stalled_of("logs"), 0);
+    }
+}
