@@ -26,14 +26,14 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, warn};
 
 use self::assignment::{Assignments, Change};
-use self::lane::Lane;
+use self::lane::{Lane, RefusedEvents};
 use crate::board::Board;
 use crate::clock;
 use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::sharing::Resumer;
-use crate::kafka::stalls::Stalls;
-use crate::kafka::transactions::{Places, TransactionError, Transactions};
+use crate::kafka::stalls::{Outlook, Stalls};
+use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
 use crate::memory;
 use crate::outbox::EventReceiver;
@@ -48,6 +48,8 @@ const TICK_MILLIS: i64 = 100;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Reports on jobs that a lane is told which comes later: more than are under way at once.
 const REPORTS_MAX: usize = 1_000;
+/// Events of a lane that are known to be refused.
+const REFUSED_MAX: usize = 100;
 /// Counts that cannot be added are logged once in so many.
 const LEFT_OUT_LOGGED: u64 = 1_000;
 
@@ -101,6 +103,8 @@ struct Session<'a> {
     lanes: BTreeMap<i32, Lane>,
     /// Owned, and not read.
     stalls: Stalls,
+    /// By lane.
+    refused: BTreeMap<i32, RefusedEvents>,
     left_out: u64,
     ticked_at: Timestamp,
     committed_at: Timestamp,
@@ -241,6 +245,7 @@ impl<'a> Session<'a> {
                 parts.scale_out.partials_topic.as_str().into(),
                 Arc::clone(&parts.health),
             ),
+            refused: BTreeMap::new(),
             left_out: 0,
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
@@ -332,7 +337,9 @@ impl<'a> Session<'a> {
                     let lanes: Vec<i32> = assigned.iter().map(|(lane, _)| *lane).collect();
                     info!(?lanes, "lanes assigned");
                     for (number, restored) in assigned {
-                        let mut lane = Lane::new(Arc::clone(&self.parts.config), restored);
+                        let refused = self.refused.get(&number).cloned().unwrap_or_default();
+                        let config = Arc::clone(&self.parts.config);
+                        let mut lane = Lane::new(config, restored, refused);
                         self.parts.news.all().for_each(|told| lane.handle(told.into()));
                         self.lanes.insert(number, lane);
                         self.stalls.go_on(number);
@@ -389,8 +396,42 @@ impl<'a> Session<'a> {
                 warn!(step, error = %source, "transaction of lanes aborted");
                 Ok(())
             }
+            Err(SessionError::Commit(TransactionError::Refused(refusal))) => {
+                self.refuse(refusal);
+                Ok(())
+            }
             committed => committed,
         }
+    }
+
+    /// Goes on without an output that its topic refuses, and stops at any other row: what is kept
+    /// is kept whole.
+    fn refuse(&mut self, refusal: Refusal) {
+        let Origin { owner: number, output } = refusal.origin;
+        let Some(index) = output else {
+            self.stop(number);
+            return self.stalls.stand(clock::now(), number, refusal, Outlook::Passes);
+        };
+        error!(lane = number, error = %refusal, "an output is left out");
+        let event = self.lanes.get_mut(&number).and_then(|lane| lane.leave_out(index));
+        // Without waiting for the next turn.
+        self.committed_at = Timestamp::MIN;
+        if let Some(id) = event {
+            self.stop(number);
+            let refused = self.refused.entry(number).or_default();
+            refused.insert(id);
+            while REFUSED_MAX < refused.len() {
+                refused.pop_first();
+            }
+            self.client.context().assign(&self.client, &[number]);
+        }
+    }
+
+    /// Drops a lane that the group leaves here.
+    fn stop(&mut self, number: i32) {
+        self.client.context().stop(&self.client, number);
+        self.lanes.remove(&number);
+        self.show();
     }
 
     /// Commits what the lanes came to. What is aborted goes on waiting.

@@ -349,3 +349,81 @@ fn what_is_damaged_stands_still_and_the_others_go_on() {
     }
     let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
 }
+
+/// The topics of outputs refuse them all for their size.
+#[test]
+fn outputs_that_are_refused_are_left_out_and_counted() {
+    let job = Job::new("scale-out-refused");
+    let mut shared = shared(&job);
+    shared["outputs"]["results_topic"] = json!(SMALL[0]);
+    shared["retraining"]["topic"] = json!(SMALL[1]);
+    let small = [("max.message.bytes", "200")];
+    SMALL.iter().for_each(|topic| topic::create(job.bootstrap(), topic, 1, &small));
+    let config = prepare(&job, &shared);
+    put(&job, 0..ROUND, ROUND / 2);
+    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
+    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+    let mut members = [Member::start(&config, &[])];
+    let windows = ROUND * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    let _digest = finish(&mut members, windows);
+    let metrics = format!("http://{}/metrics", members[0].address);
+    let lines = format!("driftd_result_lines_total{{outcome=\"failed\"}} {}", windows * 3);
+    let mut seen = String::new();
+    let counted = wait::for_value(DEADLINE, || {
+        seen = http::get(&metrics).ok()?.body;
+        let has = |line: &str| seen.lines().any(|it| it.starts_with(line));
+        (has(&lines) && has("driftd_retrain_events_total{")).then_some(())
+    });
+    assert!(counted.is_some(), "{seen}");
+    let is_event = |line: &&str| line.starts_with("driftd_retrain_events_total{");
+    let event = |outcome: &str| -> f64 {
+        let outcome = format!("outcome=\"{outcome}\"");
+        let all = seen.lines().filter(is_event).filter(|line| line.contains(&outcome));
+        all.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    assert!(0.0 < event("failed"), "{seen}");
+    assert!(event("published") == 0.0, "{seen}");
+    assert_eq!(members[0].status()["totals"]["retrain_published"], 0);
+    for member in members {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+    for topic in SMALL {
+        assert_eq!(read(&job, topic).len(), 0);
+    }
+}
+
+const SMALL: [&str; 2] = ["scale-out-refused.lines", "scale-out-refused.events"];
+
+/// State may not be left out: what cannot be kept is not passed.
+#[test]
+fn state_that_is_refused_stands_still_until_its_topic_takes_it() {
+    let job = Job::new("scale-out-small");
+    let mut shared = shared(&job);
+    shared["scale_out"]["state_topic"] = json!(TIGHT);
+    let config = prepare(&job, &shared);
+    let takes = |bytes: &str| {
+        let settings = [("max.message.bytes", bytes), ("cleanup.policy", "compact")];
+        topic::set(job.bootstrap(), TIGHT, &settings);
+    };
+    takes("200");
+    put(&job, 0..SHORT_ROUND, SHORT_ROUND);
+    let mut member = Member::start(&config, &[]);
+    let ready = format!("http://{}/readyz", member.address);
+    let mut seen = String::new();
+    let told = wait::for_value(DEADLINE, || {
+        seen = http::get(&ready).ok()?.body;
+        let is_told = ["partition 0 of topic", TIGHT, "bytes (", "raise `max.message.bytes`"];
+        is_told.iter().all(|words| seen.contains(words)).then_some(())
+    });
+    assert!(told.is_some(), "{seen}\n{}", member.daemon.report());
+    takes("1000000");
+    wait::until("it goes on", DEADLINE, || {
+        let status = member.status();
+        let is_ready = http::get(&ready).is_ok_and(|it| it.status == 200);
+        (is_ready && owned(&status, "partitions").len() == 4 && status["lag"] == 0).then_some(())
+    });
+    let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+}
+
+const TIGHT: &str = "scale-out-small.state";

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -33,6 +35,27 @@ pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, 
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot make topic `{topic}`: {failed:?}"),
+    }
+}
+
+/// Gives a topic these settings, and the broker's own for all others.
+pub fn set(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    let mut changed = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    for (name, value) in settings {
+        changed = changed.set(name, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("the system can start a runtime")
+        .block_on(admin.alter_configs([&changed], &options));
+    match results.as_deref() {
+        Ok([Ok(_)]) => {}
+        failed => panic!("cannot change topic `{topic}`: {failed:?}"),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, er
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
 use crate::kafka::sharing::{Resumer, Sharing};
-use crate::kafka::stalls::Stalls;
+use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, base};
@@ -196,6 +196,15 @@ impl SourceConsumer {
         match self.commit_shared(now) {
             Err(SharingError::Commit(TransactionError::Aborted { step, source })) => {
                 warn!(topic = %self.topic(), step, error = %source, "transaction aborted");
+                Ok(())
+            }
+            // Nothing of a partition may be left out: it is not passed before all of it is.
+            Err(SharingError::Commit(TransactionError::Refused(refusal))) => {
+                let partition = refusal.origin.owner;
+                let id = PartitionId { topic: Arc::clone(self.topic()), partition };
+                self.client.context().stop(&self.client, partition);
+                self.release(now, vec![id]);
+                self.stalls.stand(now, partition, refusal, Outlook::Passes);
                 Ok(())
             }
             committed => committed,
@@ -377,11 +386,16 @@ impl SourceConsumer {
 
     fn hand_over(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
         info!(topic = %self.topic(), ?partitions, "partitions revoked");
+        partitions.iter().for_each(|id| self.stalls.leave(id.partition));
+        self.release(now, partitions);
+    }
+
+    /// Lets go of partitions that are no longer read here.
+    fn release(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
         for partition in &partitions {
             self.count(now, partition);
             self.decoders.remove(partition);
             self.held.remove(partition);
-            self.stalls.leave(partition.partition);
         }
         // Its next reader reports past what is still on its way here.
         self.drain();

@@ -23,7 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
-use crate::kafka::transactions::add_positions;
+use crate::kafka::transactions::{add_positions, is_for_good};
 use crate::kafka::{Alone, ConnectError, base, is_queue_full};
 
 /// Readers wait behind an open transaction at most this long.
@@ -131,15 +131,7 @@ impl ProducerContext for Answers {
 
 impl Answers {
     fn note(&self, number: usize, error: &KafkaError) {
-        let is_for_good = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::MessageSizeTooLarge
-                    | RDKafkaErrorCode::InvalidMessageSize
-                    | RDKafkaErrorCode::InvalidRecord
-            )
-        );
-        if is_for_good {
+        if error.rdkafka_error_code().is_some_and(is_for_good) {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         }
     }

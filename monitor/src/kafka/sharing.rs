@@ -26,7 +26,7 @@ use crate::http::Heartbeat;
 use crate::kafka::stalls::Outlook;
 use crate::kafka::state_topic::{StateTopic, StateTopicError};
 use crate::kafka::transactions::{
-    Letter, Places, Refused, Transaction, TransactionError, Transactions,
+    Letter, Origin, Places, Transaction, TransactionError, Transactions, Unsent,
 };
 use crate::references::References;
 
@@ -262,17 +262,17 @@ impl Sharing {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         transactions.run(positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
-            for (_, row) in &self.partials {
-                transaction.send(to_lane(topic, row))?;
+            for (id, row) in &self.partials {
+                transaction.send(to_lane(topic, row, id.partition))?;
             }
-            for progress in self.progress.values() {
+            for (id, progress) in &self.progress {
                 for row in self.writer.barriers(progress) {
-                    transaction.send(to_lane(topic, &row))?;
+                    transaction.send(to_lane(topic, &row, id.partition))?;
                 }
             }
-            for (partition, batch) in &self.changes {
-                let partition = state_partition(&self.scale_out, partition);
-                send_rows(transaction, &self.scale_out.state_topic, partition, batch)?;
+            for (id, batch) in &self.changes {
+                let place = (&*self.scale_out.state_topic, state_partition(&self.scale_out, id));
+                send_rows(transaction, place, id.partition, batch)?;
             }
             Ok(())
         })?;
@@ -287,12 +287,13 @@ impl Sharing {
 /// Sends rows of state to their partition.
 pub(crate) fn send_rows(
     transaction: &Transaction<'_>,
-    topic: &str,
-    partition: i32,
+    (topic, partition): (&str, i32),
+    owner: i32,
     batch: &Batch,
-) -> Result<(), Refused> {
+) -> Result<(), Unsent> {
     for change in batch {
         transaction.send(Letter {
+            origin: Origin { owner, output: None },
             topic,
             partition: Some(partition),
             key: &change.key,
@@ -303,8 +304,9 @@ pub(crate) fn send_rows(
     Ok(())
 }
 
-fn to_lane<'a>(topic: &'a str, (lane, (key, value)): &'a Addressed) -> Letter<'a> {
+fn to_lane<'a>(topic: &'a str, (lane, (key, value)): &'a Addressed, owner: i32) -> Letter<'a> {
     Letter {
+        origin: Origin { owner, output: None },
         topic,
         partition: Some(i32::try_from(*lane).unwrap_or(i32::MAX)),
         key,

@@ -4,22 +4,24 @@
 //! topics. A member of a consumer group that was replaced cannot commit: its input positions carry
 //! the group's generation, and the coordinator refuses an old one.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::mem;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use driftd_core::config::KafkaConfig;
 use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{
-    BaseRecord, DefaultProducerContext, Producer, ProducerContext, ThreadedProducer,
-};
+use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use crate::failpoint;
-use crate::kafka::{ConnectError, base, is_queue_full};
+use crate::kafka::{ConnectError, base, is_queue_full, log_error};
 
 /// One call waits this long for the cluster, so that the caller can show that it lives.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +52,9 @@ pub(crate) enum TransactionError {
         #[source]
         source: KafkaError,
     },
+    /// Nothing of the transaction is there, nor will be while it holds this row.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The producer is of no more use, and whether the transaction is there is not known.
     #[error("cannot {step}")]
     Lost {
@@ -61,6 +66,74 @@ pub(crate) enum TransactionError {
     },
 }
 
+/// A row that its topic refuses, however often it is sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "topic `{topic}` refuses a row of {bytes} bytes ({code}): raise `max.message.bytes` of the topic"
+)]
+pub(crate) struct Refusal {
+    topic: String,
+    /// Before compression.
+    bytes: usize,
+    code: RDKafkaErrorCode,
+    pub(crate) origin: Origin,
+}
+
+/// Whose a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The partition, or the lane.
+    pub(crate) owner: i32,
+    /// Which of the owner's outputs: they may be left out, unlike what is kept.
+    pub(crate) output: Option<usize>,
+}
+
+/// A row of a transaction on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    /// Its place among the rows of the transaction.
+    number: usize,
+    origin: Origin,
+}
+
+/// What topics refuse, by the row's place in the transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Mutex<BTreeMap<usize, Refusal>>);
+
+impl ClientContext for Answers {
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = Box<Mark>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, mark: Self::DeliveryOpaque) {
+        if let Err((error, row)) = result {
+            self.note(*mark, error, row.topic(), row.payload_len());
+        }
+    }
+}
+
+impl Answers {
+    fn note(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
+        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code)) {
+            let Mark { number, origin } = mark;
+            let refusal = Refusal { topic: topic.to_owned(), bytes, code, origin };
+            self.lock().insert(number, refusal);
+        }
+    }
+
+    fn take(&self) -> BTreeMap<usize, Refusal> {
+        mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Refusal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A step that failed.
 struct Failure {
     step: &'static str,
@@ -69,6 +142,7 @@ struct Failure {
 
 /// Where a message goes.
 pub(crate) struct Letter<'a> {
+    pub(crate) origin: Origin,
     pub(crate) topic: &'a str,
     /// Chosen by the key where absent.
     pub(crate) partition: Option<i32>,
@@ -79,12 +153,19 @@ pub(crate) struct Letter<'a> {
 }
 
 /// A message that the client does not take.
-pub(crate) struct Refused(KafkaError);
+pub(crate) struct Unsent(KafkaError);
 
 /// A transaction that is being filled.
-pub(crate) struct Transaction<'a>(&'a Client);
+pub(crate) struct Transaction<'a> {
+    client: &'a Client,
+    /// Messages so far.
+    count: Cell<usize>,
+    /// Where one is looked for that its topic refuses: only these are sent, each alone, because
+    /// others are refused with it.
+    suspects: Option<BTreeMap<usize, Refusal>>,
+}
 
-type Client = ThreadedProducer<DefaultProducerContext>;
+type Client = ThreadedProducer<Answers>;
 
 /// A producer with a name that no two processes may use at a time.
 pub(crate) struct Transactions {
@@ -118,9 +199,12 @@ impl Transactions {
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MILLIS.to_string())
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
+            // With one that is refused, only few others are.
+            .set("batch.size", "65536")
             // The broker looks at the size after compression.
             .set("message.max.bytes", "67108864");
-        let producer: Client = client.create().map_err(ConnectError::from)?;
+        let producer: Client =
+            client.create_with_context(Answers::default()).map_err(ConnectError::from)?;
         let transactions = Self { producer: Arc::new(producer), places, aborts: 0 };
         let step = "open the transactional producer";
         match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
@@ -136,20 +220,19 @@ impl Transactions {
         positions: &TopicPartitionList,
         member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
-        fill: impl FnOnce(&Transaction<'_>) -> Result<(), Refused>,
+        fill: impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
     ) -> Result<(), TransactionError> {
-        let begun = self.producer.begin_transaction();
-        let begun = begun.map_err(|source| Failure { step: "begin a transaction", source });
-        let filled = begun.and_then(|()| {
-            fill(&Transaction(&self.producer))
-                .map_err(|Refused(source)| Failure { step: "send to the topic", source })
-        });
+        let filled = self.fill(None, &fill);
         let Err(Failure { step, source }) =
             filled.and_then(|()| self.commit(positions, member, beat))
         else {
             self.aborts = 0;
             return Ok(());
         };
+        let suspects = self.producer.context().take();
+        if !suspects.is_empty() {
+            return Err(self.search(suspects, beat, &fill, Failure { step, source }));
+        }
         // What is wrong with the member, the next poll tells it. For all else a new producer is the
         // way back: one that had aborted after a leader was lost has been seen to hang.
         let may_go_on = is_of_membership(&source) && self.aborts < ABORTS_MAX;
@@ -158,6 +241,43 @@ impl Transactions {
             Err(TransactionError::Aborted { step, source })
         } else {
             Err(TransactionError::Lost { step, source })
+        }
+    }
+
+    fn fill(
+        &self,
+        suspects: Option<BTreeMap<usize, Refusal>>,
+        fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
+    ) -> Result<(), Failure> {
+        self.producer
+            .begin_transaction()
+            .map_err(|source| Failure { step: "begin a transaction", source })?;
+        let transaction = Transaction { client: &self.producer, count: Cell::new(0), suspects };
+        fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
+    }
+
+    /// Ends a transaction of which rows were refused, and finds the one that is by itself.
+    fn search(
+        &self,
+        suspects: BTreeMap<usize, Refusal>,
+        beat: &dyn Fn(),
+        fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
+        failure: Failure,
+    ) -> TransactionError {
+        let abort = || {
+            beat();
+            self.producer.abort_transaction(CALL_TIMEOUT)
+        };
+        // Where a few rows together are more than the topic takes, one that is kept stands for them.
+        let kept = suspects.values().find(|suspect| suspect.origin.output.is_none()).cloned();
+        let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
+        let found = self.producer.context().take().into_values().next().or(kept);
+        match (searched, found) {
+            (Ok(()), Some(refusal)) => refusal.into(),
+            (Ok(()) | Err(_), _) => {
+                let Failure { step, source } = failure;
+                TransactionError::Lost { step, source }
+            }
         }
     }
 
@@ -170,6 +290,10 @@ impl Transactions {
         failpoint::hit(self.places.filled);
         // In this order: a member that is replaced between the two has sent nothing later on.
         self.retry("store the messages", beat, |producer| producer.flush(CALL_TIMEOUT))?;
+        if let Some(refusal) = self.producer.context().lock().values().next() {
+            let source = KafkaError::MessageProduction(refusal.code);
+            return Err(Failure { step: "store the messages", source });
+        }
         failpoint::hit(self.places.flushed);
         add_positions(&self.producer, positions, member, beat)
             .map_err(|source| Failure { step: "add the input positions", source })?;
@@ -193,24 +317,50 @@ impl Transactions {
 
 impl Transaction<'_> {
     /// Adds a message.
-    pub(crate) fn send(&self, letter: Letter<'_>) -> Result<(), Refused> {
-        let Letter { topic, partition, key, payload, headers } = letter;
-        let mut record = BaseRecord::to(topic).key(key);
+    pub(crate) fn send(&self, letter: Letter<'_>) -> Result<(), Unsent> {
+        let number = self.count.get();
+        self.count.set(number + 1);
+        let Some(suspects) = &self.suspects else { return self.enqueue(number, letter) };
+        if !suspects.contains_key(&number) {
+            return Ok(());
+        }
+        self.enqueue(number, letter)?;
+        self.client.flush(CALL_TIMEOUT).map_err(Unsent)
+    }
+
+    fn enqueue(&self, number: usize, letter: Letter<'_>) -> Result<(), Unsent> {
+        let Letter { origin, topic, partition, key, payload, headers } = letter;
+        let mark = Mark { number, origin };
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(mark)).key(key);
         record.partition = partition;
         record.payload = payload;
         record.headers = headers;
         for _ in 0..QUEUE_PAUSES_MAX {
-            record = match self.0.send(record) {
+            record = match self.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, refused)) if is_queue_full(&error) => {
-                    self.0.poll(QUEUE_PAUSE);
+                    self.client.poll(QUEUE_PAUSE);
                     refused
                 }
-                Err((error, _)) => return Err(Refused(error)),
+                Err((error, _)) => {
+                    let bytes = payload.map_or(0, <[u8]>::len);
+                    self.client.context().note(mark, &error, topic, bytes);
+                    return Err(Unsent(error));
+                }
             };
         }
-        Err(Refused(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)))
+        Err(Unsent(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)))
     }
+}
+
+/// Whether a topic refuses a message however often it is sent.
+pub(crate) fn is_for_good(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::InvalidRecord
+    )
 }
 
 /// Adds input positions to a producer's transaction.

@@ -2,6 +2,7 @@
 //!
 //! Before: [`super`] hands over rows as [`Event`]s. After: [`Lane::send`] fills a transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_core::config::{Config, ScaleOutConfig};
@@ -10,13 +11,16 @@ use driftd_core::output::{OutputMessage, OutputTopic};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
 use driftd_core::state::{Batch, Restored};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock;
 use crate::kafka::outputs::{OutputTopics, headers};
 use crate::kafka::sharing::send_rows;
-use crate::kafka::transactions::{Letter, Refused, Transaction};
+use crate::kafka::transactions::{Letter, Origin, Transaction, Unsent};
 use crate::stage::{log_transition, log_window};
+
+/// Ids of retraining events.
+pub(super) type RefusedEvents = BTreeSet<Arc<str>>;
 
 /// A lane that this process owns.
 pub(super) struct Lane {
@@ -33,12 +37,16 @@ pub(super) struct Lane {
     messages: Vec<OutputMessage>,
     /// How many of them count as delivered already.
     delivered: usize,
+    /// Indices of those that their topic refuses.
+    left_out: BTreeSet<usize>,
+    /// Retraining events that their topic refuses.
+    refused: RefusedEvents,
     picture: Arc<Snapshot>,
     is_changed: bool,
 }
 
 impl Lane {
-    pub(super) fn new(config: Arc<Config>, restored: Restored) -> Self {
+    pub(super) fn new(config: Arc<Config>, restored: Restored, refused: RefusedEvents) -> Self {
         let Restored { pipeline, input, .. } = restored;
         Self {
             source: config.event_source(),
@@ -50,6 +58,8 @@ impl Lane {
             changes: Batch::new(),
             messages: Vec::new(),
             delivered: 0,
+            left_out: BTreeSet::new(),
+            refused,
             is_changed: true,
         }
     }
@@ -101,6 +111,11 @@ impl Lane {
                 }
             }
             Effect::Episode(transition) => log_transition(&transition),
+            Effect::Retrain(event) if self.refused.contains(&*event.id) => {
+                warn!(id = %event.id, "a retraining event is not sent: its topic refuses it");
+                let id = event.id.as_str().into();
+                self.handle(Event::RetrainDelivered { id, stored: false });
+            }
             Effect::Retrain(event) => {
                 info!(id = %event.id, reason = %event.data.reason.summary, "retraining requested");
                 self.messages.push(OutputMessage::event(&event));
@@ -137,13 +152,17 @@ impl Lane {
         topics: Option<&OutputTopics>,
         scale_out: &ScaleOutConfig,
         number: i32,
-    ) -> Result<(), Refused> {
-        send_rows(transaction, &scale_out.state_topic, number, &self.changes)?;
-        for message in &self.messages {
+    ) -> Result<(), Unsent> {
+        send_rows(transaction, (&scale_out.state_topic, number), number, &self.changes)?;
+        for (index, message) in self.messages.iter().enumerate() {
+            if self.left_out.contains(&index) {
+                continue;
+            }
             let Some(topic) = topics.and_then(|topics| topics.name(message.topic)) else {
                 continue;
             };
             transaction.send(Letter {
+                origin: Origin { owner: number, output: Some(index) },
                 topic,
                 partition: None,
                 key: message.key.as_bytes(),
@@ -154,12 +173,25 @@ impl Lane {
         Ok(())
     }
 
+    /// Leaves an output out that its topic refuses. Returns the id of an event: what is to be kept
+    /// says that it is delivered, so the lane has to decide again.
+    pub(super) fn leave_out(&mut self, index: usize) -> Option<Arc<str>> {
+        self.left_out.insert(index);
+        let message = self.messages.get(index);
+        let event = message.filter(|it| it.topic == OutputTopic::Retraining);
+        event.map(|event| Arc::clone(&event.id))
+    }
+
     /// Takes note that everything that was sent is there.
     pub(super) fn committed(&mut self) {
         let messages = std::mem::take(&mut self.messages);
-        let lines = messages.iter().filter(|it| it.topic == OutputTopic::Results).count();
-        if 0 < lines {
-            self.handle(Event::ResultsDelivered { stored: lines as u64, failed: 0 });
+        let left_out = std::mem::take(&mut self.left_out);
+        let lines = messages.iter().enumerate().filter(|(_, it)| it.topic == OutputTopic::Results);
+        let (failed, stored): (Vec<usize>, Vec<usize>) =
+            lines.map(|(index, _)| index).partition(|index| left_out.contains(index));
+        let (stored, failed) = (stored.len() as u64, failed.len() as u64);
+        if 0 < stored + failed {
+            self.handle(Event::ResultsDelivered { stored, failed });
         }
         self.delivered = 0;
         self.changes.clear();
