@@ -80,24 +80,34 @@ impl StateTopic {
         beat: &dyn Fn(),
     ) -> Result<Vec<Row>, StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
-        self.wait_for_open(partition, beat)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Beginning).map_err(error)?;
-        self.committed.assign(&list).map_err(error)?;
-        let rows = self.read(partition, beat);
+        let target = self.wait_for_open(partition, beat)?;
+        self.assign(partition, Offset::Beginning)?;
+        let rows = self.read(partition, target, beat);
         self.committed.unassign().map_err(error)?;
         rows
     }
 
-    /// Waits until nothing below the present end is undecided.
-    fn wait_for_open(&self, partition: i32, beat: &dyn Fn()) -> Result<(), StateTopicError> {
+    fn assign(&self, partition: i32, offset: Offset) -> Result<(), StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
-        let end = |client: &BaseConsumer<Alone>| {
-            client.fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT).map(|(_, end)| end)
-        };
-        let target = end(&self.all).map_err(error)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, offset).map_err(error)?;
+        self.committed.assign(&list).map_err(error)
+    }
+
+    fn end(&self, client: &BaseConsumer<Alone>, partition: i32) -> Result<i64, StateTopicError> {
+        let found = client.fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT);
+        found.map(|(_, end)| end).map_err(|source| StateTopicError::Read {
+            topic: self.topic.clone(),
+            partition,
+            source,
+        })
+    }
+
+    /// Waits until nothing below the present end is undecided; returns that end.
+    fn wait_for_open(&self, partition: i32, beat: &dyn Fn()) -> Result<i64, StateTopicError> {
+        let target = self.end(&self.all, partition)?;
         let waiting = Stopwatch::start();
-        while end(&self.committed).map_err(error)? < target {
+        while self.end(&self.committed, partition)? < target {
             if OPEN_TIMEOUT < waiting.elapsed() {
                 return Err(StateTopicError::Open { topic: self.topic.clone(), partition });
             }
@@ -105,13 +115,24 @@ impl StateTopic {
             // Nothing is assigned: this is a pause that serves the client's callbacks.
             self.committed.poll(POLL_TIMEOUT);
         }
-        Ok(())
+        Ok(target)
     }
 
-    fn read(&self, partition: i32, beat: &dyn Fn()) -> Result<Vec<Row>, StateTopicError> {
+    /// Reads to the end, which counts when it is found twice and shown not to be before `target`
+    /// in between: a leader that has just come may not know all of its log yet. (The client does
+    /// not tell the offset of an end, and what is read last lies before it: transactions end with
+    /// offsets that hold no row.)
+    fn read(
+        &self,
+        partition: i32,
+        target: i64,
+        beat: &dyn Fn(),
+    ) -> Result<Vec<Row>, StateTopicError> {
         let mut rows = BTreeMap::new();
         let mut silence = Stopwatch::start();
         let mut read = 0_u64;
+        let mut next = Offset::Beginning;
+        let mut is_confirmed = false;
         loop {
             if read.is_multiple_of(ROWS_BETWEEN_BEATS) {
                 beat();
@@ -120,20 +141,28 @@ impl StateTopic {
                 Some(Ok(message)) => {
                     silence = Stopwatch::start();
                     read += 1;
+                    next = Offset::Offset(message.offset() + 1);
+                    is_confirmed = false;
                     let key = message.key().unwrap_or_default().to_vec();
                     match message.payload() {
                         Some(value) => rows.insert(key, value.to_vec()),
                         None => rows.remove(&key),
                     };
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(rows.into_iter().collect()),
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => {
+                    if is_confirmed {
+                        return Ok(rows.into_iter().collect());
+                    }
+                    is_confirmed = target <= self.end(&self.committed, partition)?;
+                    self.assign(partition, next)?;
+                }
                 Some(Err(error)) => {
                     tracing::debug!(topic = self.topic, partition, %error, "the client retries");
                 }
-                None if SILENCE_TIMEOUT < silence.elapsed() => {
-                    return Err(StateTopicError::Silent { topic: self.topic.clone(), partition });
-                }
                 None => {}
+            }
+            if SILENCE_TIMEOUT < silence.elapsed() {
+                return Err(StateTopicError::Silent { topic: self.topic.clone(), partition });
             }
         }
     }
