@@ -9,6 +9,7 @@ pub(crate) mod batch;
 pub(crate) mod client_log;
 pub mod consumer;
 pub(crate) mod error_kind;
+pub(crate) mod gone;
 pub(crate) mod outputs;
 pub mod probe;
 pub mod producer;

@@ -30,6 +30,8 @@ use self::lane::{Lane, RefusedEvents};
 use crate::board::Board;
 use crate::clock;
 use crate::http::{Health, Heartbeat, Instruments};
+use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
+use crate::kafka::gone::{self, ADVICE_LANE};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::sharing::Resumer;
 use crate::kafka::stalls::{Outlook, Stalls};
@@ -321,12 +323,25 @@ impl<'a> Session<'a> {
                 }
                 Some(Err(error)) => {
                     error!(topic = self.parts.scale_out.partials_topic, %error, "cannot read");
+                    if error_kind(&error) == OFFSET_OUT_OF_RANGE {
+                        return self.stop_where_gone();
+                    }
                 }
             }
             if !self.client.context().changes().is_empty() {
                 return;
             }
             timeout = Duration::ZERO;
+        }
+    }
+
+    /// Stops at lanes of which rows are gone.
+    fn stop_where_gone(&mut self) {
+        let topic = self.parts.scale_out.partials_topic.as_str();
+        let read = self.lanes.iter().map(|(number, lane)| (*number, lane.position()));
+        for (number, gone) in gone::look(&self.client, topic, read, ADVICE_LANE) {
+            self.stop(number);
+            self.stalls.stand(clock::now(), number, gone, Outlook::Stays);
         }
     }
 
@@ -466,7 +481,9 @@ impl<'a> Session<'a> {
         let mut positions = TopicPartitionList::new();
         let topic = &self.parts.scale_out.partials_topic;
         for (number, lane) in lanes {
-            let Some(position) = lane.next_offset().map(Offset::Offset) else { continue };
+            // Of each lane, also of one of which nothing was read: only by its positions does the
+            // coordinator see that the group has moved on.
+            let position = Offset::Offset(lane.position());
             if let Err(error) = positions.add_partition_offset(topic, *number, position) {
                 warn!(lane = *number, %error, "position cannot be shown to the group");
             }

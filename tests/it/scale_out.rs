@@ -427,3 +427,42 @@ fn state_that_is_refused_stands_still_until_its_topic_takes_it() {
 }
 
 const TIGHT: &str = "scale-out-small.state";
+
+/// The topic through which readers tell is made anew: what lanes have not read is gone.
+#[test]
+fn a_lane_whose_rows_are_gone_stands_still_and_says_so() {
+    let job = Job::new("scale-out-gone");
+    let mut shared = shared(&job);
+    shared["scale_out"]["partials_topic"] = json!(GONE);
+    let config = prepare(&job, &shared);
+    put(&job, 0..SHORT_ROUND, SHORT_ROUND);
+    let mut members = [Member::start(&config, &[])];
+    settle(&mut members, "the first one");
+    wait::until("lanes read rows", DEADLINE, || {
+        let status = members[0].status();
+        let lanes = status["lanes"].as_array()?;
+        lanes.iter().all(|lane| 0 < lane["next_offset"].as_i64().unwrap_or(0)).then_some(())
+    });
+    for member in members {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+    topic::delete(job.bootstrap(), GONE);
+    let args = ["check", "--config", &config, "--create-topics"];
+    wait::until("the topic is made anew", DEADLINE, || {
+        let checked = Driftd::run(&args, &[], DEADLINE);
+        checked.stdout.contains("passed-on: created").then_some(())
+    });
+    let mut member = Member::start(&config, &[]);
+    let ready = format!("http://{}/readyz", member.address);
+    let mut seen = String::new();
+    let told = wait::for_value(DEADLINE, || {
+        seen = http::get(&ready).ok()?.body;
+        let all = (0..LANES).all(|lane| seen.contains(&format!("partition {lane} of topic")));
+        (all && seen.contains("is not in the log") && owned(&member.status(), "lanes").is_empty())
+            .then_some(())
+    });
+    assert!(told.is_some(), "{seen}\n{}", member.daemon.report());
+    let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+}
+
+const GONE: &str = "scale-out-gone.passed-on";

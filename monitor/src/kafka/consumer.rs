@@ -29,7 +29,8 @@ use crate::failpoint;
 use crate::http::{Health, Heartbeat, Place};
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
-use crate::kafka::error_kind::{OFFSET_GONE, OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
+use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
+use crate::kafka::gone::{self, ADVICE_ALONE, ADVICE_SHARED};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
 use crate::kafka::sharing::{Resumer, Sharing};
@@ -335,10 +336,20 @@ impl SourceConsumer {
         let kind = error_kind(error);
         log_error(error, self.topic());
         if kind == OFFSET_OUT_OF_RANGE {
-            let place = Place { topic: Arc::clone(self.topic()), partition: None };
-            self.parts.health.stalled(place, OFFSET_GONE.to_owned());
+            self.stand_where_gone();
         }
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
+    }
+
+    /// Finds the partition whose next offset is out of range. It stays assigned and is not fetched.
+    fn stand_where_gone(&mut self) {
+        let advice = if self.sharing.is_some() { ADVICE_SHARED } else { ADVICE_ALONE };
+        let read = self.shard.positions();
+        let read = read.filter_map(|(id, next)| Some((id.partition, next?)));
+        let gone = gone::look(&self.client, self.topic(), read, advice);
+        for (partition, gone) in gone {
+            self.stalls.stand(clock::now(), partition, gone, Outlook::Stays);
+        }
     }
 
     fn follow_assignments(&mut self, now: Timestamp) {

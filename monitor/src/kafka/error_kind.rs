@@ -9,12 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 pub(super) const TRANSACTION: &str = "transaction";
 
 /// Kind of the error that ends the reading of a partition.
-pub(super) const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
-
-/// Skipping records, or reading them twice, is for a person to decide.
-pub(super) const OFFSET_GONE: &str = "a partition is no longer read: its next offset is not in the log, \
-    because records were deleted or the topic was created anew; to read it from `start`, restart \
-    without the state folder";
+pub(crate) const OFFSET_OUT_OF_RANGE: &str = "offset_out_of_range";
 
 /// Every [`error_kind`], for counters that exist from the start.
 pub(crate) const ERROR_KINDS: [&str; 7] = [
@@ -28,7 +23,7 @@ pub(crate) const ERROR_KINDS: [&str; 7] = [
 ];
 
 /// Short stable name of a client error, the value of a metric's label: one of [`ERROR_KINDS`].
-pub(super) fn error_kind(error: &KafkaError) -> &'static str {
+pub(crate) fn error_kind(error: &KafkaError) -> &'static str {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
             OFFSET_OUT_OF_RANGE

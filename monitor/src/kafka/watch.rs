@@ -23,7 +23,7 @@ use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
 
 const INTERVAL: Duration = Duration::from_secs(2);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends of partitions, as last seen.
 #[derive(Clone, Debug, Default)]

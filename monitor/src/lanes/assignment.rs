@@ -18,6 +18,9 @@ use crate::kafka::client_log::log_error;
 use crate::kafka::rebalance::{Changes, Read, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 
+/// A lane of which nothing was read begins here.
+pub(super) const FIRST: i64 = 0;
+
 /// A change of the assignment.
 pub(super) enum Change {
     /// These came, each with what it goes on from.
@@ -59,8 +62,9 @@ impl Assignments {
             }
         }
         failpoint::hit("lanes.restored");
+        // Not at the oldest row: those that are gone by then would be passed over.
         let begin = |(lane, restored): &(i32, Restored)| {
-            (*lane, restored.input.map_or(Offset::Beginning, Offset::Offset))
+            (*lane, Offset::Offset(restored.input.unwrap_or(FIRST)))
         };
         self.read.begin(consumer, self.topic(), restored.iter().map(begin));
         if !stalled.is_empty() {

@@ -13,6 +13,7 @@ use driftd_core::snapshot::Snapshot;
 use driftd_core::state::{Batch, Restored};
 use tracing::{info, warn};
 
+use super::assignment::FIRST;
 use crate::clock;
 use crate::kafka::outputs::{OutputTopics, headers};
 use crate::kafka::sharing::send_rows;
@@ -66,6 +67,11 @@ impl Lane {
 
     pub(super) fn next_offset(&self) -> Option<i64> {
         self.next_offset
+    }
+
+    /// Where it goes on, also before the first row.
+    pub(super) fn position(&self) -> i64 {
+        self.next_offset.unwrap_or(FIRST)
     }
 
     pub(super) fn picture(&self) -> &Arc<Snapshot> {
