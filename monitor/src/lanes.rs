@@ -20,7 +20,7 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::snapshot::LaneSnapshot;
 use driftd_core::state::{LaneReader, LaneRowError};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, warn};
@@ -33,7 +33,7 @@ use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
 use crate::kafka::gone::{self, ADVICE_LANE};
 use crate::kafka::outputs::OutputTopics;
-use crate::kafka::sharing::Resumer;
+use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
 use crate::kafka::{ConnectError, base};
@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
                     }
                 }
             }
-            if !self.client.context().changes().is_empty() {
+            if !self.client.context().changes().is_empty() || self.is_full() {
                 return;
             }
             timeout = Duration::ZERO;
@@ -403,7 +403,7 @@ impl<'a> Session<'a> {
 
     fn commit_due(&mut self) -> Result<(), SessionError> {
         let interval = self.parts.scale_out.commit_interval_millis;
-        if clock::now() < self.committed_at.plus_millis(interval) {
+        if clock::now() < self.committed_at.plus_millis(interval) && !self.is_full() {
             return Ok(());
         }
         match self.commit() {
@@ -449,20 +449,34 @@ impl<'a> Session<'a> {
         self.show();
     }
 
+    /// Whether enough waits for a transaction.
+    fn is_full(&self) -> bool {
+        WAITING_BYTES_MAX <= self.lanes.values().map(Lane::waiting_bytes).sum()
+    }
+
     /// Commits what the lanes came to. What is aborted goes on waiting.
     fn commit(&mut self) -> Result<(), SessionError> {
-        let now = clock::now();
-        self.committed_at = now;
+        self.committed_at = clock::now();
         self.lanes.values_mut().for_each(Lane::prepare);
-        let news: Vec<(i32, &Lane)> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.has_news())
-            .map(|(number, lane)| (*number, lane))
-            .collect();
-        let Some(member) = self.client.group_metadata().filter(|_| !news.is_empty()) else {
+        let news = self.lanes.iter().filter(|(_, lane)| lane.has_news());
+        let portions = portions(news.map(|(number, lane)| (*number, lane.waiting_bytes())));
+        let Some(member) = self.client.group_metadata().filter(|_| !portions.is_empty()) else {
             return Ok(());
         };
+        let member = Arc::new(member);
+        portions.iter().try_for_each(|portion| self.commit_portion(portion, &member))?;
+        self.stalls.committed();
+        self.parts.instruments.stored(self.committed_at);
+        Ok(())
+    }
+
+    fn commit_portion(
+        &mut self,
+        portion: &[i32],
+        member: &Arc<ConsumerGroupMetadata>,
+    ) -> Result<(), SessionError> {
+        let news = portion.iter().filter_map(|number| Some((*number, self.lanes.get(number)?)));
+        let news: Vec<(i32, &Lane)> = news.collect();
         let positions = self.positions(&news);
         let parts = &self.parts;
         let topics = OutputTopics::of(&parts.config);
@@ -471,9 +485,9 @@ impl<'a> Session<'a> {
                 lane.send(transaction, topics.as_ref(), &parts.scale_out, *number)
             })
         })?;
-        self.lanes.values_mut().for_each(Lane::committed);
-        self.stalls.committed();
-        self.parts.instruments.stored(now);
+        for number in portion {
+            self.lanes.get_mut(number).into_iter().for_each(Lane::committed);
+        }
         Ok(())
     }
 

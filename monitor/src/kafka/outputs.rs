@@ -231,7 +231,7 @@ impl OutputProducer {
         let Some(group) = self.group.group_metadata() else {
             return Err(KafkaError::ClientCreation("the group has no name".to_owned()));
         };
-        add_positions(&self.inner, &position, group, &|| {})?;
+        add_positions(&self.inner, &position, &Arc::new(group), &|| {})?;
         self.inner.flush(STEP_TIMEOUT)
     }
 

@@ -5,7 +5,7 @@
 //! a reader that ends anywhere has either passed a stretch of the log on and moved past it, or
 //! neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, Timestamp};
@@ -37,8 +37,9 @@ const PLACES: Places = Places {
     committed: "sharing.committed",
 };
 
-/// Counts that wait for the next transaction make it come early.
-const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Rows that wait for the next transaction make it come early, and are spread over several: none
+/// may take longer than the broker lets it.
+pub(crate) const WAITING_BYTES_MAX: usize = 8 << 20;
 /// What one reader is expected to hold for a transaction, and its client once more.
 pub(crate) const TRANSACTION_BYTES: u64 = 2 * WAITING_BYTES_MAX as u64;
 
@@ -162,7 +163,8 @@ pub(crate) struct Sharing {
     writer: LaneWriter,
     savers: BTreeMap<PartitionId, PartitionSaver>,
     partials: Vec<(PartitionId, Addressed)>,
-    waiting_bytes: usize,
+    /// What waits of each partition, in bytes.
+    waiting: BTreeMap<PartitionId, usize>,
     progress: BTreeMap<PartitionId, Progress>,
     changes: Vec<(PartitionId, Batch)>,
     committed_at: Timestamp,
@@ -178,7 +180,7 @@ impl Sharing {
             transactions: None,
             savers: BTreeMap::new(),
             partials: Vec::new(),
-            waiting_bytes: 0,
+            waiting: BTreeMap::new(),
             progress: BTreeMap::new(),
             changes: Vec::new(),
             committed_at: Timestamp::MIN,
@@ -205,10 +207,21 @@ impl Sharing {
     /// Forgets a partition and what waits of it: whoever reads it next counts that again.
     pub(crate) fn revoke(&mut self, partition: &PartitionId) {
         self.savers.remove(partition);
-        self.progress.remove(partition);
-        self.partials.retain(|(id, _)| id != partition);
-        self.changes.retain(|(id, _)| id != partition);
-        self.waiting_bytes = self.partials.iter().map(|(_, partial)| partial.1.1.len()).sum();
+        self.forget(std::slice::from_ref(partition));
+    }
+
+    /// Forgets what waits of partitions.
+    fn forget(&mut self, partitions: &[PartitionId]) {
+        self.partials.retain(|(id, _)| !partitions.contains(id));
+        self.changes.retain(|(id, _)| !partitions.contains(id));
+        for partition in partitions {
+            self.progress.remove(partition);
+            self.waiting.remove(partition);
+        }
+    }
+
+    fn waits(&mut self, partition: &PartitionId, bytes: usize) {
+        *self.waiting.entry(partition.clone()).or_default() += bytes;
     }
 
     /// Takes what the shard tells; returns what is shown here.
@@ -216,7 +229,7 @@ impl Sharing {
         match output {
             Output::Partial(partial) => {
                 let addressed = self.writer.partial(&partial);
-                self.waiting_bytes += addressed.1.1.len();
+                self.waits(&partial.partition, addressed.1.1.len());
                 self.partials.push((partial.partition, addressed));
                 None
             }
@@ -236,7 +249,9 @@ impl Sharing {
             Output::Checkpoint(checkpoint) => {
                 let partition = checkpoint.partition().clone();
                 if let Some(saver) = self.savers.get_mut(&partition) {
-                    self.changes.push((partition, saver.batch(*checkpoint)));
+                    let batch = saver.batch(*checkpoint);
+                    self.waits(&partition, bytes(&batch));
+                    self.changes.push((partition, batch));
                 }
                 None
             }
@@ -247,10 +262,11 @@ impl Sharing {
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let interval = self.scale_out.commit_interval_millis;
         let is_time = self.committed_at.plus_millis(interval) <= now;
-        WAITING_BYTES_MAX <= self.waiting_bytes || is_time && !self.progress.is_empty()
+        WAITING_BYTES_MAX <= self.waiting.values().sum() || is_time && !self.progress.is_empty()
     }
 
-    /// Sends everything that waits in one transaction. It goes on waiting when that is aborted.
+    /// Sends everything that waits, all of a partition in one transaction. It goes on waiting when
+    /// that is aborted.
     pub(crate) fn commit(
         &mut self,
         now: Timestamp,
@@ -259,29 +275,83 @@ impl Sharing {
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         self.committed_at = now;
+        let member = Arc::new(member);
+        let ids: BTreeSet<PartitionId> =
+            self.waiting.keys().chain(self.progress.keys()).cloned().collect();
+        let bytes = |id: PartitionId| {
+            let bytes = self.waiting.get(&id).copied().unwrap_or(0);
+            (id, bytes)
+        };
+        for portion in portions(ids.into_iter().map(bytes)) {
+            let positions = only(positions, &portion);
+            self.commit_portion(&portion, &positions, &member, beat)?;
+            self.forget(&portion);
+        }
+        Ok(())
+    }
+
+    fn commit_portion(
+        &mut self,
+        portion: &[PartitionId],
+        positions: &TopicPartitionList,
+        member: &Arc<ConsumerGroupMetadata>,
+        beat: &dyn Fn(),
+    ) -> Result<(), TransactionError> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         transactions.run(positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
-            for (id, row) in &self.partials {
+            for (id, row) in self.partials.iter().filter(|(id, _)| portion.contains(id)) {
                 transaction.send(to_lane(topic, row, id.partition))?;
             }
-            for (id, progress) in &self.progress {
+            for (id, progress) in self.progress.iter().filter(|(id, _)| portion.contains(id)) {
                 for row in self.writer.barriers(progress) {
                     transaction.send(to_lane(topic, &row, id.partition))?;
                 }
             }
-            for (id, batch) in &self.changes {
+            for (id, batch) in self.changes.iter().filter(|(id, _)| portion.contains(id)) {
                 let place = (&*self.scale_out.state_topic, state_partition(&self.scale_out, id));
                 send_rows(transaction, place, id.partition, batch)?;
             }
             Ok(())
-        })?;
-        self.partials.clear();
-        self.waiting_bytes = 0;
-        self.progress.clear();
-        self.changes.clear();
-        Ok(())
+        })
     }
+}
+
+/// Returns the positions of these partitions.
+fn only(positions: &TopicPartitionList, portion: &[PartitionId]) -> TopicPartitionList {
+    let mut own = TopicPartitionList::new();
+    for id in portion {
+        let known = positions.find_partition(&id.topic, id.partition);
+        let Some(offset) = known.map(|it| it.offset()) else { continue };
+        if let Err(error) = own.add_partition_offset(&id.topic, id.partition, offset) {
+            warn!(partition = %id, %error, "position cannot be shown to the group");
+        }
+    }
+    own
+}
+
+/// Spreads what waits of each owner over transactions.
+pub(crate) fn portions<K>(waiting: impl IntoIterator<Item = (K, usize)>) -> Vec<Vec<K>> {
+    let mut portions: Vec<Vec<K>> = Vec::new();
+    let mut room = 0_usize;
+    for (owner, bytes) in waiting {
+        match portions.last_mut().filter(|_| bytes <= room) {
+            Some(portion) => {
+                portion.push(owner);
+                room -= bytes;
+            }
+            None => {
+                portions.push(vec![owner]);
+                room = WAITING_BYTES_MAX.saturating_sub(bytes);
+            }
+        }
+    }
+    portions
+}
+
+/// Returns what the rows take.
+pub(crate) fn bytes(batch: &Batch) -> usize {
+    batch.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Sends rows of state to their partition.
@@ -312,5 +382,19 @@ fn to_lane<'a>(topic: &'a str, (lane, (key, value)): &'a Addressed, owner: i32) 
         key,
         payload: Some(value),
         headers: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_spread_over_transactions_and_an_owner_is_in_one() {
+        const HALF: usize = WAITING_BYTES_MAX / 2;
+        let waiting = [('a', HALF), ('b', HALF), ('c', 1), ('d', 3 * HALF), ('e', 0), ('f', 1)];
+        let expected = [vec!['a', 'b'], vec!['c'], vec!['d', 'e'], vec!['f']];
+        assert_eq!(portions(waiting), expected);
+        assert!(portions::<char>([]).is_empty());
     }
 }

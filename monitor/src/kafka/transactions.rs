@@ -218,7 +218,7 @@ impl Transactions {
     pub(crate) fn run(
         &mut self,
         positions: &TopicPartitionList,
-        member: ConsumerGroupMetadata,
+        member: &Arc<ConsumerGroupMetadata>,
         beat: &dyn Fn(),
         fill: impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
     ) -> Result<(), TransactionError> {
@@ -284,7 +284,7 @@ impl Transactions {
     fn commit(
         &self,
         positions: &TopicPartitionList,
-        member: ConsumerGroupMetadata,
+        member: &Arc<ConsumerGroupMetadata>,
         beat: &dyn Fn(),
     ) -> Result<(), Failure> {
         failpoint::hit(self.places.filled);
@@ -371,14 +371,15 @@ pub(crate) fn is_for_good(code: RDKafkaErrorCode) -> bool {
 pub(crate) fn add_positions<C, P>(
     producer: &Arc<P>,
     positions: &TopicPartitionList,
-    member: ConsumerGroupMetadata,
+    member: &Arc<ConsumerGroupMetadata>,
     beat: &dyn Fn(),
 ) -> Result<(), KafkaError>
 where
     C: ProducerContext + 'static,
     P: Producer<C> + Send + Sync + 'static,
 {
-    let (producer, positions) = (Arc::clone(producer), positions.clone());
+    let (producer, member) = (Arc::clone(producer), Arc::clone(member));
+    let positions = positions.clone();
     let (answer, answered) = sync_channel(1);
     let waiting = thread::Builder::new().name("positions".to_owned()).spawn(move || {
         let added = repeated(&|| {}, || {

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::assignment::FIRST;
 use crate::clock;
 use crate::kafka::outputs::{OutputTopics, headers};
-use crate::kafka::sharing::send_rows;
+use crate::kafka::sharing::{bytes, send_rows};
 use crate::kafka::transactions::{Letter, Origin, Transaction, Unsent};
 use crate::stage::{log_transition, log_window};
 
@@ -36,6 +36,7 @@ pub(super) struct Lane {
     changes: Batch,
     /// What is to be sent and is not yet.
     messages: Vec<OutputMessage>,
+    messages_bytes: usize,
     /// How many of them count as delivered already.
     delivered: usize,
     /// Indices of those that their topic refuses.
@@ -58,6 +59,7 @@ impl Lane {
             is_moved: false,
             changes: Batch::new(),
             messages: Vec::new(),
+            messages_bytes: 0,
             delivered: 0,
             left_out: BTreeSet::new(),
             refused,
@@ -113,7 +115,8 @@ impl Lane {
             Effect::Window(result) => {
                 log_window(&result);
                 if self.config.outputs.results_topic.is_some() {
-                    self.messages.extend(OutputMessage::lines(&self.source, &result));
+                    let lines: Vec<_> = OutputMessage::lines(&self.source, &result).collect();
+                    lines.into_iter().for_each(|line| self.push(line));
                 }
             }
             Effect::Episode(transition) => log_transition(&transition),
@@ -124,11 +127,16 @@ impl Lane {
             }
             Effect::Retrain(event) => {
                 info!(id = %event.id, reason = %event.data.reason.summary, "retraining requested");
-                self.messages.push(OutputMessage::event(&event));
+                self.push(OutputMessage::event(&event));
             }
             // Readers may be other processes; they report what they hold when they fall silent.
             Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => {}
         }
+    }
+
+    fn push(&mut self, message: OutputMessage) {
+        self.messages_bytes += message.bytes();
+        self.messages.push(message);
     }
 
     /// Gathers what the next transaction holds. What it sends counts as delivered in what it
@@ -145,6 +153,11 @@ impl Lane {
             self.pipeline.set_input(next_offset);
         }
         self.changes.extend(self.pipeline.take_changes());
+    }
+
+    /// Returns what waits for a transaction, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.messages_bytes + bytes(&self.changes)
     }
 
     pub(super) fn has_news(&self) -> bool {
@@ -199,6 +212,7 @@ impl Lane {
         if 0 < stored + failed {
             self.handle(Event::ResultsDelivered { stored, failed });
         }
+        self.messages_bytes = 0;
         self.delivered = 0;
         self.changes.clear();
         self.is_moved = false;
