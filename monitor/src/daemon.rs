@@ -271,6 +271,10 @@ impl Started {
             Arc::clone(&shared.health),
             iter::once(&shared.events).chain(deciding).cloned().collect(),
         )?;
+        let watcher = match &shared.config.scale_out {
+            Some(_) => watcher.beside_others(&shared.kafka)?,
+            None => watcher,
+        };
         let (looking, stop) = sync_channel(0);
         self.looking.push(looking);
         self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);

@@ -7,6 +7,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod client_log;
+pub(crate) mod committed;
 pub mod consumer;
 pub(crate) mod error_kind;
 pub(crate) mod gone;

@@ -20,9 +20,9 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::snapshot::LaneSnapshot;
 use driftd_core::state::{LaneReader, LaneRowError};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message};
 use tracing::{debug, error, info, warn};
 
 use self::assignment::{Assignments, Change};
@@ -30,6 +30,7 @@ use self::lane::{Lane, RefusedEvents};
 use crate::board::Board;
 use crate::clock;
 use crate::http::{Health, Heartbeat, Instruments};
+use crate::kafka::committed::{self, Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
 use crate::kafka::gone::{self, ADVICE_LANE};
 use crate::kafka::outputs::OutputTopics;
@@ -183,6 +184,8 @@ impl News {
                 self.partitions.insert(source, partitions.clone());
                 Some(Told::Partitions(source, partitions))
             }
+            // Not for a lane that comes later: what is old says nothing about silence.
+            Event::Ends { source, ends } => Some(Told::Ends(source, ends)),
             Event::RetrainReported(status) => {
                 self.reports.push_back(status.clone());
                 while REPORTS_MAX < self.reports.len() {
@@ -197,7 +200,7 @@ impl News {
             | Event::Progress(_)
             | Event::DeadLettered { .. }
             | Event::ClientError { .. }
-            | Event::Ends { .. }
+            | Event::Elsewhere { .. }
             | Event::Checkpoint(_)
             | Event::RetrainDelivered { .. }
             | Event::ResultsDelivered { .. }
@@ -219,6 +222,7 @@ impl News {
 #[derive(Clone)]
 enum Told {
     Partitions(usize, Vec<PartitionId>),
+    Ends(usize, Vec<(PartitionId, i64)>),
     Report(RetrainingStatus),
 }
 
@@ -226,6 +230,7 @@ impl From<Told> for Event {
     fn from(told: Told) -> Self {
         match told {
             Told::Partitions(source, partitions) => Self::TopicPartitions { source, partitions },
+            Told::Ends(source, ends) => Self::Ends { source, ends },
             Told::Report(status) => Self::RetrainReported(status),
         }
     }
@@ -290,35 +295,13 @@ impl<'a> Session<'a> {
                 None => return,
                 Some(Ok(message)) => {
                     // A row fetched just before its lane was revoked has no lane here any more.
-                    let Some(lane) = self.lanes.get_mut(&message.partition()) else { continue };
-                    let number = u32::try_from(message.partition()).unwrap_or_default();
-                    let key = message.key().unwrap_or_default();
-                    let value = message.payload().unwrap_or_default();
-                    let offset = message.offset();
-                    match self.reader.read(number, key, value) {
-                        Ok(event) => {
-                            let is_left_out = matches!(event, Some(Event::LeftOut { .. }));
-                            self.left_out += u64::from(is_left_out);
-                            if is_left_out && self.left_out % LEFT_OUT_LOGGED == 1 {
-                                let rows = self.left_out;
-                                warn!(
-                                    rows,
-                                    "counts of other configurations, or of references not here, \
-                                     are left out: their windows are incomplete"
-                                );
-                            }
-                            lane.take(offset, event);
-                        }
+                    let number = message.partition();
+                    let Some(lane) = self.lanes.get_mut(&number) else { continue };
+                    if let Err(error) = take(lane, &mut self.reader, &mut self.left_out, &message) {
+                        drop(message);
                         // Its rows stay for whoever can read them.
-                        Err(error @ LaneRowError::Format { .. }) => {
-                            error!(lane = number, offset, %error, "the lane is let go of");
-                            self.lanes.remove(&message.partition());
-                            self.show();
-                        }
-                        Err(error) => {
-                            error!(lane = number, offset, %error, "unreadable row");
-                            lane.take(offset, None);
-                        }
+                        self.stop(number);
+                        return self.stalls.stand(clock::now(), number, error, Outlook::Passes);
                     }
                 }
                 Some(Err(error)) => {
@@ -477,7 +460,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), SessionError> {
         let news = portion.iter().filter_map(|number| Some((*number, self.lanes.get(number)?)));
         let news: Vec<(i32, &Lane)> = news.collect();
-        let positions = self.positions(&news);
+        let positions = self.positions(&news)?;
         let parts = &self.parts;
         let topics = OutputTopics::of(&parts.config);
         self.transactions.run(&positions, member, &|| parts.beat(), |transaction| {
@@ -491,17 +474,49 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn positions(&self, lanes: &[(i32, &Lane)]) -> TopicPartitionList {
-        let mut positions = TopicPartitionList::new();
-        let topic = &self.parts.scale_out.partials_topic;
-        for (number, lane) in lanes {
-            // Of each lane, also of one of which nothing was read: only by its positions does the
-            // coordinator see that the group has moved on.
-            let position = Offset::Offset(lane.position());
-            if let Err(error) = positions.add_partition_offset(topic, *number, position) {
-                warn!(lane = *number, %error, "position cannot be shown to the group");
-            }
-        }
-        positions
+    /// Of each lane, also of one of which nothing was read: only by its positions does the
+    /// coordinator see that the group has moved on.
+    fn positions(&self, lanes: &[(i32, &Lane)]) -> Result<TopicPartitionList, TransactionError> {
+        let first = i32::try_from(self.parts.scale_out.lanes).unwrap_or(i32::MAX);
+        let standing = |lane: &Lane| {
+            let has_rows = lane.next_offset().is_some();
+            let note = Note { first, has_rows, watermark: None };
+            Standing { next_offset: lane.position(), note }
+        };
+        let standings = lanes.iter().map(|(number, lane)| (*number, standing(lane)));
+        committed::list(&self.parts.scale_out.partials_topic, standings)
+            .map_err(TransactionError::Positions)
     }
+}
+
+/// Lets a lane take a row; refuses one of another version, which must not be passed over.
+fn take(
+    lane: &mut Lane,
+    reader: &mut LaneReader<'_>,
+    left_out: &mut u64,
+    row: &BorrowedMessage<'_>,
+) -> Result<(), LaneRowError> {
+    let (number, offset) = (row.partition(), row.offset());
+    let key = row.key().unwrap_or_default();
+    let content = row.payload().unwrap_or_default();
+    match reader.read(u32::try_from(number).unwrap_or_default(), key, content) {
+        Ok(event) => {
+            let is_left_out = matches!(event, Some(Event::LeftOut { .. }));
+            *left_out += u64::from(is_left_out);
+            if is_left_out && *left_out % LEFT_OUT_LOGGED == 1 {
+                warn!(
+                    rows = *left_out,
+                    "counts of other configurations, or of references not here, are left out: \
+                     their windows are incomplete"
+                );
+            }
+            lane.take(offset, event);
+        }
+        Err(error @ LaneRowError::Format { .. }) => return Err(error),
+        Err(error) => {
+            error!(lane = number, offset, %error, "a row is passed over");
+            lane.take(offset, None);
+        }
+    }
+    Ok(())
 }

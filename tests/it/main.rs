@@ -17,5 +17,6 @@ mod outage;
 mod produce;
 mod rules;
 mod scale_out;
+mod sharing;
 mod start;
 mod tidy;

@@ -46,7 +46,7 @@ fn record(index: i64, moves_at: i64) -> Raw {
     message(index, START + index * 5, index / 4 % 97 + if has_moved { 300 } else { 0 })
 }
 
-fn message(index: i64, seconds: i64, amount: i64) -> Raw {
+pub(crate) fn message(index: i64, seconds: i64, amount: i64) -> Raw {
     let small = |number: i64| usize::try_from(number).expect("small");
     let record = json!({
         "model": {"name": MODELS[small(index % 4)]},

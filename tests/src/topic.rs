@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -73,6 +74,25 @@ pub fn delete(bootstrap: &str, topic: &str) {
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot remove topic `{topic}`: {failed:?}"),
+    }
+}
+
+/// Gives a topic more partitions, so many in all.
+pub fn grow(bootstrap: &str, topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    let count = usize::try_from(partitions).expect("partitions are counted");
+    let more = NewPartitions::new(topic, count);
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let results = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("the system can start a runtime")
+        .block_on(admin.create_partitions([&more], &options));
+    match results.as_deref() {
+        Ok([Ok(_)]) => {}
+        failed => panic!("cannot add partitions to `{topic}`: {failed:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use driftd_alerts::Transition;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
-use driftd_catalog::{PartitionId, WindowSpan};
+use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
 use crate::partial::Partial;
 use crate::result::WindowResult;
@@ -74,6 +74,13 @@ pub enum Event {
         source: usize,
         /// The offset that the next record of each will get.
         ends: Vec<(PartitionId, i64)>,
+    },
+    /// How far other processes have read partitions, as they last said.
+    Elsewhere {
+        /// Index into [`crate::config::Config::sources`].
+        source: usize,
+        /// Next offset, and how far in event time.
+        standings: Vec<(PartitionId, i64, Option<Timestamp>)>,
     },
     /// What a partition holds, for the store.
     Checkpoint(Box<Checkpoint>),

@@ -180,6 +180,9 @@ impl Pipeline {
             }
             Event::Progress(progress) => self.take_progress(now, &progress, effects),
             Event::Ends { source, ends } => self.sources.set_ends(now, source, ends),
+            Event::Elsewhere { source, standings } => {
+                self.sources.set_elsewhere(now, source, standings);
+            }
             Event::Checkpoint(checkpoint) => {
                 if let Some(saver) = &mut self.saver {
                     saver.checkpoint(*checkpoint);

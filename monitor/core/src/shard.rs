@@ -230,6 +230,12 @@ impl Shard {
         self.partitions.iter().map(|(id, state)| (id, state.next_offset()))
     }
 
+    /// Returns how far a partition has come in event time.
+    pub fn watermark(&self, partition: &PartitionId) -> Option<Timestamp> {
+        let state = self.partitions.get(partition)?;
+        state.watermark(&self.config.sources[state.source()].time)
+    }
+
     /// Finds the pane of every row of one batch. It must be counted with [`Shard::update`] before
     /// the next batch of its partition is placed.
     ///

@@ -28,6 +28,8 @@ pub(crate) struct Sources {
 struct Partition {
     source: usize,
     is_assigned: bool,
+    /// Read by another process, which has said how far.
+    is_elsewhere: bool,
     /// Absent before the first report.
     next_offset: Option<i64>,
     high_watermark: Option<i64>,
@@ -44,6 +46,7 @@ impl Partition {
         Self {
             source,
             is_assigned: false,
+            is_elsewhere: false,
             next_offset: None,
             high_watermark: None,
             watermark: None,
@@ -103,12 +106,35 @@ impl Sources {
         }
     }
 
+    /// Takes how far other processes are; what this one reads it knows better.
+    pub(crate) fn set_elsewhere(
+        &mut self,
+        now: Timestamp,
+        source: usize,
+        standings: Vec<(PartitionId, i64, Option<Timestamp>)>,
+    ) {
+        for (id, next_offset, watermark) in standings {
+            let partition =
+                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            if partition.is_assigned {
+                continue;
+            }
+            if partition.next_offset != Some(next_offset) {
+                partition.progressed_at = now;
+            }
+            partition.is_elsewhere = true;
+            partition.next_offset = Some(next_offset);
+            partition.watermark = watermark;
+        }
+    }
+
     pub(crate) fn assign(&mut self, now: Timestamp, source: usize, assigned: Vec<PartitionId>) {
         self.counters[source].rebalances += 1;
         for id in assigned {
             let partition =
                 self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
             partition.is_assigned = true;
+            partition.is_elsewhere = false;
             partition.paused = false;
             partition.progressed_at = now;
         }
@@ -230,7 +256,8 @@ impl Sources {
     fn slowest(&self, now: Timestamp, source: usize, wait_max_millis: i64) -> Option<Timestamp> {
         self.partitions
             .values()
-            .filter(|it| it.source == source && it.is_assigned && !it.paused)
+            .filter(|it| it.source == source && !it.paused)
+            .filter(|it| it.is_assigned || it.is_elsewhere)
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()

@@ -29,6 +29,7 @@ use crate::failpoint;
 use crate::http::{Health, Heartbeat, Place};
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
+use crate::kafka::committed::{Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::gone::{self, ADVICE_ALONE, ADVICE_SHARED};
 use crate::kafka::producer::Producer;
@@ -214,12 +215,13 @@ impl SourceConsumer {
 
     fn commit_shared(&mut self, now: Timestamp) -> Result<(), SharingError> {
         let Some(sharing) = &mut self.sharing else { return Ok(()) };
-        let positions = positions(&self.shard);
-        let Some(member) = self.client.group_metadata().filter(|_| 0 < positions.count()) else {
+        let first = self.client.context().first();
+        let standings = standings(&self.shard, &self.parts.ends, first);
+        let Some(member) = self.client.group_metadata().filter(|_| !standings.is_empty()) else {
             return Ok(());
         };
         let heartbeat = &self.parts.heartbeat;
-        sharing.commit(now, &positions, member, &|| heartbeat.beat(clock::instant()))?;
+        sharing.commit(now, &standings, member, &|| heartbeat.beat(clock::instant()))?;
         self.stalls.committed();
         Ok(())
     }
@@ -594,6 +596,18 @@ fn positions(shard: &Shard) -> TopicPartitionList {
         }
     }
     positions
+}
+
+/// Returns how far each partition is, for the group. Of one without a record yet it is where it
+/// ends: what is told of it is committed too, and the group looks at who tells it.
+fn standings(shard: &Shard, ends: &Ends, first: i32) -> BTreeMap<PartitionId, Standing> {
+    let standing = |(id, next_offset): (&PartitionId, Option<i64>)| {
+        let end = || ends.of(id).map_or(0, |end| end.offset);
+        let (has_rows, watermark) = (next_offset.is_some(), shard.watermark(id));
+        let note = Note { first, has_rows, watermark };
+        (id.clone(), Standing { next_offset: next_offset.unwrap_or_else(end), note })
+    };
+    shard.positions().map(standing).collect()
 }
 
 fn client(

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +18,18 @@ use driftd_core::PartitionState;
 use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::clock;
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
+use crate::kafka::committed::{self, Standing, compare};
 use crate::kafka::sharing::{ResumeError, Resumer};
+use crate::kafka::watch::partitions;
 
 /// A rebalance waits this long for the ends of its partitions.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,6 +102,9 @@ pub enum Begin {
 /// [`Begin`] of a source, from the moment at which it is known; nothing is read before.
 pub type BeginCell = Arc<OnceLock<Begin>>;
 
+/// A partition that cannot be read, and why.
+type Stalled = (PartitionId, Arc<ResumeError>);
+
 /// A partition's state, and what notes its changes where several processes share the work.
 pub(crate) type Found = (PartitionState, Option<PartitionSaver>);
 
@@ -121,6 +127,8 @@ pub(crate) struct Assignments {
     from: Origin,
     changes: Changes<Change>,
     read: Read,
+    /// Partitions that the topic had when the job began, where several processes share the work.
+    first: AtomicI32,
 }
 
 /// Partitions of one topic that the client reads: of those that the group has given to it, the ones
@@ -211,11 +219,25 @@ pub(crate) enum Origin {
 
 impl Assignments {
     pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, from: Origin) -> Self {
-        Self { source, topic, begin, from, changes: Changes::default(), read: Read::default() }
+        Self {
+            source,
+            topic,
+            begin,
+            from,
+            changes: Changes::default(),
+            read: Read::default(),
+            first: AtomicI32::new(0),
+        }
     }
 
     pub(crate) fn changes(&self) -> &Changes<Change> {
         &self.changes
+    }
+
+    /// Returns how many partitions the topic had when the job began; nothing is assigned before
+    /// that is known.
+    pub(crate) fn first(&self) -> i32 {
+        self.first.load(Ordering::Relaxed)
     }
 
     /// Stops to read a partition that the group leaves here.
@@ -229,92 +251,153 @@ impl Assignments {
     }
 
     fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
-        let id = |partition: &i32| PartitionId {
-            topic: Arc::clone(&self.topic),
-            partition: *partition,
-        };
+        let id =
+            |partition: &i32| PartitionId { topic: Arc::clone(&self.topic), partition: *partition };
         partitions.iter().map(id).collect()
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
-        let (found, stalled) = self.states(self.ids(partitions));
+        let (found, mut stalled) = match &self.from {
+            Origin::Here(parked) => (self.parked(parked, partitions), Vec::new()),
+            Origin::Shared(resumer) => self.shared(consumer, resumer, partitions),
+        };
+        let (found, unknown) = self.place(consumer, found);
+        stalled.extend(unknown);
         if !stalled.is_empty() {
             self.changes.push(Change::Stalled(stalled));
         }
-        let (mut states, savers): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let first = match self.begin.get() {
-            Some(Begin::Oldest) | None => Offset::Beginning,
-            Some(Begin::Newest) => {
-                self.pin(consumer, &mut states, Offset::End);
-                Offset::End
-            }
-            Some(Begin::At(time)) => {
-                self.pin(consumer, &mut states, Offset::Offset(time.as_millis().max(0)));
-                // After the time there is nothing yet.
-                self.pin(consumer, &mut states, Offset::End);
-                Offset::End
-            }
-        };
         failpoint::hit("consumer.assigned");
-        let begin = |state: &PartitionState| {
-            (state.id().partition, state.next_offset().map_or(first, Offset::Offset))
+        let begin = |(state, _): &Found| {
+            let offset = state.next_offset().map_or(Offset::Beginning, Offset::Offset);
+            (state.id().partition, offset)
         };
-        self.read.begin(consumer, &self.topic, states.iter().map(begin));
-        self.changes.push(Change::Assigned(states.into_iter().zip(savers).collect()));
+        self.read.begin(consumer, &self.topic, found.iter().map(begin));
+        self.changes.push(Change::Assigned(found));
+    }
+
+    fn parked(&self, parked: &Parked, partitions: &[i32]) -> Vec<Found> {
+        let found = |id: PartitionId| {
+            let state = parked.take(&id);
+            let state = state.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()));
+            (state, None)
+        };
+        self.ids(partitions).into_iter().map(found).collect()
     }
 
     /// Returns what can be gone on with, and what cannot.
-    fn states(&self, ids: Vec<PartitionId>) -> (Vec<Found>, Vec<(PartitionId, Arc<ResumeError>)>) {
-        match &self.from {
-            Origin::Here(parked) => {
-                let state = |id: PartitionId| {
-                    let state = parked.take(&id);
-                    state.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()))
-                };
-                (ids.into_iter().map(|id| (state(id), None)).collect(), Vec::new())
-            }
-            Origin::Shared(resumer) => {
-                let (mut found, mut stalled) = (Vec::new(), Vec::new());
-                for (id, resumed) in resumer.resume(self.source, ids) {
-                    match resumed {
-                        Ok((state, saver)) => found.push((state, Some(saver))),
-                        Err(error) => stalled.push((id, error)),
-                    }
-                }
-                (found, stalled)
+    fn shared(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        resumer: &Resumer,
+        partitions: &[i32],
+    ) -> (Vec<Found>, Vec<Stalled>) {
+        let (mut found, mut stalled) = (Vec::new(), Vec::new());
+        let resumed = resumer.resume(self.source, self.ids(partitions));
+        // Behind the rows: what is committed is not older than they are.
+        let committed = self.committed(consumer).map_err(Arc::new);
+        for (id, resumed) in resumed {
+            let compared = resumed.and_then(|(state, saver)| {
+                let committed = committed.as_ref().map_err(Arc::clone)?;
+                compare(state.next_offset(), committed.get(&id.partition))
+                    .map_err(|error| Arc::new(error.into()))?;
+                Ok((state, Some(saver)))
+            });
+            match compared {
+                Ok(partition) => found.push(partition),
+                Err(error) => stalled.push((id, error)),
             }
         }
+        (found, stalled)
     }
 
-    /// Lets partitions that were never read begin at their end as it is now, or at the first record
-    /// of a time. One question to each broker answers for all.
-    fn pin(&self, consumer: &BaseConsumer<Self>, states: &mut [PartitionState], at: Offset) {
-        let mut asked = TopicPartitionList::new();
-        for state in states.iter().filter(|state| state.next_offset().is_none()) {
-            let PartitionId { topic, partition } = state.id();
-            if let Err(error) = asked.add_partition_offset(topic, *partition, at) {
-                error!(partition = %state.id(), %error, "end could not be asked for");
+    /// Returns what the group has committed, and learns how many partitions the topic had when the
+    /// job began.
+    fn committed(
+        &self,
+        consumer: &BaseConsumer<Self>,
+    ) -> Result<BTreeMap<i32, Standing>, ResumeError> {
+        let all =
+            partitions(consumer, &self.topic, ENDS_TIMEOUT).map_err(ResumeError::Committed)?;
+        let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        let all = all.iter().map(|id| id.partition);
+        let standings = committed::ask(consumer, &self.topic, all, ENDS_TIMEOUT);
+        let standings = standings.map_err(ResumeError::Committed)?;
+        let first = standings.values().map(|standing| standing.note.first).min();
+        self.first.store(first.unwrap_or(count), Ordering::Relaxed);
+        Ok(standings)
+    }
+
+    /// Lets partitions that were never read begin where that is not the oldest record; returns
+    /// those also of which it cannot be told now. Where they begin is asked for once and kept.
+    fn place(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        mut found: Vec<Found>,
+    ) -> (Vec<Found>, Vec<Stalled>) {
+        let times: &[Offset] = match self.begin.get() {
+            Some(Begin::Oldest) | None => &[],
+            Some(Begin::Newest) => &[Offset::End],
+            // After the time there may be nothing yet.
+            Some(Begin::At(time)) => &[Offset::Offset(time.as_millis().max(0)), Offset::End],
+        };
+        let pinned = times.iter().try_for_each(|at| self.pin(consumer, &mut found, *at));
+        if times.is_empty() {
+            return (found, Vec::new());
+        }
+        let error = pinned.err().unwrap_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
+        let error = Arc::new(ResumeError::Begin(error));
+        let (mut placed, mut stalled) = (Vec::new(), Vec::new());
+        for (state, saver) in found {
+            if !self.is_unplaced(&state) {
+                placed.push((state, saver));
+                continue;
             }
+            stalled.push((state.id().clone(), Arc::clone(&error)));
+            if let Origin::Here(parked) = &self.from {
+                parked.park(state);
+            }
+        }
+        (placed, stalled)
+    }
+
+    /// Whether a partition is one that does not begin at its oldest record. One that came when the
+    /// job had begun does.
+    fn is_unplaced(&self, state: &PartitionState) -> bool {
+        let is_new = match &self.from {
+            Origin::Here(_) => false,
+            Origin::Shared(_) => self.first() <= state.id().partition,
+        };
+        state.next_offset().is_none() && !is_new
+    }
+
+    /// Lets partitions begin at their end as it is now, or at the first record of a time. One
+    /// question to each broker answers for all.
+    fn pin(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        found: &mut [Found],
+        at: Offset,
+    ) -> Result<(), KafkaError> {
+        let mut asked = TopicPartitionList::new();
+        for (state, _) in found.iter().filter(|(state, _)| self.is_unplaced(state)) {
+            let PartitionId { topic, partition } = state.id();
+            asked.add_partition_offset(topic, *partition, at)?;
         }
         if asked.count() == 0 {
-            return;
+            return Ok(());
         }
-        let ends = match consumer.offsets_for_times(asked, ENDS_TIMEOUT) {
-            Ok(ends) => ends,
-            Err(error) => {
-                warn!(topic = %self.topic, %error, "ends are unknown; the client looks for them");
-                return;
-            }
-        };
-        for state in states {
-            let found = ends.find_partition(&self.topic, state.id().partition);
-            if let Some(Offset::Offset(end)) = found.map(|it| it.offset())
-                && state.next_offset().is_none()
-            {
+        let ends = consumer.offsets_for_times(asked, ENDS_TIMEOUT)?;
+        for (state, _) in found {
+            let Some(end) = ends.find_partition(&self.topic, state.id().partition) else {
+                continue;
+            };
+            end.error()?;
+            if let Offset::Offset(end) = end.offset() {
                 let id = state.id().clone();
                 *state = PartitionState::new(id, self.source, clock::now()).starting_at(end);
             }
         }
+        Ok(())
     }
 }
 

@@ -17,12 +17,13 @@ use driftd_core::state::{
     Addressed, Batch, Dropped, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored, Row,
     restore_lane, restore_partition,
 };
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
 use tracing::warn;
 
 use crate::clock;
 use crate::http::Heartbeat;
+use crate::kafka::committed::{self, RowsGone, Standing};
 use crate::kafka::stalls::Outlook;
 use crate::kafka::state_topic::{StateTopic, StateTopicError};
 use crate::kafka::transactions::{
@@ -59,14 +60,23 @@ pub(crate) enum ResumeError {
     /// Its rows cannot be read.
     #[error(transparent)]
     Rows(#[from] RestoreError),
+    /// Its rows are not those that were committed.
+    #[error(transparent)]
+    Gone(#[from] RowsGone),
+    /// It is not known what was committed.
+    #[error("cannot see what was committed of the group")]
+    Committed(#[source] KafkaError),
+    /// It was never read, and is to begin where it ends.
+    #[error("cannot see where to begin")]
+    Begin(#[source] KafkaError),
 }
 
 impl ResumeError {
     /// Whether waiting can help: rows that are there and damaged stay so.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
-            Self::Topic(_) => Outlook::Passes,
-            Self::Rows(_) => Outlook::Stays,
+            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) => Outlook::Passes,
+            Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
         }
     }
 }
@@ -270,7 +280,7 @@ impl Sharing {
     pub(crate) fn commit(
         &mut self,
         now: Timestamp,
-        positions: &TopicPartitionList,
+        standings: &BTreeMap<PartitionId, Standing>,
         member: ConsumerGroupMetadata,
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
@@ -283,8 +293,7 @@ impl Sharing {
             (id, bytes)
         };
         for portion in portions(ids.into_iter().map(bytes)) {
-            let positions = only(positions, &portion);
-            self.commit_portion(&portion, &positions, &member, beat)?;
+            self.commit_portion(&portion, standings, &member, beat)?;
             self.forget(&portion);
         }
         Ok(())
@@ -293,12 +302,15 @@ impl Sharing {
     fn commit_portion(
         &mut self,
         portion: &[PartitionId],
-        positions: &TopicPartitionList,
+        standings: &BTreeMap<PartitionId, Standing>,
         member: &Arc<ConsumerGroupMetadata>,
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
-        transactions.run(positions, member, beat, |transaction| {
+        let Some(first) = portion.first() else { return Ok(()) };
+        let own = portion.iter().filter_map(|id| Some((id.partition, *standings.get(id)?)));
+        let positions = committed::list(&first.topic, own).map_err(TransactionError::Positions)?;
+        transactions.run(&positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
             for (id, row) in self.partials.iter().filter(|(id, _)| portion.contains(id)) {
                 transaction.send(to_lane(topic, row, id.partition))?;
@@ -315,19 +327,6 @@ impl Sharing {
             Ok(())
         })
     }
-}
-
-/// Returns the positions of these partitions.
-fn only(positions: &TopicPartitionList, portion: &[PartitionId]) -> TopicPartitionList {
-    let mut own = TopicPartitionList::new();
-    for id in portion {
-        let known = positions.find_partition(&id.topic, id.partition);
-        let Some(offset) = known.map(|it| it.offset()) else { continue };
-        if let Err(error) = own.add_partition_offset(&id.topic, id.partition, offset) {
-            warn!(partition = %id, %error, "position cannot be shown to the group");
-        }
-    }
-    own
 }
 
 /// Spreads what waits of each owner over transactions.

@@ -43,6 +43,9 @@ pub(crate) enum TransactionError {
     /// The producer cannot be made.
     #[error("the transactional producer cannot be made")]
     Connect(#[from] ConnectError),
+    /// The client does not take the input positions; nothing was begun.
+    #[error("the input positions cannot be written down")]
+    Positions(#[source] KafkaError),
     /// Nothing of the transaction is there, and the next one may hold the same.
     #[error("cannot {step}; the transaction is aborted")]
     Aborted {

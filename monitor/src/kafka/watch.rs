@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::clock;
 use crate::http::Health;
+use crate::kafka::committed::{self, Standing};
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
 
@@ -62,6 +63,8 @@ pub struct Watcher {
     client: BaseConsumer,
     ends: Ends,
     health: Arc<Health>,
+    /// Of a group of which other processes read partitions too.
+    group: Option<BaseConsumer>,
     /// Everybody who has to know.
     events: Vec<EventSender>,
 }
@@ -76,7 +79,14 @@ impl Watcher {
         health: Arc<Health>,
         events: Vec<EventSender>,
     ) -> Result<Self, ConnectError> {
-        Ok(Self { source, topic, client: base(kafka)?.create()?, ends, health, events })
+        let client = base(kafka)?.create()?;
+        Ok(Self { source, topic, client, ends, health, group: None, events })
+    }
+
+    /// Tells also how far others of the group are.
+    pub(crate) fn beside_others(self, kafka: &KafkaConfig) -> Result<Self, ConnectError> {
+        let group = base(kafka)?.set("group.id", &kafka.group).create()?;
+        Ok(Self { group: Some(group), ..self })
     }
 
     /// Looks every two seconds until `stop` hangs up.
@@ -93,6 +103,14 @@ impl Watcher {
                     let ends = || Event::Ends { source: self.source, ends: ends.clone() };
                     if !self.events.iter().all(|events| events.send(ends())) {
                         return;
+                    }
+                    if let Some(standings) = self.elsewhere(&found) {
+                        let source = self.source;
+                        let elsewhere =
+                            || Event::Elsewhere { source, standings: standings.clone() };
+                        if !self.events.iter().all(|events| events.send(elsewhere())) {
+                            return;
+                        }
                     }
                 }
                 Err(error) => {
@@ -117,6 +135,28 @@ impl Watcher {
         let source = self.source;
         let known = || Event::TopicPartitions { source, partitions: found.to_vec() };
         self.events.iter().all(|events| events.send(known()))
+    }
+
+    /// Returns how far the partitions are that members of the group have read.
+    fn elsewhere(
+        &self,
+        found: &[PartitionId],
+    ) -> Option<Vec<(PartitionId, i64, Option<Timestamp>)>> {
+        let group = self.group.as_ref()?;
+        let partitions = found.iter().map(|id| id.partition);
+        match committed::ask(group, &self.topic, partitions, ANSWER_TIMEOUT) {
+            Ok(standings) => {
+                let standing = |id: &PartitionId| {
+                    let Standing { next_offset, note } = standings.get(&id.partition)?;
+                    Some((id.clone(), *next_offset, note.watermark))
+                };
+                Some(found.iter().filter_map(standing).collect())
+            }
+            Err(error) => {
+                warn!(topic = %self.topic, %error, "cannot see how far others are");
+                None
+            }
+        }
     }
 
     /// Looks at every partition, also behind one that does not answer.

@@ -5,6 +5,7 @@
 //! is read where that ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftd_core::state::Restored;
 use rdkafka::client::ClientContext;
@@ -15,11 +16,14 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
+use crate::kafka::committed::{self, compare};
 use crate::kafka::rebalance::{Changes, Read, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 
 /// A lane of which nothing was read begins here.
 pub(super) const FIRST: i64 = 0;
+/// What was committed is waited for this long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A change of the assignment.
 pub(super) enum Change {
@@ -55,8 +59,19 @@ impl Assignments {
     /// Goes on with lanes that the group has given.
     pub(super) fn assign(&self, consumer: &BaseConsumer<Self>, lanes: &[i32]) {
         let (mut restored, mut stalled) = (Vec::new(), Vec::new());
-        for (lane, resumed) in self.resumer.resume_lanes(lanes) {
-            match resumed {
+        let resumed = self.resumer.resume_lanes(lanes);
+        // Behind the rows: what is committed is not older than they are.
+        let all = lanes.iter().copied();
+        let committed = committed::ask(consumer, self.topic(), all, ANSWER_TIMEOUT);
+        let committed = committed.map_err(|error| Arc::new(ResumeError::Committed(error)));
+        for (lane, resumed) in resumed {
+            let compared = resumed.and_then(|restored| {
+                let committed = committed.as_ref().map_err(Arc::clone)?;
+                compare(restored.input, committed.get(&lane))
+                    .map_err(|error| Arc::new(error.into()))?;
+                Ok(restored)
+            });
+            match compared {
                 Ok(found) => restored.push((lane, found)),
                 Err(error) => stalled.push((lane, error)),
             }

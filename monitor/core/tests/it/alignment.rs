@@ -3,7 +3,7 @@
 use driftd_catalog::PartitionId;
 use driftd_core::event::{Effect, Event};
 
-use crate::log::regular;
+use crate::log::{START, regular};
 use crate::model;
 use crate::simulation::{Simulation, partition};
 
@@ -52,6 +52,26 @@ fn a_paused_partition_goes_on_when_the_slow_one_is_read_by_somebody_else() {
     simulation.handle(Event::Revoked { source: 0, partitions: vec![partition(1)] });
     simulation.tick(1);
     assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+}
+
+#[test]
+fn a_partition_that_another_process_reads_holds_back_as_well() {
+    let mut simulation = two();
+    simulation.handle(Event::Revoked { source: 0, partitions: vec![partition(1)] });
+    simulation.handle(Event::Ends { source: 0, ends: vec![(partition(1), 1_200)] });
+    let mut is_at = |offset, seconds: i64| {
+        let watermark = Some(START.plus_millis(seconds * 1_000));
+        let standings = vec![(partition(1), offset, watermark)];
+        simulation.handle(Event::Elsewhere { source: 0, standings });
+        simulation.read(0, 200);
+        simulation.tick(1);
+        pauses(&simulation).last().is_some_and(|(_, is_paused)| *is_paused)
+    };
+    assert!(is_at(1, 0));
+    assert!(is_at(100, 50));
+    assert!(!is_at(160, 77), "97 s is not 40 s ahead any more");
+    assert!(is_at(170, 80), "200 records further it is");
+    assert!(!is_at(1_200, 600), "what is read to its end holds nobody back");
 }
 
 #[test]
