@@ -25,7 +25,7 @@ use crate::clock;
 use crate::http::Heartbeat;
 use crate::kafka::committed::{self, RowsGone, Standing};
 use crate::kafka::stalls::Outlook;
-use crate::kafka::state_topic::{StateTopic, StateTopicError};
+use crate::kafka::state_topic::{Patience, StateTopic, StateTopicError};
 use crate::kafka::transactions::{
     Letter, Origin, Places, Transaction, TransactionError, Transactions, Unsent,
 };
@@ -100,18 +100,24 @@ impl Resumer {
     ) -> Vec<(PartitionId, Resumed<(PartitionState, PartitionSaver)>)> {
         let mut reading = Reading::new(self);
         let find = |model, id: &_| self.references.find(model, id);
-        let mut resume = |id: &PartitionId| {
-            let rows = reading.rows(state_partition(&self.scale_out, id))?;
-            let rows = rows.iter().cloned();
-            let restored =
-                restore_partition(&self.config, (id.clone(), source), rows, &find, clock::now());
-            restored.map_err(|error| Arc::new(error.into()))
-        };
-        let resumed = |id: PartitionId| {
-            let resumed = resume(&id);
-            (id, resumed)
-        };
-        partitions.into_iter().map(resumed).collect()
+        // Several partitions lie in one of the topic, which is read once.
+        let mut together: BTreeMap<i32, Vec<PartitionId>> = BTreeMap::new();
+        for id in partitions {
+            together.entry(state_partition(&self.scale_out, &id)).or_default().push(id);
+        }
+        let mut all = Vec::new();
+        for (place, ids) in together {
+            let rows = reading.rows(place);
+            all.extend(ids.into_iter().map(|id| {
+                let resumed = rows.clone().and_then(|rows| {
+                    let (rows, now) = (rows.iter().cloned(), clock::now());
+                    restore_partition(&self.config, (id.clone(), source), rows, &find, now)
+                        .map_err(|error| Arc::new(error.into()))
+                });
+                (id, resumed)
+            }));
+        }
+        all
     }
 
     /// Returns what each lane goes on from.
@@ -143,11 +149,12 @@ pub(crate) type Resumed<T> = Result<T, Arc<ResumeError>>;
 struct Reading<'a> {
     resumer: &'a Resumer,
     topic: Option<StateTopic>,
+    patience: Patience,
 }
 
 impl<'a> Reading<'a> {
     fn new(resumer: &'a Resumer) -> Self {
-        Self { resumer, topic: None }
+        Self { resumer, topic: None, patience: Patience::of(&resumer.kafka) }
     }
 
     fn rows(&mut self, partition: i32) -> Resumed<Arc<Vec<Row>>> {
@@ -159,7 +166,10 @@ impl<'a> Reading<'a> {
         let Resumer { kafka, scale_out, heartbeat, .. } = self.resumer;
         let topic = match &mut self.topic {
             Some(topic) => topic,
-            topic => topic.insert(StateTopic::connect(kafka, &scale_out.state_topic)?),
+            topic => {
+                let name = &scale_out.state_topic;
+                topic.insert(StateTopic::connect(kafka, name, self.patience)?)
+            }
         };
         topic.rows(partition, &|| heartbeat.beat(clock::instant()))
     }

@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, info};
 
 use crate::clock::Stopwatch;
 use crate::kafka::{Alone, ConnectError, lone_reader};
@@ -22,6 +23,10 @@ const ROWS_BETWEEN_BEATS: u64 = 1_024;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longer than a transaction may stay open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is told how far reading is.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+/// What a group grants between two polls where nothing else is configured.
+const POLL_INTERVAL: Duration = Duration::from_mins(5);
 /// Without a message for this long, reading is given up and begun anew by the caller.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -45,14 +50,42 @@ pub(crate) enum StateTopicError {
         "a transaction in partition {partition} of state topic `{topic}` stays open: is its process hanging?"
     )]
     Open { topic: String, partition: i32 },
+    /// There is more than can be read before the group takes the member for gone.
+    #[error(
+        "{rows} rows of partition {partition} of state topic `{topic}` were read in {seconds} s and there are \
+         more: raise `max.poll.interval.ms` in `kafka.properties`, or let the broker compact the topic sooner"
+    )]
+    Long { topic: String, partition: i32, rows: u64, seconds: u64 },
     /// The end does not come.
     #[error("partition {partition} of state topic `{topic}` does not come to its end")]
     Silent { topic: String, partition: i32 },
 }
 
+/// How long the caller may be kept waiting in all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    since: Stopwatch,
+    max: Duration,
+}
+
+impl Patience {
+    /// Half of what the group grants between two polls: the other half is for what comes behind.
+    pub(crate) fn of(kafka: &KafkaConfig) -> Self {
+        let granted = kafka.properties.iter().find(|(name, _)| name == "max.poll.interval.ms");
+        let granted = granted.and_then(|(_, millis)| millis.parse().ok());
+        let granted = granted.map_or(POLL_INTERVAL, Duration::from_millis);
+        Self { since: Stopwatch::start(), max: granted / 2 }
+    }
+
+    fn is_over(self) -> bool {
+        self.max < self.since.elapsed()
+    }
+}
+
 /// A reader of the state topic.
 pub(crate) struct StateTopic {
     topic: String,
+    patience: Patience,
     /// Sees what is committed.
     committed: BaseConsumer<Alone>,
     /// Sees where the log ends.
@@ -60,7 +93,11 @@ pub(crate) struct StateTopic {
 }
 
 impl StateTopic {
-    pub(crate) fn connect(kafka: &KafkaConfig, topic: &str) -> Result<Self, StateTopicError> {
+    pub(crate) fn connect(
+        kafka: &KafkaConfig,
+        topic: &str,
+        patience: Patience,
+    ) -> Result<Self, StateTopicError> {
         let client = |isolation: &str| -> Result<BaseConsumer<Alone>, ConnectError> {
             let client = lone_reader(kafka, ".state-reader")?
                 .set("enable.partition.eof", "true")
@@ -70,7 +107,7 @@ impl StateTopic {
             Ok(client)
         };
         let (committed, all) = (client("read_committed")?, client("read_uncommitted")?);
-        Ok(Self { topic: topic.to_owned(), committed, all })
+        Ok(Self { topic: topic.to_owned(), patience, committed, all })
     }
 
     /// Returns the newest row of each key. `beat` is called now and then.
@@ -80,11 +117,20 @@ impl StateTopic {
         beat: &dyn Fn(),
     ) -> Result<Vec<Row>, StateTopicError> {
         let error = |source| StateTopicError::Read { topic: self.topic.clone(), partition, source };
+        self.go_on(partition, 0)?;
         let target = self.wait_for_open(partition, beat)?;
         self.assign(partition, Offset::Beginning)?;
         let rows = self.read(partition, target, beat);
         self.committed.unassign().map_err(error)?;
         rows
+    }
+
+    fn go_on(&self, partition: i32, rows: u64) -> Result<(), StateTopicError> {
+        if !self.patience.is_over() {
+            return Ok(());
+        }
+        let seconds = self.patience.since.elapsed().as_secs();
+        Err(StateTopicError::Long { topic: self.topic.clone(), partition, rows, seconds })
     }
 
     fn assign(&self, partition: i32, offset: Offset) -> Result<(), StateTopicError> {
@@ -111,6 +157,7 @@ impl StateTopic {
             if OPEN_TIMEOUT < waiting.elapsed() {
                 return Err(StateTopicError::Open { topic: self.topic.clone(), partition });
             }
+            self.go_on(partition, 0)?;
             beat();
             // Nothing is assigned: this is a pause that serves the client's callbacks.
             self.committed.poll(POLL_TIMEOUT);
@@ -129,13 +176,18 @@ impl StateTopic {
         beat: &dyn Fn(),
     ) -> Result<Vec<Row>, StateTopicError> {
         let mut rows = BTreeMap::new();
-        let mut silence = Stopwatch::start();
+        let (mut silence, mut told) = (Stopwatch::start(), Stopwatch::start());
         let mut read = 0_u64;
         let mut next = Offset::Beginning;
         let mut is_confirmed = false;
         loop {
             if read.is_multiple_of(ROWS_BETWEEN_BEATS) {
                 beat();
+                self.go_on(partition, read)?;
+            }
+            if TELL_INTERVAL < told.elapsed() {
+                told = Stopwatch::start();
+                info!(topic = self.topic, partition, read, ?next, target, "reading what was kept");
             }
             match self.committed.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
@@ -157,7 +209,7 @@ impl StateTopic {
                     self.assign(partition, next)?;
                 }
                 Some(Err(error)) => {
-                    tracing::debug!(topic = self.topic, partition, %error, "the client retries");
+                    debug!(topic = self.topic, partition, %error, "the client retries");
                 }
                 None => {}
             }

@@ -110,6 +110,7 @@ fn wanted(scale_out: &ScaleOutConfig) -> [Wanted<'_>; 2] {
                 ("cleanup.policy", "compact"),
                 ("max.message.bytes", MESSAGE_BYTES_MAX),
                 ("min.cleanable.dirty.ratio", "0.1"),
+                ("segment.bytes", "67108864"),
                 ("segment.ms", "600000"),
             ],
         },
