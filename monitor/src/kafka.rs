@@ -16,6 +16,7 @@ pub mod probe;
 pub mod producer;
 pub(crate) mod read_back;
 pub mod rebalance;
+pub(crate) mod replaced;
 pub(crate) mod sharing;
 pub(crate) mod stalls;
 pub(crate) mod state_topic;

@@ -34,6 +34,7 @@ use crate::kafka::committed::{self, Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
 use crate::kafka::gone::{self, ADVICE_LANE};
 use crate::kafka::outputs::OutputTopics;
+use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
@@ -270,7 +271,12 @@ impl<'a> Session<'a> {
             self.poll();
             self.follow_assignments();
             self.tick();
-            self.commit_due()?;
+            if let Err(error) = self.commit_due() {
+                let SessionError::Commit(lost) = &error else { return Err(error) };
+                let parts = &self.parts;
+                look_before_return(&self.client, &parts.kafka, lost, &|| parts.beat());
+                return Err(error);
+            }
         }
         self.commit()
     }
@@ -306,6 +312,7 @@ impl<'a> Session<'a> {
                 }
                 Some(Err(error)) => {
                     error!(topic = self.parts.scale_out.partials_topic, %error, "cannot read");
+                    end_if_replaced(&self.client, &self.parts.kafka);
                     if error_kind(&error) == OFFSET_OUT_OF_RANGE {
                         return self.stop_where_gone();
                     }

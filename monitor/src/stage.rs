@@ -311,8 +311,9 @@ fn fail(error: StoreError) -> ! {
     end()
 }
 
+/// Ends the process at once.
 #[expect(clippy::exit, reason = "what comes after would be decided in vain")]
-fn end() -> ! {
+pub(crate) fn end() -> ! {
     std::process::exit(1)
 }
 

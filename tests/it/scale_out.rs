@@ -466,3 +466,25 @@ fn a_lane_whose_rows_are_gone_stands_still_and_says_so() {
 }
 
 const GONE: &str = "scale-out-gone.passed-on";
+
+#[test]
+fn of_two_processes_of_one_name_the_one_that_came_first_ends() {
+    let job = Job::new("scale-out-twins");
+    let mut shared = shared(&job);
+    shared["kafka"]["instance"] = json!("twin");
+    let config = prepare(&job, &shared);
+    let mut first = [Member::start(&config, &[])];
+    settle(&mut first, "the first one");
+    let mut second = [Member::start(&config, &[])];
+    let [first] = first;
+    let ended = first.daemon.wait(DEADLINE).expect_code(1);
+    assert!(ended.stderr.contains("has the same `kafka.instance`"), "{}", ended.stderr);
+    settle(&mut second, "the second one");
+    put(&job, 0..SHORT_ROUND, SHORT_ROUND);
+    wait::until("the second one reads", DEADLINE, || {
+        (second[0].status()["totals"]["messages"] == SHORT_ROUND).then_some(())
+    });
+    for member in second {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+}

@@ -34,6 +34,7 @@ use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::gone::{self, ADVICE_ALONE, ADVICE_SHARED};
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
+use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, Sharing};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::TransactionError;
@@ -230,6 +231,9 @@ impl SourceConsumer {
     /// from whatever has gone wrong with a transaction.
     fn begin_anew(&mut self, error: &SharingError) {
         error!(topic = %self.topic(), %error, source = ?error, "reading begins anew from what is stored");
+        let SharingError::Commit(transaction) = error;
+        let beat = || self.parts.heartbeat.beat(clock::instant());
+        look_before_return(&self.client, &self.kafka, transaction, &beat);
         let kind = TRANSACTION;
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
         let partitions: Vec<PartitionId> = std::mem::take(&mut self.decoders).into_keys().collect();
@@ -337,6 +341,7 @@ impl SourceConsumer {
     fn note_error(&mut self, error: &KafkaError) {
         let kind = error_kind(error);
         log_error(error, self.topic());
+        end_if_replaced(&self.client, &self.kafka);
         if kind == OFFSET_OUT_OF_RANGE {
             self.stand_where_gone();
         }

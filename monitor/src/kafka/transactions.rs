@@ -69,6 +69,26 @@ pub(crate) enum TransactionError {
     },
 }
 
+impl TransactionError {
+    /// Whether the producer's name may be somebody else's now. It may also have been silent for
+    /// longer than a transaction may take.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let source = match self {
+            Self::Lost { source, .. } | Self::Aborted { source, .. } => source,
+            Self::Connect(_) | Self::Refused(_) => return false,
+        };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Fenced
+                    | RDKafkaErrorCode::ProducerFenced
+                    | RDKafkaErrorCode::InvalidProducerEpoch
+                    | RDKafkaErrorCode::FencedInstanceId
+            )
+        )
+    }
+}
+
 /// A row that its topic refuses, however often it is sent.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
