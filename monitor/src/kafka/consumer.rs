@@ -108,6 +108,8 @@ pub struct SourceConsumer {
     /// Present where other processes decide.
     sharing: Option<Sharing>,
     client: BaseConsumer<Assignments>,
+    /// The client is one that everything was dropped for, because no other could be made.
+    is_stale: bool,
     /// Owned, and not read.
     stalls: Stalls,
     shard: Shard,
@@ -128,6 +130,7 @@ impl SourceConsumer {
             client: client(kafka, &parts)?,
             sharing: sharing(kafka, &parts),
             kafka: kafka.clone(),
+            is_stale: false,
             stalls: Stalls::new(
                 Arc::clone(&parts.config.sources[parts.source].topic),
                 Arc::clone(&parts.health),
@@ -172,6 +175,11 @@ impl SourceConsumer {
     /// Does what is due, once.
     fn go_on(&mut self) -> Result<(), SharingError> {
         let now = clock::now();
+        if self.is_stale {
+            self.renew();
+            thread::park_timeout(RESTART_PAUSE);
+            return Ok(());
+        }
         if let Some(sharing) = &mut self.sharing {
             let heartbeat = &self.parts.heartbeat;
             sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
@@ -244,14 +252,32 @@ impl SourceConsumer {
         self.stalls.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
         self.sharing = sharing(&self.kafka, &self.parts);
-        match client(&self.kafka, &self.parts) {
-            Ok(client) => self.client = client,
-            Err(error) => error!(%error, "the Kafka client cannot be made again"),
-        }
-        self.subscribe();
+        self.is_stale = true;
+        self.renew();
         // The cluster needs a moment, whatever it is. Not a poll: it could assign a partition, and
         // the next one would return a record of it before it is taken over.
         thread::park_timeout(RESTART_PAUSE);
+    }
+
+    /// Makes the client anew. Without one nothing is read: what the old one still had would be
+    /// dropped.
+    fn renew(&mut self) {
+        let error = match client(&self.kafka, &self.parts) {
+            Ok(client) => {
+                self.client = client;
+                self.is_stale = false;
+                self.parts.health.goes_on(&self.place());
+                self.subscribe();
+                return;
+            }
+            Err(error) => format!("{:#}", anyhow::Error::from(error)),
+        };
+        error!(topic = %self.topic(), error, "the Kafka client cannot be made again");
+        self.parts.health.stalled(self.place(), error);
+    }
+
+    fn place(&self) -> Place {
+        Place { topic: Arc::clone(self.topic()), partition: None }
     }
 
     /// Waits until it is known where to begin, and subscribes; `false` when the pipeline hung up.
@@ -265,8 +291,7 @@ impl SourceConsumer {
         }
         if let Err(error) = self.client.subscribe(&[&**self.topic()]) {
             error!(topic = %self.topic(), %error, "the topic cannot be subscribed to");
-            let place = Place { topic: Arc::clone(self.topic()), partition: None };
-            self.parts.health.stalled(place, "it cannot be subscribed to".to_owned());
+            self.parts.health.stalled(self.place(), "it cannot be subscribed to".to_owned());
         }
         true
     }
