@@ -5,6 +5,7 @@
 //! already, [`producer`] sends everything else, [`watch`] tells what no message tells (partitions,
 //! ends of partitions), [`probe`] serves `driftd check`.
 
+pub(crate) mod abandoned;
 pub(crate) mod batch;
 pub(crate) mod client_log;
 pub(crate) mod committed;

@@ -182,6 +182,11 @@ pub const KAFKA_STALLED_PARTITIONS: Metric = gauge(
     TOPIC,
     "Partitions that this process owns and does not read, for a reason that readiness tells.",
 );
+pub const KAFKA_ABANDONED_CALLS: Metric = gauge(
+    "driftd_kafka_abandoned_calls",
+    &[],
+    "Calls of the Kafka client that have not come back; the process ends when there are 8.",
+);
 pub const LANES: Metric = gauge(
     "driftd_lanes",
     &[],
@@ -495,6 +500,7 @@ pub const METRICS: &[Metric] = &[
     KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_ASSIGNED_PARTITIONS,
     KAFKA_STALLED_PARTITIONS,
+    KAFKA_ABANDONED_CALLS,
     LANES,
     LANES_OWNED,
     KAFKA_REBALANCES_TOTAL,

@@ -7,9 +7,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use driftd_core::config::KafkaConfig;
@@ -21,6 +19,7 @@ use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use crate::failpoint;
+use crate::kafka::abandoned;
 use crate::kafka::{ConnectError, base, is_queue_full, log_error};
 
 /// One call waits this long for the cluster, so that the caller can show that it lives.
@@ -403,24 +402,21 @@ where
 {
     let (producer, member) = (Arc::clone(producer), Arc::clone(member));
     let positions = positions.clone();
-    let (answer, answered) = sync_channel(1);
-    let waiting = thread::Builder::new().name("positions".to_owned()).spawn(move || {
-        let added = repeated(&|| {}, || {
-            producer.send_offsets_to_transaction(&positions, &member, CALL_TIMEOUT)
-        });
-        // Where nobody listens any more, it was left behind.
-        drop(answer.send(added));
-    });
-    if waiting.is_err() {
-        return Err(TIMED_OUT);
-    }
-    for _ in 0..CALLS_MAX {
+    let mut calls = 0;
+    let goes_on = || {
         beat();
-        if let Ok(answer) = answered.recv_timeout(CALL_TIMEOUT) {
-            return answer;
-        }
-    }
-    Err(TIMED_OUT)
+        calls += 1;
+        calls <= CALLS_MAX
+    };
+    let added = abandoned::call("positions", CALL_TIMEOUT, goes_on, move || {
+        repeated(&|| {}, || {
+            producer.send_offsets_to_transaction(&positions, &member, CALL_TIMEOUT)
+        })
+    });
+    added.unwrap_or_else(|| {
+        abandoned::end_if_too_many();
+        Err(TIMED_OUT)
+    })
 }
 
 const TIMED_OUT: KafkaError = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);

@@ -11,6 +11,7 @@ use driftd_ingest::RejectReason;
 
 use crate::http::HttpState;
 use crate::http::families::Families;
+use crate::kafka::abandoned;
 use crate::kafka::error_kind::ERROR_KINDS;
 
 pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
@@ -23,6 +24,7 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
         families.gauge(&metric::LANES, &[], f64::from(scale_out.lanes));
         families.gauge(&metric::LANES_OWNED, &[], snapshot.lanes.len() as f64);
     }
+    families.gauge(&metric::KAFKA_ABANDONED_CALLS, &[], abandoned::count() as f64);
     let mut errors: BTreeMap<&str, u64> = ERROR_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for source in &snapshot.sources {
         topic(families, source);
