@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use driftd_catalog::{ModelId, Timestamp};
 use driftd_core::config::{Config, FirstStart, KafkaConfig, ScaleOutConfig, SourceConfig};
@@ -29,7 +30,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::board::Board;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::courier::{Carrier, Courier};
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
@@ -51,6 +52,9 @@ use crate::unique;
 
 /// Events waiting for the pipeline; more make the consumers pause.
 const EVENTS_MAX: usize = 256;
+/// The end takes no longer: below the thirty seconds that a supervisor usually waits.
+const END_MAX: Duration = Duration::from_secs(25);
+const END_LOOK: Duration = Duration::from_millis(20);
 /// Commands waiting for one consumer thread.
 const COMMANDS_MAX: usize = 64;
 
@@ -130,6 +134,7 @@ struct Shared {
     parked: Parked,
     /// Name of this process, unlike any other in the group.
     member: Arc<str>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// Threads started so far.
@@ -164,6 +169,7 @@ impl Daemon {
             ends: Ends::default(),
             parked: Parked::default(),
             member: member(&kafka),
+            stopping: Arc::default(),
             events,
             config,
             kafka,
@@ -173,7 +179,7 @@ impl Daemon {
         let courier = carrier.as_ref().map(Carrier::courier);
         let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
-        let stopping = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&shared.stopping);
         let mut started = Started::default();
         let deciding = started.start_lanes(&shared, &board, &stopping)?;
         let starts = starts(&shared.config, &topics, courier.is_some());
@@ -209,16 +215,12 @@ impl Daemon {
     }
 
     /// Stops reading, decides what was read, and waits until everything that was sent is answered
-    /// for.
+    /// for, or no answer is to be expected any more.
     pub fn stop(self) -> Arc<Snapshot> {
         let Self { address: _, snapshot, stopping, looking, workers, http } = self;
         stopping.store(true, Ordering::Relaxed);
         drop(looking);
-        for worker in workers {
-            if worker.join().is_err() {
-                error!("a thread ended by a panic");
-            }
-        }
+        join(workers);
         if http.stop.send(()).is_err() || http.thread.join().is_err() {
             error!("the HTTP server had ended before");
         }
@@ -307,6 +309,7 @@ impl Started {
             producer: Arc::clone(&shared.producer),
             heartbeat: shared.health.register(&name, clock::instant()),
             health: Arc::clone(&shared.health),
+            stopping: Arc::clone(&shared.stopping),
         };
         let consumer = SourceConsumer::connect(&shared.kafka, parts)?;
         self.commands.push(sender);
@@ -508,6 +511,23 @@ fn serve(
         .await;
         Ok(())
     })
+}
+
+/// Waits for threads to end. What they wait for themselves may be a broker that is gone: then a
+/// supervisor would kill the process, and nobody would know what it had left to do.
+fn join(workers: Vec<JoinHandle<()>>) {
+    let since = Stopwatch::start();
+    for worker in workers {
+        while !worker.is_finished() && since.elapsed() < END_MAX {
+            thread::park_timeout(END_LOOK);
+        }
+        if !worker.is_finished() {
+            let thread = worker.thread().name().unwrap_or_default();
+            error!(thread, "it has not ended in time: what it had not committed is read again");
+        } else if worker.join().is_err() {
+            error!("a thread ended by a panic");
+        }
+    }
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
 use std::time::Duration;
 
 use driftd_catalog::event::RetrainingStatus;
@@ -28,8 +29,9 @@ use tracing::{debug, error, info, warn};
 use self::assignment::{Assignments, Change};
 use self::lane::{Lane, RefusedEvents};
 use crate::board::Board;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::http::{Health, Heartbeat, Instruments};
+use crate::kafka::abandoned;
 use crate::kafka::committed::{self, Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
 use crate::kafka::gone::{self, ADVICE_LANE};
@@ -120,10 +122,18 @@ impl Lanes {
         let references = Arc::clone(&self.references);
         let find = move |model: usize, id: &ModelId| references.find(model, id);
         while !self.is_stopping() {
-            let ended = Session::open(&mut self, &find).and_then(Session::run);
+            let ended = Session::open(&mut self, &find).and_then(|mut session| {
+                let ended = session.run();
+                session.close();
+                ended
+            });
             self.board.show_lanes(Vec::new());
-            if let Err(error) = ended {
-                let error = format!("{:#}", anyhow::Error::from(error));
+            let Err(error) = ended else { continue };
+            let error = format!("{:#}", anyhow::Error::from(error));
+            if self.is_stopping() {
+                warn!(error, "what lanes came to last is not committed; it is decided again");
+            } else {
+                abandoned::end_if_too_many();
                 error!(error, "lanes begin anew from what is stored");
                 self.pause();
             }
@@ -141,11 +151,13 @@ impl Lanes {
 
     fn pause(&mut self) {
         self.beat();
-        match self.events.receive(RESTART_PAUSE) {
-            Ok(event) => {
-                let _told = self.news.take(event);
+        let since = Stopwatch::start();
+        while let Some(left) = RESTART_PAUSE.checked_sub(since.elapsed()) {
+            match self.events.receive(left) {
+                Ok(event) => drop(self.news.take(event)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::park_timeout(left),
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
 
@@ -243,7 +255,13 @@ impl<'a> Session<'a> {
         find: driftd_core::state::Find<'a>,
     ) -> Result<Self, SessionError> {
         let name = format!("{}.{}.lanes", parts.kafka.group, parts.member);
-        let transactions = Transactions::open(&parts.kafka, &name, PLACES, &|| parts.beat())?;
+        let transactions = Transactions::open(
+            &parts.kafka,
+            &name,
+            PLACES,
+            &parts.stopping,
+            &|| parts.beat(),
+        )?;
         Ok(Self {
             client: parts.client()?,
             transactions,
@@ -261,7 +279,13 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn run(mut self) -> Result<(), SessionError> {
+    /// Leaves the group.
+    fn close(self) {
+        let Self { client, parts, .. } = self;
+        abandoned::close(client, || parts.beat());
+    }
+
+    fn run(&mut self) -> Result<(), SessionError> {
         while !self.parts.is_stopping() {
             self.parts.beat();
             self.take_news();
@@ -277,6 +301,10 @@ impl<'a> Session<'a> {
                 look_before_return(&self.client, &parts.kafka, lost, &|| parts.beat());
                 return Err(error);
             }
+        }
+        if self.client.assignment_lost() {
+            warn!("the group has moved on: what lanes came to last is decided again");
+            return Ok(());
         }
         self.commit()
     }

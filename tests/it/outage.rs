@@ -107,3 +107,20 @@ fn connections_that_are_cut_or_swallowed_lose_nothing() {
     wait_for_messages(&members, ROUND * 3);
     compare(&job, members, ROUND * 3, |_| {});
 }
+
+/// Below the thirty seconds after which a supervisor kills.
+#[test]
+fn the_end_does_not_wait_for_a_broker_that_is_gone() {
+    let mut cluster = KafkaCluster::start(1);
+    let job = Job::on("outage-end", cluster.bootstrap());
+    let config = prepare(&job, &shared(&job));
+    let mut members = [Member::start(&config, &[])];
+    settle(&mut members, "it is there");
+    put(&job, 0..ROUND, ROUND);
+    wait_for_messages(&members, ROUND);
+    cluster.kill(0);
+    for member in members {
+        let ended = member.daemon.terminate(Duration::from_secs(29)).expect_code(0);
+        assert!(ended.stderr.contains("\"stopped\""), "{}", ended.stderr);
+    }
+}

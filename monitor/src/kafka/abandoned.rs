@@ -9,9 +9,15 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use tracing::{error, warn};
 
+use crate::clock::Stopwatch;
 use crate::stage::end;
+
+/// Longer than a broker that is there takes to answer.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+const CLOSE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A restart frees them: more threads and clients are never left behind.
 const COUNT_MAX: usize = 8;
@@ -51,6 +57,17 @@ pub(crate) fn call<T: Send + 'static>(
     None
 }
 
+/// Closes a consumer, which waits for the answer of a broker that may be gone.
+pub(crate) fn close<C: ConsumerContext + 'static>(client: BaseConsumer<C>, mut beat: impl FnMut()) {
+    let since = Stopwatch::start();
+    let goes_on = || {
+        beat();
+        since.elapsed() < CLOSE_MAX
+    };
+    // `None` is logged.
+    call("close", CLOSE_INTERVAL, goes_on, move || drop(client));
+}
+
 /// Ends the process when too many calls have not come back.
 pub(crate) fn end_if_too_many() {
     let count = count();
@@ -69,7 +86,6 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::clock::Stopwatch;
 
     #[test]
     fn a_call_that_does_not_come_back_counts_until_it_does() {

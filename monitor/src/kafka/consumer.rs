@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
 use std::time::Duration;
+use std::{mem, thread};
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
@@ -27,6 +28,7 @@ use tracing::{debug, error, info, info_span, warn};
 use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat, Place};
+use crate::kafka::abandoned;
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{Note, Standing};
@@ -99,6 +101,8 @@ pub struct ConsumerParts {
     pub heartbeat: Heartbeat,
     /// Hears of a topic that can no longer be read.
     pub health: Arc<Health>,
+    /// Nothing is tried again once it is set.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// A consumer of one source topic.
@@ -165,11 +169,15 @@ impl SourceConsumer {
         self.checkpoint();
         self.committed_at = Timestamp::MIN;
         self.commit_positions(clock::now());
-        if let Err(error) = self.commit_shared(clock::now()) {
+        if self.client.assignment_lost() {
+            warn!(topic = %self.topic(), "the group has moved on: the end is read again");
+        } else if let Err(error) = self.commit_shared(clock::now()) {
             warn!(error = format!("{:#}", anyhow::Error::from(error)), "the end is read again");
         }
         self.drain();
         debug!(topic = %self.parts.config.sources[self.parts.source].topic, "consumer thread ends");
+        let Self { client, parts, .. } = self;
+        abandoned::close(client, || parts.heartbeat.beat(clock::instant()));
     }
 
     /// Does what is due, once.
@@ -244,7 +252,7 @@ impl SourceConsumer {
         look_before_return(&self.client, &self.kafka, transaction, &beat);
         let kind = TRANSACTION;
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
-        let partitions: Vec<PartitionId> = std::mem::take(&mut self.decoders).into_keys().collect();
+        let partitions: Vec<PartitionId> = mem::take(&mut self.decoders).into_keys().collect();
         for partition in &partitions {
             self.shard.release(partition);
         }
@@ -264,7 +272,9 @@ impl SourceConsumer {
     fn renew(&mut self) {
         let error = match client(&self.kafka, &self.parts) {
             Ok(client) => {
-                self.client = client;
+                let beat = || self.parts.heartbeat.beat(clock::instant());
+                abandoned::close(mem::replace(&mut self.client, client), beat);
+                abandoned::end_if_too_many();
                 self.is_stale = false;
                 self.parts.health.goes_on(&self.place());
                 self.subscribe();
@@ -682,7 +692,8 @@ fn client(
 fn sharing(kafka: &KafkaConfig, parts: &ConsumerParts) -> Option<Sharing> {
     let scale_out = parts.config.scale_out.clone()?;
     let name = format!("{}.{}", kafka.group, thread_name(parts));
-    Some(Sharing::new(Arc::clone(&parts.config), scale_out, name))
+    let stopping = Arc::clone(&parts.stopping);
+    Some(Sharing::new(Arc::clone(&parts.config), scale_out, name, stopping))
 }
 
 /// Returns the name of a thread among those of all members.

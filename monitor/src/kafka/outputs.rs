@@ -8,6 +8,7 @@
 //! it the producer is given up, and a new one fences it before the committed number is read.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -231,7 +232,7 @@ impl OutputProducer {
         let Some(group) = self.group.group_metadata() else {
             return Err(KafkaError::ClientCreation("the group has no name".to_owned()));
         };
-        add_positions(&self.inner, &position, &Arc::new(group), &|| {})?;
+        add_positions(&self.inner, &position, &Arc::new(group), (&|| {}, &AtomicBool::new(false)))?;
         self.inner.flush(STEP_TIMEOUT)
     }
 

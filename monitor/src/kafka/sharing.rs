@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
@@ -179,6 +180,7 @@ impl<'a> Reading<'a> {
 pub(crate) struct Sharing {
     scale_out: ScaleOutConfig,
     name: String,
+    stopping: Arc<AtomicBool>,
     transactions: Option<Transactions>,
     writer: LaneWriter,
     savers: BTreeMap<PartitionId, PartitionSaver>,
@@ -192,11 +194,17 @@ pub(crate) struct Sharing {
 
 impl Sharing {
     /// `name` is that of the reader's transactions.
-    pub(crate) fn new(config: Arc<Config>, scale_out: ScaleOutConfig, name: String) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        scale_out: ScaleOutConfig,
+        name: String,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             writer: LaneWriter::new(config, scale_out.lanes),
             scale_out,
             name,
+            stopping,
             transactions: None,
             savers: BTreeMap::new(),
             partials: Vec::new(),
@@ -214,7 +222,8 @@ impl Sharing {
         beat: &dyn Fn(),
     ) -> Result<(), TransactionError> {
         if self.transactions.is_none() {
-            self.transactions = Some(Transactions::open(kafka, &self.name, PLACES, beat)?);
+            let opened = Transactions::open(kafka, &self.name, PLACES, &self.stopping, beat)?;
+            self.transactions = Some(opened);
         }
         Ok(())
     }

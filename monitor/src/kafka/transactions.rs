@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -193,6 +194,7 @@ type Client = ThreadedProducer<Answers>;
 pub(crate) struct Transactions {
     producer: Arc<Client>,
     places: Places,
+    stopping: Arc<AtomicBool>,
     /// Transactions aborted in a row.
     aborts: u32,
 }
@@ -208,11 +210,12 @@ pub(crate) struct Places {
 
 impl Transactions {
     /// Connects, and ends what an earlier process of this name left open. `beat` is called between
-    /// attempts.
+    /// attempts; there is only one when the process is `stopping`.
     pub(crate) fn open(
         kafka: &KafkaConfig,
         name: &str,
         places: Places,
+        stopping: &Arc<AtomicBool>,
         beat: &dyn Fn(),
     ) -> Result<Self, TransactionError> {
         let mut client = base(kafka)?;
@@ -227,7 +230,8 @@ impl Transactions {
             .set("message.max.bytes", "67108864");
         let producer: Client =
             client.create_with_context(Answers::default()).map_err(ConnectError::from)?;
-        let transactions = Self { producer: Arc::new(producer), places, aborts: 0 };
+        let stopping = Arc::clone(stopping);
+        let transactions = Self { producer: Arc::new(producer), places, stopping, aborts: 0 };
         let step = "open the transactional producer";
         match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
             Ok(()) => Ok(transactions),
@@ -317,7 +321,7 @@ impl Transactions {
             return Err(Failure { step: "store the messages", source });
         }
         failpoint::hit(self.places.flushed);
-        add_positions(&self.producer, positions, member, beat)
+        add_positions(&self.producer, positions, member, (beat, &self.stopping))
             .map_err(|source| Failure { step: "add the input positions", source })?;
         failpoint::hit(self.places.positioned);
         self.retry("commit the transaction", beat, |producer| {
@@ -333,7 +337,7 @@ impl Transactions {
         beat: &dyn Fn(),
         call: impl Fn(&Client) -> Result<(), KafkaError>,
     ) -> Result<(), Failure> {
-        repeated(beat, || call(&self.producer)).map_err(|source| Failure { step, source })
+        repeated((beat, &self.stopping), || call(&self.producer)).map_err(|source| Failure { step, source })
     }
 }
 
@@ -394,7 +398,7 @@ pub(crate) fn add_positions<C, P>(
     producer: &Arc<P>,
     positions: &TopicPartitionList,
     member: &Arc<ConsumerGroupMetadata>,
-    beat: &dyn Fn(),
+    (beat, stopping): Manner<'_>,
 ) -> Result<(), KafkaError>
 where
     C: ProducerContext + 'static,
@@ -406,10 +410,10 @@ where
     let goes_on = || {
         beat();
         calls += 1;
-        calls <= CALLS_MAX
+        calls <= if stopping.load(Ordering::Relaxed) { 1 } else { CALLS_MAX }
     };
     let added = abandoned::call("positions", CALL_TIMEOUT, goes_on, move || {
-        repeated(&|| {}, || {
+        repeated((&|| {}, &AtomicBool::new(false)), || {
             producer.send_offsets_to_transaction(&positions, &member, CALL_TIMEOUT)
         })
     });
@@ -419,15 +423,27 @@ where
     })
 }
 
+/// What is called between attempts, and whether there shall be no further one.
+pub(crate) type Manner<'a> = (&'a dyn Fn(), &'a AtomicBool);
+
 const TIMED_OUT: KafkaError = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
 
 /// Makes a call as often as the client says that it may be made again.
-fn repeated(beat: &dyn Fn(), call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+fn repeated(
+    (beat, stopping): Manner<'_>,
+    call: impl Fn() -> Result<(), KafkaError>,
+) -> Result<(), KafkaError> {
     let mut calls = 1;
     loop {
         beat();
         match call() {
-            Err(error) if calls < CALLS_MAX && may_be_repeated(&error) => calls += 1,
+            Err(error)
+                if calls < CALLS_MAX
+                    && !stopping.load(Ordering::Relaxed)
+                    && may_be_repeated(&error) =>
+            {
+                calls += 1;
+            }
             answer => return answer,
         }
     }
