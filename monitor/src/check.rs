@@ -12,7 +12,7 @@ use driftd_ingest::VersionField;
 use crate::config_file::Loaded;
 use crate::console::{say, thousands};
 use crate::kafka::probe::{self, Finding};
-use crate::kafka::topics;
+use crate::kafka::topics::{self, TopicError};
 use crate::memory::Memory;
 use crate::references::References;
 
@@ -83,7 +83,11 @@ fn shared_topics(
             }
         }
     }
-    let problems = topics::verify(kafka, scale_out);
+    let (advice, problems): (Vec<_>, Vec<_>) =
+        topics::verify(kafka, scale_out).into_iter().partition(TopicError::is_advice);
+    for advice in advice {
+        say(format_args!("warn  scale_out: {advice}"));
+    }
     if problems.is_empty() {
         let fits = format!("{} lanes, topics as they have to be", scale_out.lanes);
         findings.push(finding("scale_out", Ok(fits)));

@@ -13,7 +13,7 @@ use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -46,7 +46,7 @@ use crate::lanes::{Lanes, News};
 use crate::memory::{Memory, MemoryError};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
-use crate::stage::{Keeper, Stage, Start};
+use crate::stage::{Keeper, Stage, Start, end};
 use crate::store::{FolderStore, StoreError};
 use crate::unique;
 
@@ -55,6 +55,8 @@ const EVENTS_MAX: usize = 256;
 /// The end takes no longer: below the thirty seconds that a supervisor usually waits.
 const END_MAX: Duration = Duration::from_secs(25);
 const END_LOOK: Duration = Duration::from_millis(20);
+/// Wait before the topics of shared work are looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Commands waiting for one consumer thread.
 const COMMANDS_MAX: usize = 64;
 
@@ -155,9 +157,8 @@ impl Daemon {
         let kafka = config.kafka.clone().ok_or(StartError::NoKafka)?;
         let memory = Memory::of(&config, &probe::partition_counts(&config, &kafka)).admit()?;
         info!(budget = %memory, "memory");
-        if let Some(scale_out) = &config.scale_out {
-            look_at_topics(&kafka, scale_out)?;
-        }
+        let looks = config.scale_out.as_ref().map(|scale_out| look_at_topics(&kafka, scale_out));
+        let has_answered = looks.transpose()?.unwrap_or(true);
         let reports = Reports::default();
         let (events, receiver) = events(EVENTS_MAX);
         let shared = Shared {
@@ -181,6 +182,9 @@ impl Daemon {
         let (address, http) = start_http(&shared, snapshot.clone())?;
         let stopping = Arc::clone(&shared.stopping);
         let mut started = Started::default();
+        if !has_answered {
+            started.start_look(&shared)?;
+        }
         let deciding = started.start_lanes(&shared, &board, &stopping)?;
         let starts = starts(&shared.config, &topics, courier.is_some());
         for (source, start) in starts.iter().enumerate() {
@@ -229,6 +233,16 @@ impl Daemon {
 }
 
 impl Started {
+    /// Starts the thread that looks at the topics of shared work once the cluster answers.
+    fn start_look(&mut self, shared: &Shared) -> Result<(), StartError> {
+        let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(()) };
+        let kafka = shared.kafka.clone();
+        let (looking, stop) = sync_channel(0);
+        self.looking.push(looking);
+        self.workers.push(spawn("topics", move || look_again(&kafka, &scale_out, &stop))?);
+        Ok(())
+    }
+
     /// Starts the thread that decides, where several processes share the work; returns what its
     /// news are sent by.
     fn start_lanes(
@@ -448,15 +462,34 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
     Ok(Resumed { pipeline: restored.pipeline, keeper, topics })
 }
 
-/// Refuses topics that do not serve. A cluster that does not answer yet is waited for later.
-fn look_at_topics(kafka: &KafkaConfig, scale_out: &ScaleOutConfig) -> Result<(), TopicError> {
+/// Refuses topics that do not serve; returns whether the cluster has answered. One that does not
+/// answer yet is waited for later.
+fn look_at_topics(kafka: &KafkaConfig, scale_out: &ScaleOutConfig) -> Result<bool, TopicError> {
+    let mut has_answered = true;
     for problem in topics::verify(kafka, scale_out) {
-        if !matches!(problem, TopicError::Look { .. }) {
+        if !problem.is_advice() && !problem.is_unanswered() {
             return Err(problem);
         }
-        warn!(error = format!("{:#}", anyhow::Error::from(problem)), "topics are not looked at");
+        has_answered &= !problem.is_unanswered();
+        let problem = format!("{:#}", anyhow::Error::from(problem));
+        warn!(problem, has_answered, "a topic of shared work");
     }
-    Ok(())
+    Ok(has_answered)
+}
+
+/// Looks at the topics as soon as the cluster answers, and ends the process if they do not serve.
+fn look_again(kafka: &KafkaConfig, scale_out: &ScaleOutConfig, stop: &Receiver<()>) {
+    while matches!(stop.recv_timeout(LOOK_INTERVAL), Err(RecvTimeoutError::Timeout)) {
+        match look_at_topics(kafka, scale_out) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(problem) => {
+                let error = format!("{:#}", anyhow::Error::from(problem));
+                error!(error, "shared work cannot go on");
+                end();
+            }
+        }
+    }
 }
 
 /// Returns the configured name of this process, or one that no other has.
