@@ -51,7 +51,7 @@ use self::api::{ApiError, Query};
 use self::connections::Limits;
 use self::health::Verdict;
 pub use self::health::{Health, Heartbeat, Place};
-pub use self::instruments::Instruments;
+pub use self::instruments::{Instruments, LaneCounts};
 pub use self::words::explain;
 use crate::clock;
 use crate::memory::Memory;

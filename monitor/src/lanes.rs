@@ -381,6 +381,7 @@ impl<'a> Session<'a> {
                 Change::Revoked(lanes) => {
                     info!(?lanes, "lanes revoked");
                     // Whoever owns them next has what was committed, and decides the rest again.
+                    self.show();
                     self.lanes.retain(|lane, _| !lanes.contains(lane));
                     lanes.iter().for_each(|lane| self.stalls.leave(*lane));
                     self.show();
@@ -411,7 +412,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        for lane in self.lanes.values_mut() {
+            self.parts.instruments.lanes_came_to(lane.take_counts());
+        }
         let pictures = self.lanes.iter().map(|(number, lane)| {
             let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset() };
             (shown, Arc::clone(lane.picture()))

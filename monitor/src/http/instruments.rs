@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use driftd_catalog::Timestamp;
 use driftd_catalog::metric::{EVALUATION_DURATION_BUCKETS, HTTP_DURATION_BUCKETS};
+use driftd_core::snapshot::Totals;
 
 /// Counters of the process outside the pipeline.
 #[derive(Debug)]
@@ -24,8 +25,42 @@ pub struct Instruments {
     /// Milliseconds since 1970; the least number before the first time.
     stored_at: AtomicI64,
     store_bytes: AtomicU64,
+    lanes: Mutex<LaneCounts>,
     requests: Mutex<BTreeMap<RequestKey, u64>>,
     answers: BTreeMap<&'static str, Durations>,
+}
+
+/// What lanes came to in this process. What a lane had come to before it moved here was counted
+/// where it was: a counter that jumps by it would be a rate of nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    /// Jobs reported as succeeded.
+    pub jobs_succeeded: u64,
+    /// Jobs reported as failed.
+    pub jobs_failed: u64,
+    /// Lines of results that are in their topic.
+    pub results_stored: u64,
+    /// Lines of results that were left out.
+    pub results_failed: u64,
+}
+
+impl LaneCounts {
+    /// Returns what came between two totals of one lane.
+    pub fn between(before: &Totals, after: &Totals) -> Self {
+        Self {
+            jobs_succeeded: after.jobs_succeeded.saturating_sub(before.jobs_succeeded),
+            jobs_failed: after.jobs_failed.saturating_sub(before.jobs_failed),
+            results_stored: after.results_stored.saturating_sub(before.results_stored),
+            results_failed: after.results_failed.saturating_sub(before.results_failed),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.jobs_succeeded += other.jobs_succeeded;
+        self.jobs_failed += other.jobs_failed;
+        self.results_stored += other.results_stored;
+        self.results_failed += other.results_failed;
+    }
 }
 
 /// Labels of one count of requests: each from a closed set.
@@ -48,6 +83,7 @@ impl Instruments {
             outbox_bytes: AtomicU64::new(0),
             stored_at: AtomicI64::new(i64::MIN),
             store_bytes: AtomicU64::new(0),
+            lanes: Mutex::default(),
             requests: Mutex::new(BTreeMap::new()),
             answers: answers.map(|route| (*route, Durations::new(HTTP_DURATION_BUCKETS))).collect(),
         }
@@ -77,6 +113,16 @@ impl Instruments {
     /// Notes that state was stored.
     pub fn stored(&self, now: Timestamp) {
         self.stored_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Notes what lanes came to.
+    pub fn lanes_came_to(&self, counts: LaneCounts) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).add(counts);
+    }
+
+    /// Returns what lanes came to in this process.
+    pub(super) fn lanes(&self) -> LaneCounts {
+        *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when state was stored last, if it is kept.
@@ -191,6 +237,18 @@ mod tests {
         assert_eq!(reading.buckets, [(0.001, 1), (0.01, 3)]);
         assert_eq!(reading.count, 4);
         assert!((reading.sum - 0.022_002).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_a_lane_had_come_to_elsewhere_is_not_counted_here() {
+        let restored = Totals { jobs_succeeded: 40, jobs_failed: 2, ..Totals::default() };
+        let later = Totals { jobs_succeeded: 41, results_stored: 7, ..restored };
+        let instruments = Instruments::new(1);
+        instruments.lanes_came_to(LaneCounts::between(&restored, &restored));
+        assert_eq!(instruments.lanes(), LaneCounts::default());
+        instruments.lanes_came_to(LaneCounts::between(&restored, &later));
+        let expected = LaneCounts { jobs_succeeded: 1, results_stored: 7, ..LaneCounts::default() };
+        assert_eq!(instruments.lanes(), expected);
     }
 
     #[test]

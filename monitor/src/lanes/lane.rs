@@ -9,12 +9,13 @@ use driftd_core::config::{Config, ScaleOutConfig};
 use driftd_core::event::{Effect, Event};
 use driftd_core::output::{OutputMessage, OutputTopic};
 use driftd_core::pipeline::Pipeline;
-use driftd_core::snapshot::Snapshot;
+use driftd_core::snapshot::{Snapshot, Totals};
 use driftd_core::state::{Batch, Restored};
 use tracing::{info, warn};
 
 use super::assignment::FIRST;
 use crate::clock;
+use crate::http::LaneCounts;
 use crate::kafka::outputs::{OutputTopics, headers};
 use crate::kafka::sharing::{bytes, send_rows};
 use crate::kafka::transactions::{Letter, Origin, Transaction, Unsent};
@@ -45,15 +46,19 @@ pub(super) struct Lane {
     refused: RefusedEvents,
     picture: Arc<Snapshot>,
     is_changed: bool,
+    /// What the process has counted of it.
+    counted: Totals,
 }
 
 impl Lane {
     pub(super) fn new(config: Arc<Config>, restored: Restored, refused: RefusedEvents) -> Self {
         let Restored { pipeline, input, .. } = restored;
+        let picture = Arc::new(pipeline.snapshot(clock::now()));
         Self {
+            counted: picture.totals,
             source: config.event_source(),
             config,
-            picture: Arc::new(pipeline.snapshot(clock::now())),
+            picture,
             pipeline,
             next_offset: input,
             is_moved: false,
@@ -78,6 +83,12 @@ impl Lane {
 
     pub(super) fn picture(&self) -> &Arc<Snapshot> {
         &self.picture
+    }
+
+    /// Returns what it came to since the last call.
+    pub(super) fn take_counts(&mut self) -> LaneCounts {
+        let counted = std::mem::replace(&mut self.counted, self.picture.totals);
+        LaneCounts::between(&counted, &self.picture.totals)
     }
 
     /// Returns whether there is a new picture since the last call.

@@ -4,10 +4,10 @@
 
 use driftd_catalog::label::{MemoryOwner, OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_SUCCEEDED};
 use driftd_catalog::{Timestamp, metric};
-use driftd_core::snapshot::Snapshot;
+use driftd_core::snapshot::{Snapshot, Totals};
 
 use crate::courier;
-use crate::http::HttpState;
+use crate::http::{HttpState, LaneCounts};
 use crate::http::families::{Families, Observed};
 use crate::http::instruments::Distribution;
 use crate::memory::process;
@@ -27,11 +27,14 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     memory(families, state, snapshot);
     let stored_at = state.instruments.stored_at().map(Timestamp::as_seconds_f64);
     families.gauge_if_known(&metric::STATE_STORED_TIMESTAMP_SECONDS, &[], stored_at);
-    let totals = &snapshot.totals;
-    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], totals.jobs_succeeded);
-    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], totals.jobs_failed);
-    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_PUBLISHED], totals.results_stored);
-    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_FAILED], totals.results_failed);
+    let counts = match &state.config.scale_out {
+        Some(_) => state.instruments.lanes(),
+        None => LaneCounts::between(&Totals::default(), &snapshot.totals),
+    };
+    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_SUCCEEDED], counts.jobs_succeeded);
+    families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], counts.jobs_failed);
+    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_PUBLISHED], counts.results_stored);
+    families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_FAILED], counts.results_failed);
 
     let instruments = &state.instruments;
     let (queued, queued_max) = instruments.queue();
