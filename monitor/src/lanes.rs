@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::thread;
 use std::time::Duration;
+use std::{mem, thread};
 
 use driftd_catalog::event::RetrainingStatus;
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
@@ -96,6 +96,8 @@ pub(crate) struct News {
 enum SessionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Gone(&'static str),
     #[error("what lanes came to cannot be committed")]
     Commit(#[from] TransactionError),
 }
@@ -111,6 +113,8 @@ struct Session<'a> {
     stalls: Stalls,
     /// By lane.
     refused: BTreeMap<i32, RefusedEvents>,
+    /// An offset is out of range.
+    is_looking: bool,
     left_out: u64,
     ticked_at: Timestamp,
     committed_at: Timestamp,
@@ -255,13 +259,8 @@ impl<'a> Session<'a> {
         find: driftd_core::state::Find<'a>,
     ) -> Result<Self, SessionError> {
         let name = format!("{}.{}.lanes", parts.kafka.group, parts.member);
-        let transactions = Transactions::open(
-            &parts.kafka,
-            &name,
-            PLACES,
-            &parts.stopping,
-            &|| parts.beat(),
-        )?;
+        let transactions =
+            Transactions::open(&parts.kafka, &name, PLACES, &parts.stopping, &|| parts.beat())?;
         Ok(Self {
             client: parts.client()?,
             transactions,
@@ -272,6 +271,7 @@ impl<'a> Session<'a> {
                 Arc::clone(&parts.health),
             ),
             refused: BTreeMap::new(),
+            is_looking: false,
             left_out: 0,
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
@@ -293,6 +293,9 @@ impl<'a> Session<'a> {
                 self.client.context().assign(&self.client, &[lane]);
             }
             self.poll();
+            if mem::take(&mut self.is_looking) {
+                self.stop_where_gone()?;
+            }
             self.follow_assignments();
             self.tick();
             if let Err(error) = self.commit_due() {
@@ -342,7 +345,8 @@ impl<'a> Session<'a> {
                     error!(topic = self.parts.scale_out.partials_topic, %error, "cannot read");
                     end_if_replaced(&self.client, &self.parts.kafka);
                     if error_kind(&error) == OFFSET_OUT_OF_RANGE {
-                        return self.stop_where_gone();
+                        self.is_looking = true;
+                        return;
                     }
                 }
             }
@@ -353,14 +357,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Stops at lanes of which rows are gone.
-    fn stop_where_gone(&mut self) {
+    /// Stops at lanes of which rows are gone. Where none is found, they are all asked for anew.
+    fn stop_where_gone(&mut self) -> Result<(), SessionError> {
         let topic = self.parts.scale_out.partials_topic.as_str();
         let read = self.lanes.iter().map(|(number, lane)| (*number, lane.position()));
-        for (number, gone) in gone::look(&self.client, topic, read, ADVICE_LANE) {
+        let gone = gone::look(&self.client, topic, read, ADVICE_LANE);
+        if gone.is_empty() {
+            return Err(SessionError::Gone(gone::UNKNOWN));
+        }
+        for (number, gone) in gone {
             self.stop(number);
             self.stalls.stand(clock::now(), number, gone, Outlook::Stays);
         }
+        Ok(())
     }
 
     fn follow_assignments(&mut self) {

@@ -47,7 +47,9 @@ fn partitions_without_records_are_not_waited_for() {
     // Two hours of four models, the second one when all partitions are silent.
     wait_for_total(&mut member, "windows_closed", 8);
     let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
-    let lines = Reader::open(job.bootstrap(), &job.topic(TopicRole::Results), 1).all();
+    let results = job.topic(TopicRole::Results);
+    let mut reader = Reader::open(job.bootstrap(), &results, 1);
+    let lines = reader.all();
     assert!(!lines.is_empty());
     for line in lines {
         assert_eq!(line.json()["complete"], json!(true), "{}", line.json());

@@ -389,6 +389,9 @@ impl SourceConsumer {
         let read = self.shard.positions();
         let read = read.filter_map(|(id, next)| Some((id.partition, next?)));
         let gone = gone::look(&self.client, self.topic(), read, advice);
+        if gone.is_empty() {
+            self.parts.health.stalled(self.place(), gone::UNKNOWN.to_owned());
+        }
         for (partition, gone) in gone {
             self.stalls.stand(clock::now(), partition, gone, Outlook::Stays);
         }
@@ -418,6 +421,7 @@ impl SourceConsumer {
             assigned.iter().map(|(state, _)| state.id().clone()).collect();
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
         partitions.iter().for_each(|id| self.stalls.go_on(id.partition));
+        self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
             let batch = OpenBatch::new(source, state.next_offset(), now);

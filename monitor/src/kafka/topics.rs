@@ -185,8 +185,12 @@ impl Setting {
             }),
             Need::AtLeast(advice) => (found != "-1" && found_number < wanted)
                 .then_some(TopicError::Advice { topic, setting, found, advice }),
-            Need::AtMost(advice) => (wanted < found_number)
-                .then_some(TopicError::Advice { topic, setting, found, advice }),
+            Need::AtMost(advice) => (wanted < found_number).then_some(TopicError::Advice {
+                topic,
+                setting,
+                found,
+                advice,
+            }),
         }
     }
 }

@@ -337,7 +337,8 @@ impl Transactions {
         beat: &dyn Fn(),
         call: impl Fn(&Client) -> Result<(), KafkaError>,
     ) -> Result<(), Failure> {
-        repeated((beat, &self.stopping), || call(&self.producer)).map_err(|source| Failure { step, source })
+        repeated((beat, &self.stopping), || call(&self.producer))
+            .map_err(|source| Failure { step, source })
     }
 }
 

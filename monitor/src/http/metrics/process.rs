@@ -7,9 +7,9 @@ use driftd_catalog::{Timestamp, metric};
 use driftd_core::snapshot::{Snapshot, Totals};
 
 use crate::courier;
-use crate::http::{HttpState, LaneCounts};
 use crate::http::families::{Families, Observed};
 use crate::http::instruments::Distribution;
+use crate::http::{HttpState, LaneCounts};
 use crate::memory::process;
 
 pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
