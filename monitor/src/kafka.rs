@@ -12,6 +12,7 @@ pub(crate) mod committed;
 pub mod consumer;
 pub(crate) mod error_kind;
 pub(crate) mod gone;
+mod membership;
 pub(crate) mod outputs;
 pub mod probe;
 pub mod producer;

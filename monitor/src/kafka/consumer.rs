@@ -19,29 +19,29 @@ use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
 use driftd_ingest::Message;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat, Place};
+use crate::kafka::ConnectError;
 use crate::kafka::abandoned;
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
-use crate::kafka::committed::{Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::gone::{self, ADVICE_ALONE, ADVICE_SHARED};
+use crate::kafka::membership;
 use crate::kafka::producer::Producer;
-use crate::kafka::rebalance::{Assignments, BeginCell, Change, Origin, Parked};
+use crate::kafka::rebalance::{Assignments, BeginCell, Change, Parked};
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
-use crate::kafka::sharing::{Resumer, Sharing};
+use crate::kafka::sharing::Sharing;
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
-use crate::kafka::{ConnectError, base};
 use crate::outbox::{EventSender, Outbox};
 use crate::references::References;
 
@@ -131,8 +131,8 @@ impl SourceConsumer {
     /// Makes a client that reads nothing yet.
     pub fn connect(kafka: &KafkaConfig, parts: ConsumerParts) -> Result<Self, ConnectError> {
         Ok(Self {
-            client: client(kafka, &parts)?,
-            sharing: sharing(kafka, &parts),
+            client: membership::client(kafka, &parts)?,
+            sharing: membership::sharing(kafka, &parts),
             kafka: kafka.clone(),
             is_stale: false,
             stalls: Stalls::new(
@@ -233,7 +233,7 @@ impl SourceConsumer {
     fn commit_shared(&mut self, now: Timestamp) -> Result<(), SharingError> {
         let Some(sharing) = &mut self.sharing else { return Ok(()) };
         let first = self.client.context().first();
-        let standings = standings(&self.shard, &self.parts.ends, first);
+        let standings = membership::standings(&self.shard, &self.parts.ends, first);
         let Some(member) = self.client.group_metadata().filter(|_| !standings.is_empty()) else {
             return Ok(());
         };
@@ -259,7 +259,7 @@ impl SourceConsumer {
         self.held.clear();
         self.stalls.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
-        self.sharing = sharing(&self.kafka, &self.parts);
+        self.sharing = membership::sharing(&self.kafka, &self.parts);
         self.is_stale = true;
         self.renew();
         // The cluster needs a moment, whatever it is. Not a poll: it could assign a partition, and
@@ -270,7 +270,7 @@ impl SourceConsumer {
     /// Makes the client anew. Without one nothing is read: what the old one still had would be
     /// dropped.
     fn renew(&mut self) {
-        let error = match client(&self.kafka, &self.parts) {
+        let error = match membership::client(&self.kafka, &self.parts) {
             Ok(client) => {
                 let beat = || self.parts.heartbeat.beat(clock::instant());
                 abandoned::close(mem::replace(&mut self.client, client), beat);
@@ -594,7 +594,7 @@ impl SourceConsumer {
             return;
         }
         self.committed_at = now;
-        let offsets = positions(&self.shard);
+        let offsets = membership::positions(&self.shard);
         if 0 < offsets.count()
             && let Err(error) = self.client.commit(&offsets, CommitMode::Async)
         {
@@ -628,81 +628,6 @@ impl SourceConsumer {
             warn!(topic = %self.topic(), paused, %error, "partitions could not be paused or resumed");
         }
     }
-}
-
-/// Returns the positions that are known. Nothing read yet is nothing to show.
-fn positions(shard: &Shard) -> TopicPartitionList {
-    let mut positions = TopicPartitionList::new();
-    for (id, position) in shard.positions() {
-        let Some(position) = position.map(Offset::Offset) else { continue };
-        if let Err(error) = positions.add_partition_offset(&id.topic, id.partition, position) {
-            warn!(partition = %id, %error, "position cannot be shown to the group");
-        }
-    }
-    positions
-}
-
-/// Returns how far each partition is, for the group. Of one without a record yet it is where it
-/// ends: what is told of it is committed too, and the group looks at who tells it.
-fn standings(shard: &Shard, ends: &Ends, first: i32) -> BTreeMap<PartitionId, Standing> {
-    let standing = |(id, next_offset): (&PartitionId, Option<i64>)| {
-        let end = || ends.of(id).map_or(0, |end| end.offset);
-        let (has_rows, watermark) = (next_offset.is_some(), shard.watermark(id));
-        let note = Note { first, has_rows, watermark };
-        (id.clone(), Standing { next_offset: next_offset.unwrap_or_else(end), note })
-    };
-    shard.positions().map(standing).collect()
-}
-
-fn client(
-    kafka: &KafkaConfig,
-    parts: &ConsumerParts,
-) -> Result<BaseConsumer<Assignments>, ConnectError> {
-    let source = &parts.config.sources[parts.source];
-    let origin = match &parts.config.scale_out {
-        None => Origin::Here(parts.parked.clone()),
-        Some(scale_out) => Origin::Shared(Box::new(Resumer {
-            config: Arc::clone(&parts.config),
-            kafka: kafka.clone(),
-            scale_out: scale_out.clone(),
-            references: Arc::clone(&parts.references),
-            heartbeat: parts.heartbeat.clone(),
-        })),
-    };
-    let (topic, begin) = (Arc::clone(&source.topic), Arc::clone(&parts.begin));
-    let context = Assignments::new(parts.source, topic, begin, origin);
-    let mut client = base(kafka)?;
-    client
-        .set("group.id", &kafka.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed")
-        .set("queued.min.messages", "20000")
-        .set(
-            "queued.max.messages.kbytes",
-            (parts.config.memory.fetch_queue_bytes >> 10).to_string(),
-        )
-        .set("fetch.queue.backoff.ms", "20")
-        .set("fetch.wait.max.ms", "100");
-    if kafka.instance.is_some() {
-        client.set("group.instance.id", thread_name(parts));
-    }
-    Ok(client.create_with_context(context)?)
-}
-
-fn sharing(kafka: &KafkaConfig, parts: &ConsumerParts) -> Option<Sharing> {
-    let scale_out = parts.config.scale_out.clone()?;
-    let name = format!("{}.{}", kafka.group, thread_name(parts));
-    let stopping = Arc::clone(&parts.stopping);
-    Some(Sharing::new(Arc::clone(&parts.config), scale_out, name, stopping))
-}
-
-/// Returns the name of a thread among those of all members.
-fn thread_name(parts: &ConsumerParts) -> String {
-    format!("{}.read-{}-{}", parts.member, parts.source, parts.index)
 }
 
 /// Why shared work has to begin anew.

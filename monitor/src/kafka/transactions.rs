@@ -75,7 +75,7 @@ impl TransactionError {
     pub(crate) fn is_fenced(&self) -> bool {
         let source = match self {
             Self::Lost { source, .. } | Self::Aborted { source, .. } => source,
-            Self::Connect(_) | Self::Refused(_) => return false,
+            Self::Connect(_) | Self::Positions(_) | Self::Refused(_) => return false,
         };
         matches!(
             source.rdkafka_error_code(),
