@@ -11,10 +11,10 @@ use driftd_catalog::metric::{
     EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
-    KAFKA_REBALANCES_TOTAL, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
-    LATE_RECORDS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES, MEMORY_BYTES,
-    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES,
-    PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
+    KAFKA_REBALANCES_TOTAL, LANE_LAG_ROWS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
+    LATE_RECORDS_TOTAL, LEFT_OUT_COUNTS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES,
+    MEMORY_BYTES, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX,
+    OUTBOX_MESSAGES, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
     PROCESS_CPU_SECONDS_TOTAL, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES,
     PROCESS_START_TIME_SECONDS, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL,
     RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL,
@@ -276,6 +276,27 @@ fn source(layout: &mut Layout) {
                     "{{instance}}: lanes",
                 ),
                 (format!("max by (job) ({})", FLEET.select(&LANES)), "lanes in all"),
+            ],
+        ),
+    );
+    layout.add(
+        12,
+        7,
+        panel::time_series(
+            "Counts on their way between processes",
+            "Rows that readers passed on and the owner of a lane has not taken yet, and counts \
+             that could not be added: the processes are configured otherwise, or a reference \
+             profile is missing.",
+            "none",
+            vec![
+                (
+                    format!("sum by (partition) ({})", FLEET.select(&LANE_LAG_ROWS)),
+                    "lane {{partition}}",
+                ),
+                (
+                    format!("sum by (instance) ({})", FLEET.rate(&LEFT_OUT_COUNTS_TOTAL)),
+                    "{{instance}}: left out per second",
+                ),
             ],
         ),
     );

@@ -253,6 +253,7 @@ impl Started {
     ) -> Result<Option<EventSender>, StartError> {
         let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(None) };
         let (sender, events) = events(EVENTS_MAX);
+        let lanes_topic = scale_out.partials_topic.clone();
         let lanes = Lanes {
             config: Arc::clone(&shared.config),
             kafka: shared.kafka.clone(),
@@ -266,8 +267,16 @@ impl Started {
             instruments: Arc::clone(&shared.instruments),
             stopping: Arc::clone(stopping),
             news: News::default(),
+            ends: shared.ends.clone(),
         };
         self.workers.push(spawn("lanes", move || lanes.run())?);
+        // Nobody hears of the partitions: what is looked at are their ends.
+        let topic = lanes_topic.into();
+        let (ends, health) = (shared.ends.clone(), Arc::clone(&shared.health));
+        let watcher = Watcher::connect(&shared.kafka, 0, topic, ends, health, Vec::new())?;
+        let (looking, stop) = sync_channel(0);
+        self.looking.push(looking);
+        self.workers.push(spawn("watch-lanes", move || watcher.run(&stop))?);
         Ok(Some(sender))
     }
 

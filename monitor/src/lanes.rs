@@ -40,6 +40,7 @@ use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
+use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, base};
 use crate::memory;
 use crate::outbox::EventReceiver;
@@ -82,6 +83,8 @@ pub(crate) struct Lanes {
     pub(crate) instruments: Arc<Instruments>,
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) news: News,
+    /// Where lanes end, as last seen.
+    pub(crate) ends: Ends,
 }
 
 /// What every lane has to know, also one that comes later.
@@ -425,8 +428,11 @@ impl<'a> Session<'a> {
         for lane in self.lanes.values_mut() {
             self.parts.instruments.lanes_came_to(lane.take_counts());
         }
+        let topic: Arc<str> = self.parts.scale_out.partials_topic.as_str().into();
         let pictures = self.lanes.iter().map(|(number, lane)| {
-            let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset() };
+            let id = PartitionId { topic: Arc::clone(&topic), partition: *number };
+            let end = self.parts.ends.of(&id).map(|end| end.offset);
+            let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset(), end };
             (shown, Arc::clone(lane.picture()))
         });
         self.parts.board.show_lanes(pictures.collect());

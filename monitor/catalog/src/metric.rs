@@ -197,6 +197,17 @@ pub const LANES_OWNED: Metric = gauge(
     &[],
     "Lanes whose models this process decides about, where several share the work.",
 );
+pub const LANE_LAG_ROWS: Metric = gauge(
+    "driftd_lane_lag_rows",
+    PARTITION,
+    "Rows of counts that readers have passed on to a lane and its owner has not taken yet.",
+);
+pub const LEFT_OUT_COUNTS_TOTAL: Metric = counter(
+    "driftd_left_out_counts_total",
+    &[],
+    "Counts of a window in a partition that could not be added, because another process is \
+     configured otherwise or a reference profile is not here; such windows are incomplete.",
+);
 pub const KAFKA_REBALANCES_TOTAL: Metric =
     counter("driftd_kafka_rebalances_total", &[], "Changes of the partition assignment.");
 pub const KAFKA_ERRORS_TOTAL: Metric = counter(
@@ -503,6 +514,8 @@ pub const METRICS: &[Metric] = &[
     KAFKA_ABANDONED_CALLS,
     LANES,
     LANES_OWNED,
+    LANE_LAG_ROWS,
+    LEFT_OUT_COUNTS_TOTAL,
     KAFKA_REBALANCES_TOTAL,
     KAFKA_ERRORS_TOTAL,
     SOURCE_WATERMARK_TIMESTAMP_SECONDS,

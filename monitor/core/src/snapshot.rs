@@ -194,6 +194,16 @@ pub struct LaneSnapshot {
     pub lane: i32,
     /// Next offset to read. Absent before the first row.
     pub next_offset: Option<i64>,
+    /// Where it ends, where known.
+    pub end: Option<i64>,
+}
+
+impl LaneSnapshot {
+    /// Returns how many rows its owner has not taken yet; a lane without rows has none.
+    pub fn lag(&self) -> Option<u64> {
+        let end = self.end?;
+        Some(u64::try_from(end - self.next_offset.unwrap_or(0)).unwrap_or(0))
+    }
 }
 
 /// One version of one model.

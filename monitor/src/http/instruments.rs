@@ -42,6 +42,8 @@ pub struct LaneCounts {
     pub results_stored: u64,
     /// Lines of results that were left out.
     pub results_failed: u64,
+    /// Counts that could not be added.
+    pub left_out: u64,
 }
 
 impl LaneCounts {
@@ -52,6 +54,7 @@ impl LaneCounts {
             jobs_failed: after.jobs_failed.saturating_sub(before.jobs_failed),
             results_stored: after.results_stored.saturating_sub(before.results_stored),
             results_failed: after.results_failed.saturating_sub(before.results_failed),
+            left_out: after.left_out.saturating_sub(before.left_out),
         }
     }
 
@@ -60,6 +63,7 @@ impl LaneCounts {
         self.jobs_failed += other.jobs_failed;
         self.results_stored += other.results_stored;
         self.results_failed += other.results_failed;
+        self.left_out += other.left_out;
     }
 }
 

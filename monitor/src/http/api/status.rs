@@ -67,6 +67,8 @@ struct Source {
 struct LaneView {
     lane: i32,
     next_offset: Option<i64>,
+    /// Rows that its owner has not taken yet.
+    lag: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +133,7 @@ fn source(source: &SourceSnapshot, snapshot: &Snapshot) -> Source {
 
 impl From<&LaneSnapshot> for LaneView {
     fn from(lane: &LaneSnapshot) -> Self {
-        Self { lane: lane.lane, next_offset: lane.next_offset }
+        Self { lane: lane.lane, next_offset: lane.next_offset, lag: lane.lag() }
     }
 }
 

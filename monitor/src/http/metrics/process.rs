@@ -35,6 +35,7 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
     families.counter(&metric::RETRAIN_JOBS_TOTAL, &[OUTCOME_FAILED], counts.jobs_failed);
     families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_PUBLISHED], counts.results_stored);
     families.counter(&metric::RESULT_LINES_TOTAL, &[OUTCOME_FAILED], counts.results_failed);
+    families.counter(&metric::LEFT_OUT_COUNTS_TOTAL, &[], counts.left_out);
 
     let instruments = &state.instruments;
     let (queued, queued_max) = instruments.queue();

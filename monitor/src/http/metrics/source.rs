@@ -23,6 +23,14 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
         stalled(families, &scale_out.partials_topic);
         families.gauge(&metric::LANES, &[], f64::from(scale_out.lanes));
         families.gauge(&metric::LANES_OWNED, &[], snapshot.lanes.len() as f64);
+        for lane in &snapshot.lanes {
+            let labels = [&*scale_out.partials_topic, &lane.lane.to_string()];
+            families.gauge_if_known(
+                &metric::LANE_LAG_ROWS,
+                &labels,
+                lane.lag().map(|it| it as f64),
+            );
+        }
     }
     families.gauge(&metric::KAFKA_ABANDONED_CALLS, &[], abandoned::count() as f64);
     let mut errors: BTreeMap<&str, u64> = ERROR_KINDS.iter().map(|kind| (*kind, 0)).collect();

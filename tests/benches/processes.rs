@@ -1,0 +1,226 @@
+//! What ends and starts of processes cost, on a real Kafka and with the release binary: the time
+//! from a kill to reading again against the size of the state, and what a second and a third
+//! process add where they share the work.
+//!
+//! `cargo bench -p driftd-tests --bench processes` prints both. Broker and processes share the
+//! cores, so more processes than cores cannot be faster.
+
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use driftd_catalog::Timestamp;
+use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::kafka::KafkaBroker;
+use driftd_fixtures::work_dir::WorkDir;
+use driftd_fixtures::{http, wait};
+use driftd_tests::message::Message;
+use driftd_tests::topic;
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_mins(5);
+/// Windows that are open when the process is killed.
+const WINDOWS: i64 = 3;
+/// Records of each of them: the cells of every feature are touched.
+const ROWS: i64 = 500;
+
+/// Records that several processes share, and their partitions.
+const SHARED_RECORDS: i64 = 600_000;
+const SHARED_PARTITIONS: i32 = 6;
+const SHARED_FEATURES: usize = 20;
+
+fn main() {
+    let broker = KafkaBroker::start();
+    println!("recovery after kill -9, three open windows:");
+    for features in [10, 100, 1_000] {
+        recover(broker.bootstrap(), features);
+    }
+    println!("{SHARED_RECORDS} records in {SHARED_PARTITIONS} partitions, shared:");
+    let mut alone = None;
+    for processes in 1..=3 {
+        let took = share(broker.bootstrap(), processes);
+        let alone = *alone.get_or_insert(took);
+        println!(
+            "{processes} processes: {:>7.0} records/s, {:.2} of one",
+            SHARED_RECORDS as f64 / took.as_secs_f64(),
+            alone.as_secs_f64() / took.as_secs_f64(),
+        );
+    }
+}
+
+/// One running process.
+struct Member {
+    daemon: Driftd,
+    address: String,
+}
+
+impl Member {
+    fn start(config: &str) -> Self {
+        let args = ["run", "--config", config, "--log-format", "json"];
+        let mut daemon = Driftd::start(&args, &[]);
+        let address = daemon.wait_for_address(DEADLINE);
+        Self { daemon, address }
+    }
+
+    fn status(&self) -> Value {
+        let url = format!("http://{}/api/v1/status", self.address);
+        http::get(&url).map_or(Value::Null, |response| response.json())
+    }
+
+    fn is_ready(&self) -> bool {
+        http::get(&format!("http://{}/readyz", self.address)).is_ok_and(|it| it.status == 200)
+    }
+
+    fn messages(&self) -> i64 {
+        self.status()["totals"]["messages"].as_i64().unwrap_or(0)
+    }
+}
+
+/// Fills three windows, kills the process and times the next one.
+fn recover(bootstrap: &str, features: usize) {
+    let name = format!("recover-{features}");
+    let dir = WorkDir::new(&name);
+    let topic_name = format!("{name}.records");
+    topic::create(bootstrap, &topic_name, 1, &[]);
+    let total = WINDOWS * ROWS;
+    let step_millis = 3_600_000 / ROWS;
+    let messages: Vec<Message> =
+        (0..total).map(|index| message(features, 1, index, step_millis)).collect();
+    topic::fill(bootstrap, &topic_name, &messages);
+    // A lateness as long as all windows keeps each of them open.
+    let extra = format!(
+        "kafka: {{brokers: [\"{bootstrap}\"], instance: only}}\nstate: {{folder: state, \
+         commit_interval: 100ms}}\n"
+    );
+    let config = write_files(dir.path(), &name, (features, "1d"), &extra);
+    let first = Member::start(&config);
+    wait::until("all is read", DEADLINE, || (first.messages() == total).then_some(()));
+    let stored_at = |member: &Member| member.status()["state_stored_at"].to_string();
+    let before = stored_at(&first);
+    wait::until("all is stored", DEADLINE, || (stored_at(&first) != before).then_some(()));
+    let _killed = first.daemon.kill(DEADLINE);
+    let start = Instant::now();
+    let next = Member::start(&config);
+    let restored = start.elapsed();
+    wait::until("partitions are assigned", DEADLINE, || next.is_ready().then_some(()));
+    let ready = start.elapsed();
+    println!(
+        "{features:>5} features: state folder {:>5.1} MiB, state read after {:>4.0} ms, reading again after {:>5.0} ms",
+        folder_bytes(&dir.path().join("state")) as f64 / f64::from(1 << 20),
+        restored.as_secs_f64() * 1_000.0,
+        ready.as_secs_f64() * 1_000.0,
+    );
+    let _ended = next.daemon.terminate(DEADLINE);
+}
+
+/// Returns the time that so many processes take for all records.
+fn share(bootstrap: &str, processes: usize) -> Duration {
+    let name = format!("shared-{processes}");
+    let dir = WorkDir::new(&name);
+    let topic_name = format!("{name}.records");
+    topic::create(bootstrap, &topic_name, SHARED_PARTITIONS, &[]);
+    let extra = format!(
+        "kafka: {{brokers: [\"{bootstrap}\"], properties: {{session.timeout.ms: 120000}}}}\n\
+         scale_out: {{lanes: 3, replicas: 1}}\n"
+    );
+    let config = write_files(dir.path(), &name, (SHARED_FEATURES, "0s"), &extra);
+    let args = ["check", "--config", &config, "--create-topics"];
+    let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+    let mut members: Vec<Member> = (0..processes).map(|_| Member::start(&config)).collect();
+    wait::until("partitions are shared", DEADLINE, || {
+        members.iter().all(Member::is_ready).then_some(())
+    });
+    let chunk = 50_000;
+    let chunks = (0..SHARED_RECORDS).step_by(chunk);
+    // The broker has to be rid of the producer before the clock starts.
+    members.iter_mut().for_each(|member| member.daemon.pause());
+    for start in chunks {
+        let indices = start..start + i64::try_from(chunk).expect("a small number");
+        let messages: Vec<Message> =
+            indices.map(|index| message(SHARED_FEATURES, SHARED_PARTITIONS, index, 100)).collect();
+        topic::fill(bootstrap, &topic_name, &messages);
+    }
+    members.iter_mut().for_each(|member| member.daemon.resume());
+    let start = Instant::now();
+    wait::until("all is read", DEADLINE, || {
+        let read: i64 = members.iter().map(Member::messages).sum();
+        (SHARED_RECORDS <= read).then_some(())
+    });
+    let took = start.elapsed();
+    for member in members {
+        let _ended = member.daemon.terminate(DEADLINE);
+    }
+    took
+}
+
+fn message(features: usize, partitions: i32, index: i64, step_millis: i64) -> Message {
+    let millis = 1_700_000_000_000 + index * step_millis;
+    let mut values = String::new();
+    for feature in 0..features {
+        let comma = if feature == 0 { "" } else { "," };
+        let value = (index * 31 + i64::try_from(feature).expect("a small number") * 17) % 1_000;
+        write!(values, "{comma}\"f{feature:04}\":{}", value as f64 / 1_000.0)
+            .expect("a String takes all");
+    }
+    Message {
+        partition: i32::try_from(index % i64::from(partitions)).expect("a small number"),
+        key: index.to_string(),
+        timestamp: Timestamp::from_millis(millis),
+        payload: format!("{{\"at\":{millis},\"features\":{{{values}}}}}").into_bytes(),
+    }
+}
+
+/// Writes a configuration and the reference of its model; returns the configuration's path.
+fn write_files(
+    folder: &Path,
+    name: &str,
+    (features, lateness): (usize, &str),
+    extra: &str,
+) -> String {
+    let names: Vec<String> = (0..features).map(|feature| format!("f{feature:04}")).collect();
+    let mut csv = names.join(",");
+    for row in 0..2_000 {
+        csv.push('\n');
+        let value = |feature: usize| format!("{}", ((row * 7 + feature) % 1_000) as f64 / 1_000.0);
+        csv.push_str(&(0..features).map(value).collect::<Vec<_>>().join(","));
+    }
+    fs::write(folder.join("reference.csv"), csv).expect("the folder takes files");
+    let mut columns = String::new();
+    for name in &names {
+        writeln!(columns, "      - {{name: {name}, path: features.{name}, type: float64}}")
+            .expect("a String takes all");
+    }
+    let config = format!(
+        "name: {name}\n{extra}sources:\n  - topic: {name}.records\n    start: earliest\n    \
+         event_time: {{path: at, format: unix_millis}}\n    time: {{idle_timeout: 1h}}\nmodels:\n  \
+         - name: bench\n    source: {name}.records\n    version: \"1\"\n    \
+         references: references/{{model}}/{{version}}.json\n    \
+         window: {{length: 1h, lateness: {lateness}}}\n    features:\n{columns}\
+         outputs: {{listen: \"127.0.0.1:0\"}}\n"
+    );
+    let path = folder.join("bench.yaml");
+    fs::write(&path, config).expect("the folder takes files");
+    driftd::reference::build_for_model(
+        &path,
+        "bench",
+        "1",
+        &[folder.join("reference.csv")],
+        &folder.join("references/bench/1.json"),
+    )
+    .expect("the sample makes a reference");
+    path.to_str().expect("a path of the bench").to_owned()
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}
