@@ -17,12 +17,13 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
-    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
-    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
-    MODEL_EVALUATION_INTERVAL_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric,
-    OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES,
-    RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
-    WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
+    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_PARTITION_STALLED, LANES, LANES_OWNED,
+    LAST_EVALUATION_TIMESTAMP_SECONDS, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE,
+    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_EVALUATION_INTERVAL_SECONDS,
+    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric, OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE,
+    PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES, RECORDS_CONSUMED_TOTAL,
+    RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS,
+    WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -222,6 +223,7 @@ fn input() -> Vec<Rule> {
     let rejected = RECORDS_REJECTED_TOTAL.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
     vec![
+        stalled(),
         Rule {
             alert: "DriftdConsumerLagging",
             // Time to work the lag off at the present pace; infinite when nothing is read.
@@ -264,6 +266,22 @@ fn input() -> Vec<Rule> {
             ),
         },
     ]
+}
+
+/// Is a partition's input lost?
+fn stalled() -> Rule {
+    Rule {
+        alert: "DriftdPartitionStalled",
+        expr: format!("{} > 0", KAFKA_PARTITION_STALLED.name),
+        hold: None,
+        keep_firing_for: None,
+        severity: Severity::Critical,
+        summary: "A partition is no longer read: its next records are lost.",
+        description: "Partition {{ $labels.partition }} of topic {{ $labels.topic }} stands still \
+                      ({{ $labels.reason }}) until a person decides to go on without the lost \
+                      records."
+            .to_owned(),
+    }
 }
 
 /// Does everything that was found out leave the process?
@@ -478,6 +496,7 @@ mod tests {
             "DriftdDown",
             "DriftdEvaluationStale",
             "DriftdLanesUnowned",
+            "DriftdPartitionStalled",
             "ModelDataQualityBroken",
             "ModelPredictionBroken",
         ];

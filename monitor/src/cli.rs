@@ -114,7 +114,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             let loaded = configured(&args.config)?;
             let _telemetry = telemetry::start(format, "info", Some(&loaded.config.telemetry))?;
-            run::run(&loaded)?;
+            run::run(&args, &loaded)?;
         }
         Command::Check(args) => {
             let _telemetry = telemetry::start(format, "error", None)?;

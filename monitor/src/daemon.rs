@@ -23,12 +23,13 @@ use driftd_core::config::{Config, FirstStart, KafkaConfig, ScaleOutConfig, Sourc
 use driftd_core::event::Effect;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Dropped, RestoreError, Store as _, StoreId, restore};
+use driftd_core::state::{Dropped, RestoreError, Store as _, StoreId, restore_accepting};
 use rdkafka::Offset;
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::accept::{self, AcceptError, AcceptLoss};
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::courier::{Carrier, Courier};
@@ -93,6 +94,9 @@ pub enum StartError {
     /// The state of an earlier run cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A loss cannot be accepted.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
     /// The state of an earlier run cannot be read.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -154,6 +158,17 @@ impl Daemon {
         folder: &Path,
         observer: Observer,
     ) -> Result<Self, StartError> {
+        Self::start_accepting(config, folder, &[], observer)
+    }
+
+    /// Like [`Daemon::start`], without records that are lost.
+    pub fn start_accepting(
+        config: Arc<Config>,
+        folder: &Path,
+        losses: &[AcceptLoss],
+        observer: Observer,
+    ) -> Result<Self, StartError> {
+        accept::check(&config, losses)?;
         let kafka = config.kafka.clone().ok_or(StartError::NoKafka)?;
         let memory = Memory::of(&config, &probe::partition_counts(&config, &kafka)).admit()?;
         info!(budget = %memory, "memory");
@@ -175,7 +190,7 @@ impl Daemon {
             config,
             kafka,
         };
-        let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
+        let Resumed { pipeline, keeper, topics } = resume(&shared, folder, losses)?;
         let carrier = carrier(&shared, &pipeline, reports.clone());
         let courier = carrier.as_ref().map(Carrier::courier);
         let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
@@ -423,7 +438,7 @@ struct Resumed {
 }
 
 /// Goes on from the stored state, where state is kept.
-fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
+fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resumed, StartError> {
     if shared.config.scale_out.is_some() {
         // What is decided, kept and sent is the lanes'.
         let pipeline = Pipeline::new(Arc::clone(&shared.config));
@@ -444,7 +459,10 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
             None
         })
     };
-    let restored = restore(&shared.config, store.rows()?, &find, fresh, clock::now())?;
+    let rows = store.rows()?;
+    let accepted = accept::accepted(&shared.kafka, losses, &rows)?;
+    let begin = (fresh, &*accepted);
+    let restored = restore_accepting(&shared.config, rows, &find, begin, clock::now())?;
     if let Some(error) = unusable.into_inner() {
         return Err(error.into());
     }

@@ -221,6 +221,7 @@ impl News {
             | Event::DeadLettered { .. }
             | Event::ClientError { .. }
             | Event::Elsewhere { .. }
+            | Event::Stalled { .. }
             | Event::Checkpoint(_)
             | Event::RetrainDelivered { .. }
             | Event::ResultsDelivered { .. }

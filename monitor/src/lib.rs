@@ -7,6 +7,7 @@
 //! work, [`kafka`] and [`lanes`](self) lie between its two halves. [`replay`] takes the same way
 //! from files, [`launch`] starts jobs, [`demo`] plays all of it in one process.
 
+pub mod accept;
 mod board;
 pub mod check;
 pub mod cli;

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tracing::info;
 
+use crate::accept::AcceptLoss;
 use crate::config_file::Loaded;
 use crate::daemon::Daemon;
 
@@ -22,15 +23,27 @@ pub struct RunArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Go on without records that are lost: deleted before they were read, truncated, or gone with
+    /// a topic that was created anew. May be given more than once.
+    ///
+    /// A partition whose next offset is no longer in the log is not read until you decide: bring
+    /// the records back, or accept the loss with this option. The partition then begins at its
+    /// oldest record, and windows that may lack records say so: they are incomplete, and name it.
+    /// Other partitions go on as they are. A partition that has lost nothing is left alone. Needs
+    /// `state`; does not serve with `scale_out`.
+    #[arg(long, value_name = "TOPIC[:PARTITION]")]
+    pub accept_loss: Vec<AcceptLoss>,
 }
 
 /// Runs until SIGINT or SIGTERM; a second one ends the process at once.
-pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub fn run(args: &RunArgs, loaded: &Loaded) -> anyhow::Result<()> {
     let stopping = on_signal().context("cannot listen to signals")?;
     let Loaded { config, folder } = loaded;
-    let daemon = Daemon::start(Arc::clone(config), folder, Box::new(|_| {}))?;
+    let config = Arc::clone(config);
+    let name = Arc::clone(&config.name);
+    let daemon = Daemon::start_accepting(config, folder, &args.accept_loss, Box::new(|_| {}))?;
     info!(
-        name = %config.name,
+        %name,
         address = %daemon.address(),
         librdkafka = rdkafka::util::get_rdkafka_version().1,
         simd = driftd_kernels::backend(),

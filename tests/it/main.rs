@@ -12,6 +12,7 @@ mod explain;
 mod generated;
 mod judges;
 mod launch;
+mod loss;
 mod main_job;
 mod outage;
 mod produce;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use driftd_fixtures::wait;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
@@ -11,6 +12,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::message::Message;
 
@@ -93,6 +95,41 @@ pub fn grow(bootstrap: &str, topic: &str, partitions: i32) {
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot add partitions to `{topic}`: {failed:?}"),
+    }
+}
+
+/// Makes a topic anew, with the settings of the cluster. What was removed is gone a while after the
+/// answer that it is.
+pub fn create_when_gone(bootstrap: &str, topic: &str, partitions: i32) {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    wait::until("the topic to be gone", TIMEOUT, || {
+        let metadata = client.fetch_metadata(Some(topic), TIMEOUT).expect("the broker answers");
+        metadata.topics().iter().all(|it| it.partitions().is_empty()).then_some(())
+    });
+    create(bootstrap, topic, partitions, &[]);
+}
+
+/// Deletes the records of a partition that lie before an offset.
+pub fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .expect("the settings are those of librdkafka");
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(topic, partition, Offset::Offset(before))
+        .expect("an offset is one");
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let deleted = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("the system can start a runtime")
+        .block_on(admin.delete_records(&offsets, &options))
+        .unwrap_or_else(|error| panic!("cannot delete records of `{topic}`: {error}"));
+    for element in deleted.elements() {
+        element.error().unwrap_or_else(|e| panic!("cannot delete records of `{topic}`: {e}"));
     }
 }
 

@@ -30,7 +30,7 @@ pub enum Label {
     Partition,
     /// Retraining policy by its configured name.
     Policy,
-    /// Why a record was rejected; a closed set.
+    /// Why a record was rejected, or a partition is read no more; two closed sets.
     Reason,
     /// Identity of the reference in use: a short digest.
     Reference,

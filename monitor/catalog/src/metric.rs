@@ -187,6 +187,11 @@ pub const KAFKA_ABANDONED_CALLS: Metric = gauge(
     &[],
     "Calls of the Kafka client that have not come back; the process ends when there are 8.",
 );
+pub const KAFKA_PARTITION_STALLED: Metric = gauge(
+    "driftd_kafka_partition_stalled",
+    &[Label::Topic, Label::Partition, Label::Reason],
+    "1 when the partition is read no more until a person decides: its next records are lost.",
+);
 pub const LANES: Metric = gauge(
     "driftd_lanes",
     &[],
@@ -512,6 +517,7 @@ pub const METRICS: &[Metric] = &[
     KAFKA_ASSIGNED_PARTITIONS,
     KAFKA_STALLED_PARTITIONS,
     KAFKA_ABANDONED_CALLS,
+    KAFKA_PARTITION_STALLED,
     LANES,
     LANES_OWNED,
     LANE_LAG_ROWS,

@@ -82,7 +82,7 @@ impl Config {
     }
 
     /// Returns the index into [`Config::sources`] of a topic.
-    pub(crate) fn source_of(&self, topic: &str) -> Option<usize> {
+    pub fn source_of(&self, topic: &str) -> Option<usize> {
         self.sources.iter().position(|it| &*it.topic == topic)
     }
 

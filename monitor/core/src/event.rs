@@ -9,6 +9,7 @@ use driftd_alerts::Transition;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
+use crate::loss::Loss;
 use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::shard::Progress;
@@ -67,6 +68,13 @@ pub enum Event {
         source: usize,
         /// Short stable name of the error.
         kind: &'static str,
+    },
+    /// A partition is read no more: records that it would read next are lost.
+    Stalled {
+        /// Which.
+        partition: PartitionId,
+        /// What is lost.
+        loss: Loss,
     },
     /// Where partitions end now.
     Ends {

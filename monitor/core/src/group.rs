@@ -68,7 +68,7 @@ impl Grouping {
         let pane = &config.models[model].pane;
         let span = pane.span_of(event.time);
         let watermark = state.watermark(&source.time);
-        state.advance_time(event.time);
+        state.advance_time(event.time, row.offset);
         if watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
             *self.late.entry((row.model, row.version)).or_insert(0) += 1;
             return;

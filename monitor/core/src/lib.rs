@@ -24,6 +24,7 @@ mod gaps;
 mod group;
 pub mod history;
 mod line;
+pub mod loss;
 mod merge;
 mod models;
 pub mod output;

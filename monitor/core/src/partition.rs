@@ -16,6 +16,7 @@ use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentConfig, TimeConfig};
 use crate::group::Group;
+use crate::loss::Mark;
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 use crate::shard::Progress;
@@ -42,6 +43,12 @@ pub struct PartitionState {
     waiting: Vec<usize>,
     /// The same and what is known since, not told to stage 2 yet.
     begins: Vec<(usize, Option<Timestamp>)>,
+    /// The record at this offset or a later one tells how far lost time reaches.
+    settles_at: Option<i64>,
+    /// Newest event time when the log was read past lost records: not told to stage 2 yet.
+    settled: Option<Timestamp>,
+    /// The newest record that was read.
+    mark: Option<Mark>,
 }
 
 impl PartitionState {
@@ -59,6 +66,9 @@ impl PartitionState {
             left_behind: Vec::new(),
             waiting: Vec::new(),
             begins: Vec::new(),
+            settles_at: None,
+            settled: None,
+            mark: None,
         }
     }
 
@@ -103,6 +113,20 @@ impl PartitionState {
         }
     }
 
+    /// Returns what the newest record that was read is known by.
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
+    pub(crate) fn set_mark(&mut self, mark: Option<Mark>) {
+        self.mark = mark;
+    }
+
+    /// Has stage 2 told how far event time has come at this offset.
+    pub(crate) fn settle_at(&mut self, offset: Option<i64>) {
+        self.settles_at = offset;
+    }
+
     /// Has stage 2 told that windows of these model versions are not whole.
     pub(crate) fn leave_behind(&mut self, models: impl IntoIterator<Item = ModelId>) {
         self.left_behind.extend(models);
@@ -123,6 +147,7 @@ impl PartitionState {
             next_offset,
             event_time_max: self.progression.newest(),
             waiting: self.waiting.clone(),
+            mark: self.mark,
             open: open.collect(),
         })
     }
@@ -150,8 +175,13 @@ impl PartitionState {
         self.progression.watermark(time)
     }
 
-    pub(crate) fn advance_time(&mut self, event_time: Timestamp) {
+    /// Takes the event time of the record at `offset`.
+    pub(crate) fn advance_time(&mut self, event_time: Timestamp, offset: i64) {
         self.progression.advance(event_time);
+        if self.settles_at.is_some_and(|ends_at| ends_at <= offset) {
+            self.settles_at = None;
+            self.settled = self.progression.newest();
+        }
     }
 
     /// Makes room for a pane; `false` when the model has too many versions or panes open.
@@ -300,7 +330,12 @@ impl PartitionState {
         is_idle && self.idle_at.replace(end) != Some(end)
     }
 
-    /// Reports how far it is; what was left behind is told once.
+    /// Has the partition waited for, silent as it may be.
+    pub(crate) fn wait(&mut self) {
+        self.idle_at = None;
+    }
+
+    /// Reports how far it is; what was left behind, and the end of lost time, are told once.
     pub(crate) fn progress(&mut self, config: &Config, high_watermark: Option<i64>) -> Progress {
         let next_offset = self.next_offset.or(high_watermark).unwrap_or_default();
         // Up to the end there may be offsets without a record.
@@ -312,6 +347,7 @@ impl PartitionState {
             idle: self.idle_at.is_some(),
             left_behind: std::mem::take(&mut self.left_behind),
             begins: std::mem::take(&mut self.begins),
+            settled: self.settled.take(),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)

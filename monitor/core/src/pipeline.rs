@@ -12,13 +12,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
-use driftd_catalog::{PartitionId, Timestamp};
+use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
-use crate::config::{Config, PaneConfig, WindowConfig};
+use crate::config::{Config, PaneConfig, WindowConfig, WindowKind};
 use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
 use crate::gaps::{Gap, GapKey, Gaps, Stretch};
+use crate::loss::LostTime;
 use crate::models::Models;
 use crate::output::OutputMessage;
 use crate::panes::{Due, Outcome, Panes};
@@ -121,6 +122,11 @@ impl Pipeline {
         }
     }
 
+    /// Takes the time of which records of a partition are lost.
+    pub(crate) fn lacks(&mut self, partition: PartitionId, lost: LostTime) {
+        self.sources.set_lost(partition, lost);
+    }
+
     /// Returns how many windows were closed so far, by earlier runs too.
     pub fn windows_closed(&self) -> u64 {
         self.totals.windows_closed
@@ -192,6 +198,7 @@ impl Pipeline {
                 self.sources.dead_lettered(source, stored, failed);
             }
             Event::ClientError { source, kind } => self.sources.client_error(source, kind),
+            Event::Stalled { partition, loss } => self.sources.stall(&partition, loss),
             Event::OutboxOpened(opening) => {
                 let found = self.outbox.as_mut().map(|it| it.open(&self.config, opening));
                 for id in found.unwrap_or_default() {
@@ -238,10 +245,13 @@ impl Pipeline {
     }
 
     fn take_partial(&mut self, now: Timestamp, partial: Partial, effects: &mut Vec<Effect>) {
-        // Of a version whose panes are kept no more, nothing can be revised.
-        let is_kept = self.panes.has(&partial.pane.model);
-        let pane = &self.config.models[partial.model].pane;
-        let revisions_millis = if is_kept { pane.revisions_millis } else { 0 };
+        // Of a version whose panes are kept no more, nothing can be revised; nor can a pane of which
+        // records are lost: what its partition had given is dropped.
+        let model = &self.config.models[partial.model];
+        let source = &self.config.sources[model.source];
+        let is_whole = self.sources.lacking(source, partial.pane.span).next().is_none();
+        let is_kept = is_whole && self.panes.has(&partial.pane.model);
+        let revisions_millis = if is_kept { model.pane.revisions_millis } else { 0 };
         match self.windows.insert(partial, revisions_millis) {
             Inserted::Waits => {}
             Inserted::Revised(pane) => {
@@ -277,6 +287,10 @@ impl Pipeline {
         }
         self.note_not_counted(progress);
         self.begin_anew(progress);
+        let settled = self.sources.settle(&self.config, progress);
+        if let (Some(lost), Some(saver)) = (settled, &mut self.saver) {
+            saver.lost(progress.partition.clone(), &lost);
+        }
         for model in &progress.models {
             self.models.advance(model);
         }
@@ -432,10 +446,27 @@ impl Pipeline {
         for mut due in due {
             let model = &self.config.models[due.counts.model];
             due.missing.extend(self.gaps.missing(&model.name, due.counts.id.span));
-            due.missing.sort_unstable();
-            due.missing.dedup();
+            self.note_lost(&mut due);
             self.decide(now, &due, effects);
         }
+    }
+
+    /// Names the partitions that have lost records of a window's time, whether or not there was a
+    /// pane that lacks them. A window without an end says so of the time since its last result.
+    fn note_lost(&self, due: &mut Due) {
+        let model = &self.config.models[due.counts.model];
+        let WindowConfig { kind, every_millis, .. } = &model.windows[due.window];
+        let span = due.counts.id.span;
+        let span = match kind {
+            WindowKind::Length { .. } | WindowKind::Rows { .. } => span,
+            WindowKind::Global => {
+                WindowSpan::starting_at(span.end().plus_millis(-every_millis), *every_millis)
+            }
+        };
+        let mut missing: BTreeSet<PartitionId> = due.missing.drain(..).collect();
+        let source = &self.config.sources[model.source];
+        missing.extend(self.sources.lacking(source, span).cloned());
+        due.missing.extend(missing);
     }
 
     fn decide(&mut self, now: Timestamp, due: &Due, effects: &mut Vec<Effect>) {

@@ -13,6 +13,7 @@ use driftd_ingest::{Decoded, RejectReason};
 
 use crate::config::Config;
 use crate::group::{Group, Grouping};
+use crate::loss::Mark;
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::reference::ModelReference;
@@ -108,6 +109,8 @@ pub struct Progress {
     /// Models whose earlier records were not counted, and the event time of the newest that there
     /// may have been, once there is one that is counted.
     pub(crate) begins: Vec<(usize, Option<Timestamp>)>,
+    /// Newest event time when the log had been read past records that are lost.
+    pub settled: Option<Timestamp>,
 }
 
 impl Progress {
@@ -133,6 +136,7 @@ impl Progress {
             counted: Vec::new(),
             not_counted: Vec::new(),
             begins: Vec::new(),
+            settled: None,
         }
     }
 
@@ -166,6 +170,7 @@ impl Progress {
             left_behind,
             not_counted,
             begins,
+            settled: next.settled.or(self.settled),
             ..next
         };
     }
@@ -347,6 +352,21 @@ impl Shard {
         let Some(state) = self.partitions.get_mut(partition) else { return };
         if state.becomes_idle(&self.config, now, end) {
             report(&self.config, state, Some(end), outputs);
+        }
+    }
+
+    /// Takes what the newest record of the batch is known by that was counted last.
+    pub fn set_mark(&mut self, partition: &PartitionId, mark: Option<Mark>) {
+        if let Some(state) = self.partitions.get_mut(partition) {
+            state.set_mark(mark);
+        }
+    }
+
+    /// Has the partition waited for again, silent as it may be: what comes next in it is not known.
+    pub fn wait_for(&mut self, partition: &PartitionId, outputs: &mut Vec<Output>) {
+        if let Some(state) = self.partitions.get_mut(partition) {
+            state.wait();
+            outputs.push(Output::Progress(Box::new(state.progress(&self.config, None))));
         }
     }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::history::History;
+use crate::loss::Loss;
 use crate::result::WindowResult;
 
 /// The state of everything, at one moment.
@@ -168,6 +169,8 @@ pub struct PartitionSnapshot {
     pub idle: bool,
     /// Held back because it ran ahead of the others.
     pub paused: bool,
+    /// Read no more until a person decides, and why.
+    pub stalled: Option<Loss>,
     /// Wall-clock time of the last step forward.
     pub progressed_at: Timestamp,
 }

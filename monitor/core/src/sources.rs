@@ -9,8 +9,9 @@ use std::sync::Arc;
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 use driftd_ingest::RejectReason;
 
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelConfig, SourceConfig};
 use crate::event::Effect;
+use crate::loss::{Loss, LostTime};
 use crate::shard::Progress;
 use crate::snapshot::{PartitionSnapshot, SourceSnapshot};
 use crate::windows::Closing;
@@ -21,6 +22,8 @@ pub(crate) struct Sources {
     /// Whether the partitions of each source are known: those that nobody reads count too.
     is_known: Vec<bool>,
     partitions: BTreeMap<PartitionId, Partition>,
+    /// Lost time of partitions whose loss was accepted.
+    lost: BTreeMap<PartitionId, LostTime>,
 }
 
 /// One partition of a source topic, whoever reads it.
@@ -37,6 +40,7 @@ struct Partition {
     idle: bool,
     state_bytes: u64,
     paused: bool,
+    stalled: Option<Loss>,
     /// Wall-clock time of the last step forward.
     progressed_at: Timestamp,
 }
@@ -53,6 +57,7 @@ impl Partition {
             idle: false,
             state_bytes: 0,
             paused: false,
+            stalled: None,
             progressed_at: now,
         }
     }
@@ -77,7 +82,12 @@ impl Partition {
 impl Sources {
     pub(crate) fn new(config: &Config) -> Self {
         let counters = config.sources.iter().map(|source| empty_counters(&source.topic)).collect();
-        Self { counters, is_known: vec![false; config.sources.len()], partitions: BTreeMap::new() }
+        Self {
+            counters,
+            is_known: vec![false; config.sources.len()],
+            partitions: BTreeMap::new(),
+            lost: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn set_known(&mut self, now: Timestamp, source: usize, known: Vec<PartitionId>) {
@@ -145,6 +155,7 @@ impl Sources {
         for id in revoked {
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.is_assigned = false;
+                partition.stalled = None;
                 partition.progressed_at = now;
             }
         }
@@ -174,6 +185,36 @@ impl Sources {
         partition.idle = progress.idle;
         partition.state_bytes = progress.state_bytes;
         is_moved
+    }
+
+    /// Takes that a partition is read no more.
+    pub(crate) fn stall(&mut self, partition: &PartitionId, loss: Loss) {
+        if let Some(partition) = self.partitions.get_mut(partition) {
+            partition.stalled = Some(loss);
+        }
+    }
+
+    /// Takes the time of which records of a partition are lost.
+    pub(crate) fn set_lost(&mut self, partition: PartitionId, lost: LostTime) {
+        self.lost.insert(partition, lost);
+    }
+
+    /// Takes that a partition was read past what it has lost; returns what is lost.
+    pub(crate) fn settle(&mut self, config: &Config, progress: &Progress) -> Option<LostTime> {
+        let newest = progress.settled?;
+        let lost = self.lost.get_mut(&progress.partition)?;
+        lost.end(newest, config.sources[progress.source].time.out_of_orderness_millis);
+        Some(*lost)
+    }
+
+    /// Returns the partitions of a source that have lost records of a span.
+    pub(crate) fn lacking(
+        &self,
+        source: &SourceConfig,
+        span: WindowSpan,
+    ) -> impl Iterator<Item = &PartitionId> {
+        let own = self.lost.iter().filter(|(id, _)| id.topic == source.topic);
+        own.filter(move |(_, lost)| lost.touches(span)).map(|(id, _)| id)
     }
 
     fn add_counters(&mut self, progress: &Progress) {
@@ -256,7 +297,7 @@ impl Sources {
     fn slowest(&self, now: Timestamp, source: usize, wait_max_millis: i64) -> Option<Timestamp> {
         self.partitions
             .values()
-            .filter(|it| it.source == source && !it.paused)
+            .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
             .filter(|it| it.is_assigned || it.is_elsewhere)
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
@@ -295,6 +336,7 @@ impl Partition {
             watermark: self.watermark,
             idle: self.is_idle(),
             paused: self.paused,
+            stalled: self.stalled,
             progressed_at: self.progressed_at,
         }
     }

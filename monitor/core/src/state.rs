@@ -13,6 +13,7 @@
 mod body;
 mod key;
 mod lane;
+mod loss;
 mod outbox;
 mod partition;
 mod restore;
@@ -23,10 +24,11 @@ mod store;
 pub use body::Find;
 pub(crate) use body::{Counted, ModelBody, SegmentBody};
 pub use lane::{Addressed, LaneId, LaneReader, LaneRowError, LaneWriter, lane_of};
+pub use loss::{Stored, stored_positions};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
 pub use partition::{PartitionSaver, restore_partition};
-pub use restore::{Dropped, RestoreError, Restored, restore, restore_lane};
+pub use restore::{Dropped, RestoreError, Restored, restore, restore_accepting, restore_lane};
 pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
@@ -35,6 +37,7 @@ use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::loss::Mark;
 use crate::partial::Partial;
 use body::Fingerprint;
 
@@ -64,6 +67,7 @@ pub struct Checkpoint {
     pub(crate) event_time_max: Option<Timestamp>,
     /// Models that it has not begun to count, by index into [`Config::models`].
     pub(crate) waiting: Vec<usize>,
+    pub(crate) mark: Option<Mark>,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

@@ -386,6 +386,7 @@ fn partition(number: i32, high_watermark: Option<i64>) -> PartitionSnapshot {
         watermark: Some(at(2)),
         idle: false,
         paused: false,
+        stalled: None,
         progressed_at: at(2),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
 use driftd_core::config::SourceConfig;
+use driftd_core::loss::Mark;
 use driftd_ingest::{
     Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, Rejection, Row, SourceSchema,
 };
@@ -30,6 +31,12 @@ pub(super) struct OpenBatch {
     opened_at: Timestamp,
     /// Messages before it are read already.
     next_offset: i64,
+    /// What the newest message is known by.
+    newest: Option<Mark>,
+    /// What the newest message that was read before is known by, while it may come once more.
+    before: Option<Mark>,
+    /// Another message lies there: nothing more is added.
+    is_other_log: bool,
     /// Nothing came after the newest message when the client last looked.
     pub(super) is_at_end: bool,
 }
@@ -44,6 +51,9 @@ impl OpenBatch {
             payload_bytes: 0,
             opened_at: now,
             next_offset: next_offset.unwrap_or(i64::MIN),
+            newest: None,
+            before: None,
+            is_other_log: false,
             is_at_end: false,
         }
     }
@@ -54,9 +64,15 @@ impl OpenBatch {
     /// the question where the log begins, asked before its broker died, moved it there once more
     /// when it had long read on.
     pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<&Rejection> {
-        if message.offset < self.next_offset {
+        let mark = mark(message);
+        self.is_other_log |= self
+            .before
+            .take_if(|it| it.offset <= mark.offset)
+            .is_some_and(|before| before.offset == mark.offset && before != mark);
+        if self.is_other_log || message.offset < self.next_offset {
             return None;
         }
+        self.newest = Some(mark);
         self.next_offset = message.offset.saturating_add(1);
         if self.is_empty() {
             self.opened_at = now;
@@ -64,6 +80,21 @@ impl OpenBatch {
         self.is_at_end = false;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
         self.decoder.decode(message)
+    }
+
+    /// Has the log compared with the one that was read before, should this message come once more.
+    pub(super) fn compare(&mut self, before: Option<Mark>) {
+        self.before = before;
+    }
+
+    /// Whether it is another log.
+    pub(super) fn is_other_log(&self) -> bool {
+        self.is_other_log
+    }
+
+    /// Returns what the newest message is known by.
+    pub(super) fn newest(&self) -> Option<Mark> {
+        self.newest
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -86,6 +117,12 @@ impl OpenBatch {
     }
 }
 
+/// Returns what a message is known by. Its payload is not read for that.
+pub(super) fn mark(message: &Message<'_>) -> Mark {
+    let bytes = message.payload.map_or(0, <[u8]>::len) as u64;
+    Mark { offset: message.offset, time: message.timestamp, bytes }
+}
+
 /// Returns the most that a batch takes: columns grow by doubling, and texts are not more than the
 /// payloads. A single payload above [`PAYLOAD_BYTES_MAX`] is not counted.
 pub(crate) fn bytes_max(schema: &SourceSchema) -> u64 {
@@ -106,4 +143,68 @@ fn messages_max(schema: &SourceSchema) -> usize {
 fn columns(schema: &SourceSchema) -> usize {
     let models = schema.models.iter();
     models.map(|model| model.features.len() + model.segments.len()).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use driftd_core::config::load;
+
+    use super::*;
+
+    const CONFIG: &str = r#"{
+        "name": "test",
+        "sources": [{
+            "topic": "logs",
+            "start": "earliest",
+            "event_time": {"path": "at"},
+            "model": "model"
+        }],
+        "models": [{
+            "name": "alpha",
+            "source": "logs",
+            "version": "1",
+            "references": "{model}-{version}.json",
+            "window": {"length": "1h"},
+            "features": [{"name": "x", "path": "x", "type": "float64"}]
+        }]
+    }"#;
+
+    const fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn message(offset: i64, time: i64) -> Message<'static> {
+        Message { payload: Some(b"{}"), offset, timestamp: Some(at(time)) }
+    }
+
+    /// Reads messages after the one at offset 7 was read, of time 70; returns how many were added,
+    /// and whether it is another log.
+    fn read(messages: &[Message<'_>]) -> (usize, bool) {
+        let config = load(CONFIG, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut batch = OpenBatch::new(&config.sources[0], Some(8), at(0));
+        batch.compare(Some(mark(&message(7, 70))));
+        for message in messages {
+            batch.decode(at(0), message);
+        }
+        (batch.decoder.messages(), batch.is_other_log())
+    }
+
+    #[test]
+    fn a_log_that_holds_the_same_message_goes_on() {
+        assert_eq!(read(&[message(7, 70), message(8, 80)]), (1, false));
+    }
+
+    #[test]
+    fn nothing_of_another_log_is_added() {
+        assert_eq!(read(&[message(7, 71), message(8, 80)]), (0, true));
+        let longer = Message { payload: Some(b"{ }"), ..message(7, 70) };
+        assert_eq!(read(&[longer, message(8, 80)]), (0, true));
+    }
+
+    #[test]
+    fn a_log_without_the_message_goes_on_without_a_comparison() {
+        assert_eq!(read(&[message(9, 90), message(10, 100)]), (2, false));
+        // It can be seen once more when the client goes back, and is no other than it was.
+        assert_eq!(read(&[message(8, 80), message(7, 71), message(9, 90)]), (2, false));
+    }
 }

@@ -5,6 +5,8 @@
 //! tools only. When the pipeline is behind, partitions are paused and polling goes on, so that the
 //! group never expels the member.
 
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,7 +35,6 @@ use crate::kafka::abandoned;
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
-use crate::kafka::gone::{self, ADVICE_ALONE, ADVICE_SHARED};
 use crate::kafka::membership;
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Parked};
@@ -122,6 +123,8 @@ pub struct SourceConsumer {
     outputs: Vec<Output>,
     /// Paused because they ran ahead of the others.
     held: BTreeSet<PartitionId>,
+    /// Read no more: records are lost.
+    stalled: BTreeSet<PartitionId>,
     is_throttled: bool,
     looked_at: Timestamp,
     committed_at: Timestamp,
@@ -145,6 +148,7 @@ impl SourceConsumer {
             decoders: BTreeMap::new(),
             outputs: Vec::new(),
             held: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             is_throttled: false,
             looked_at: Timestamp::MIN,
             committed_at: Timestamp::MIN,
@@ -197,6 +201,7 @@ impl SourceConsumer {
         }
         self.poll(now);
         self.follow_assignments(now);
+        self.look_for_other_logs();
         self.count_due(now);
         self.watch_silence(now);
         self.share(now)?;
@@ -255,6 +260,7 @@ impl SourceConsumer {
         let partitions: Vec<PartitionId> = mem::take(&mut self.decoders).into_keys().collect();
         for partition in &partitions {
             self.shard.release(partition);
+            self.stalled.remove(partition);
         }
         self.held.clear();
         self.stalls.clear();
@@ -377,23 +383,9 @@ impl SourceConsumer {
         let kind = error_kind(error);
         log_error(error, self.topic());
         end_if_replaced(&self.client, &self.kafka);
-        if kind == OFFSET_OUT_OF_RANGE {
-            self.stand_where_gone();
-        }
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
-    }
-
-    /// Finds the partition whose next offset is out of range. It stays assigned and is not fetched.
-    fn stand_where_gone(&mut self) {
-        let advice = if self.sharing.is_some() { ADVICE_SHARED } else { ADVICE_ALONE };
-        let read = self.shard.positions();
-        let read = read.filter_map(|(id, next)| Some((id.partition, next?)));
-        let gone = gone::look(&self.client, self.topic(), read, advice);
-        if gone.is_empty() {
-            self.parts.health.stalled(self.place(), gone::UNKNOWN.to_owned());
-        }
-        for (partition, gone) in gone {
-            self.stalls.stand(clock::now(), partition, gone, Outlook::Stays);
+        if kind == OFFSET_OUT_OF_RANGE {
+            self.look_for_losses();
         }
     }
 
@@ -424,7 +416,8 @@ impl SourceConsumer {
         self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
-            let batch = OpenBatch::new(source, state.next_offset(), now);
+            let mut batch = OpenBatch::new(source, state.next_offset(), now);
+            batch.compare(state.mark());
             self.decoders.insert(state.id().clone(), batch);
             if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
                 sharing.assign(state.id().clone(), saver);
@@ -453,6 +446,7 @@ impl SourceConsumer {
             self.count(now, partition);
             self.decoders.remove(partition);
             self.held.remove(partition);
+            self.stalled.remove(partition);
         }
         // Its next reader reports past what is still on its way here.
         self.drain();
@@ -485,7 +479,7 @@ impl SourceConsumer {
         if batch.is_empty() {
             return;
         }
-        let decoded = batch.finish();
+        let (decoded, mark) = (batch.finish(), batch.newest());
         let span = info_span!("count_batch", partition = %partition, messages = decoded.messages);
         let _entered = span.enter();
         if let Some(first) = decoded.rejections.first() {
@@ -502,6 +496,7 @@ impl SourceConsumer {
         self.parts.references.provide(&mut self.shard, &placed);
         let end = self.parts.ends.of(partition).map(|end| end.offset.max(decoded.to_offset));
         self.shard.update(now, &decoded, placed, end, &mut self.outputs);
+        self.shard.set_mark(partition, mark);
         self.send_outputs();
     }
 
@@ -576,14 +571,19 @@ impl SourceConsumer {
         position: Option<i64>,
     ) -> Option<i64> {
         let batch = self.decoders.get(partition)?;
-        if self.held.contains(partition) || self.is_throttled || !batch.is_empty() {
+        let is_held = self.held.contains(partition) || self.stalled.contains(partition);
+        if is_held || self.is_throttled || !batch.is_empty() {
             return None;
         }
         let end = self.parts.ends.of(partition)?;
         if end.seen_at.plus_millis(END_AGE_MAX_MILLIS) < now {
             return None;
         }
-        let is_read = position.is_some_and(|position| end.offset <= position);
+        // An end before the position is an old one, or that of a log that was cut.
+        if position.is_some_and(|position| end.offset < position) {
+            return None;
+        }
+        let is_read = position == Some(end.offset);
         let is_empty_there = batch.is_at_end && end.since.plus_millis(END_STANDS_MILLIS) <= now;
         (is_read || is_empty_there).then_some(end.offset)
     }
@@ -620,7 +620,9 @@ impl SourceConsumer {
 
     fn set_paused(&self, partitions: &[PartitionId], paused: bool) {
         let mut list = TopicPartitionList::new();
-        for partition in partitions.iter().filter(|it| self.decoders.contains_key(*it)) {
+        let is_read =
+            |it: &&PartitionId| self.decoders.contains_key(*it) && !self.stalled.contains(*it);
+        for partition in partitions.iter().filter(is_read) {
             list.add_partition(&partition.topic, partition.partition);
         }
         let result = if paused { self.client.pause(&list) } else { self.client.resume(&list) };

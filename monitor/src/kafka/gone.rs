@@ -24,8 +24,6 @@ pub(crate) struct OffsetGone {
 /// Where it is not known which partition it is.
 pub(crate) const UNKNOWN: &str = "a partition is not read: its next offset is not in the log; the \
     next start or change of the group tells which";
-/// For who keeps its state in a folder.
-pub(crate) const ADVICE_ALONE: &str = "to read it from `start`, restart without the state folder";
 /// For readers of shared work.
 pub(crate) const ADVICE_SHARED: &str = "to read from `start`, name another `kafka.group` and other \
     topics in `scale_out`; everything is counted anew";

@@ -22,12 +22,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::clock;
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, Standing, compare};
+use crate::kafka::loss;
 use crate::kafka::sharing::{ResumeError, Resumer};
 use crate::kafka::watch::partitions;
 
@@ -267,8 +268,11 @@ impl Assignments {
             self.changes.push(Change::Stalled(stalled));
         }
         failpoint::hit("consumer.assigned");
+        let held = self.held(consumer, &found);
         let begin = |(state, _): &Found| {
-            let offset = state.next_offset().map_or(Offset::Beginning, Offset::Offset);
+            // The newest record that was read comes once more, to be compared.
+            let next_offset = held.get(state.id()).copied().or(state.next_offset());
+            let offset = next_offset.map_or(Offset::Beginning, Offset::Offset);
             (state.id().partition, offset)
         };
         self.read.begin(consumer, &self.topic, found.iter().map(begin));
@@ -282,6 +286,17 @@ impl Assignments {
             (state, None)
         };
         self.ids(partitions).into_iter().map(found).collect()
+    }
+
+    /// Returns the offset of the newest record that was read, of partitions whose log still holds
+    /// it.
+    fn held(&self, consumer: &BaseConsumer<Self>, found: &[Found]) -> BTreeMap<PartitionId, i64> {
+        let mark = |(state, _): &Found| Some((state.id().clone(), state.mark()?));
+        let marks = found.iter().filter_map(mark).collect();
+        loss::held(consumer, &marks, ENDS_TIMEOUT).unwrap_or_else(|error| {
+            warn!(topic = %self.topic, %error, "logs are not compared with those read before");
+            BTreeMap::new()
+        })
     }
 
     /// Returns what can be gone on with, and what cannot.

@@ -45,12 +45,17 @@ pub(super) enum Key {
     Slice(SliceKey),
     /// A stretch that counts of a partition are missing from.
     Gap(GapKey),
+    /// Event time of which a partition's records may be lost.
+    Lost(PartitionId),
+    /// The newest record that was read of a partition.
+    Mark(PartitionId),
 }
 
 impl Key {
     /// Returns the partition whose reader writes the row; the other rows are of stage 2.
     pub(super) fn reader(&self) -> Option<&PartitionId> {
-        if let Self::Partition(partition) | Self::Open(partition, _) = self {
+        if let Self::Partition(partition) | Self::Open(partition, _) | Self::Mark(partition) = self
+        {
             Some(partition)
         } else {
             None

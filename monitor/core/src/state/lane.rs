@@ -266,7 +266,9 @@ impl<'a> LaneReader<'a> {
             | Key::Seal
             | Key::Course(_)
             | Key::Slice(_)
-            | Key::Gap(_) => Err(LaneRowError::Foreign),
+            | Key::Gap(_)
+            | Key::Lost(_)
+            | Key::Mark(_) => Err(LaneRowError::Foreign),
         }
     }
 

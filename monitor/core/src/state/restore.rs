@@ -16,10 +16,12 @@ use super::body::{
 };
 use super::key::Key;
 use super::lane::not_counted;
+use super::loss::mark;
 use super::{Counted, FORMAT, LaneId, Outbox, Row, Saver, Seal, StoreId, fingerprints};
 use crate::config::{Config, WindowConfig};
 use crate::evaluate::evaluate;
 use crate::gaps::{GapKey, Stretch};
+use crate::loss::Accepted;
 use crate::models::Models;
 use crate::panes::{Course, Due, Panes};
 use crate::partial::Partial;
@@ -105,11 +107,23 @@ pub fn restore(
     fresh: StoreId,
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
+    restore_accepting(config, rows, find, (fresh, &[]), now)
+}
+
+/// Like [`restore()`], with losses that a person has `accepted`. Those of partitions that no run
+/// has read are none.
+pub fn restore_accepting(
+    config: &Arc<Config>,
+    rows: impl IntoIterator<Item = Row>,
+    find: Find<'_>,
+    (fresh, accepted): (StoreId, &[Accepted]),
+    now: Timestamp,
+) -> Result<Restored, RestoreError> {
     let rows: Vec<Row> = rows.into_iter().collect();
     let seal = sealed(&rows);
     let rows = keyed(rows)?;
     let outbox = outbox(config, &rows, fresh)?;
-    restore_rows(config, (Saver::new(config), Some(outbox), seal), &rows, find, now)
+    restore_rows(config, (Saver::new(config), Some(outbox), seal), &rows, (find, accepted), now)
 }
 
 /// Like [`restore`], of rows between which those of partitions may lie.
@@ -130,7 +144,7 @@ pub fn restore_lane(
     let rows = keyed(kept)?;
     let mut saver = Saver::new(config);
     saver.keep_barriers();
-    let mut restored = restore_rows(config, (saver, None, seal), &rows, find, now)?;
+    let mut restored = restore_rows(config, (saver, None, seal), &rows, (find, &[]), now)?;
     let fingerprints = fingerprints(config);
     for (key, row) in &rows {
         let Key::Barrier(partition) = key else { continue };
@@ -152,12 +166,13 @@ fn restore_rows(
     config: &Arc<Config>,
     (saver, outbox, seal): (Saver, Option<Outbox>, Option<Seal>),
     rows: &Rows,
-    find: Find<'_>,
+    (find, accepted): (Find<'_>, &[Accepted]),
     now: Timestamp,
 ) -> Result<Restored, RestoreError> {
-    let mut reading = Reading::new(config, saver, find);
+    let mut reading = Reading { accepted, ..Reading::new(config, saver, find) };
     let mut windows = reading.windows(rows)?;
-    let partitions = reading.partitions(rows, now)?;
+    let mut partitions = reading.partitions(rows, now)?;
+    let lost = reading.lost(rows, &mut partitions, now)?;
     let models = reading.models(rows)?;
     let mut panes = reading.panes(rows)?;
     reading.begin_anew(&mut windows, &models, &mut panes, &partitions);
@@ -195,6 +210,9 @@ fn restore_rows(
     }
     for (key, span) in missed {
         pipeline.miss(key, Stretch::Missing { from: span.start(), to: span.end() });
+    }
+    for (partition, lost) in lost {
+        pipeline.lacks(partition, lost);
     }
     let input = rows.get(&Key::Input).map(|row| read(row, "the input")).transpose()?;
     Ok(Restored { pipeline, partitions, dropped, input })
@@ -235,7 +253,7 @@ pub(super) fn read<T: DeserializeOwned>(row: &[u8], what: &str) -> Result<T, Res
         .map_err(|source| RestoreError::Damaged { what: what.to_owned(), source })
 }
 
-fn read_row<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
+pub(super) fn read_row<T: DeserializeOwned>(row: &[u8], key: &Key) -> Result<T, RestoreError> {
     read(row, &format!("{key:?}"))
 }
 
@@ -258,6 +276,8 @@ pub(super) struct Reading<'a> {
     pub(super) dropped: BTreeMap<ModelId, LeftBehind>,
     /// Counts of partitions that are not gone on with.
     pub(super) missed: Vec<(GapKey, WindowSpan)>,
+    /// Losses of partitions, which begin anew.
+    pub(super) accepted: &'a [Accepted],
 }
 
 /// What is not gone on with of a model version.
@@ -272,7 +292,8 @@ pub(super) struct LeftBehind {
 impl<'a> Reading<'a> {
     pub(super) fn new(config: &'a Arc<Config>, saver: Saver, find: Find<'a>) -> Self {
         let references = References::new(find);
-        Self { config, saver, references, dropped: BTreeMap::new(), missed: Vec::new() }
+        let (dropped, missed) = (BTreeMap::new(), Vec::new());
+        Self { config, saver, references, dropped, missed, accepted: &[] }
     }
 
     fn windows(&mut self, rows: &Rows) -> Result<Windows, RestoreError> {
@@ -280,6 +301,10 @@ impl<'a> Reading<'a> {
         let mut closed: BTreeMap<ModelId, Closed> = BTreeMap::new();
         for (key, row) in rows {
             if let Key::Pending(partition, pane) = key {
+                if self.begins_anew(partition) {
+                    self.saver.remove(key.clone());
+                    continue;
+                }
                 let partial = self.partial(key, pane, row)?;
                 if partial.is_none() {
                     self.miss(&pane.model, partition, pane.span);
@@ -384,6 +409,10 @@ impl<'a> Reading<'a> {
         let mut found: BTreeMap<PartitionId, BTreeMap<PaneId, i64>> = BTreeMap::new();
         for (key, row) in rows {
             if let Key::Open(partition, pane) = key {
+                if self.begins_anew(partition) {
+                    self.saver.remove(key.clone());
+                    continue;
+                }
                 let to_offset = read_row::<WindowBody>(row, key)?.to_offset();
                 let found = found.entry(partition.clone()).or_default();
                 found.extend(to_offset.map(|to_offset| (pane.clone(), to_offset)));
@@ -397,9 +426,13 @@ impl<'a> Reading<'a> {
             let source = self.config.source_of(&id.topic);
             let Some(source) = source else {
                 // Its topic is read no more; should it be read again, it is a first start.
-                self.saver.remove(key.clone());
+                self.forget(rows, id);
                 continue;
             };
+            if self.begins_anew(id) {
+                self.forget(rows, id);
+                continue;
+            }
             let PartitionBody { next_offset, event_time_max, counted, manifest } =
                 read_row(row, key)?;
             if Manifest::of(&found.remove(id).unwrap_or_default()) != manifest {
@@ -410,6 +443,7 @@ impl<'a> Reading<'a> {
             let position = (next_offset, event_time_max);
             let mut state = PartitionState::restore(id.clone(), source, position, partials, now);
             state.begin_to_count(self.new_models(source, &counted));
+            state.set_mark(mark(rows, id)?);
             partitions.push(state);
         }
         Ok(partitions)

@@ -18,6 +18,7 @@ use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::gaps::{Gap, GapKey};
+use crate::loss::LostTime;
 use crate::models::Models;
 use crate::panes::{Due, Panes, SliceKey};
 use crate::retraining::Retraining;
@@ -130,13 +131,15 @@ impl Saver {
             | Key::Store
             | Key::Outbox(_)
             | Key::Seal
-            | Key::Gap(_) => {}
+            | Key::Gap(_)
+            | Key::Lost(_)
+            | Key::Mark(_) => {}
         }
     }
 
     /// Takes what a partition holds now.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { partition, next_offset, event_time_max, waiting, open } = checkpoint;
+        let Checkpoint { partition, next_offset, event_time_max, waiting, mark, open } = checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -166,6 +169,9 @@ impl Saver {
         let counted = counted.collect();
         let body = PartitionBody { next_offset, event_time_max, counted, manifest };
         self.put(Key::Partition(partition.clone()), &body);
+        if let Some(mark) = mark {
+            self.put(Key::Mark(partition.clone()), &mark);
+        }
         self.open.insert(partition, kept);
     }
 
@@ -190,6 +196,11 @@ impl Saver {
             Some(gap) => self.put(Key::Gap(key), &gap),
             None => self.remove(Key::Gap(key)),
         }
+    }
+
+    /// Takes the time of which records of a partition are lost.
+    pub(crate) fn lost(&mut self, partition: PartitionId, lost: &LostTime) {
+        self.put(Key::Lost(partition), lost);
     }
 
     /// Takes how far a lane's topic partition was read.

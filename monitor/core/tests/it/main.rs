@@ -8,6 +8,7 @@ mod durability;
 mod faulty;
 mod kinds;
 mod log;
+mod loss;
 mod model;
 mod outbox;
 mod profile;

@@ -8,13 +8,16 @@ use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::loss::{Accepted, Bounds, Loss, Mark};
 use driftd_core::output::{Collected, OutputMessage, OutputTopic, SOURCE_HEADER};
 use driftd_core::partial::Partial;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::{Dropped, Opening, Position, Standing, Store, StoreId, restore};
+use driftd_core::state::{
+    Dropped, Opening, Position, Row, Standing, Store, StoreId, restore_accepting, stored_positions,
+};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -69,6 +72,8 @@ pub(crate) struct Simulation {
     pub(crate) now: Timestamp,
     pub(crate) effects: Vec<Effect>,
     logs: Vec<Vec<Record>>,
+    /// Where each log begins: what lay before is deleted.
+    starts: Vec<i64>,
     read: Vec<usize>,
     owners: Vec<usize>,
     shards: Vec<Shard>,
@@ -101,6 +106,7 @@ impl Simulation {
             now,
             effects: Vec::new(),
             logs: logs.to_vec(),
+            starts: vec![0; logs.len()],
             read: vec![0; logs.len()],
             owners: vec![0; logs.len()],
             shards: (0..shards).map(|_| Shard::new(Arc::clone(config))).collect(),
@@ -240,13 +246,50 @@ impl Simulation {
         self.restart()
     }
 
+    /// Replaces a log, which begins at this offset from now on.
+    pub(crate) fn replace(&mut self, index: usize, start: i64, log: Vec<Record>) {
+        self.logs[index] = log;
+        self.starts[index] = start;
+    }
+
+    /// Returns where the stored state of a partition goes on.
+    pub(crate) fn stored_position(&self, index: usize) -> Option<i64> {
+        let mut stored = stored_positions(&self.store.rows().unwrap()).unwrap();
+        stored.remove(&partition(index)).map(|it| it.next_offset)
+    }
+
+    /// Takes what the newest record of a partition is known by that was read.
+    pub(crate) fn mark(&mut self, index: usize, mark: Mark) {
+        self.shards[self.owners[index]].set_mark(&partition(index), Some(mark));
+    }
+
+    /// Returns where the stored state of a partition goes on, and after which record.
+    pub(crate) fn stored_mark(&self, index: usize) -> Option<Mark> {
+        stored_positions(&self.store.rows().unwrap()).unwrap().remove(&partition(index))?.mark
+    }
+
+    /// Accepts every loss, as an option does that every start is given.
+    fn accepted(&self, rows: &[Row]) -> Vec<Accepted> {
+        let positions = stored_positions(rows).unwrap();
+        let lost = (0..self.logs.len()).filter_map(|index| {
+            let start = self.starts[index];
+            let bounds = Bounds { start, end: self.high_watermark(index).max(start) };
+            let stored = positions.get(&partition(index))?;
+            let loss = Loss::of(stored.next_offset, bounds)?;
+            Some(Accepted { partition: partition(index), loss, at: self.now })
+        });
+        lost.collect()
+    }
+
     fn restart(&mut self) -> Vec<Dropped> {
         self.effects.truncate(self.stored_effects.last().copied().unwrap_or(0));
         self.stores_made += 1;
         let fresh = StoreId(self.stores_made);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
         let rows = self.store.rows().unwrap();
-        let restored = restore(&self.config, rows, &find, fresh, self.now).unwrap();
+        let accepted = self.accepted(&rows);
+        let begin = (fresh, &*accepted);
+        let restored = restore_accepting(&self.config, rows, &find, begin, self.now).unwrap();
         self.pipeline = restored.pipeline;
         self.sending = None;
         self.open_outbox();

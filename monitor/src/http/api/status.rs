@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use driftd_catalog::Timestamp;
+use driftd_core::loss::Loss;
 use driftd_core::snapshot::{LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
 use driftd_ingest::RejectReason;
 use serde::Serialize;
@@ -82,6 +83,17 @@ struct PartitionView {
     watermark: Option<Timestamp>,
     idle: bool,
     paused: bool,
+    /// Why the partition is read no more until a person decides; absent while it is read.
+    stalled: Option<StalledView>,
+}
+
+#[derive(Debug, Serialize)]
+struct StalledView {
+    reason: &'static str,
+    /// How many records are lost, where that is known.
+    records: Option<u64>,
+    /// The same in words.
+    loss: String,
 }
 
 pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Instant) -> Status {
@@ -155,7 +167,14 @@ impl PartitionView {
             watermark: partition.watermark,
             idle: partition.idle,
             paused: partition.paused,
+            stalled: partition.stalled.map(StalledView::from),
         }
+    }
+}
+
+impl From<Loss> for StalledView {
+    fn from(loss: Loss) -> Self {
+        Self { reason: loss.reason(), records: loss.records(), loss: loss.to_string() }
     }
 }
 

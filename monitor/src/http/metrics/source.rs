@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
 use driftd_catalog::{Timestamp, metric};
+use driftd_core::loss::Loss;
 use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::RejectReason;
 
@@ -86,6 +87,12 @@ fn partition(families: &mut Families, partition: &PartitionSnapshot) {
         &labels,
         f64::from(u8::from(partition.paused)),
     );
+    let stalled = partition.stalled.map(Loss::reason);
+    for reason in Loss::REASONS {
+        let labels = [labels[0], labels[1], reason];
+        let is_stalled = f64::from(u8::from(stalled == Some(reason)));
+        families.gauge(&metric::KAFKA_PARTITION_STALLED, &labels, is_stalled);
+    }
 }
 
 /// Returns the messages that are in the partition and not read yet. Absent until its end was seen.

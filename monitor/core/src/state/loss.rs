@@ -1,0 +1,99 @@
+//! Begins partitions anew whose loss a person has accepted.
+//!
+//! Before: [`super::restore()`] has the rows of an earlier run, whole. After: what was counted of
+//! such a partition and is in no closed pane is dropped, the partition is read from its oldest
+//! record, and its [`LostTime`] is a row until another loss takes its place.
+
+use std::collections::BTreeMap;
+
+use driftd_catalog::{PartitionId, Timestamp};
+
+use super::Row;
+use super::body::PartitionBody;
+use super::key::Key;
+use super::restore::{Reading, RestoreError, Rows, keyed, read_row};
+use crate::loss::{LostTime, Mark};
+use crate::partition::PartitionState;
+
+/// Where a partition of an earlier run goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// Next offset to read.
+    pub next_offset: i64,
+    /// The newest record that was read, where it is known.
+    pub mark: Option<Mark>,
+}
+
+/// Returns where the partitions of an earlier run go on.
+pub fn stored_positions(rows: &[Row]) -> Result<BTreeMap<PartitionId, Stored>, RestoreError> {
+    let rows = keyed(rows.iter().cloned())?;
+    let mut positions = BTreeMap::new();
+    for (key, row) in &rows {
+        if let Key::Partition(id) = key {
+            let PartitionBody { next_offset, .. } = read_row(row, key)?;
+            positions.insert(id.clone(), Stored { next_offset, mark: mark(&rows, id)? });
+        }
+    }
+    Ok(positions)
+}
+
+/// Returns what the newest record that was read of a partition is known by.
+pub(super) fn mark(rows: &Rows, id: &PartitionId) -> Result<Option<Mark>, RestoreError> {
+    let key = Key::Mark(id.clone());
+    rows.get(&key).map(|row| read_row(row, &key)).transpose()
+}
+
+impl Reading<'_> {
+    /// Whether the loss of a partition is accepted.
+    pub(super) fn begins_anew(&self, partition: &PartitionId) -> bool {
+        self.accepted.iter().any(|it| it.partition == *partition)
+    }
+
+    /// Removes what is stored of where a partition goes on.
+    pub(super) fn forget(&mut self, rows: &Rows, id: &PartitionId) {
+        let keys = [Key::Partition(id.clone()), Key::Mark(id.clone())];
+        keys.into_iter()
+            .filter(|key| rows.contains_key(key))
+            .for_each(|key| self.saver.remove(key));
+    }
+
+    /// Returns the lost time of partitions, of those that begin now too; each has to be read past
+    /// by one of `partitions`.
+    pub(super) fn lost(
+        &mut self,
+        rows: &Rows,
+        partitions: &mut Vec<PartitionState>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<PartitionId, LostTime>, RestoreError> {
+        let mut lost: BTreeMap<PartitionId, LostTime> = BTreeMap::new();
+        for (key, row) in rows {
+            let Key::Lost(id) = key else { continue };
+            if self.config.source_of(&id.topic).is_some() {
+                lost.insert(id.clone(), read_row(row, key)?);
+            } else {
+                self.saver.remove(key.clone());
+            }
+        }
+        for accepted in self.accepted {
+            let id = &accepted.partition;
+            let Some(source) = self.config.source_of(&id.topic) else { continue };
+            let key = Key::Partition(id.clone());
+            let Some(row) = rows.get(&key) else { continue };
+            let PartitionBody { event_time_max, .. } = read_row(row, &key)?;
+            let counted = event_time_max.map(Timestamp::from_millis);
+            let skew = self.config.sources[source].time.future_skew_max_millis;
+            let time = LostTime::new(accepted, counted, skew, lost.get(id).copied());
+            self.saver.lost(id.clone(), &time);
+            lost.insert(id.clone(), time);
+        }
+        for (id, time) in lost.iter().filter(|(_, time)| time.ends_at().is_some()) {
+            let Some(source) = self.config.source_of(&id.topic) else { continue };
+            let at = partitions.iter().position(|it| it.id() == id).unwrap_or_else(|| {
+                partitions.push(PartitionState::new(id.clone(), source, now));
+                partitions.len() - 1
+            });
+            partitions[at].settle_at(time.ends_at());
+        }
+        Ok(lost)
+    }
+}

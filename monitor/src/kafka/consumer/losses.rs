@@ -1,0 +1,92 @@
+//! Partitions that a consumer thread reads no more, because records are lost.
+//!
+//! Before: [`super`] hears that an offset is out of range, or reads a record that is another one
+//! than before. After: the log, readiness, and [`Event::Stalled`] for the pipeline; a person
+//! decides ([`crate::accept`]).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use driftd_catalog::PartitionId;
+use driftd_core::event::Event;
+use driftd_core::loss::Loss;
+use tracing::warn;
+
+use rdkafka::consumer::Consumer as _;
+
+use super::SourceConsumer;
+use crate::accept;
+use crate::clock;
+use crate::kafka::stalls::Outlook;
+use crate::kafka::{gone, loss};
+
+/// How long the brokers get to say where logs begin and end.
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a partition is read no more.
+#[derive(Debug, thiserror::Error)]
+#[error("{loss}; {advice}")]
+struct LostRecords {
+    loss: Loss,
+    advice: String,
+}
+
+impl SourceConsumer {
+    /// Finds out which partitions the client has let go of, because records are lost that it would
+    /// read next, and has a person decide about each. The others are read on.
+    pub(super) fn look_for_losses(&mut self) {
+        let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
+        for partition in &partitions {
+            self.count(clock::now(), partition);
+        }
+        let positions = self.shard.positions();
+        let known = positions.filter_map(|(id, position)| Some((id.clone(), position?)));
+        let lost = loss::find(&self.client, &known.collect(), BOUNDS_TIMEOUT);
+        let lost = lost.unwrap_or_else(|error| {
+            warn!(topic = %self.topic(), %error, "cannot see where the logs begin and end");
+            BTreeMap::new()
+        });
+        if lost.is_empty() {
+            self.parts.health.stalled(self.place(), gone::UNKNOWN.to_owned());
+        }
+        for (partition, loss) in lost {
+            self.stall(partition, loss);
+        }
+    }
+
+    /// Reads a partition no more. It is waited for like a slow one: what it would have added is not
+    /// known.
+    fn stall(&mut self, partition: PartitionId, loss: Loss) {
+        if self.stalled.contains(&partition) {
+            return;
+        }
+        // The client has let go of it, or reads what is another log.
+        self.client.context().stop(&self.client, partition.partition);
+        self.stalled.insert(partition.clone());
+        let advice = accept::advice(&self.parts.config, &partition);
+        let why = LostRecords { loss, advice };
+        self.stalls.stand(clock::now(), partition.partition, why, Outlook::Stays);
+        self.shard.wait_for(&partition, &mut self.outputs);
+        self.send_outputs();
+        self.outbox.push(Event::Stalled { partition, loss });
+    }
+
+    /// Finds partitions in which another record lies where one was read before.
+    pub(super) fn look_for_other_logs(&mut self) {
+        let others: Vec<PartitionId> = self
+            .decoders
+            .iter()
+            .filter(|(id, batch)| batch.is_other_log() && !self.stalled.contains(*id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for partition in others {
+            let mut positions = self.shard.positions();
+            let position = positions.find(|(id, _)| **id == partition);
+            let next_offset = position.and_then(|(_, position)| position);
+            drop(positions);
+            if let Some(next_offset) = next_offset {
+                self.stall(partition, Loss::Recreated { next_offset });
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Where logs begin and end, and which partitions therefore cannot go on where they were.
+//!
+//! Before: [`super::consumer`] hears that an offset is out of range, [`crate::accept`] is asked
+//! about one. After: a [`Loss`] for a person to decide about. Of a topic the Rust binding of
+//! librdkafka gives no identity: one that was created anew shows by its offsets, or by another
+//! record where the newest one lay that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::loss::{Bounds, Loss, Mark};
+use driftd_ingest::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::debug;
+
+use crate::clock;
+use crate::kafka::batch;
+
+/// How long one look at the newest records waits.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Returns where the logs of partitions begin and end: one question to each broker for each of the
+/// two. Those of which a broker does not know it are left out.
+pub(crate) fn bounds<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[PartitionId],
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<PartitionId, Bounds>> {
+    let starts = offsets(client, partitions, Offset::Beginning, timeout)?;
+    let ends = offsets(client, partitions, Offset::End, timeout)?;
+    let known = starts.into_iter().filter_map(|(id, start)| {
+        let end = *ends.get(&id)?;
+        Some((id, Bounds { start, end }))
+    });
+    Ok(known.collect())
+}
+
+fn offsets<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[PartitionId],
+    at: Offset,
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<PartitionId, i64>> {
+    let mut asked = TopicPartitionList::new();
+    for PartitionId { topic, partition } in partitions {
+        asked.add_partition_offset(topic, *partition, at)?;
+    }
+    if asked.count() == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let answer = client.offsets_for_times(asked, timeout)?;
+    let found = answer.elements().into_iter().filter_map(|element| match element.offset() {
+        Offset::Offset(offset) if element.error().is_ok() => {
+            let id =
+                PartitionId { topic: Arc::from(element.topic()), partition: element.partition() };
+            Some((id, offset))
+        }
+        Offset::Offset(_)
+        | Offset::Beginning
+        | Offset::End
+        | Offset::Stored
+        | Offset::Invalid
+        | Offset::OffsetTail(_) => None,
+    });
+    Ok(found.collect())
+}
+
+/// Returns the offsets of those marks that the logs still hold.
+pub(crate) fn held<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    marks: &BTreeMap<PartitionId, Mark>,
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<PartitionId, i64>> {
+    let partitions: Vec<PartitionId> = marks.keys().cloned().collect();
+    let bounds = bounds(client, &partitions, timeout)?;
+    let held = marks.iter().filter_map(|(id, mark)| {
+        let Bounds { start, end } = *bounds.get(id)?;
+        (start <= mark.offset && mark.offset < end).then(|| (id.clone(), mark.offset))
+    });
+    Ok(held.collect())
+}
+
+/// Returns the partitions in which another record lies where a mark was set. One of which no record
+/// comes in time is none.
+pub(crate) fn other_logs<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    marks: &BTreeMap<PartitionId, Mark>,
+    timeout: Duration,
+) -> KafkaResult<BTreeSet<PartitionId>> {
+    let mut waiting = held(client, marks, timeout)?;
+    let mut assigned = TopicPartitionList::new();
+    for (PartitionId { topic, partition }, offset) in &waiting {
+        assigned.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    client.assign(&assigned)?;
+    let mut others = BTreeSet::new();
+    let deadline = clock::instant() + timeout;
+    while !waiting.is_empty() && clock::instant() < deadline {
+        match client.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                let topic = Arc::from(message.topic());
+                let id = PartitionId { topic, partition: message.partition() };
+                let found = mark(&message);
+                let is_first = waiting.remove(&id).is_some();
+                let is_other = |it: &Mark| it.offset == found.offset && *it != found;
+                if is_first && marks.get(&id).is_some_and(is_other) {
+                    others.insert(id);
+                }
+            }
+            Some(Err(error)) => debug!(%error, "while looking at the newest records"),
+            None => {}
+        }
+    }
+    Ok(others)
+}
+
+fn mark(message: &BorrowedMessage<'_>) -> Mark {
+    batch::mark(&Message {
+        payload: message.payload(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
+    })
+}
+
+/// Returns what is lost of partitions that would go on at these positions.
+pub(crate) fn find<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    positions: &BTreeMap<PartitionId, i64>,
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<PartitionId, Loss>> {
+    let partitions: Vec<PartitionId> = positions.keys().cloned().collect();
+    let bounds = bounds(client, &partitions, timeout)?;
+    let lost = positions
+        .iter()
+        .filter_map(|(id, position)| Some((id.clone(), Loss::of(*position, *bounds.get(id)?)?)));
+    Ok(lost.collect())
+}
