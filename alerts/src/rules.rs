@@ -17,7 +17,7 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
-    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_PARTITION_STALLED, LANES, LANES_OWNED,
+    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_STALLED_PARTITIONS, LANES, LANES_OWNED,
     LAST_EVALUATION_TIMESTAMP_SECONDS, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE,
     MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_EVALUATION_INTERVAL_SECONDS,
     MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric, OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE,
@@ -179,6 +179,7 @@ fn alive() -> Vec<Rule> {
                 .to_owned(),
         },
         lanes(),
+        stalled(),
         memory(),
     ]
 }
@@ -216,6 +217,21 @@ fn lanes() -> Rule {
     }
 }
 
+/// Is everything read that somebody owns?
+fn stalled() -> Rule {
+    Rule {
+        alert: "DriftdPartitionsStalled",
+        expr: format!("sum without (instance) ({}) > 0", KAFKA_STALLED_PARTITIONS.name),
+        hold: Some("5m"),
+        keep_firing_for: None,
+        severity: Severity::Critical,
+        summary: "Some partitions stand still.",
+        description: "{{ $value }} partitions of topic {{ $labels.topic }} are owned and not \
+                      read; windows wait for them."
+            .to_owned(),
+    }
+}
+
 /// Does all input arrive, and can it be read?
 fn input() -> Vec<Rule> {
     let lag = KAFKA_CONSUMER_LAG_RECORDS.name;
@@ -223,7 +239,6 @@ fn input() -> Vec<Rule> {
     let rejected = RECORDS_REJECTED_TOTAL.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
     vec![
-        stalled(),
         Rule {
             alert: "DriftdConsumerLagging",
             // Time to work the lag off at the present pace; infinite when nothing is read.
@@ -266,22 +281,6 @@ fn input() -> Vec<Rule> {
             ),
         },
     ]
-}
-
-/// Is a partition's input lost?
-fn stalled() -> Rule {
-    Rule {
-        alert: "DriftdPartitionStalled",
-        expr: format!("{} > 0", KAFKA_PARTITION_STALLED.name),
-        hold: None,
-        keep_firing_for: None,
-        severity: Severity::Critical,
-        summary: "A partition is no longer read: its next records are lost.",
-        description: "Partition {{ $labels.partition }} of topic {{ $labels.topic }} stands still \
-                      ({{ $labels.reason }}) until a person decides to go on without the lost \
-                      records."
-            .to_owned(),
-    }
 }
 
 /// Does everything that was found out leave the process?
@@ -496,7 +495,7 @@ mod tests {
             "DriftdDown",
             "DriftdEvaluationStale",
             "DriftdLanesUnowned",
-            "DriftdPartitionStalled",
+            "DriftdPartitionsStalled",
             "ModelDataQualityBroken",
             "ModelPredictionBroken",
         ];

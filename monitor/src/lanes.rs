@@ -396,7 +396,9 @@ impl<'a> Session<'a> {
                     // Whoever owns them next has what was committed, and decides the rest again.
                     self.show();
                     self.lanes.retain(|lane, _| !lanes.contains(lane));
-                    lanes.iter().for_each(|lane| self.stalls.leave(*lane));
+                    for lane in &lanes {
+                        self.stalls.leave(*lane);
+                    }
                     self.show();
                 }
                 Change::Stalled(stalled) => {

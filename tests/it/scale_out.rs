@@ -358,7 +358,9 @@ fn outputs_that_are_refused_are_left_out_and_counted() {
     shared["outputs"]["results_topic"] = json!(SMALL[0]);
     shared["retraining"]["topic"] = json!(SMALL[1]);
     let small = [("max.message.bytes", "200")];
-    SMALL.iter().for_each(|topic| topic::create(job.bootstrap(), topic, 1, &small));
+    for topic in SMALL {
+        topic::create(job.bootstrap(), topic, 1, &small);
+    }
     let config = prepare(&job, &shared);
     put(&job, 0..ROUND, ROUND / 2);
     let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);

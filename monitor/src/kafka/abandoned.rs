@@ -83,8 +83,6 @@ pub(crate) fn end_if_too_many() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
-
     use super::*;
 
     #[test]
@@ -95,7 +93,7 @@ mod tests {
             0 < looks
         };
         assert_eq!(call("fast", Duration::from_secs(10), goes_on, || 7), Some(7));
-        let (release, released) = channel();
+        let (release, released) = sync_channel(1);
         let slow = move || released.recv().is_ok();
         let before = count();
         assert_eq!(call("slow", Duration::from_millis(1), goes_on, slow), None);

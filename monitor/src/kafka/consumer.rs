@@ -412,7 +412,9 @@ impl SourceConsumer {
         let partitions: Vec<PartitionId> =
             assigned.iter().map(|(state, _)| state.id().clone()).collect();
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
-        partitions.iter().for_each(|id| self.stalls.go_on(id.partition));
+        for id in &partitions {
+            self.stalls.go_on(id.partition);
+        }
         self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
@@ -436,7 +438,9 @@ impl SourceConsumer {
 
     fn hand_over(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
         info!(topic = %self.topic(), ?partitions, "partitions revoked");
-        partitions.iter().for_each(|id| self.stalls.leave(id.partition));
+        for id in &partitions {
+            self.stalls.leave(id.partition);
+        }
         self.release(now, partitions);
     }
 

@@ -353,15 +353,12 @@ pub(crate) fn portions<K>(waiting: impl IntoIterator<Item = (K, usize)>) -> Vec<
     let mut portions: Vec<Vec<K>> = Vec::new();
     let mut room = 0_usize;
     for (owner, bytes) in waiting {
-        match portions.last_mut().filter(|_| bytes <= room) {
-            Some(portion) => {
-                portion.push(owner);
-                room -= bytes;
-            }
-            None => {
-                portions.push(vec![owner]);
-                room = WAITING_BYTES_MAX.saturating_sub(bytes);
-            }
+        if let Some(portion) = portions.last_mut().filter(|_| bytes <= room) {
+            portion.push(owner);
+            room -= bytes;
+        } else {
+            portions.push(vec![owner]);
+            room = WAITING_BYTES_MAX.saturating_sub(bytes);
         }
     }
     portions

@@ -32,7 +32,7 @@ pub(crate) enum Outlook {
 pub(crate) struct Stalls {
     topic: Arc<str>,
     health: Arc<Health>,
-    stalls: BTreeMap<i32, Stall>,
+    all: BTreeMap<i32, Stall>,
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ struct Stall {
 
 impl Stalls {
     pub(crate) fn new(topic: Arc<str>, health: Arc<Health>) -> Self {
-        Self { topic, health, stalls: BTreeMap::new() }
+        Self { topic, health, all: BTreeMap::new() }
     }
 
     /// Notes that a partition stands still.
@@ -61,22 +61,22 @@ impl Stalls {
         let topic = &self.topic;
         error!(%topic, partition, why, ?outlook, "a partition is not read; the others go on");
         self.health.stalled(self.place(partition), why);
-        let last = self.stalls.get(&partition).map(|stall| stall.pause_millis * 2);
+        let last = self.all.get(&partition).map(|stall| stall.pause_millis * 2);
         let pause_millis = last.unwrap_or(PAUSE_MILLIS).min(PAUSE_MILLIS_MAX);
         let retry_at = (outlook == Outlook::Passes).then(|| now.plus_millis(pause_millis));
-        self.stalls.insert(partition, Stall { is_read: false, pause_millis, retry_at });
+        self.all.insert(partition, Stall { is_read: false, pause_millis, retry_at });
     }
 
     /// Returns the partition whose turn it is to be tried again.
     pub(crate) fn due(&self, now: Timestamp) -> Option<i32> {
-        let waiting = self.stalls.iter().filter(|(_, stall)| !stall.is_read);
+        let waiting = self.all.iter().filter(|(_, stall)| !stall.is_read);
         let due = waiting.filter(|(_, stall)| stall.retry_at.is_some_and(|at| at <= now));
         due.min_by_key(|(_, stall)| stall.retry_at).map(|(partition, _)| *partition)
     }
 
     /// Notes that a partition is read, or read again.
     pub(crate) fn go_on(&mut self, partition: i32) {
-        let Some(stall) = self.stalls.get_mut(&partition) else { return };
+        let Some(stall) = self.all.get_mut(&partition) else { return };
         stall.is_read = true;
         info!(topic = %self.topic, partition, "a partition is read again");
         self.health.goes_on(&self.place(partition));
@@ -84,18 +84,18 @@ impl Stalls {
 
     /// Notes that what was read is committed: the next trouble is a new one.
     pub(crate) fn committed(&mut self) {
-        self.stalls.retain(|_, stall| !stall.is_read);
+        self.all.retain(|_, stall| !stall.is_read);
     }
 
     /// Forgets a partition that somebody else owns now.
     pub(crate) fn leave(&mut self, partition: i32) {
-        self.stalls.remove(&partition);
+        self.all.remove(&partition);
         self.health.goes_on(&self.place(partition));
     }
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        for partition in std::mem::take(&mut self.stalls).into_keys() {
+        for partition in std::mem::take(&mut self.all).into_keys() {
             self.health.goes_on(&self.place(partition));
         }
     }

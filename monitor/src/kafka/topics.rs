@@ -13,6 +13,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use tokio::runtime;
 
 use crate::kafka::watch::partitions;
@@ -261,7 +262,7 @@ fn replicas(client: &BaseConsumer, topic: &str) -> Result<usize, TopicError> {
     let metadata = client
         .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
         .map_err(|source| TopicError::Look { topic: topic.to_owned(), source })?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     Ok(partitions.map(|partition| partition.replicas().len()).min().unwrap_or(0))
 }
 

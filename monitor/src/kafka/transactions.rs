@@ -298,13 +298,11 @@ impl Transactions {
         let kept = suspects.values().find(|suspect| suspect.origin.output.is_none()).cloned();
         let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
         let found = self.producer.context().take().into_values().next().or(kept);
-        match (searched, found) {
-            (Ok(()), Some(refusal)) => refusal.into(),
-            (Ok(()) | Err(_), _) => {
-                let Failure { step, source } = failure;
-                TransactionError::Lost { step, source }
-            }
+        if let (Ok(()), Some(refusal)) = (searched, found) {
+            return refusal.into();
         }
+        let Failure { step, source } = failure;
+        TransactionError::Lost { step, source }
     }
 
     fn commit(

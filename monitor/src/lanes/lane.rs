@@ -127,7 +127,9 @@ impl Lane {
                 log_window(&result);
                 if self.config.outputs.results_topic.is_some() {
                     let lines: Vec<_> = OutputMessage::lines(&self.source, &result).collect();
-                    lines.into_iter().for_each(|line| self.push(line));
+                    for line in lines {
+                        self.push(line);
+                    }
                 }
             }
             Effect::Episode(transition) => log_transition(&transition),
