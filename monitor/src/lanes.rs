@@ -388,7 +388,7 @@ impl<'a> Session<'a> {
                         let mut lane = Lane::new(config, restored, refused);
                         self.parts.news.all().for_each(|told| lane.handle(told.into()));
                         self.lanes.insert(number, lane);
-                        self.stalls.go_on(number);
+                        self.stalls.go_on(clock::now(), number);
                     }
                 }
                 Change::Revoked(lanes) => {
@@ -505,7 +505,6 @@ impl<'a> Session<'a> {
         };
         let member = Arc::new(member);
         portions.iter().try_for_each(|portion| self.commit_portion(portion, &member))?;
-        self.stalls.committed();
         self.parts.instruments.stored(self.committed_at);
         Ok(())
     }

@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Events taken between two ticks, so that a flood does not hold up the snapshot.
 const EVENTS_BETWEEN_TICKS_MAX: usize = 256;
 /// What was sent before the end is waited for this long.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 /// Messages of more memory are stored and handed over before the time has come.
 const OUTPUTS_BYTES_MAX: usize = 4 << 20;
 

@@ -244,7 +244,6 @@ impl SourceConsumer {
         };
         let heartbeat = &self.parts.heartbeat;
         sharing.commit(now, &standings, member, &|| heartbeat.beat(clock::instant()))?;
-        self.stalls.committed();
         Ok(())
     }
 
@@ -413,7 +412,7 @@ impl SourceConsumer {
             assigned.iter().map(|(state, _)| state.id().clone()).collect();
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
         for id in &partitions {
-            self.stalls.go_on(id.partition);
+            self.stalls.go_on(now, id.partition);
         }
         self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {

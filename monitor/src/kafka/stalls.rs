@@ -37,11 +37,17 @@ pub(crate) struct Stalls {
 
 #[derive(Debug)]
 struct Stall {
-    /// Read again, but nothing of it was committed yet: the next pause is a longer one.
-    is_read: bool,
+    /// Read again since then. Trouble that soon follows is the same, and its pause is longer.
+    read_at: Option<Timestamp>,
     pause_millis: i64,
     /// Absent where waiting does not help.
     retry_at: Option<Timestamp>,
+}
+
+impl Stall {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.read_at.is_some_and(|at| at.plus_millis(2 * PAUSE_MILLIS_MAX) < now)
+    }
 }
 
 impl Stalls {
@@ -61,30 +67,26 @@ impl Stalls {
         let topic = &self.topic;
         error!(%topic, partition, why, ?outlook, "a partition is not read; the others go on");
         self.health.stalled(self.place(partition), why);
-        let last = self.all.get(&partition).map(|stall| stall.pause_millis * 2);
-        let pause_millis = last.unwrap_or(PAUSE_MILLIS).min(PAUSE_MILLIS_MAX);
+        let last = self.all.get(&partition).filter(|stall| !stall.is_over(now));
+        let pause_millis = last.map_or(PAUSE_MILLIS, |stall| stall.pause_millis * 2);
+        let pause_millis = pause_millis.min(PAUSE_MILLIS_MAX);
         let retry_at = (outlook == Outlook::Passes).then(|| now.plus_millis(pause_millis));
-        self.all.insert(partition, Stall { is_read: false, pause_millis, retry_at });
+        self.all.insert(partition, Stall { read_at: None, pause_millis, retry_at });
     }
 
     /// Returns the partition whose turn it is to be tried again.
     pub(crate) fn due(&self, now: Timestamp) -> Option<i32> {
-        let waiting = self.all.iter().filter(|(_, stall)| !stall.is_read);
+        let waiting = self.all.iter().filter(|(_, stall)| stall.read_at.is_none());
         let due = waiting.filter(|(_, stall)| stall.retry_at.is_some_and(|at| at <= now));
         due.min_by_key(|(_, stall)| stall.retry_at).map(|(partition, _)| *partition)
     }
 
     /// Notes that a partition is read, or read again.
-    pub(crate) fn go_on(&mut self, partition: i32) {
+    pub(crate) fn go_on(&mut self, now: Timestamp, partition: i32) {
         let Some(stall) = self.all.get_mut(&partition) else { return };
-        stall.is_read = true;
+        stall.read_at = Some(now);
         info!(topic = %self.topic, partition, "a partition is read again");
         self.health.goes_on(&self.place(partition));
-    }
-
-    /// Notes that what was read is committed: the next trouble is a new one.
-    pub(crate) fn committed(&mut self) {
-        self.all.retain(|_, stall| !stall.is_read);
     }
 
     /// Forgets a partition that somebody else owns now.
@@ -127,22 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_ever_further_apart_until_something_is_committed() {
+    fn tries_are_ever_further_apart_until_it_has_been_well_for_a_while() {
         let (mut stalls, _health) = stalls();
         let mut now = Timestamp::from_millis(0);
-        let mut pause = |stalls: &mut Stalls| {
+        let mut pause = |stalls: &mut Stalls, well_millis: i64| {
+            now = now.plus_millis(well_millis);
             stalls.stand(now, 3, SILENT, Outlook::Passes);
             let begin = now;
             while stalls.due(now).is_none() {
                 now = now.plus_millis(1_000);
             }
-            stalls.go_on(3);
+            stalls.go_on(now, 3);
             now.as_millis() - begin.as_millis()
         };
-        let pauses: Vec<i64> = (0..7).map(|_| pause(&mut stalls)).collect();
+        let pauses: Vec<i64> = (0..7).map(|_| pause(&mut stalls, 1_000)).collect();
         assert_eq!(pauses, [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
-        stalls.committed();
-        assert_eq!(pause(&mut stalls), 2_000);
+        assert_eq!(pause(&mut stalls, 121_000), 2_000);
     }
 
     #[test]
