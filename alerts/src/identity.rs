@@ -44,6 +44,7 @@ fn slug(text: &str, bytes_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use driftd_fixtures::trials::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -57,6 +58,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn every_id_is_a_kubernetes_name(
             name in "[^\\p{Cc}]{1,30}",

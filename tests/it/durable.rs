@@ -7,7 +7,9 @@ use std::fs;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::trials::{Choices, rounds};
 use driftd_fixtures::wait;
+use driftd_tests::crash::{self, Place};
 use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
@@ -21,9 +23,15 @@ const START: i64 = 1_372_636_800;
 /// Messages of a round; a process is killed in each.
 const ROUND: i64 = 6_000;
 const ROUNDS: i64 = 6;
+/// Rounds more, in each of which a process is killed at a time that is drawn.
+const DRAWN_ROUNDS: (i64, i64) = (1, 60);
+/// Within this a process starts, reads a round, stores and sends it.
+const LIFE_MILLIS_MAX: u64 = 4_000;
 
 /// Messages of a round of [`PLACES`]: three hours.
 const SHORT_ROUND: i64 = 1_080;
+/// Messages that close a window.
+const HOUR: i64 = 360;
 
 /// Where a process ends in each round, and the exit code; none where it aborts.
 const PLACES: [(&str, Option<i32>); 19] = [
@@ -52,6 +60,47 @@ const PLACES: [(&str, Option<i32>); 19] = [
     ("consumer.assigned", None),
     ("consumer.checkpoint:4", None),
 ];
+
+/// The places of a long run, each at its first time and at all later ones up to this one.
+const LONG_PLACES: [(Place, Option<i32>); 13] = [
+    (("courier.fenced", 1), None),
+    (("courier.taken_over", 1), None),
+    (("stage.opened", 1), None),
+    (("stage.before_batch", 16), None),
+    (("stage.after_batch", 16), None),
+    (("store.full", 16), Some(1)),
+    (("store.sync", 16), Some(1)),
+    (("courier.before_transaction", 8), None),
+    (("transaction.message", 16), None),
+    (("transaction.filled", 8), None),
+    (("courier.after_transaction", 8), None),
+    (("stage.outputs_sent", 8), None),
+    (("consumer.checkpoint", 16), None),
+];
+
+/// Places of a process whose state is lost: before it looks what is sent, while it does, and when
+/// it knows.
+const LOST_PLACES: [(&str, Option<i32>); 3] =
+    [("courier.taken_over", None), ("read_back.poll:3", None), ("stage.after_batch:2", None)];
+const LONG_LOST_PLACES: [(Place, Option<i32>); 5] = [
+    (("courier.fenced", 1), None),
+    (("courier.taken_over", 1), None),
+    (("read_back.poll", 3), None),
+    (("stage.before_batch", 4), None),
+    (("stage.after_batch", 4), None),
+];
+
+fn spelled(places: &[(&str, Option<i32>)]) -> Vec<(String, Option<i32>)> {
+    places.iter().map(|(place, code)| ((*place).to_owned(), *code)).collect()
+}
+
+fn every_time(places: &[(Place, Option<i32>)]) -> Vec<(String, Option<i32>)> {
+    let times = |(place, code): &(Place, Option<i32>)| {
+        let code = *code;
+        crash::every_time(&[*place]).into_iter().map(move |place| (place, code))
+    };
+    places.iter().flat_map(times).collect()
+}
 
 /// Records ten seconds apart; amounts move in the second half.
 fn record(index: i64, moves_at: i64) -> Raw {
@@ -175,6 +224,18 @@ impl Pair {
         Driftd::start(&args, env)
     }
 
+    /// Starts a process that ends at `place`, and puts in another hour whenever it waits for more.
+    fn crash(&mut self, place: &str, code: Option<i32>) {
+        self.put(SHORT_ROUND);
+        let daemon = self.start(&[("DRIFTD_FAILPOINT", place)]);
+        let ended = crash::wait(daemon, || self.put(HOUR));
+        assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
+    }
+
+    fn lose_state(&self) {
+        fs::remove_dir_all(self.job.path("state")).expect("the state is a folder");
+    }
+
     /// Lets both read everything, and compares what they say: every line and every event once.
     fn compare(&self) {
         let far = |partition: i64| message(partition, START + 86_400 * 365, 1);
@@ -223,7 +284,7 @@ impl Pair {
 
 #[test]
 fn killed_processes_come_to_what_one_that_was_not_comes_to() {
-    let mut pair = Pair::new("durable", ROUND * ROUNDS);
+    let mut pair = Pair::new("durable", ROUND * (ROUNDS + rounds(DRAWN_ROUNDS.0, DRAWN_ROUNDS.1)));
     let mut resumed = 0;
     for round in 0..ROUNDS {
         pair.put(ROUND);
@@ -244,25 +305,29 @@ fn killed_processes_come_to_what_one_that_was_not_comes_to() {
         let _killed = daemon.kill(DEADLINE);
     }
     assert!(2 < resumed, "only {resumed} processes went on from stored state");
+    let mut choices = Choices::new();
+    for _ in 0..rounds(DRAWN_ROUNDS.0, DRAWN_ROUNDS.1) {
+        pair.put(ROUND);
+        let mut daemon = pair.start(&[]);
+        let life = Duration::from_millis(choices.below(LIFE_MILLIS_MAX));
+        assert!(!daemon.ends_within(life), "{}", daemon.report());
+        let _killed = daemon.kill(DEADLINE);
+    }
     pair.compare();
 }
 
 #[test]
 fn a_process_that_ends_at_any_named_place_says_everything_once() {
-    let rounds = i64::try_from(PLACES.len()).expect("few") + 3;
-    let mut pair = Pair::new("crash", SHORT_ROUND * rounds);
-    for (place, code) in PLACES {
-        pair.put(SHORT_ROUND);
-        let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
-        assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
+    let places = rounds(spelled(&PLACES), every_time(&LONG_PLACES));
+    let lost = rounds(spelled(&LOST_PLACES), every_time(&LONG_LOST_PLACES));
+    let count = i64::try_from(places.len() + lost.len()).expect("few");
+    let mut pair = Pair::new("crash", SHORT_ROUND * count);
+    for (place, code) in places {
+        pair.crash(&place, code);
     }
-    // The state is lost, and a process ends before it looks what is sent, one while it does, and
-    // one when it knows.
-    for place in ["courier.taken_over", "read_back.poll:3", "stage.after_batch:2"] {
-        pair.put(SHORT_ROUND);
-        fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
-        let ended = pair.start(&[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
-        assert_eq!(ended.code, None, "{place}: {}", ended.stderr);
+    for (place, code) in lost {
+        pair.lose_state();
+        pair.crash(&place, code);
     }
     pair.compare();
 }
@@ -343,7 +408,7 @@ fn after_a_loss_of_state_nothing_is_skipped_that_came_after_the_last_outputs() {
     Reader::open(pair.job.bootstrap(), &results, 1)
         .until("a line", DEADLINE, |lines| !lines.is_empty());
     let _killed = daemon.kill(DEADLINE);
-    fs::remove_dir_all(pair.job.path("state")).expect("the state is a folder");
+    pair.lose_state();
     pair.put(SHORT_ROUND);
     pair.compare();
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod check;
+mod churn;
 mod dashboards;
 mod demo;
 mod durable;

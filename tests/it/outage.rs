@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use driftd_fixtures::kafka::KafkaCluster;
+use driftd_fixtures::trials::rounds;
 use driftd_fixtures::{http, wait};
 use driftd_tests::job::{Job, PARTITIONS};
 use serde_json::{Value, json};
@@ -56,18 +57,21 @@ fn a_cluster_that_loses_one_broker_after_another_loses_nothing() {
     let mut config = shared(&job);
     config["scale_out"]["replicas"] = json!(3);
     let config = prepare(&job, &config);
-    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * 3 / 2);
+    let losses = rounds(2, 12);
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * (losses + 1) / 2);
     let mut members: Vec<Member> = (0..2).map(|_| Member::start(&config, &[])).collect();
     settle(&mut members, "both are there");
     put(0);
-    cluster.kill(0);
-    put(1);
-    wait_for_messages(&members, ROUND * 2);
-    cluster.restart(0);
-    cluster.kill(1);
-    put(2);
-    wait_for_messages(&members, ROUND * 3);
-    compare(&job, members, ROUND * 3, |_| {});
+    for (loss, node) in (1..=losses).zip((0..3).cycle()) {
+        if 1 < loss {
+            // The one that was lost before.
+            cluster.restart((node + 2) % 3);
+        }
+        cluster.kill(node);
+        put(loss);
+        wait_for_messages(&members, ROUND * (loss + 1));
+    }
+    compare(&job, members, ROUND * (losses + 1), |_| {});
 }
 
 #[test]
@@ -75,16 +79,19 @@ fn a_broker_that_is_away_is_waited_for() {
     let mut cluster = KafkaCluster::start(1);
     let job = Job::on("outage-restart", cluster.bootstrap());
     let config = prepare(&job, &alone(&job));
-    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND);
+    let outages = rounds(1, 8);
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * outages);
     put(0);
     let members = vec![Member::start(&config, &[])];
     wait_for_ready(&members[0]);
-    cluster.kill(0);
-    wait_for_unready(&members[0]);
-    cluster.restart(0);
-    wait_for_ready(&members[0]);
-    put(1);
-    compare(&job, members, ROUND * 2, |_| {});
+    for outage in 1..=outages {
+        cluster.kill(0);
+        wait_for_unready(&members[0]);
+        cluster.restart(0);
+        wait_for_ready(&members[0]);
+        put(outage);
+    }
+    compare(&job, members, ROUND * (outages + 1), |_| {});
 }
 
 #[test]
@@ -92,20 +99,24 @@ fn connections_that_are_cut_or_swallowed_lose_nothing() {
     let (cluster, proxy) = KafkaCluster::start_behind_proxy();
     let job = Job::on("outage-network", cluster.bootstrap());
     let config = prepare(&job, &shared(&job));
-    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, ROUND * 3 / 2);
+    let failures = rounds(1, 8);
+    let messages = ROUND * (2 * failures + 1);
+    let put = |round: i64| put(&job, round * ROUND..(round + 1) * ROUND, messages / 2);
     let mut members: Vec<Member> = (0..2).map(|_| Member::start(&config, &[])).collect();
     settle(&mut members, "both are there");
     put(0);
-    proxy.cut();
-    put(1);
-    proxy.cut();
-    proxy.swallow();
-    members.iter().for_each(wait_for_unready);
-    proxy.heal();
-    members.iter().for_each(wait_for_ready);
-    put(2);
-    wait_for_messages(&members, ROUND * 3);
-    compare(&job, members, ROUND * 3, |_| {});
+    for failure in 0..failures {
+        proxy.cut();
+        put(2 * failure + 1);
+        proxy.cut();
+        proxy.swallow();
+        members.iter().for_each(wait_for_unready);
+        proxy.heal();
+        members.iter().for_each(wait_for_ready);
+        put(2 * failure + 2);
+        wait_for_messages(&members, ROUND * (2 * failure + 3));
+    }
+    compare(&job, members, messages, |_| {});
 }
 
 /// Below the thirty seconds after which a supervisor kills.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::prometheus::{Prometheus, PrometheusSetup};
+use driftd_fixtures::trials::rounds;
 use driftd_fixtures::{http, wait};
+use driftd_tests::crash::{self, Place};
 use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
@@ -21,6 +23,9 @@ const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
 /// Messages of one round of the processes that end at a named place.
 const SHORT_ROUND: i64 = 2_880;
 
+/// Messages that close a window of each model.
+const HOUR: i64 = 720;
+
 /// Places between the steps of both halves.
 const CRASHES: [&str; 10] = [
     "sharing.filled",
@@ -33,6 +38,20 @@ const CRASHES: [&str; 10] = [
     "lanes.positioned",
     "lanes.committed",
     "consumer.assigned",
+];
+
+/// The same for a long run, each at its first time and at all later ones up to this one.
+const LONG_CRASHES: [Place; 10] = [
+    ("sharing.filled", 8),
+    ("sharing.flushed", 8),
+    ("sharing.positioned", 8),
+    ("sharing.committed", 8),
+    ("lanes.restored", 3),
+    ("lanes.filled", 8),
+    ("lanes.flushed", 8),
+    ("lanes.positioned", 8),
+    ("lanes.committed", 8),
+    ("consumer.assigned", 1),
 ];
 
 /// Messages put in between two changes of the group.
@@ -303,12 +322,18 @@ fn a_member_that_ends_at_any_named_place_says_everything_once() {
     let mut shared = shared(&job);
     shared["kafka"]["instance"] = json!("only");
     let config = prepare(&job, &shared);
-    let rounds = i64::try_from(CRASHES.len()).expect("few");
-    let messages = SHORT_ROUND * rounds;
-    for (round, place) in (0..rounds).zip(CRASHES) {
-        put(&job, round * SHORT_ROUND..(round + 1) * SHORT_ROUND, messages / 2);
+    let places = rounds(CRASHES.map(str::to_owned).into(), crash::every_time(&LONG_CRASHES));
+    let moves_at = SHORT_ROUND * i64::try_from(places.len()).expect("few") / 2;
+    let mut messages = 0;
+    let mut put = |count: i64| {
+        put(&job, messages..messages + count, moves_at);
+        messages += count;
+    };
+    for place in places {
+        put(SHORT_ROUND);
         let args = ["run", "--config", &config, "--log-format", "json"];
-        let ended = Driftd::start(&args, &[("DRIFTD_FAILPOINT", place)]).wait(DEADLINE);
+        let daemon = Driftd::start(&args, &[("DRIFTD_FAILPOINT", &place)]);
+        let ended = crash::wait(daemon, || put(HOUR));
         assert_eq!(ended.code, None, "{place}: {}", ended.stderr);
     }
     compare(&job, vec![Member::start(&config, &[])], messages, |_| {});

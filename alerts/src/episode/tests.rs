@@ -1,6 +1,7 @@
 //! Hysteresis as data: a row of signals, and the row of transitions it must give.
 
 use driftd_catalog::Timestamp;
+use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -149,6 +150,8 @@ fn policies() -> impl Strategy<Value = HysteresisPolicy> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn the_same_windows_give_the_same_transitions(policy in policies(), signals in "[!.?]{0,200}") {
         prop_assert_eq!(play(policy, &signals), play(policy, &signals));

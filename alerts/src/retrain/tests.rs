@@ -1,5 +1,6 @@
 //! Requests are rare, justified, and the same on every replay.
 
+use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -140,6 +141,8 @@ fn play(policy: &RetrainPolicy, signals: &str) -> Vec<RetrainRequest> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn a_replay_asks_for_the_same_under_the_same_ids(
         signals in "[!.]{0,100}",

@@ -1,6 +1,7 @@
 //! One runner for every kernel: each backend and width against an obvious twin, on lengths, offsets
 //! and values chosen to hurt. A new backend is tested by adding its line to [`BACKENDS`].
 
+use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 
 use crate::backend::BLOCK_VALUES_MAX;
@@ -289,6 +290,8 @@ fn any_edges() -> impl Strategy<Value = Vec<f64>> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn any_numbers_are_counted_as_the_twin_counts_them(
         edges in any_edges(),

@@ -8,6 +8,7 @@ use driftd_detectors::{
     NumericCounts, NumericReference, NumericValues, Precision, State, UNSEEN_LEVELS_MAX, Validity,
     decide,
 };
+use driftd_fixtures::trials::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -106,11 +107,7 @@ fn check_merges(a: &FeatureCounts, b: &FeatureCounts, c: &FeatureCounts) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn every_row_is_in_the_cell_it_belongs_to(rows in vec(row(), 0..1_300), offset in 0_usize..9) {

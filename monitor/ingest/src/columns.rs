@@ -113,6 +113,7 @@ mod tests {
     use arrow::array::{
         DictionaryArray, Float32Array, Float64Array, Int64Array, StringArray, UInt32Array,
     };
+    use driftd_fixtures::trials::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -138,6 +139,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn a_sliced_column_is_viewed_value_by_value(
             values in prop::collection::vec(prop::option::of(-1000i64..1000), 1..200),

@@ -18,22 +18,12 @@ use driftd_core::snapshot::Snapshot;
 use driftd_core::state::{
     Dropped, Opening, Position, Row, Standing, Store, StoreId, restore_accepting, stored_positions,
 };
+pub(crate) use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use crate::faulty::{Fault, FaultyStore};
 use crate::log::{Record, START, decode};
 use crate::model;
-
-/// The same cases in every run; a failure prints its smallest case.
-pub(crate) fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        rng_seed: RngSeed::Fixed(5),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
 
 /// Something that a thread of the edge does next.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
 use driftd_catalog::{ModelId, SegmentId, Timestamp};
+use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::RngSeed;
 use serde_json::{Number, Value};
 
 use super::JsonDecoder;
@@ -456,16 +456,6 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
             payload
         },
     )
-}
-
-/// The same cases in every run; a failure prints its smallest case.
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        rng_seed: RngSeed::Fixed(3),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
 }
 
 proptest! {
