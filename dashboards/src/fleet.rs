@@ -13,14 +13,15 @@ use driftd_catalog::metric::{
     KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_ERRORS_TOTAL,
     KAFKA_REBALANCES_TOTAL, LANE_LAG_ROWS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
     LATE_RECORDS_TOTAL, LEFT_OUT_COUNTS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES,
-    MEMORY_BYTES, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, OUTBOX_BYTES, OUTBOX_BYTES_MAX,
+    MEMORY_BYTES, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, Metric, OUTBOX_BYTES, OUTBOX_BYTES_MAX,
     OUTBOX_MESSAGES, PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
     PROCESS_CPU_SECONDS_TOTAL, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES,
     PROCESS_START_TIME_SECONDS, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL,
-    RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL,
-    SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED, SOURCE_WATERMARK_TIMESTAMP_SECONDS,
-    STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS, TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS,
-    WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL, WINDOWS_OPEN, WINDOWS_OPEN_MAX,
+    RECORDS_REJECTED_TOTAL, RESULT_LINES_TOTAL, RETRAIN_EVENTS_TOTAL, RETRAIN_JOBS_TOTAL, SEGMENTS,
+    SEGMENTS_MAX, SOURCE_PARTITION_IDLE, SOURCE_PARTITION_PAUSED,
+    SOURCE_WATERMARK_TIMESTAMP_SECONDS, STATE_BYTES, STATE_STORED_TIMESTAMP_SECONDS,
+    TRACKED_FEATURES, WINDOW_END_TIMESTAMP_SECONDS, WINDOW_ROWS, WINDOWS_INCOMPLETE_TOTAL,
+    WINDOWS_OPEN, WINDOWS_OPEN_MAX,
 };
 
 use crate::dashboard::{Choice, Dashboard, Variable};
@@ -354,9 +355,18 @@ fn outbox_messages() -> Panel {
     )
 }
 
+/// How many a model version has, and how many it may have.
+fn bounded(title: &'static str, help: &'static str, (count, bound): (&Metric, &Metric)) -> Panel {
+    let most = |metric| format!("max by (model, model_version) ({})", FLEET.select(metric));
+    let series = vec![
+        (most(count), "{{model}} {{model_version}}"),
+        (most(bound), "bound: {{model}} {{model_version}}"),
+    ];
+    panel::time_series(title, help, "none", series)
+}
+
 fn pipeline(layout: &mut Layout) {
     layout.row("Pipeline");
-    let open = |metric| format!("max by (model, model_version) ({})", FLEET.select(metric));
     let panels = [
         panel::time_series(
             "Evaluations per second",
@@ -370,14 +380,15 @@ fn pipeline(layout: &mut Layout) {
             "s",
             quantiles(&FLEET.bucket_rate(&EVALUATION_DURATION_SECONDS)),
         ),
-        panel::time_series(
+        bounded(
             "Open panes",
             "Panes that wait for records or partitions, and the bound on those of one partition.",
-            "none",
-            vec![
-                (open(&WINDOWS_OPEN), "{{model}} {{model_version}}"),
-                (open(&WINDOWS_OPEN_MAX), "bound: {{model}} {{model_version}}"),
-            ],
+            (&WINDOWS_OPEN, &WINDOWS_OPEN_MAX),
+        ),
+        bounded(
+            "Segments",
+            "Segments with results besides that of all records, and the bound on them.",
+            (&SEGMENTS, &SEGMENTS_MAX),
         ),
         panel::time_series(
             "Incomplete windows per second",

@@ -57,7 +57,8 @@ pub enum ReferenceCommand {
 /// Freezes a sample of good data as a reference profile: edges, levels and counts of each feature.
 ///
 /// With `--config` the features, their types and the time format come from the configuration, and
-/// the segments, each of which gets counts of its own; without it every column but the excluded
+/// the segments, each of which gets counts of its own: where a segment says `top`, the most frequent
+/// values of the sample are chosen here, once and for all; without it every column but the excluded
 /// ones is a feature, of the type that the file has, and there are no segments. The profile is
 /// kilobytes per feature and segment whatever the number of rows, and replaces the output only
 /// when it is complete.
@@ -175,7 +176,7 @@ pub fn build_for_model(
 /// Builds a profile as `args` say. `config` is that of `args.config`.
 fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
     let id = model_id(args, config)?;
-    let columns = match config {
+    let mut columns = match config {
         Some(config) => Columns::of_config(args, config, &id)?,
         None => Columns::of_files(args)?,
     };
@@ -186,6 +187,10 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
         0 < rows,
         "no rows to build a reference from: check `--from`, `--until` and the files"
     );
+    for segment in &mut columns.segments {
+        segments::choose(&sample, segment)
+            .with_context(|| format!("cannot count the values of segment `{}`", segment.name))?;
+    }
     let bar = progress_bar(columns.features.len());
     let mut features = BTreeMap::new();
     let mut segments = BTreeMap::new();
@@ -197,7 +202,7 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
         for segment in &columns.segments {
             let parts = segments::count(&sample, feature, &reference, segment)
                 .with_context(|| format!("cannot count the segments of `{}`", feature.name))?;
-            insert(&mut segments, &feature.name, parts);
+            insert(&mut segments, &feature.name, segment.top, parts);
         }
         features.insert(feature.name.clone(), reference);
         bar.inc(1);
@@ -222,10 +227,12 @@ fn build(args: &BuildArgs, config: Option<&Config>) -> anyhow::Result<Profile> {
 fn insert(
     segments: &mut BTreeMap<SegmentId, SegmentSample>,
     feature: &str,
+    top: Option<usize>,
     parts: Vec<(SegmentId, FeatureReference)>,
 ) {
+    let top = top.map(|top| u32::try_from(top).expect("a segmentation has at most 1,000 values"));
     for (id, part) in parts.into_iter().filter(|(_, part)| 0 < part.rows()) {
-        let empty = SegmentSample { rows: part.rows(), features: BTreeMap::new() };
+        let empty = SegmentSample { rows: part.rows(), top, features: BTreeMap::new() };
         segments.entry(id).or_insert(empty).features.insert(feature.to_owned(), part);
     }
 }

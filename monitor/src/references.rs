@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use driftd_catalog::ModelId;
-use driftd_core::config::Config;
+use driftd_catalog::{ModelId, SegmentId};
+use driftd_core::config::{Config, SegmentValues};
 use driftd_core::profile::{Profile, ProfileError};
 use driftd_core::reference::{ModelReference, ReferenceError};
 use driftd_core::shard::{MissingReference, Placed, Shard};
@@ -144,11 +144,24 @@ impl References {
     /// Names the segments that will not be judged. That of all other values may be missing: a
     /// sample in which every value is configured has none.
     fn warn_of_segments(&self, model: usize, id: &ModelId, reference: &ModelReference) {
-        for segment in &self.config.models[model].segments {
-            for segment in segment.ids().take(segment.values.len()) {
-                if reference.of(&segment).is_none() {
-                    warn!(model = %id, %segment, "segment without reference: build it with `--config`");
+        for segmentation in &self.config.models[model].segments {
+            let name = &*segmentation.name;
+            let missing: Vec<SegmentId> = match &segmentation.values {
+                SegmentValues::Listed(values) => {
+                    let ids = values.iter().filter_map(|it| SegmentId::try_new(name, it).ok());
+                    ids.filter(|it| reference.of(it).is_none()).collect()
                 }
+                SegmentValues::Top(_) if !reference.top_values(name).is_empty() => Vec::new(),
+                SegmentValues::Top(top) => {
+                    warn!(
+                        model = %id, segmentation = name, top,
+                        "reference without the most frequent values: build it with `--config`"
+                    );
+                    Vec::new()
+                }
+            };
+            for segment in missing {
+                warn!(model = %id, %segment, "segment without reference: build it with `--config`");
             }
         }
     }

@@ -178,6 +178,11 @@ impl SegmentId {
         checked(&format!("{name}={value}")).map(Self)
     }
 
+    /// Returns name and value; none of the segment that holds every record.
+    pub fn parts(&self) -> Option<(&str, &str)> {
+        self.0.split_once('=')
+    }
+
     /// Returns the text form.
     pub fn as_str(&self) -> &str {
         &self.0

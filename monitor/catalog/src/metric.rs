@@ -292,6 +292,16 @@ pub const WINDOWS_OPEN_MAX: Metric = gauge(
     MODEL,
     "Configured bound on the panes that one partition holds open for a model version.",
 );
+pub const SEGMENTS: Metric = gauge(
+    "driftd_segments",
+    MODEL,
+    "Segments of a model version that a window was evaluated of, besides that of all records.",
+);
+pub const SEGMENTS_MAX: Metric = gauge(
+    "driftd_segments_max",
+    MODEL,
+    "Configured bound on the segments of a model version, besides that of all records.",
+);
 pub const WINDOWS_INCOMPLETE_TOTAL: Metric = counter(
     "driftd_windows_incomplete_total",
     WINDOW,
@@ -539,6 +549,8 @@ pub const METRICS: &[Metric] = &[
     WINDOW_MIN_ROWS,
     WINDOWS_OPEN,
     WINDOWS_OPEN_MAX,
+    SEGMENTS,
+    SEGMENTS_MAX,
     WINDOWS_INCOMPLETE_TOTAL,
     MODEL_DRIFT_STATE,
     MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,

@@ -283,16 +283,27 @@ pub struct FeatureConfig {
     pub policy: FeaturePolicy,
 }
 
-/// One segmentation: a segment for each allowed value, and one for all others.
+/// One segmentation: a segment for each of some values, and one for all others.
 #[derive(Clone, Debug)]
 pub struct SegmentConfig {
     /// Name, the part before `=` in a segment's id.
     pub name: Arc<str>,
     /// Values with a segment of their own; every other value shares [`OTHER_SEGMENT`].
-    pub values: Vec<Arc<str>>,
+    pub values: SegmentValues,
 }
 
-/// Value of the segment that holds what the allow-list leaves out.
+/// Which values have a segment of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SegmentValues {
+    /// These.
+    Listed(Vec<Arc<str>>),
+    /// So many, the most frequent ones in the sample that a version's reference was built from:
+    /// [`crate::reference::ModelReference::top_values`] has them. A version without reference has
+    /// none.
+    Top(usize),
+}
+
+/// Value of the segment that holds the records of all other values.
 pub const OTHER_SEGMENT: &str = "__other__";
 
 /// Panes of one model: the tumbling spans of event time in which its records are counted. Its
@@ -453,16 +464,36 @@ impl ModelConfig {
         ModelId::try_new(&self.name, version)
     }
 
-    /// Returns every segment that its records are counted in besides all of them.
-    pub fn segment_ids(&self) -> impl Iterator<Item = SegmentId> {
-        self.segments.iter().flat_map(SegmentConfig::ids)
+    /// Returns how many segments a version's records are counted in at most, besides all of them.
+    pub fn segments_max(&self) -> usize {
+        self.segments.iter().map(SegmentConfig::count_max).sum()
+    }
+
+    /// Returns whether records may be counted in this segment.
+    pub(crate) fn may_have(&self, segment: &SegmentId) -> bool {
+        segment.parts().is_none_or(|(name, value)| {
+            let segmentation = self.segments.iter().find(|it| *it.name == *name);
+            segmentation.is_some_and(|it| it.may_have(value))
+        })
     }
 }
 
 impl SegmentConfig {
-    /// Returns the segments: one a value, then the one of all other values.
-    pub fn ids(&self) -> impl Iterator<Item = SegmentId> {
-        let values = self.values.iter().map(|value| &**value).chain([OTHER_SEGMENT]);
-        values.filter_map(|value| SegmentId::try_new(&self.name, value).ok())
+    /// Returns the bound on its segments, that of all other values among them.
+    pub fn count_max(&self) -> usize {
+        let values = match &self.values {
+            SegmentValues::Listed(values) => values.len(),
+            SegmentValues::Top(values) => *values,
+        };
+        values + 1
+    }
+
+    fn may_have(&self, value: &str) -> bool {
+        match &self.values {
+            SegmentValues::Listed(values) => {
+                value == OTHER_SEGMENT || values.iter().any(|it| **it == *value)
+            }
+            SegmentValues::Top(_) => true,
+        }
     }
 }

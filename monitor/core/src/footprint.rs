@@ -162,7 +162,7 @@ fn versions(config: &Config, model: &ModelConfig) -> usize {
 }
 
 fn segments(model: &ModelConfig) -> usize {
-    model.segment_ids().count()
+    model.segments_max()
 }
 
 /// Bytes of the counts of all columns in one window.

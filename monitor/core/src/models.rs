@@ -69,8 +69,7 @@ impl Models {
         episodes.retain(|model, segment, feature| {
             let watched = config.model_of(model).map(|index| &config.models[index]);
             watched.is_some_and(|it| {
-                (*segment == SegmentId::all() || it.segment_ids().any(|it| it == *segment))
-                    && it.features.iter().any(|it| *it.name == *feature)
+                it.may_have(segment) && it.features.iter().any(|it| *it.name == *feature)
             })
         });
         let episodes = Episodes::restore(config.hysteresis, episodes);
@@ -95,14 +94,12 @@ impl Models {
     pub(crate) fn show_again(&mut self, config: &Config, model: usize, body: ModelBody) {
         let ModelBody { id, event_time_max, activated, segments } = body;
         let watched = &config.models[model];
-        let is_watched =
-            |it: &SegmentId| *it == SegmentId::all() || watched.segment_ids().any(|id| id == *it);
         let model = self.models.entry(id.clone()).or_insert_with(|| Model::new(model));
         model.event_time_max = event_time_max;
         model.activated = activated;
         for SegmentBody { window, segment, state, ever_drifted } in segments {
             let window = watched.windows.iter().position(|it| it.name == window);
-            let Some(window) = window.filter(|_| is_watched(&segment)) else { continue };
+            let Some(window) = window.filter(|_| watched.may_have(&segment)) else { continue };
             let is_deciding = window == 0;
             let episodes = self.episodes.open(&id, &segment);
             let shown = model.segments.entry((window, segment)).or_default();

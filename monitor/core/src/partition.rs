@@ -14,7 +14,7 @@ use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp, WindowS
 use driftd_detectors::FeatureCounts;
 use driftd_ingest::Decoded;
 
-use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentConfig, TimeConfig};
+use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::group::Group;
 use crate::loss::Mark;
 use crate::partial::Partial;
@@ -228,16 +228,24 @@ impl PartitionState {
     ) {
         let model = &config.models[group.config];
         let rows = select(batch, &group.rows);
-        self.count_segment(group, SegmentId::all(), &rows, to_offset, reference);
+        let reference = self.count_segment(group, SegmentId::all(), &rows, to_offset, reference);
         for (index, segment) in model.segments.iter().enumerate() {
             let column = rows.column(model.features.len() + index);
-            for (value, positions) in split(segment, column) {
+            let values = match &segment.values {
+                SegmentValues::Listed(values) => values,
+                SegmentValues::Top(_) => {
+                    reference.as_ref().map_or(&[][..], |it| it.top_values(&segment.name))
+                }
+            };
+            for (value, positions) in split(values, column) {
                 let Ok(id) = SegmentId::try_new(&segment.name, value) else { continue };
-                self.count_segment(group, id, &select(&rows, &positions), to_offset, reference);
+                let rows = select(&rows, &positions);
+                self.count_segment(group, id, &rows, to_offset, reference.as_ref());
             }
         }
     }
 
+    /// Returns the reference that the pane is counted against.
     fn count_segment(
         &mut self,
         group: &Group,
@@ -245,11 +253,11 @@ impl PartitionState {
         rows: &RecordBatch,
         to_offset: i64,
         reference: Option<&Arc<ModelReference>>,
-    ) {
+    ) -> Option<Arc<ModelReference>> {
         self.changed.insert((group.id.clone(), group.span));
         let panes = self.open.entry(group.id.clone()).or_default().entry(group.span).or_default();
         // The reference is the one known when the pane's first record came, so that a pane has
-        // one grid.
+        // one grid, and the same segments from its first record to its last.
         let partial = panes.entry(segment.clone()).or_insert_with(|| Partial {
             pane: PaneId { span: group.span, model: group.id.clone(), segment },
             model: group.config,
@@ -265,6 +273,7 @@ impl PartitionState {
         });
         partial.event_time_max = partial.event_time_max.max(group.event_time_max);
         partial.add(rows);
+        partial.reference.clone()
     }
 
     /// Moves the position past a batch.
@@ -369,8 +378,8 @@ fn select(batch: &RecordBatch, positions: &[u32]) -> RecordBatch {
     }
 }
 
-/// Splits the rows by the segment that their value belongs to.
-fn split<'a>(segment: &'a SegmentConfig, column: &dyn Array) -> BTreeMap<&'a str, Vec<u32>> {
+/// Splits the rows by the segment that their value belongs to: its own, if it is one of `values`.
+fn split<'a>(values: &'a [Arc<str>], column: &dyn Array) -> BTreeMap<&'a str, Vec<u32>> {
     let column =
         driftd_ingest::categorical_column(column).expect("segment columns are dictionaries");
     let column = column.column();
@@ -378,11 +387,7 @@ fn split<'a>(segment: &'a SegmentConfig, column: &dyn Array) -> BTreeMap<&'a str
         .levels
         .iter()
         .map(|level| {
-            segment
-                .values
-                .iter()
-                .find(|value| &***value == *level)
-                .map_or(OTHER_SEGMENT, |value| &**value)
+            values.iter().find(|value| &***value == *level).map_or(OTHER_SEGMENT, |value| &**value)
         })
         .collect();
     let mut positions: BTreeMap<&str, Vec<u32>> = BTreeMap::new();

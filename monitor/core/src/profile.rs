@@ -51,6 +51,8 @@ pub struct Profile {
 pub struct SegmentSample {
     /// Rows in the segment.
     pub rows: u64,
+    /// How many of the most frequent values the sample was split by; absent where they were listed.
+    pub top: Option<u32>,
     /// The columns by name, all that the profile has, in the cells of the whole sample.
     pub features: BTreeMap<String, FeatureReference>,
 }
@@ -168,8 +170,11 @@ struct Body {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Segment {
-    segment: String,
+    #[serde(rename = "segment")]
+    id: String,
     rows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    top: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -244,7 +249,11 @@ impl Profile {
             origin,
             segments: segments
                 .iter()
-                .map(|(id, sample)| Segment { segment: id.to_string(), rows: sample.rows })
+                .map(|(id, sample)| Segment {
+                    id: id.to_string(),
+                    rows: sample.rows,
+                    top: sample.top,
+                })
                 .collect(),
             features: features
                 .iter()
@@ -360,10 +369,10 @@ impl From<&CategoricalCounts> for Categories {
 }
 
 fn read_segment(segment: Segment) -> Result<(SegmentId, SegmentSample), ProfileError> {
-    let Segment { segment, rows } = segment;
+    let Segment { id: segment, rows, top } = segment;
     let id = segment.split_once('=').and_then(|(name, value)| SegmentId::try_new(name, value).ok());
     match id {
-        Some(id) => Ok((id, SegmentSample { rows, features: BTreeMap::new() })),
+        Some(id) => Ok((id, SegmentSample { rows, top, features: BTreeMap::new() })),
         None => Err(ProfileError::Segment { segment }),
     }
 }

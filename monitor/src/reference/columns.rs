@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use driftd_catalog::ModelId;
-use driftd_core::config::{Config, SegmentConfig};
+use driftd_core::config::{Config, SegmentValues};
 use driftd_ingest::{FeatureKind, TimeFormat, VersionField};
 use polars::prelude::{DataType, PlSmallStr};
 
@@ -40,7 +40,11 @@ pub(super) struct SampleFeature {
 /// One segmentation, and the column with its values in each input.
 #[derive(Debug)]
 pub(super) struct SampleSegment {
-    pub(super) config: SegmentConfig,
+    pub(super) name: Arc<str>,
+    /// Values with a segment of their own. Those of `top` are known when the sample is open.
+    pub(super) values: Vec<Arc<str>>,
+    /// How many of the most frequent values are taken; absent where they are listed.
+    pub(super) top: Option<usize>,
     /// Name of the column, one an input.
     pub(super) columns: Vec<String>,
 }
@@ -75,7 +79,11 @@ impl Columns {
         for (field, config) in schema.segments.iter().zip(&model.segments) {
             let column = |it: &Table| segment_column(it, &field.name, &field.path);
             let columns = column_names(&tables, column)?;
-            segments.push(SampleSegment { config: config.clone(), columns });
+            let (values, top) = match &config.values {
+                SegmentValues::Listed(values) => (values.clone(), None),
+                SegmentValues::Top(top) => (Vec::new(), Some(*top)),
+            };
+            segments.push(SampleSegment { name: Arc::clone(&config.name), values, top, columns });
         }
         let event_time =
             args.event_time.clone().unwrap_or_else(|| last_element(&source.event_time));

@@ -29,6 +29,9 @@ struct ProfileView<'a> {
 struct SegmentView<'a> {
     segment: &'a str,
     rows: u64,
+    /// How many of the most frequent values were chosen, where that is how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<u32>,
 }
 
 /// The overview of one feature.
@@ -80,8 +83,9 @@ pub(super) fn describe(
         let until = origin.until.map_or_else(String::new, |it| format!(" until {it}"));
         writeln!(out, "from {} ({} bytes){from}{until}", origin.path, origin.bytes)?;
     }
-    for SegmentView { segment, rows } in &view.segments {
-        writeln!(out, "segment {segment}, {rows} rows ({:.1}%)", percent(*rows, view.rows))?;
+    for SegmentView { segment, rows, top } in &view.segments {
+        let top = top.map_or_else(String::new, |top| format!(", by top {top}"));
+        writeln!(out, "segment {segment}, {rows} rows ({:.1}%){top}", percent(*rows, view.rows))?;
     }
     writeln!(out)?;
     match (&view.features[..], only) {
@@ -112,7 +116,11 @@ fn view<'a>(profile: &'a Profile, only: Option<&str>) -> ProfileView<'a> {
         rows: profile.rows,
         origin: &profile.origin,
         segments: segments
-            .map(|(id, sample)| SegmentView { segment: id.as_str(), rows: sample.rows })
+            .map(|(id, sample)| SegmentView {
+                segment: id.as_str(),
+                rows: sample.rows,
+                top: sample.top,
+            })
             .collect(),
         features: features.map(|(name, reference)| feature(name, reference)).collect(),
     }

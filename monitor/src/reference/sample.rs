@@ -170,6 +170,18 @@ impl Sample {
         union(frames.map(|(input, frame)| frame.clone().select([feature.values(input)])).collect())
     }
 
+    /// Returns the values that a segmentation splits by, each with its rows.
+    pub(super) fn segment_values(
+        &self,
+        segment: &SampleSegment,
+    ) -> anyhow::Result<BTreeMap<String, u64>> {
+        let frames = self.frames.iter().enumerate();
+        let texts = |(input, frame): (usize, &LazyFrame)| {
+            frame.clone().select([segment.texts(input).alias(PLACE)])
+        };
+        Ok(level_counts(union(frames.map(texts).collect())?, PLACE)?.levels)
+    }
+
     /// Returns one column of all inputs with the place of each row's segment in `segment`, as
     /// [`PLACE`].
     pub(super) fn column_by_segment(

@@ -3,10 +3,11 @@
 //! Before: [`super::sample`] has frozen a feature's cells. After: the profile. One more pass over a
 //! column for each segmentation, whatever the number of its values. Memory holds that column.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use driftd_catalog::SegmentId;
-use driftd_core::config::SegmentConfig;
+use driftd_core::config::OTHER_SEGMENT;
 use driftd_detectors::{
     CategoricalCounts, CategoricalReference, FeatureReference, Grid, Levels, NumericColumn,
     NumericCounts, NumericReference, NumericValues,
@@ -25,6 +26,25 @@ pub(super) const PLACE: &str = "driftd place";
 /// Values of a segment that are counted together.
 const BLOCK: usize = 1_024;
 
+/// Says which values of a segmentation by `top` get segments of their own: the most frequent ones
+/// of the sample, of equally frequent ones the first in byte order. Whatever the order of rows and
+/// files, the same sample gives the same values.
+pub(super) fn choose(sample: &Sample, segment: &mut SampleSegment) -> anyhow::Result<()> {
+    let Some(top) = segment.top else { return Ok(()) };
+    let counts = sample.segment_values(segment)?;
+    let mut ranked: Vec<(Reverse<u64>, &str)> = counts
+        .iter()
+        // What cannot be a segment's name shares the segment of all other values.
+        .filter(|(value, _)| {
+            *value != OTHER_SEGMENT && SegmentId::try_new(&segment.name, value).is_ok()
+        })
+        .map(|(value, rows)| (Reverse(*rows), value.as_str()))
+        .collect();
+    ranked.sort_unstable();
+    segment.values = ranked.into_iter().take(top).map(|(_, value)| value.into()).collect();
+    Ok(())
+}
+
 /// Counts a feature in every segment of one segmentation, in the cells of `whole`.
 pub(super) fn count(
     sample: &Sample,
@@ -33,7 +53,7 @@ pub(super) fn count(
     segment: &SampleSegment,
 ) -> anyhow::Result<Vec<(SegmentId, FeatureReference)>> {
     let rows = sample.column_by_segment(feature, segment)?;
-    let ids: Vec<SegmentId> = segment.config.ids().collect();
+    let ids = segment.ids();
     let counted: Vec<FeatureReference> = match whole {
         FeatureReference::Numeric(NumericReference { grid, .. }) => {
             let counts = numbers(rows, &feature.name, grid, ids.len())?.into_iter();
@@ -109,19 +129,28 @@ fn places(column: &Column) -> PolarsResult<impl Iterator<Item = usize>> {
 }
 
 impl SampleSegment {
-    /// Returns the place of each row's segment among [`SegmentConfig::ids`], in one input.
+    /// Returns the segments: one a value, then the one of all other values.
+    fn ids(&self) -> Vec<SegmentId> {
+        let values = self.values.iter().map(|value| &**value).chain([OTHER_SEGMENT]);
+        values.filter_map(|value| SegmentId::try_new(&self.name, value).ok()).collect()
+    }
+
+    /// Returns the value of each row, in one input.
+    pub(super) fn texts(&self, input: usize) -> Expr {
+        col(&self.columns[input]).cast(DataType::String)
+    }
+
+    /// Returns the place of each row's segment among [`SampleSegment::ids`], in one input.
     pub(super) fn places(&self, input: usize) -> Expr {
         let as_place =
             |_: &Schema, field: &Field| Ok(Field::new(field.name().clone(), DataType::UInt32));
-        let config = self.config.clone();
-        col(&self.columns[input])
-            .cast(DataType::String)
-            .map(move |column| place(&column, &config), as_place)
+        let values = self.values.clone();
+        self.texts(input).map(move |column| place(&column, &values), as_place)
     }
 }
 
-fn place(column: &Column, config: &SegmentConfig) -> PolarsResult<Column> {
-    let mut ranked: Vec<(&str, u32)> = config.values.iter().map(AsRef::as_ref).zip(0..).collect();
+fn place(column: &Column, values: &[Arc<str>]) -> PolarsResult<Column> {
+    let mut ranked: Vec<(&str, u32)> = values.iter().map(AsRef::as_ref).zip(0..).collect();
     ranked.sort_unstable();
     let other = u32::try_from(ranked.len()).expect("a segmentation has at most 1,000 values");
     let find = |value: &str| ranked.binary_search_by_key(&value, |(value, _)| value).ok();

@@ -199,6 +199,53 @@ fn segments_are_counted_in_the_cells_of_the_whole_sample() {
     assert!(told.contains("segment site=07, 3 rows (42.9%)\n"), "{told}");
 }
 
+/// Sites and their rows, in two files: what a file holds first says nothing.
+#[test]
+fn the_most_frequent_values_get_segments_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    let long = "x".repeat(200);
+    let sites = [("b", 3), ("a", 3), ("d", 2), ("c", 2), ("e", 1), ("__other__", 9), (&long, 9)];
+    let rows = |sites: &mut dyn Iterator<Item = &(&str, usize)>| -> String {
+        let lines = sites.flat_map(|(site, rows)| vec![format!("1,{site}\n"); *rows]);
+        format!("x,site\n2,\n{}", lines.collect::<String>())
+    };
+    let (first, second) = sites.split_at(3);
+    for (name, text) in [
+        ("whole.csv", rows(&mut sites.iter())),
+        ("back.csv", rows(&mut sites.iter().rev())),
+        ("first.csv", rows(&mut first.iter())),
+        ("second.csv", rows(&mut second.iter().rev())),
+    ] {
+        write_csv(&folder, name, &text);
+    }
+    let chosen = |top: usize, inputs: &[&str]| {
+        let config = config_with_segments(
+            r#"[{"name": "x", "path": "x", "type": "float64"}]"#,
+            &format!(r#"[{{"name": "site", "path": "site", "top": {top}}}]"#),
+        );
+        let profile = build(&args(&folder, inputs), Some(&config)).unwrap();
+        let tops: Vec<_> = profile.segments.values().map(|it| it.top).collect();
+        assert!(tops.iter().all(|it| *it == Some(u32::try_from(top).unwrap())), "{tops:?}");
+        let segment = |(id, it): (&SegmentId, &SegmentSample)| (id.to_string(), it.rows);
+        (profile.segments.iter().map(segment).collect::<Vec<_>>(), profile)
+    };
+    let (rows, profile) = chosen(3, &["whole.csv"]);
+    // Of `c` and `d` the first in byte order. Without a value, or with one that cannot be a name,
+    // a row is in the segment of all others.
+    let expected = [("site=__other__", 22), ("site=a", 3), ("site=b", 3), ("site=c", 2)];
+    assert_eq!(rows, expected.map(|(id, rows)| (id.to_owned(), rows)));
+    assert_eq!(chosen(3, &["back.csv"]).0, rows);
+    let mut told = Vec::new();
+    describe(&profile, None, &mut told).unwrap();
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("segment site=c, 2 rows (6.7%), by top 3\n"), "{told}");
+    // One row without a site more.
+    let (parts, _) = chosen(3, &["second.csv", "first.csv"]);
+    assert_eq!((parts[0].1, &parts[1..]), (23, &rows[1..]));
+    let (all, _) = chosen(1_000, &["whole.csv"]);
+    assert_eq!(all.len(), 6, "{all:?}");
+}
+
 #[test]
 fn only_rows_of_the_asked_time_are_taken() {
     let at = |text: &str| Some(Timestamp::parse(text).unwrap());

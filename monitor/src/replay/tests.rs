@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use tempfile::TempDir;
@@ -44,6 +45,16 @@ impl Scene {
             &path("refs/1.json"),
         )
         .unwrap();
+        self
+    }
+
+    /// Makes a segment of the most frequent value, whichever that is.
+    fn with_top(self) -> Self {
+        let path = self.folder.path().join("job.yaml");
+        let config = fs::read_to_string(&path).unwrap();
+        let listed = r#""values": ["c0"]"#;
+        assert!(config.contains(listed));
+        fs::write(path, config.replace(listed, r#""top": 1"#)).unwrap();
         self
     }
 
@@ -94,6 +105,26 @@ fn records() -> String {
         format!("{},1,{},c{}\n", row * 60, f64::from(row % 97) * scale, row % 3)
     };
     format!("at,version,x,c\n{}", (0..3_000).map(record).collect::<Vec<_>>().concat())
+}
+
+/// `c0` is as frequent in the sample as `c1`, and first in byte order.
+#[test]
+fn the_most_frequent_value_of_the_reference_is_counted_as_if_it_were_listed() {
+    let listed = Scene::new(&records()).with_reference();
+    let chosen = Scene::new(&records()).with_top().with_reference();
+    let expected = listed.replay(700);
+    assert_eq!(chosen.replay(700).digest, expected.digest);
+    assert_eq!(chosen.replay(31).digest, expected.digest);
+    let segments = |scene: &Scene| -> Vec<_> {
+        scene.lines().iter().map(|line| line["segment"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(segments(&chosen).contains(&"c=c0".to_owned()));
+    assert_eq!(segments(&chosen), segments(&listed));
+    // Without a reference nothing says which values they are.
+    let without = Scene::new(&records()).with_top();
+    without.replay(700);
+    let segments: BTreeSet<_> = segments(&without).into_iter().collect();
+    assert_eq!(segments, BTreeSet::from(["all".to_owned(), "c=__other__".to_owned()]));
 }
 
 #[test]

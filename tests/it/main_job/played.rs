@@ -195,7 +195,8 @@ fn config(job: &Job, rows: &DataFrame) -> Value {
         "window": {"length": "7d", "offset": "4d"},
         "features": columns(rows, FLIGHTS.features, "features"),
         "predictions": columns(rows, FLIGHTS.predictions, "prediction"),
-        "segments": [{"name": "origin", "path": "features.origin", "values": ["EWR", "JFK", "LGA"]}],
+        // All airports that there are.
+        "segments": [{"name": "origin", "path": "features.origin", "top": 3}],
     }]);
     config["detection"] = json!({
         "numeric": {"detector": "ks", "minimum_effect": 0.45},

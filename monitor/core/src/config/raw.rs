@@ -395,8 +395,15 @@ pub(super) struct RawSegment {
     /// Path to the value in a record.
     pub(super) path: String,
     /// Values that are segments of their own. Every other value is in the segment `__other__`.
+    /// Either this or `top`.
     #[schemars(length(min = 1, max = 1000))]
-    pub(super) values: Vec<Label>,
+    pub(super) values: Option<Vec<Label>>,
+    /// Makes segments of so many values: the most frequent ones in the sample that the version's
+    /// reference was built from, of equally frequent ones the first in byte order. They are frozen
+    /// with the reference; every other value, and every value of a version without such a
+    /// reference, is in the segment `__other__`. Either this or `values`.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) top: Option<usize>,
 }
 
 /// When a feature of a window counts as drifted: the change is significant *and* large enough.

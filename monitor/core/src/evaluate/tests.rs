@@ -33,7 +33,7 @@ impl Scene {
             let reference = CategoricalReference { levels: Arc::clone(&levels), counts };
             BTreeMap::from([("c".to_owned(), FeatureReference::Categorical(reference))])
         };
-        let segment = SegmentSample { rows: 10_000, features: columns(10_000, 0) };
+        let segment = SegmentSample { rows: 10_000, top: None, features: columns(10_000, 0) };
         let profile = Profile {
             digest: "sha256:0".into(),
             model: "m".into(),

@@ -31,7 +31,7 @@ fn sample() -> (Columns, BTreeMap<SegmentId, SegmentSample>) {
         ])
     };
     let segment = |value: &str, values: &[f64], keys: &[u32]| {
-        let sample = SegmentSample { rows: 2, features: columns(values, keys) };
+        let sample = SegmentSample { rows: 2, top: None, features: columns(values, keys) };
         (SegmentId::try_new("c", value).unwrap(), sample)
     };
     let segments = BTreeMap::from([

@@ -11,7 +11,7 @@ use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, Numer
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, WindowConfig};
+use crate::config::{Config, OTHER_SEGMENT, SegmentValues, WindowConfig};
 use crate::merge::Merged;
 use crate::partial::Partial;
 use crate::reference::ModelReference;
@@ -59,7 +59,14 @@ impl Fingerprint {
         }
         for segment in &model.segments {
             add(&segment.name);
-            segment.values.iter().for_each(|value| add(value));
+            match &segment.values {
+                SegmentValues::Listed(values) => values.iter().for_each(|value| add(value)),
+                // No listed value is called so. Which values they are, the reference says.
+                SegmentValues::Top(top) => {
+                    add(OTHER_SEGMENT);
+                    add(&top.to_string());
+                }
+            }
         }
         let hash = hash.finalize();
         Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))

@@ -227,6 +227,22 @@ fn windows_that_were_counted_otherwise_are_left_behind() {
     assert_eq!(offsets(&restored), offsets(&whole), "nothing is read twice or skipped");
 }
 
+/// Which values `top` means, the reference says; how many, the configuration.
+#[test]
+fn segments_that_are_chosen_otherwise_are_counted_anew() {
+    let simulation = stored(&model::kinds());
+    let country = json!({"name": "country", "path": "country"});
+    for (key, value) in [("top", json!(1)), ("values", json!(["2"]))] {
+        let mut tree = model::kinds();
+        let mut segment = country.clone();
+        segment[key] = value;
+        tree["models"][0]["segments"][1] = segment;
+        let restored = restored(&tree, simulation.stored().clone()).unwrap();
+        let [dropped] = &restored.dropped[..] else { panic!("{:?}", restored.dropped) };
+        assert_eq!(dropped.model.to_string(), "alpha/1");
+    }
+}
+
 proptest! {
     #![proptest_config(cases(96))]
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use driftd_catalog::{ModelId, Timestamp};
+use driftd_catalog::{ModelId, SegmentId, Timestamp};
 use driftd_core::config::{Config, load};
-use driftd_core::profile::Profile;
+use driftd_core::profile::{Profile, SegmentSample};
 use driftd_core::reference::ModelReference;
 use driftd_detectors::{
     CategoricalCounts, CategoricalReference, FeatureReference, Grid, Levels, NumericCounts,
@@ -96,7 +96,11 @@ pub(crate) fn changing() -> [Value; 3] {
     [tree, other, fewer]
 }
 
-/// The same models with windows of every kind. Sliding windows decide for `alpha`, windows of a
+/// The most frequent countries of each reference of `alpha`; the first two are equally frequent.
+pub(crate) const TOP: [(&str, &[&str]); 2] = [("1", &["de", "fr"]), ("2", &["it"])];
+
+/// The same models with windows of every kind, and segments of the most frequent countries. Sliding
+/// windows decide for `alpha`, windows of a
 /// number of rows for `beta`.
 pub(crate) fn kinds() -> Value {
     let mut tree = tree();
@@ -117,6 +121,7 @@ pub(crate) fn kinds() -> Value {
         first(json!({"rows": 9, "every": "15s", "offset": "7s"}), shared("0s", "1m", 3)),
         json!({"length": "45s"}),
     ];
+    tree["models"][0]["segments"][1] = json!({"name": "country", "path": "country", "top": 2});
     for (model, windows) in [json!(alpha), json!(beta)].into_iter().enumerate() {
         let model = tree["models"][model].as_object_mut().unwrap();
         model.remove("window");
@@ -158,9 +163,18 @@ pub(crate) fn reference(config: &Config, id: &ModelId) -> Option<Arc<ModelRefere
         rows: 200,
         origin: Vec::new(),
         features: features(),
-        segments: BTreeMap::new(),
+        segments: segments(id),
     };
     Some(Arc::new(ModelReference::try_new(id, model, profile).unwrap()))
+}
+
+/// Returns the parts of the sample, split by the most frequent countries. Where countries are
+/// listed, the sample was split otherwise.
+fn segments(id: &ModelId) -> BTreeMap<SegmentId, SegmentSample> {
+    let (_, countries) = TOP.iter().find(|(version, _)| *version == id.version()).unwrap();
+    let values = countries.iter().chain(&["__other__"]);
+    let sample = || SegmentSample { rows: 50, top: Some(2), features: features() };
+    values.map(|value| (SegmentId::try_new("country", value).unwrap(), sample())).collect()
 }
 
 /// Returns the reference of every column of both models.

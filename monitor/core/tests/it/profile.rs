@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use driftd_catalog::{ModelId, Timestamp};
-use driftd_core::profile::{Origin, Profile, ProfileError};
+use driftd_catalog::{ModelId, SegmentId, Timestamp};
+use driftd_core::profile::{Origin, Profile, ProfileError, SegmentSample};
 use driftd_core::reference::{ModelReference, ReferenceError};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::model;
 use crate::simulation::cases;
@@ -135,6 +136,63 @@ fn a_column_of_another_kind_is_refused() {
         "feature `x` of model `alpha/1` is configured as numeric but the profile holds it as categorical: make \
          the two agree"
     );
+}
+
+/// Gives the model a profile that was split by country, with so many rows in each.
+fn split_by(config: &Value, rows: &[(&str, u64, Option<u32>)]) -> ModelReference {
+    let config = model::config(config);
+    let sample = |(value, rows, top): &(&str, u64, Option<u32>)| {
+        let sample = SegmentSample { rows: *rows, top: *top, features: model::features() };
+        (SegmentId::try_new("country", value).unwrap(), sample)
+    };
+    let segments = rows.iter().map(sample).collect();
+    let created = Timestamp::from_millis(0);
+    let bytes =
+        Profile::encode("alpha", "1", created, 200, Vec::new(), &model::features(), &segments);
+    let id = ModelId::try_new("alpha", "1").unwrap();
+    ModelReference::try_new(&id, &config.models[0], Profile::decode(&bytes).unwrap()).unwrap()
+}
+
+fn has_reference(reference: &ModelReference, country: &str) -> bool {
+    reference.of(&SegmentId::try_new("country", country).unwrap()).is_some()
+}
+
+#[test]
+fn a_reference_says_which_values_are_the_most_frequent() {
+    let tree = model::kinds();
+    let top = |top| {
+        move |reference: &[(&'static str, u64)]| -> Vec<_> {
+            reference.iter().map(|(value, rows)| (*value, *rows, Some(top))).collect()
+        }
+    };
+    let rows = [("it", 9), ("__other__", 70), ("de", 20)];
+    let reference = split_by(&tree, &top(2)(&rows));
+    assert_eq!(reference.top_values("country"), ["de".into(), "it".into()]);
+    assert!(["it", "de", "__other__"].iter().all(|it| has_reference(&reference, it)));
+    let tie = split_by(&tree, &top(2)(&[("fr", 5), ("de", 5)]));
+    assert_eq!(tie.top_values("country"), ["de".into(), "fr".into()]);
+    // Fewer were asked for: all others are in the same segment in the sample, too.
+    let fewer = split_by(&tree, &top(1)(&rows[1..]));
+    assert_eq!(fewer.top_values("country"), ["de".into()]);
+    assert!(has_reference(&fewer, "__other__"));
+    // No bound is exceeded by what a file says.
+    let many = split_by(&tree, &top(2)(&[("a", 1), ("b", 2), ("c", 3)]));
+    assert_eq!(many.top_values("country"), ["c".into(), "b".into()]);
+    assert!(!has_reference(&many, "a"));
+}
+
+#[test]
+fn a_sample_that_was_split_otherwise_is_no_reference_of_segments() {
+    let check = |tree: &Value, top: Option<u32>| {
+        let reference = split_by(tree, &[("de", 5, top), ("__other__", 5, top)]);
+        assert!(reference.top_values("country").is_empty());
+        assert!(["de", "__other__"].iter().all(|it| !has_reference(&reference, it)));
+        assert_eq!(reference.features.len(), 3, "all records are judged");
+    };
+    check(&model::kinds(), None);
+    check(&model::kinds(), Some(3));
+    check(&model::tree(), Some(2));
+    assert!(has_reference(&split_by(&model::tree(), &[("de", 5, None)]), "de"));
 }
 
 proptest! {

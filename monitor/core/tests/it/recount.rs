@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use driftd_catalog::{ModelId, SegmentId, Timestamp, WindowId, WindowSpan};
-use driftd_core::config::{Config, PaneConfig, WindowConfig, WindowKind};
+use driftd_core::config::{
+    Config, ModelConfig, PaneConfig, SegmentValues, WindowConfig, WindowKind,
+};
 use driftd_core::result::{Cells, FeatureResult, SpecialCounts, WindowResult};
 
 use crate::log::{Record, Value, Values};
-use crate::model::REFERENCE_RANGE;
+use crate::model::{REFERENCE_RANGE, TOP};
 
 /// What a run over logs has to come to.
 #[derive(Debug, Default)]
@@ -37,8 +39,9 @@ pub(crate) fn recount(config: &Config, logs: &[Vec<Record>]) -> Recount {
     }
     for (id, records) in recount.counted.clone() {
         let model = config.models.iter().find(|it| *it.name == *id.name()).unwrap();
+        let countries = countries(model, &id);
         for window in &model.windows {
-            recount.place(&id, &records, window, &model.pane);
+            recount.place(&id, &records, &countries, window, &model.pane);
         }
     }
     recount
@@ -100,6 +103,7 @@ impl Recount {
         &mut self,
         id: &ModelId,
         records: &[(Timestamp, Values)],
+        countries: &[&str],
         window: &WindowConfig,
         pane: &PaneConfig,
     ) {
@@ -135,7 +139,7 @@ impl Recount {
             let of =
                 |segment| WindowId { span, model: id.clone(), segment, name: window.name.clone() };
             for values in &inside {
-                for segment in segments(values) {
+                for segment in segments(values, countries) {
                     self.windows.entry(of(segment)).or_default().push(values.clone());
                 }
             }
@@ -145,7 +149,7 @@ impl Recount {
             while at < *end {
                 if !between(records, at.plus_millis(-early), at).is_empty() {
                     for values in between(records, from, at) {
-                        for segment in segments(&values) {
+                        for segment in segments(&values, countries) {
                             *self.provisional.entry((of(segment), before)).or_insert(0) += 1;
                         }
                     }
@@ -220,11 +224,25 @@ fn between(records: &[(Timestamp, Values)], from: Timestamp, to: Timestamp) -> V
     inside.map(|(_, values)| values.clone()).collect()
 }
 
-fn segments(values: &Values) -> Vec<SegmentId> {
+/// Returns the countries that have segments of their own.
+fn countries<'a>(model: &'a ModelConfig, id: &ModelId) -> Vec<&'a str> {
+    let Some(segmentation) = model.segments.iter().find(|it| &*it.name == "country") else {
+        return Vec::new();
+    };
+    match &segmentation.values {
+        SegmentValues::Listed(values) => values.iter().map(|it| &**it).collect(),
+        SegmentValues::Top(_) => {
+            let chosen = TOP.iter().find(|(version, _)| *version == id.version());
+            chosen.map_or(Vec::new(), |(_, countries)| countries.to_vec())
+        }
+    }
+}
+
+fn segments(values: &Values, countries: &[&str]) -> Vec<SegmentId> {
     let mut segments = vec![SegmentId::all()];
     if values.model == 0 {
         let age = values.age.filter(|age| *age == "old").unwrap_or("__other__");
-        let country = values.country.filter(|it| ["de", "fr"].contains(it));
+        let country = values.country.filter(|it| countries.contains(it));
         let country = country.unwrap_or("__other__");
         segments.push(SegmentId::try_new("age", age).unwrap());
         segments.push(SegmentId::try_new("country", country).unwrap());

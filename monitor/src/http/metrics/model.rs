@@ -4,6 +4,7 @@
 //! Before: [`super`] takes the snapshot. After: [`super::super::families`]. [`exported`] bounds the
 //! series of features.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::label::{
@@ -38,6 +39,8 @@ pub(super) fn collect(
     families.gauge(&metric::FEATURE_SERIES_DROPPED, &id, exported.dropped as f64);
     families.gauge(&metric::WINDOWS_OPEN, &id, model.windows_open as f64);
     families.gauge(&metric::WINDOWS_OPEN_MAX, &id, watched.pane.open_max as f64);
+    families.gauge(&metric::SEGMENTS, &id, segments_seen(model) as f64);
+    families.gauge(&metric::SEGMENTS_MAX, &id, watched.segments_max() as f64);
     for segment in &model.segments {
         let Some(kind) = watched.windows.get(segment.window) else { continue };
         let labels = [id[0], id[1], segment.segment.as_str(), &*kind.name];
@@ -54,6 +57,12 @@ pub(super) fn collect(
             }
         }
     }
+}
+
+/// Segments that have come up, in windows of any kind.
+fn segments_seen(model: &ModelSnapshot) -> usize {
+    let parts = model.segments.iter().filter(|it| it.segment.parts().is_some());
+    parts.map(|it| it.segment.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 /// What is exported of every configured model from the start on, records or not: a monitor that

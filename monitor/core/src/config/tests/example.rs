@@ -21,7 +21,7 @@ fn the_example_is_valid() {
     assert_eq!(config.kafka.map(|it| it.brokers), Some("127.0.0.1:9092".into()));
     assert_eq!(config.sources[0].start, FirstStart::Earliest);
     let model = &config.models[0];
-    assert_eq!((model.features.len(), model.segments[0].values.len()), (18, 3));
+    assert_eq!((model.features.len(), model.segments[0].count_max()), (18, 4));
     assert_eq!(model.features[7].policy.missing_rate_effect, 0.2);
     assert_eq!(model.features[15].role, Role::Prediction);
     let schema = &config.sources[0].schema.models[0];

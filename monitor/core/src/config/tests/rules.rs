@@ -406,6 +406,46 @@ fn segments_keep_to_their_notation_and_bound() {
 }
 
 #[test]
+fn segments_are_of_values_that_are_listed_or_counted() {
+    let split = |keys: Value| {
+        let mut split = json!({"name": "s", "path": "s"});
+        split.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        json!([split])
+    };
+    check(&[("/models/0/segments", split(json!({"top": 1000})))], &[]);
+    for (keys, message) in [
+        (
+            json!({"top": 2, "values": ["a"]}),
+            "`models[0].segments[0].top`: is given as well as `values`; keep `values` to say \
+             which values, or `top` to say how many",
+        ),
+        (
+            json!({}),
+            "`models[0].segments[0]`: has neither `values` nor `top`; add `values` with the \
+             values to watch, or `top: 10` for the most frequent ones",
+        ),
+    ] {
+        check_one("/models/0/segments", split(keys), message);
+    }
+    for top in [json!(0), json!(1001), json!("2")] {
+        let mut tree = smallest();
+        put(&mut tree, "/models/0/segments", split(json!({"top": top})));
+        let errors = load_tree(&tree).unwrap_err();
+        let [error] = errors.as_slice() else { panic!("{errors}") };
+        assert_eq!(error.path, "models[0].segments[0].top");
+    }
+    let features: Vec<Value> = (0..100).map(|it| feature(&format!("f{it}"))).collect();
+    check(
+        &[
+            ("/models/0/segments", split(json!({"top": 1000}))),
+            ("/models/0/features", json!(features)),
+        ],
+        &["`models[0].segments`: make 1002 segments of 100 features and predictions, more \
+             than 100000 counts in a window; watch fewer values, or fewer features"],
+    );
+}
+
+#[test]
 fn episodes_can_open() {
     check_one(
         "/alerts",
@@ -569,8 +609,8 @@ fn a_file_that_does_not_fit_the_schema_is_checked_further() {
             "models[0].features[0].detector",
             "models[0].features[0].minimum_effect",
             "models[0].features[0].path",
+            "models[0].segments[0]",
             "models[0].segments[0].name",
-            "models[0].segments[0].values",
             "models[0].version",
             "models[0].window.length",
             "models[0].window.wait_max",

@@ -10,7 +10,9 @@ use driftd_ingest::{FeatureField, ModelSchema, SegmentField, VersionField};
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawModel, RawSegment};
 use super::super::text::Label;
-use super::super::{FeatureConfig, ModelConfig, OTHER_SEGMENT, ReferencePath, Role, SegmentConfig};
+use super::super::{
+    FeatureConfig, ModelConfig, OTHER_SEGMENT, ReferencePath, Role, SegmentConfig, SegmentValues,
+};
 use super::features::{Policies, feature};
 use super::windows::windows;
 use super::{distinct, field_path};
@@ -208,8 +210,41 @@ fn segment(
             "use another character",
         );
     }
-    let values = || raw.values.iter().enumerate();
-    let at = |index| format!("{path}.values[{index}]");
+    let values = segment_values(raw, path, findings);
+    let field_path = field_path(&raw.path, &format!("{path}.path"), findings)?;
+    let name: Arc<str> = raw.name.0.as_str().into();
+    let field = SegmentField { name: name.clone(), path: field_path };
+    Ok((SegmentConfig { name, values: values? }, field))
+}
+
+fn segment_values(
+    raw: &RawSegment,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<SegmentValues, Noted> {
+    match (&raw.values, raw.top) {
+        (Some(values), None) => {
+            check_values(&raw.name, values, &format!("{path}.values"), findings);
+            let values = values.iter().map(|it| it.0.as_str().into()).collect();
+            Ok(SegmentValues::Listed(values))
+        }
+        (None, Some(top)) => Ok(SegmentValues::Top(top)),
+        (Some(_), Some(_)) => Err(findings.add(
+            &format!("{path}.top"),
+            "is given as well as `values`",
+            "keep `values` to say which values, or `top` to say how many",
+        )),
+        (None, None) => Err(findings.add(
+            path,
+            "has neither `values` nor `top`",
+            "add `values` with the values to watch, or `top: 10` for the most frequent ones",
+        )),
+    }
+}
+
+fn check_values(name: &Label, values: &[Label], path: &str, findings: &mut Findings) {
+    let values = || values.iter().enumerate();
+    let at = |index| format!("{path}[{index}]");
     distinct(values().map(|(index, it)| (at(index), it.0.as_str())), "value", findings);
     for (index, value) in values() {
         if value.0 == OTHER_SEGMENT {
@@ -219,19 +254,15 @@ fn segment(
                 "remove it",
             );
         }
-        refuse_name(SegmentId::try_new(&raw.name.0, &value.0).err(), &at(index), findings);
+        refuse_name(SegmentId::try_new(&name.0, &value.0).err(), &at(index), findings);
     }
-    let field_path = field_path(&raw.path, &format!("{path}.path"), findings)?;
-    let name: Arc<str> = raw.name.0.as_str().into();
-    let values = raw.values.iter().map(|it| it.0.as_str().into()).collect();
-    let field = SegmentField { name: name.clone(), path: field_path };
-    Ok((SegmentConfig { name, values }, field))
 }
 
 fn counted(model: &RawModel, path: &str, findings: &mut Findings) {
     let columns = model.features.len() + model.predictions.len();
     // One segment for all records, and one for the other values of each split.
-    let segments: usize = 1 + model.segments.iter().map(|it| it.values.len() + 1).sum::<usize>();
+    let values = |it: &RawSegment| it.top.or(it.values.as_ref().map(Vec::len)).unwrap_or(0);
+    let segments: usize = 1 + model.segments.iter().map(|it| values(it) + 1).sum::<usize>();
     if COUNTED_MAX < columns * segments {
         findings.add(
             &format!("{path}.segments"),
