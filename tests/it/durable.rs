@@ -228,7 +228,7 @@ impl Pair {
     fn crash(&mut self, place: &str, code: Option<i32>) {
         self.put(SHORT_ROUND);
         let daemon = self.start(&[("DRIFTD_FAILPOINT", place)]);
-        let ended = crash::wait(daemon, || self.put(HOUR));
+        let ended = crash::wait(daemon, place, || self.put(HOUR));
         assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
     }
 

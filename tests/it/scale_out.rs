@@ -46,7 +46,7 @@ const LONG_CRASHES: [Place; 10] = [
     ("sharing.flushed", 8),
     ("sharing.positioned", 8),
     ("sharing.committed", 8),
-    ("lanes.restored", 3),
+    ("lanes.restored", 1),
     ("lanes.filled", 8),
     ("lanes.flushed", 8),
     ("lanes.positioned", 8),
@@ -333,7 +333,7 @@ fn a_member_that_ends_at_any_named_place_says_everything_once() {
         put(SHORT_ROUND);
         let args = ["run", "--config", &config, "--log-format", "json"];
         let daemon = Driftd::start(&args, &[("DRIFTD_FAILPOINT", &place)]);
-        let ended = crash::wait(daemon, || put(HOUR));
+        let ended = crash::wait(daemon, &place, || put(HOUR));
         assert_eq!(ended.code, None, "{place}: {}", ended.stderr);
     }
     compare(&job, vec![Member::start(&config, &[])], messages, |_| {});

@@ -25,8 +25,8 @@ pub fn every_time(places: &[Place]) -> Vec<String> {
     places.iter().flat_map(times).collect()
 }
 
-/// Waits until the process has ended, and puts in more whenever it does not end.
-pub fn wait(mut daemon: Driftd, mut put: impl FnMut()) -> Ended {
+/// Waits until the process has ended at `place`, and puts in more whenever it does not end.
+pub fn wait(mut daemon: Driftd, place: &str, mut put: impl FnMut()) -> Ended {
     let mut patience = START_PATIENCE;
     for _ in 0..TIMES_MAX {
         if daemon.ends_within(patience) {
@@ -35,5 +35,5 @@ pub fn wait(mut daemon: Driftd, mut put: impl FnMut()) -> Ended {
         put();
         patience = PATIENCE;
     }
-    panic!("it never came to its place: {}", daemon.report());
+    panic!("it never came to `{place}`: {}", daemon.report());
 }

@@ -255,8 +255,11 @@ impl Pipeline {
         match self.windows.insert(partial, revisions_millis) {
             Inserted::Waits => {}
             Inserted::Revised(pane) => {
+                let model = pane.model;
                 let outcome = self.panes.revise(&self.config, *pane);
                 self.follow(now, outcome, effects);
+                // A window that has not ended may have its first record now.
+                self.expect(model);
             }
             Inserted::Late(model, rows) => {
                 self.models.late(&model, rows);

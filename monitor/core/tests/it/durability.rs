@@ -244,7 +244,7 @@ fn segments_that_are_chosen_otherwise_are_counted_anew() {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(160))]
 
     #[test]
     fn what_is_stored_and_goes_on_is_what_never_ended(

@@ -129,7 +129,7 @@ fn the_drawn_logs_hold_every_kind_of_record() {
 }
 
 proptest! {
-    #![proptest_config(cases(32))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn closed_windows_are_those_of_a_plain_recount(
