@@ -294,7 +294,7 @@ impl Transactions {
             beat();
             self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        // Where a few rows together are more than the topic takes, one that is kept stands for them.
+        // Where rows are only together more than the topic takes, one that is kept stands for all.
         let kept = suspects.values().find(|suspect| suspect.origin.output.is_none()).cloned();
         let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
         let found = self.producer.context().take().into_values().next().or(kept);
