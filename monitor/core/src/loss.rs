@@ -51,8 +51,8 @@ pub enum Loss {
         /// Where the log ends.
         end: i64,
     },
-    /// Where the newest record lay that was read, another one lies: the log has grown again since it
-    /// was truncated, or since its topic was created anew.
+    /// Where the newest record lay that was read, another one lies: the log has grown again since
+    /// it was truncated, or since its topic was created anew.
     Recreated {
         /// Next offset to read.
         next_offset: i64,

@@ -245,8 +245,8 @@ impl Pipeline {
     }
 
     fn take_partial(&mut self, now: Timestamp, partial: Partial, effects: &mut Vec<Effect>) {
-        // Of a version whose panes are kept no more, nothing can be revised; nor can a pane of which
-        // records are lost: what its partition had given is dropped.
+        // Of a version whose panes are kept no more, nothing can be revised; nor can a pane of
+        // which records are lost: what its partition had given is dropped.
         let model = &self.config.models[partial.model];
         let source = &self.config.sources[model.source];
         let is_whole = self.sources.lacking(source, partial.pane.span).next().is_none();

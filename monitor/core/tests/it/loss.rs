@@ -16,7 +16,7 @@ use crate::model;
 use crate::recount::{Recount, recount};
 use crate::simulation::{Simulation, Step, cases, partition, steps};
 
-/// Offsets that are read before a gap is known to have ended.
+/// Offsets that are read before it is known how far lost time reaches.
 const SETTLING: i64 = 100;
 /// How far event time may be ahead of Kafka's, in [`model::tree`].
 const SKEW_MILLIS: i64 = 60_000;

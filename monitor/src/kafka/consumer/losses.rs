@@ -10,9 +10,8 @@ use std::time::Duration;
 use driftd_catalog::PartitionId;
 use driftd_core::event::Event;
 use driftd_core::loss::Loss;
-use tracing::warn;
-
 use rdkafka::consumer::Consumer as _;
+use tracing::warn;
 
 use super::SourceConsumer;
 use crate::accept;
