@@ -23,8 +23,9 @@ const START: i64 = 1_372_636_800;
 /// Messages of a round; a process is killed in each.
 const ROUND: i64 = 6_000;
 const ROUNDS: i64 = 6;
-/// Rounds more, in each of which a process is killed at a time that is drawn.
+/// Rounds more of fifteen hours, in each of which a process is killed at a time that is drawn.
 const DRAWN_ROUNDS: (i64, i64) = (1, 60);
+const DRAWN_ROUND: i64 = 5_400;
 /// Within this a process starts, reads a round, stores and sends it.
 const LIFE_MILLIS_MAX: u64 = 4_000;
 
@@ -307,7 +308,7 @@ fn killed_processes_come_to_what_one_that_was_not_comes_to() {
     assert!(2 < resumed, "only {resumed} processes went on from stored state");
     let mut choices = Choices::new();
     for _ in 0..rounds(DRAWN_ROUNDS.0, DRAWN_ROUNDS.1) {
-        pair.put(ROUND);
+        pair.put(DRAWN_ROUND);
         let mut daemon = pair.start(&[]);
         let life = Duration::from_millis(choices.below(LIFE_MILLIS_MAX));
         assert!(!daemon.ends_within(life), "{}", daemon.report());
