@@ -280,27 +280,7 @@ fn source(layout: &mut Layout) {
             ],
         ),
     );
-    layout.add(
-        12,
-        7,
-        panel::time_series(
-            "Counts on their way between processes",
-            "Rows that readers passed on and the owner of a lane has not taken yet, and counts \
-             that could not be added: the processes are configured otherwise, or a reference \
-             profile is missing.",
-            "none",
-            vec![
-                (
-                    format!("sum by (partition) ({})", FLEET.select(&LANE_LAG_ROWS)),
-                    "lane {{partition}}",
-                ),
-                (
-                    format!("sum by (instance) ({})", FLEET.rate(&LEFT_OUT_COUNTS_TOTAL)),
-                    "{{instance}}: left out per second",
-                ),
-            ],
-        ),
-    );
+    layout.add(12, 7, passed_on());
     layout.add(
         12,
         7,
@@ -314,6 +294,26 @@ fn source(layout: &mut Layout) {
             ],
         ),
     );
+}
+
+fn passed_on() -> Panel {
+    panel::time_series(
+        "Counts on their way between processes",
+        "Rows that readers passed on and the owner of a lane has not taken yet, and counts \
+             that could not be added: the processes are configured otherwise, or a reference \
+             profile is missing.",
+        "none",
+        vec![
+            (
+                format!("sum by (partition) ({})", FLEET.select(&LANE_LAG_ROWS)),
+                "lane {{partition}}",
+            ),
+            (
+                format!("sum by (instance) ({})", FLEET.rate(&LEFT_OUT_COUNTS_TOTAL)),
+                "{{instance}}: left out per second",
+            ),
+        ],
+    )
 }
 
 fn partitions() -> Panel {

@@ -57,11 +57,11 @@ pub enum ReferenceCommand {
 /// Freezes a sample of good data as a reference profile: edges, levels and counts of each feature.
 ///
 /// With `--config` the features, their types and the time format come from the configuration, and
-/// the segments, each of which gets counts of its own: where a segment says `top`, the most frequent
-/// values of the sample are chosen here, once and for all; without it every column but the excluded
-/// ones is a feature, of the type that the file has, and there are no segments. The profile is
-/// kilobytes per feature and segment whatever the number of rows, and replaces the output only
-/// when it is complete.
+/// the segments, each of which gets counts of its own: where a segment says `top`, the most
+/// frequent values of the sample are chosen here, once and for all; without it every column but the
+/// excluded ones is a feature, of the type that the file has, and there are no segments. The
+/// profile is kilobytes per feature and segment whatever the number of rows, and replaces the
+/// output only when it is complete.
 #[derive(Args, Clone, Debug)]
 // `--version` is the model's here.
 #[command(

@@ -92,9 +92,9 @@ pub(crate) fn ask<C: ConsumerContext>(
 /// Rows that are not there although they were committed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "its rows in the state topic are gone: they end at {}, and offset {committed} was committed with \
-     others; was the topic created anew, or cut? To count everything anew, name another `kafka.group` \
-     and other topics in `scale_out`",
+    "its rows in the state topic are gone: they end at {}, and offset {committed} was committed \
+     with others; was the topic created anew, or cut? To count everything anew, name another \
+     `kafka.group` and other topics in `scale_out`",
     found.map_or_else(|| "nothing".to_owned(), |found| format!("offset {found}"))
 )]
 pub(crate) struct RowsGone {

@@ -345,8 +345,8 @@ impl<'a> Reading<'a> {
         Ok(partial)
     }
 
-    /// Notes that what a partition passed is not there any more. Whoever counts the model again, this
-    /// process or a later one, must not take what is left for all.
+    /// Notes that what a partition passed is not there any more. Whoever counts the model again,
+    /// this process or a later one, must not take what is left for all.
     fn miss(&mut self, model: &ModelId, partition: &PartitionId, span: WindowSpan) {
         let key = GapKey { model: model.name().into(), partition: partition.clone() };
         self.missed.push((key, span));
