@@ -99,9 +99,8 @@ pub(crate) fn changing() -> [Value; 3] {
 /// The most frequent countries of each reference of `alpha`; the first two are equally frequent.
 pub(crate) const TOP: [(&str, &[&str]); 2] = [("1", &["de", "fr"]), ("2", &["it"])];
 
-/// The same models with windows of every kind, and segments of the most frequent countries. Sliding
-/// windows decide for `alpha`, windows of a
-/// number of rows for `beta`.
+/// The same models with windows of every kind, and segments of the most frequent countries.
+/// Sliding windows decide for `alpha`, windows of a number of rows for `beta`.
 pub(crate) fn kinds() -> Value {
     let mut tree = tree();
     let shared = |lateness: &str, wait_max: &str, open_max: u32| json!({"lateness": lateness, "wait_max": wait_max, "open_max": open_max, "history": 4});
