@@ -20,16 +20,19 @@ fn alone(job: &Job) -> Value {
     config
 }
 
-fn wait_for_messages(members: &[Member], messages: i64) {
-    let what = format!("{messages} messages are read");
-    wait::until(&what, DEADLINE, || {
-        let lags: Vec<Option<i64>> = members.iter().map(|it| it.status()["lag"].as_i64()).collect();
-        let partitions =
-            |it: &Member| it.status()["sources"][0]["partitions"].as_array().map_or(0, Vec::len);
-        let all: usize = members.iter().map(partitions).sum();
+fn wait_for_messages(members: &mut [Member], messages: i64) {
+    let mut seen = Vec::new();
+    let read = wait::for_value(DEADLINE, || {
+        seen = members.iter().map(Member::status).collect();
+        let partitions = |it: &Value| it["sources"][0]["partitions"].as_array().map_or(0, Vec::len);
+        let all: usize = seen.iter().map(partitions).sum();
         let is_all = i32::try_from(all) == Ok(PARTITIONS);
-        (is_all && lags.iter().all(|lag| *lag == Some(0))).then_some(())
+        (is_all && seen.iter().all(|it| it["lag"].as_i64() == Some(0))).then_some(())
     });
+    if read.is_none() {
+        let reports: Vec<String> = members.iter_mut().map(|it| it.daemon.report()).collect();
+        panic!("{messages} messages are read: {seen:#?}\n{}", reports.join("\n"));
+    }
 }
 
 /// Waits until the process says that it is not ready for want of an answer, while it lives.
@@ -69,7 +72,7 @@ fn a_cluster_that_loses_one_broker_after_another_loses_nothing() {
         }
         cluster.kill(node);
         put(loss);
-        wait_for_messages(&members, ROUND * (loss + 1));
+        wait_for_messages(&mut members, ROUND * (loss + 1));
     }
     compare(&job, members, ROUND * (losses + 1), |_| {});
 }
@@ -114,7 +117,7 @@ fn connections_that_are_cut_or_swallowed_lose_nothing() {
         proxy.heal();
         members.iter().for_each(wait_for_ready);
         put(2 * failure + 2);
-        wait_for_messages(&members, ROUND * (2 * failure + 3));
+        wait_for_messages(&mut members, ROUND * (2 * failure + 3));
     }
     compare(&job, members, messages, |_| {});
 }
@@ -128,7 +131,7 @@ fn the_end_does_not_wait_for_a_broker_that_is_gone() {
     let mut members = [Member::start(&config, &[])];
     settle(&mut members, "it is there");
     put(&job, 0..ROUND, ROUND);
-    wait_for_messages(&members, ROUND);
+    wait_for_messages(&mut members, ROUND);
     cluster.kill(0);
     for member in members {
         let ended = member.daemon.terminate(Duration::from_secs(29)).expect_code(0);

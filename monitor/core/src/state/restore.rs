@@ -55,14 +55,18 @@ pub struct Dropped {
     pub windows: usize,
 }
 
+/// How to leave stored state behind.
+const ANEW: &str = "remove the state folder; with `scale_out`, name another `kafka.group` and other \
+    topics in `scale_out`";
+
 /// Rows that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// Another version of the program wrote them.
     #[error(
-        "the stored state has format {found}, this driftd reads {FORMAT}: start the version that wrote it, or \
-         remove the folder to count anew"
+        "the stored state has format {found}, this driftd reads {FORMAT}: start the version that \
+         wrote it, or count anew, {ANEW}"
     )]
     Format {
         /// The version found.
@@ -71,7 +75,7 @@ pub enum RestoreError {
     /// The rows are not those that were written together.
     #[error(
         "the stored state is damaged: a row is missing, or is not the one that was written last; \
-         remove the folder to count anew"
+         to count anew, {ANEW}"
     )]
     Unsealed,
     /// A row is not what its key says.
@@ -85,7 +89,8 @@ pub enum RestoreError {
     },
     /// Rows that were stored together are not there together.
     #[error(
-        "the stored state of {partition} is torn: an open window is missing or old; remove the state to count anew"
+        "the stored state of {partition} is torn: an open window is missing or old; to count anew, \
+         {ANEW}"
     )]
     Torn {
         /// Whose.
