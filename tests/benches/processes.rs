@@ -137,14 +137,18 @@ fn share(bootstrap: &str, processes: usize) -> Duration {
     let chunk = 50_000;
     let chunks = (0..SHARED_RECORDS).step_by(chunk);
     // The broker has to be rid of the producer before the clock starts.
-    members.iter_mut().for_each(|member| member.daemon.pause());
+    for member in &mut members {
+        member.daemon.pause();
+    }
     for start in chunks {
         let indices = start..start + i64::try_from(chunk).expect("a small number");
         let messages: Vec<Message> =
             indices.map(|index| message(SHARED_FEATURES, SHARED_PARTITIONS, index, 100)).collect();
         topic::fill(bootstrap, &topic_name, &messages);
     }
-    members.iter_mut().for_each(|member| member.daemon.resume());
+    for member in &mut members {
+        member.daemon.resume();
+    }
     let start = Instant::now();
     wait::until("all is read", DEADLINE, || {
         let read: i64 = members.iter().map(Member::messages).sum();

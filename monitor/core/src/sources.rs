@@ -26,13 +26,22 @@ pub(crate) struct Sources {
     lost: BTreeMap<PartitionId, LostTime>,
 }
 
+/// Who reads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// Nobody, as far as is known.
+    Unknown,
+    /// This process.
+    Here,
+    /// Another process, which has said how far it is.
+    Elsewhere,
+}
+
 /// One partition of a source topic, whoever reads it.
 #[derive(Debug)]
 struct Partition {
     source: usize,
-    is_assigned: bool,
-    /// Read by another process, which has said how far.
-    is_elsewhere: bool,
+    reader: Reader,
     /// Absent before the first report.
     next_offset: Option<i64>,
     high_watermark: Option<i64>,
@@ -49,8 +58,7 @@ impl Partition {
     fn new(source: usize, now: Timestamp) -> Self {
         Self {
             source,
-            is_assigned: false,
-            is_elsewhere: false,
+            reader: Reader::Unknown,
             next_offset: None,
             high_watermark: None,
             watermark: None,
@@ -126,13 +134,13 @@ impl Sources {
         for (id, next_offset, watermark) in standings {
             let partition =
                 self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
-            if partition.is_assigned {
+            if partition.reader == Reader::Here {
                 continue;
             }
             if partition.next_offset != Some(next_offset) {
                 partition.progressed_at = now;
             }
-            partition.is_elsewhere = true;
+            partition.reader = Reader::Elsewhere;
             partition.next_offset = Some(next_offset);
             partition.watermark = watermark;
         }
@@ -143,8 +151,7 @@ impl Sources {
         for id in assigned {
             let partition =
                 self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
-            partition.is_assigned = true;
-            partition.is_elsewhere = false;
+            partition.reader = Reader::Here;
             partition.paused = false;
             partition.progressed_at = now;
         }
@@ -154,7 +161,7 @@ impl Sources {
         self.counters[source].rebalances += 1;
         for id in revoked {
             if let Some(partition) = self.partitions.get_mut(&id) {
-                partition.is_assigned = false;
+                partition.reader = Reader::Unknown;
                 partition.stalled = None;
                 partition.progressed_at = now;
             }
@@ -286,7 +293,7 @@ impl Sources {
                 slowest.plus_millis(source.time.drift_max_millis)
             });
             for (id, partition) in &mut self.partitions {
-                if partition.source == index && partition.is_assigned {
+                if partition.source == index && partition.reader == Reader::Here {
                     partition.align(now, id, limit, effects);
                 }
             }
@@ -298,7 +305,7 @@ impl Sources {
         self.partitions
             .values()
             .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
-            .filter(|it| it.is_assigned || it.is_elsewhere)
+            .filter(|it| it.reader != Reader::Unknown)
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()
@@ -319,7 +326,7 @@ impl Sources {
     /// Returns the partitions that this process reads, and those that it does not.
     pub(crate) fn partitions_snapshot(&self) -> (Vec<PartitionSnapshot>, Vec<PartitionSnapshot>) {
         let (read, others): (Vec<_>, Vec<_>) =
-            self.partitions.iter().partition(|(_, partition)| partition.is_assigned);
+            self.partitions.iter().partition(|(_, partition)| partition.reader == Reader::Here);
         let shown = |partitions: Vec<(&PartitionId, &Partition)>| {
             partitions.into_iter().map(|(id, partition)| partition.snapshot(id)).collect()
         };

@@ -75,7 +75,9 @@ pub(crate) fn ask<C: ConsumerContext>(
     timeout: Duration,
 ) -> Result<BTreeMap<i32, Standing>, KafkaError> {
     let mut asked = TopicPartitionList::new();
-    partitions.into_iter().for_each(|partition| drop(asked.add_partition(topic, partition)));
+    for partition in partitions {
+        asked.add_partition(topic, partition);
+    }
     let found = client.committed_offsets(asked, timeout)?;
     let mut standings = BTreeMap::new();
     for element in found.elements() {
