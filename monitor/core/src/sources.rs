@@ -16,6 +16,9 @@ use crate::shard::Progress;
 use crate::snapshot::{PartitionSnapshot, SourceSnapshot};
 use crate::windows::Closing;
 
+/// Partitions may run so many times `drift_max` ahead of those that other processes read.
+const ELSEWHERE_FACTOR: i64 = 4;
+
 #[derive(Debug)]
 pub(crate) struct Sources {
     counters: Vec<SourceSnapshot>,
@@ -289,9 +292,15 @@ impl Sources {
         for (index, source) in config.sources.iter().enumerate() {
             let panes = source.models.iter().map(|model| &config.models[*model].pane);
             let wait_max = panes.map(|pane| pane.wait_max_millis).max().unwrap_or_default();
-            let limit = self.slowest(now, index, wait_max).map_or(Timestamp::MAX, |slowest| {
-                slowest.plus_millis(source.time.drift_max_millis)
-            });
+            let drift_max = source.time.drift_max_millis;
+            let ahead_of = |reader, millis: i64| {
+                let slowest = self.slowest(now, (index, reader), wait_max);
+                slowest.map_or(Timestamp::MAX, |slowest| slowest.plus_millis(millis))
+            };
+            let limit = ahead_of(Reader::Here, drift_max);
+            // How far others are is known late: by then they are further.
+            let elsewhere = drift_max.saturating_mul(ELSEWHERE_FACTOR);
+            let limit = limit.min(ahead_of(Reader::Elsewhere, elsewhere));
             for (id, partition) in &mut self.partitions {
                 if partition.source == index && partition.reader == Reader::Here {
                     partition.align(now, id, limit, effects);
@@ -301,11 +310,16 @@ impl Sources {
     }
 
     /// Returns the least watermark among the partitions of a source that are being caught up.
-    fn slowest(&self, now: Timestamp, source: usize, wait_max_millis: i64) -> Option<Timestamp> {
+    fn slowest(
+        &self,
+        now: Timestamp,
+        (source, reader): (usize, Reader),
+        wait_max_millis: i64,
+    ) -> Option<Timestamp> {
         self.partitions
             .values()
             .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
-            .filter(|it| it.reader != Reader::Unknown)
+            .filter(|it| it.reader == reader)
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()

@@ -24,6 +24,8 @@ use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
 
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Readers run ahead while they do not know how far others are: that is looked at more often.
+const LOOKS_ELSEWHERE: u32 = 8;
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ends of partitions, as last seen.
@@ -92,6 +94,7 @@ impl Watcher {
     /// Looks every two seconds until `stop` hangs up.
     pub fn run(self, stop: &Receiver<()>) {
         let mut known = 0;
+        let mut seen = Vec::new();
         loop {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
@@ -104,25 +107,29 @@ impl Watcher {
                     if !self.events.iter().all(|events| events.send(ends())) {
                         return;
                     }
-                    if let Some(standings) = self.elsewhere(&found) {
-                        let source = self.source;
-                        let elsewhere =
-                            || Event::Elsewhere { source, standings: standings.clone() };
-                        if !self.events.iter().all(|events| events.send(elsewhere())) {
-                            return;
-                        }
-                    }
+                    seen = found;
                 }
                 Err(error) => {
                     self.health.answered(&self.topic, clock::instant(), false);
                     warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
                 }
             }
-            match stop.recv_timeout(INTERVAL) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            for _ in 0..LOOKS_ELSEWHERE {
+                let is_heard = self.tell_elsewhere(&seen);
+                match stop.recv_timeout(INTERVAL / LOOKS_ELSEWHERE) {
+                    Err(RecvTimeoutError::Timeout) if is_heard => {}
+                    Ok(()) | Err(_) => return,
+                }
             }
         }
+    }
+
+    /// Returns `false` when nobody listens any more.
+    fn tell_elsewhere(&self, found: &[PartitionId]) -> bool {
+        let Some(standings) = self.elsewhere(found) else { return true };
+        let source = self.source;
+        let elsewhere = || Event::Elsewhere { source, standings: standings.clone() };
+        self.events.iter().all(|events| events.send(elsewhere()))
     }
 
     /// Tells how many partitions there are, before anything else can fail: the pipeline must wait

@@ -92,6 +92,10 @@ impl Sample {
                     "`{path}` has no column `{time}` for the event time"
                 );
             }
+            if is_csv(input) {
+                // Each column is a query of its own, and would guess the types of all of them anew.
+                frame = csv(input, |reader| reader.with_schema(Some(Arc::clone(&schema))))?;
+            }
             frames.push(range.filter(frame));
         }
         Ok(Self { frames })
@@ -272,22 +276,32 @@ fn level_counts(texts: LazyFrame, name: &str) -> anyhow::Result<LevelCounts> {
 
 /// Opens a file lazily. `csv_types` are column types that are known and must not be guessed.
 pub(super) fn scan(path: &Path, csv_types: &[(String, DataType)]) -> anyhow::Result<LazyFrame> {
-    let text = path.to_str().with_context(|| format!("`{}` is no UTF-8 path", path.display()))?;
-    let location = PlRefPath::new(text);
-    let frame = if is_csv(path) {
+    if is_csv(path) {
         let types = csv_types.iter().map(|(name, it)| Field::new(name.as_str().into(), it.clone()));
-        LazyCsvReader::new(location)
-            .with_glob(false)
-            // Also a quoted empty field: a replay cannot tell it from one without quotes.
-            .with_null_values(Some(NullValues::AllColumnsSingle("".into())))
-            .with_infer_schema_length(Some(10_000))
-            .with_dtype_overwrite(Some(Arc::new(types.collect::<Schema>())))
-            .finish()
-    } else {
-        let args = ScanArgsParquet { glob: false, ..ScanArgsParquet::default() };
-        LazyFrame::scan_parquet(location, args)
-    };
+        let types = Arc::new(types.collect::<Schema>());
+        return csv(path, |reader| {
+            reader.with_infer_schema_length(Some(10_000)).with_dtype_overwrite(Some(types))
+        });
+    }
+    let args = ScanArgsParquet { glob: false, ..ScanArgsParquet::default() };
+    let frame = LazyFrame::scan_parquet(location(path)?, args);
     frame.with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+fn csv(
+    path: &Path,
+    typed: impl FnOnce(LazyCsvReader) -> LazyCsvReader,
+) -> anyhow::Result<LazyFrame> {
+    let reader = LazyCsvReader::new(location(path)?)
+        .with_glob(false)
+        // Also a quoted empty field: a replay cannot tell it from one without quotes.
+        .with_null_values(Some(NullValues::AllColumnsSingle("".into())));
+    typed(reader).finish().with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+fn location(path: &Path) -> anyhow::Result<PlRefPath> {
+    let text = path.to_str().with_context(|| format!("`{}` is no UTF-8 path", path.display()))?;
+    Ok(PlRefPath::new(text))
 }
 
 pub(super) fn is_csv(path: &Path) -> bool {
