@@ -221,7 +221,11 @@ fn lanes() -> Rule {
 fn stalled() -> Rule {
     Rule {
         alert: "DriftdPartitionsStalled",
-        expr: format!("sum without (instance) ({}) > 0", KAFKA_STALLED_PARTITIONS.name),
+        // Tried again, it is read for a moment before it stands still again.
+        expr: format!(
+            "sum without (instance) (max_over_time({}[2m])) > 0",
+            KAFKA_STALLED_PARTITIONS.name
+        ),
         hold: Some("5m"),
         keep_firing_for: None,
         severity: Severity::Critical,

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 use serde::{Deserialize, Serialize};
 
-/// Gaps kept, one a model and partition at most. The one that ends first makes room.
+/// Gaps kept, one a model and partition at most. Beyond it a model has one that stands for all: its
+/// windows are incomplete, and name another partition.
 const GAPS_MAX: usize = 4_096;
 
 /// Whose counts are missing, of the model of this name. It may be one that is not configured here:
@@ -76,21 +77,23 @@ impl Gaps {
 
     /// Adds a stretch; returns what is new, if anything: gaps by key, `None` where one is no more.
     pub(crate) fn add(&mut self, key: GapKey, stretch: Stretch) -> Vec<(GapKey, Option<Gap>)> {
+        let key = self.placed(key);
         let known = self.gaps.get(&key);
         let gap = Gap::with(known.copied(), stretch);
         if known == Some(&gap) {
             return Vec::new();
         }
         self.gaps.insert(key.clone(), gap);
-        let mut changes = vec![(key, Some(gap))];
-        if GAPS_MAX < self.gaps.len() {
-            let first = self.gaps.iter().min_by_key(|(_, gap)| gap.to());
-            if let Some(first) = first.map(|(key, _)| key.clone()) {
-                self.gaps.remove(&first);
-                changes.push((first, None));
-            }
+        vec![(key, Some(gap))]
+    }
+
+    /// Returns where a stretch is kept.
+    fn placed(&self, key: GapKey) -> GapKey {
+        if self.gaps.len() < GAPS_MAX || self.gaps.contains_key(&key) {
+            return key;
         }
-        changes
+        let mut others = self.gaps.keys();
+        others.find(|other| other.model == key.model).cloned().unwrap_or(key)
     }
 
     /// Returns the partitions whose counts are missing from a window.
@@ -169,13 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_bounded() {
+    fn gaps_are_bounded_and_none_is_lost() {
         let mut gaps = Gaps::default();
         for partition in 0..5_000 {
             gaps.add(key("a", partition), missing(0, 10 + i64::from(partition)));
         }
-        assert_eq!(gaps.gaps.len(), GAPS_MAX);
-        assert!(gaps.gaps.contains_key(&key("a", 4_999)));
-        assert!(!gaps.gaps.contains_key(&key("a", 0)));
+        gaps.add(key("b", 0), missing(0, 10));
+        assert_eq!(gaps.gaps.len(), GAPS_MAX + 1);
+        assert_eq!(gaps.missing("a", span(5_000)).len(), 1, "of the last partition");
+        assert_eq!(gaps.missing("b", span(0)).len(), 1);
     }
 }

@@ -102,9 +102,14 @@ impl<I> Merged<I> {
                 sum.merge(counts).expect("counts against one reference have one shape");
             }
         } else {
-            self.reference = None;
-            self.features.clear();
+            self.forget_reference();
         }
+    }
+
+    /// Leaves the number of rows alone, as of counts that cannot be compared.
+    pub(crate) fn forget_reference(&mut self) {
+        self.reference = None;
+        self.features.clear();
     }
 
     /// Returns whether both were counted against the same reference, or both against none.

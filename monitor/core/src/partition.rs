@@ -355,7 +355,10 @@ impl PartitionState {
             newest: self.progression.newest(),
             idle: self.idle_at.is_some(),
             left_behind: std::mem::take(&mut self.left_behind),
-            begins: std::mem::take(&mut self.begins),
+            begins: std::mem::take(&mut self.begins)
+                .into_iter()
+                .map(|(model, newest)| (Arc::clone(&config.models[model].name), newest))
+                .collect(),
             settled: self.settled.take(),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
-use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
+use driftd_catalog::{ModelId, PartitionId, Timestamp, WindowSpan};
 
 use crate::config::{Config, PaneConfig, WindowConfig, WindowKind};
 use crate::digest::Digest;
@@ -317,10 +317,17 @@ impl Pipeline {
             self.miss(key, Stretch::Missing { from, to });
         }
         for (model, newest) in &progress.begins {
-            let model = &self.config.models[*model];
-            let until = |newest| Stretch::Until(model.pane.span_of(newest).end());
+            // Every window that holds the newest, whatever windows there are.
+            let until = |newest: Timestamp| Stretch::Until(newest.plus_millis(1));
             let stretch = newest.map_or(Stretch::Open, until);
-            self.miss(gap_key(&model.name, progress), stretch);
+            self.miss(gap_key(model, progress), stretch);
+        }
+        let unknown = |id: &&ModelId| self.config.model_of(id).is_none();
+        let left: Vec<ModelId> = progress.left_behind.iter().filter(unknown).cloned().collect();
+        for (id, newest) in left.iter().zip(progress.newest.iter().cycle()) {
+            // Whoever owns the lane next may know the model.
+            let (from, to) = (Timestamp::MIN, newest.plus_millis(1));
+            self.miss(gap_key(&id.name().into(), progress), Stretch::Missing { from, to });
         }
     }
 

@@ -37,8 +37,8 @@ pub(super) struct OpenBatch {
     before: Option<Mark>,
     /// Another message lies there: nothing more is added.
     is_other_log: bool,
-    /// Nothing came after the newest message when the client last looked.
-    pub(super) is_at_end: bool,
+    /// When the client last looked and nothing came after the newest message.
+    pub(super) at_end: Option<Timestamp>,
 }
 
 impl OpenBatch {
@@ -54,7 +54,7 @@ impl OpenBatch {
             newest: None,
             before: None,
             is_other_log: false,
-            is_at_end: false,
+            at_end: None,
         }
     }
 
@@ -77,7 +77,7 @@ impl OpenBatch {
         if self.is_empty() {
             self.opened_at = now;
         }
-        self.is_at_end = false;
+        self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
         self.decoder.decode(message)
     }

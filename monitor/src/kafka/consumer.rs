@@ -374,7 +374,7 @@ impl SourceConsumer {
     fn note_end(&mut self, partition: i32) {
         let id = PartitionId { topic: Arc::clone(self.topic()), partition };
         if let Some(batch) = self.decoders.get_mut(&id) {
-            batch.is_at_end = true;
+            batch.at_end = Some(clock::now());
         }
     }
 
@@ -587,7 +587,9 @@ impl SourceConsumer {
             return None;
         }
         let is_read = position == Some(end.offset);
-        let is_empty_there = batch.is_at_end && end.since.plus_millis(END_STANDS_MILLIS) <= now;
+        // Seen after the end was last known to be another one.
+        let is_seen = batch.at_end.is_some_and(|at| end.after.is_none_or(|after| after < at));
+        let is_empty_there = is_seen && end.since.plus_millis(END_STANDS_MILLIS) <= now;
         (is_read || is_empty_there).then_some(end.offset)
     }
 

@@ -41,6 +41,8 @@ pub struct End {
     pub seen_at: Timestamp,
     /// Wall-clock time of the first answer that said so.
     pub since: Timestamp,
+    /// Wall-clock time of the last answer that said otherwise.
+    pub after: Option<Timestamp>,
 }
 
 impl Ends {
@@ -52,9 +54,11 @@ impl Ends {
     fn set(&self, partition: PartitionId, offset: i64) {
         let now = clock::now();
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = ends.get(&partition).filter(|known| known.offset == offset);
-        let since = known.map_or(now, |known| known.since);
-        ends.insert(partition, End { offset, seen_at: now, since });
+        let end = match ends.get(&partition) {
+            Some(known) if known.offset == offset => End { seen_at: now, ..*known },
+            other => End { offset, seen_at: now, since: now, after: other.map(|it| it.seen_at) },
+        };
+        ends.insert(partition, end);
     }
 }
 

@@ -48,6 +48,9 @@ impl Fingerprint {
             add(&format!("{kind:?} {every_millis} {early_millis:?}"));
         }
         add(&source.topic);
+        add(&source.schema.event_time.to_string());
+        add(&format!("{:?}", source.schema.time_format));
+        add(&source.schema.model.as_ref().map(ToString::to_string).unwrap_or_default());
         let schema = source.schema.models.iter().find(|it| it.name == model.name);
         for field in schema.iter().flat_map(|it| &it.features) {
             add(&field.name);

@@ -138,12 +138,7 @@ impl LaneWriter {
             counted: models_of(&self.config, lane, progress.source)
                 .map(|(model, name)| (Arc::clone(name), self.fingerprints[model]))
                 .collect(),
-            begins: progress
-                .begins
-                .iter()
-                .map(|(model, newest)| (Arc::clone(&self.config.models[*model].name), *newest))
-                .filter(|(name, _)| lane.holds(name))
-                .collect(),
+            begins: progress.begins.iter().filter(|(name, _)| lane.holds(name)).cloned().collect(),
         }
     }
 }
@@ -301,11 +296,6 @@ impl<'a> LaneReader<'a> {
             })
         });
         let own = (&*self.config, &*self.fingerprints);
-        let begins = body.begins.into_iter().filter_map(|(name, newest)| {
-            let model = self.config.models.iter().position(|model| model.name == name)?;
-            Some((model, newest))
-        });
-        let begins = begins.collect();
         // What is missing here is shown by the process that reads the partition.
         Some(Progress {
             high_watermark: body.high_watermark,
@@ -316,7 +306,7 @@ impl<'a> LaneReader<'a> {
             models: models.collect(),
             left_behind: body.left_behind,
             not_counted: not_counted(own, lane, source, (&body.counted, body.newest)),
-            begins,
+            begins: body.begins,
             counted: body.counted,
             ..Progress::new(partition, source, body.next_offset)
         })

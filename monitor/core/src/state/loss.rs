@@ -86,7 +86,9 @@ impl Reading<'_> {
             self.saver.lost(id.clone(), &time);
             lost.insert(id.clone(), time);
         }
-        for (id, time) in lost.iter().filter(|(_, time)| time.ends_at().is_some()) {
+        // Also of those that are settled: a partition whose first checkpoint was not stored is no new
+        // one, and does not begin where `start` says.
+        for (id, time) in &lost {
             let Some(source) = self.config.source_of(&id.topic) else { continue };
             let at = partitions.iter().position(|it| it.id() == id).unwrap_or_else(|| {
                 partitions.push(PartitionState::new(id.clone(), source, now));

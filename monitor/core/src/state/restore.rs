@@ -66,7 +66,7 @@ pub enum RestoreError {
     /// Another version of the program wrote them.
     #[error(
         "the stored state has format {found}, this driftd reads {FORMAT}: start the version that \
-         wrote it, or count anew, {ANEW}"
+         wrote it; to count anew, {ANEW}"
     )]
     Format {
         /// The version found.

@@ -166,7 +166,7 @@ fn rows_of_another_format_are_refused() {
     // The first key is that of the format, which is the first number of its row.
     rows.first_entry().unwrap().insert(vec![9]);
     let error = restored(&model::kinds(), rows).unwrap_err().to_string();
-    assert!(error.contains("format 9") && error.contains("remove the folder"), "{error}");
+    assert!(error.contains("format 9") && error.contains("remove the state folder"), "{error}");
 }
 
 #[test]

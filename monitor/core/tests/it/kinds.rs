@@ -125,7 +125,7 @@ fn a_new_configuration_begins_with_whole_windows() {
 
 #[test]
 fn a_model_that_is_added_begins_with_a_window_that_is_not_whole() {
-    let [both, _, one] = model::changing().map(|tree| model::config(&tree));
+    let [both, _, one, _] = model::changing().map(|tree| model::config(&tree));
     let alpha = log(0, 100_000, 100);
     let beta = |mut record: Record| {
         record.values.as_mut().unwrap().model = 1;

@@ -82,8 +82,8 @@ pub(crate) fn tree() -> Value {
 }
 
 /// The same job before and after changes: `alpha` counts a column from another place, or `beta` is
-/// not watched. No limit leaves records out.
-pub(crate) fn changing() -> [Value; 3] {
+/// not watched, or both. No limit leaves records out.
+pub(crate) fn changing() -> [Value; 4] {
     let mut tree = tree();
     for model in tree["models"].as_array_mut().unwrap() {
         model["versions_max"] = 8.into();
@@ -93,7 +93,9 @@ pub(crate) fn changing() -> [Value; 3] {
     other["models"][0]["features"][0]["path"] = "z".into();
     let mut fewer = tree.clone();
     fewer["models"].as_array_mut().unwrap().pop();
-    [tree, other, fewer]
+    let mut changed = other.clone();
+    changed["models"].as_array_mut().unwrap().pop();
+    [tree, other, fewer, changed]
 }
 
 /// The most frequent countries of each reference of `alpha`; the first two are equally frequent.
