@@ -19,6 +19,7 @@ mod outage;
 mod produce;
 mod rules;
 mod scale_out;
+mod security;
 mod sharing;
 mod start;
 mod tidy;

@@ -1,0 +1,114 @@
+//! Ways to a secured Kafka, and compressed topics.
+//!
+//! Before: a real broker with a listener for each way. After: the same lines come out, and what is
+//! wrong is said without the secret.
+
+use std::time::Duration;
+
+use driftd_fixtures::driftd::Driftd;
+use driftd_fixtures::kafka::secured::{PASSWORD, SecuredBroker, USER};
+use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::topic::{self, Raw};
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Records of three windows whose amounts are far from the reference.
+fn records() -> Vec<Raw> {
+    let record = |index: i32| {
+        let record = json!({
+            "model": {"name": "small"},
+            "event_time": format!("2013-07-01T{:02}:{:02}:00Z", index / 1_000, index % 60),
+            "features": {"amount": 500 + index % 7, "items": 90, "country": "DE"},
+        });
+        Raw {
+            partition: index % PARTITIONS,
+            key: index.to_string(),
+            payload: Some(record.to_string().into_bytes()),
+        }
+    };
+    (0..3_000).map(record).collect()
+}
+
+fn prepared(name: &'static str, address: &str, properties: Value) -> (Job, Value) {
+    let broker = SecuredBroker::shared();
+    let job = Job::on(name, broker.bootstrap());
+    job.create_topics();
+    let plain = job.write(&job.config());
+    job.build_references(&plain, &["small"], DEADLINE);
+    let mut config = job.config();
+    config["kafka"]["brokers"] = json!([address]);
+    config["kafka"]["properties"] = properties;
+    config["kafka"]["properties"]["ssl.ca.location"] = json!(broker.file("ca.pem"));
+    (job, config)
+}
+
+fn sasl(mechanism: &str) -> Value {
+    json!({
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": mechanism,
+        "sasl.username": USER,
+    })
+}
+
+fn give_password(job: &Job, config: &mut Value, password: &str) {
+    let file = job.write_file("password", &format!("{password}\n"));
+    config["kafka"]["property_files"] = json!({"sasl.password": file});
+}
+
+/// Check, run, lines of results, an event: each client of the daemon goes this way.
+fn play(job: &Job, config: &Value) {
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &records());
+    let path = job.write(config);
+    let checked = Driftd::run(&["check", "--config", &path], &[], DEADLINE).expect_code(0);
+    let mut daemon = Driftd::start(&["run", "--config", &path, "--log-format", "json"], &[]);
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
+    let has_lines = |records: &[driftd_tests::reader::Record]| {
+        records.iter().any(|record| record.json()["state"] == "drifted")
+    };
+    job.reader(TopicRole::Results).until("a drifted line", DEADLINE, has_lines);
+    job.reader(TopicRole::Retraining).until("an event", DEADLINE, |found| !found.is_empty());
+    let status = daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |answer| {
+        answer.json()["totals"]["messages"] == 3_000
+    });
+    daemon.wait_for_http(&format!("{origin}/readyz"), DEADLINE, |_| true);
+    let ended = daemon.terminate(DEADLINE).expect_code(0);
+    for text in [&checked.stdout, &checked.stderr, &status.body, &ended.stderr] {
+        assert!(!text.contains(PASSWORD), "the password is shown: {text}");
+    }
+}
+
+#[test]
+fn the_job_runs_over_tls() {
+    let address = SecuredBroker::shared().tls();
+    let (job, config) = prepared("security-tls", &address, json!({"security.protocol": "SSL"}));
+    play(&job, &config);
+}
+
+#[test]
+fn the_job_runs_over_tls_with_a_certificate_of_its_own() {
+    let broker = SecuredBroker::shared();
+    let properties = json!({
+        "security.protocol": "SSL",
+        "ssl.certificate.location": broker.file("client.pem"),
+    });
+    let (job, mut config) = prepared("security-mutual", &broker.mutual(), properties);
+    config["kafka"]["property_files"] = json!({"ssl.key.pem": broker.file("client.key")});
+    play(&job, &config);
+}
+
+#[test]
+fn the_job_runs_over_scram_with_the_password_of_a_file() {
+    let address = SecuredBroker::shared().scram();
+    let (job, mut config) = prepared("security-scram", &address, sasl("SCRAM-SHA-512"));
+    give_password(&job, &mut config, PASSWORD);
+    play(&job, &config);
+}
+
+#[test]
+fn the_job_runs_over_plain_with_the_password_of_a_file() {
+    let address = SecuredBroker::shared().plain();
+    let (job, mut config) = prepared("security-plain", &address, sasl("PLAIN"));
+    give_password(&job, &mut config, PASSWORD);
+    play(&job, &config);
+}
