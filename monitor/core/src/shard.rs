@@ -106,8 +106,8 @@ pub struct Progress {
     /// Models that its readers counted otherwise, or not at all, by index into [`Config::models`],
     /// and the event time up to which.
     pub(crate) not_counted: Vec<(usize, Timestamp)>,
-    /// Names of models whose earlier records were not counted, and the event time of the newest that there
-    /// may have been, once there is one that is counted.
+    /// Names of models whose earlier records were not counted, and the event time of the newest
+    /// that there may have been, once there is one that is counted.
     pub(crate) begins: Vec<(Arc<str>, Option<Timestamp>)>,
     /// Newest event time when the log had been read past records that are lost.
     pub settled: Option<Timestamp>,

@@ -86,8 +86,8 @@ impl Reading<'_> {
             self.saver.lost(id.clone(), &time);
             lost.insert(id.clone(), time);
         }
-        // Also of those that are settled: a partition whose first checkpoint was not stored is no new
-        // one, and does not begin where `start` says.
+        // Also of those that are settled: a partition whose first checkpoint was not stored is no
+        // new one, and does not begin where `start` says.
         for (id, time) in &lost {
             let Some(source) = self.config.source_of(&id.topic) else { continue };
             let at = partitions.iter().position(|it| it.id() == id).unwrap_or_else(|| {
