@@ -75,16 +75,16 @@ impl Gaps {
         self.gaps.insert(key, gap);
     }
 
-    /// Adds a stretch; returns what is new, if anything: gaps by key, `None` where one is no more.
-    pub(crate) fn add(&mut self, key: GapKey, stretch: Stretch) -> Vec<(GapKey, Option<Gap>)> {
+    /// Adds a stretch; returns the gap that it makes, if that is news.
+    pub(crate) fn add(&mut self, key: GapKey, stretch: Stretch) -> Option<(GapKey, Gap)> {
         let key = self.placed(key);
         let known = self.gaps.get(&key);
         let gap = Gap::with(known.copied(), stretch);
         if known == Some(&gap) {
-            return Vec::new();
+            return None;
         }
         self.gaps.insert(key.clone(), gap);
-        vec![(key, Some(gap))]
+        Some((key, gap))
     }
 
     /// Returns where a stretch is kept.
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn windows_that_touch_a_gap_name_the_partition() {
         let mut gaps = Gaps::default();
-        assert_eq!(gaps.add(key("a", 1), missing(10, 20)), [(key("a", 1), Some(gap(10, 20)))]);
+        assert_eq!(gaps.add(key("a", 1), missing(10, 20)), Some((key("a", 1), gap(10, 20))));
         let missing = |start| gaps.missing("a", span(start)).len();
         assert_eq!([0, 1, 10, 19, 20].map(missing), [0, 1, 1, 1, 0]);
         assert_eq!(gaps.missing("b", span(10)), []);
@@ -147,8 +147,8 @@ mod tests {
     fn stretches_of_one_partition_become_one_gap() {
         let mut gaps = Gaps::default();
         gaps.add(key("a", 1), missing(10, 20));
-        assert_eq!(gaps.add(key("a", 1), missing(12, 20)), []);
-        assert_eq!(gaps.add(key("a", 1), missing(30, 40)), [(key("a", 1), Some(gap(10, 40)))]);
+        assert_eq!(gaps.add(key("a", 1), missing(12, 20)), None);
+        assert_eq!(gaps.add(key("a", 1), missing(30, 40)), Some((key("a", 1), gap(10, 40))));
         gaps.add(key("a", 2), missing(30, 40));
         assert_eq!(gaps.missing("a", span(15)).len(), 1);
         assert_eq!(gaps.missing("a", span(35)).len(), 2);

@@ -114,10 +114,11 @@ impl<I> Merged<I> {
 
     /// Returns whether both were counted against the same reference, or both against none.
     pub(crate) fn has_reference_of<J>(&self, other: &Merged<J>) -> bool {
-        let digest = |reference: &Option<Arc<ModelReference>>| {
-            reference.as_ref().map(|reference| Arc::clone(&reference.digest))
-        };
-        digest(&self.reference) == digest(&other.reference)
+        self.reference_digest() == other.reference_digest()
+    }
+
+    pub(crate) fn reference_digest(&self) -> Option<&Arc<str>> {
+        self.reference.as_ref().map(|reference| &reference.digest)
     }
 
     /// Gives the counts another identity.

@@ -586,8 +586,9 @@ impl Version {
         }
         // A process without the profile cannot tell segments apart that the profile names: one that
         // is compared alone would be judged on a part of its records.
-        if let Some(all) = sums.get(&SegmentId::all()).cloned() {
-            let others = sums.values_mut().filter(|sum| !sum.has_reference_of(&all));
+        if let Some(all) = sums.get(&SegmentId::all()) {
+            let digest = all.reference_digest().cloned();
+            let others = sums.values_mut().filter(|sum| sum.reference_digest() != digest.as_ref());
             others.for_each(Merged::forget_reference);
         }
         out.due.extend(sums.into_iter().map(|(segment, counts)| Due {

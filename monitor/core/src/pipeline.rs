@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
-use driftd_catalog::{ModelId, PartitionId, Timestamp, WindowSpan};
+use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
 use crate::config::{Config, PaneConfig, WindowConfig, WindowKind};
 use crate::digest::Digest;
@@ -115,10 +115,9 @@ impl Pipeline {
 
     /// Takes a stretch that counts of a partition are missing from.
     pub(crate) fn miss(&mut self, key: GapKey, stretch: Stretch) {
-        for change in self.gaps.add(key, stretch) {
-            if let Some(saver) = &mut self.saver {
-                saver.gap(change);
-            }
+        let news = self.gaps.add(key, stretch);
+        if let (Some((key, gap)), Some(saver)) = (news, &mut self.saver) {
+            saver.gap(key, gap);
         }
     }
 
@@ -322,27 +321,24 @@ impl Pipeline {
             let stretch = newest.map_or(Stretch::Open, until);
             self.miss(gap_key(model, progress), stretch);
         }
-        let unknown = |id: &&ModelId| self.config.model_of(id).is_none();
-        let left: Vec<ModelId> = progress.left_behind.iter().filter(unknown).cloned().collect();
-        for (id, newest) in left.iter().zip(progress.newest.iter().cycle()) {
-            // Whoever owns the lane next may know the model.
-            let (from, to) = (Timestamp::MIN, newest.plus_millis(1));
-            self.miss(gap_key(&id.name().into(), progress), Stretch::Missing { from, to });
-        }
     }
 
     /// A model version whose windows a partition dropped begins with the next whole window.
     fn begin_anew(&mut self, progress: &Progress) {
+        let Some(newest) = progress.newest else { return };
         for id in &progress.left_behind {
-            let model = self.config.model_of(id);
-            if let Some((model, newest)) = model.zip(progress.newest) {
-                let span = self.config.models[model].pane.span_of(newest);
-                self.windows.begin_after(id, (span, model));
-                self.panes.begin_anew(&self.config, model, id, span.end());
-                self.expect(model);
-                if let Some(saver) = &mut self.saver {
-                    saver.begin_anew(id);
-                }
+            let Some(model) = self.config.model_of(id) else {
+                // Whoever owns the lane next may know the model.
+                let (from, to) = (Timestamp::MIN, newest.plus_millis(1));
+                self.miss(gap_key(&id.name().into(), progress), Stretch::Missing { from, to });
+                continue;
+            };
+            let span = self.config.models[model].pane.span_of(newest);
+            self.windows.begin_after(id, (span, model));
+            self.panes.begin_anew(&self.config, model, id, span.end());
+            self.expect(model);
+            if let Some(saver) = &mut self.saver {
+                saver.begin_anew(id);
             }
         }
     }
@@ -436,7 +432,7 @@ impl Pipeline {
         let begins = rows.map_or(begins, |rows| rows.min(begins));
         for key in self.gaps.forget_before(&watched.name, begins) {
             if let Some(saver) = &mut self.saver {
-                saver.gap((key, None));
+                saver.forget_gap(key);
             }
         }
     }
@@ -454,16 +450,15 @@ impl Pipeline {
             saver.passed(versions, touched);
         }
         for mut due in due {
-            let model = &self.config.models[due.counts.model];
-            due.missing.extend(self.gaps.missing(&model.name, due.counts.id.span));
-            self.note_lost(&mut due);
+            self.note_missing(&mut due);
             self.decide(now, &due, effects);
         }
     }
 
-    /// Names the partitions that have lost records of a window's time, whether or not there was a
-    /// pane that lacks them. A window without an end says so of the time since its last result.
-    fn note_lost(&self, due: &mut Due) {
+    /// Names the partitions whose counts are missing from a window, or that have lost records of its
+    /// time, whether or not there was a pane that lacks them. A window without an end says so of
+    /// records lost since its last result.
+    fn note_missing(&self, due: &mut Due) {
         let model = &self.config.models[due.counts.model];
         let WindowConfig { kind, every_millis, .. } = &model.windows[due.window];
         let span = due.counts.id.span;
@@ -474,6 +469,7 @@ impl Pipeline {
             }
         };
         let mut missing: BTreeSet<PartitionId> = due.missing.drain(..).collect();
+        missing.extend(self.gaps.missing(&model.name, due.counts.id.span));
         let source = &self.config.sources[model.source];
         missing.extend(self.sources.lacking(source, span).cloned());
         due.missing.extend(missing);

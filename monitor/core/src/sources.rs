@@ -101,10 +101,14 @@ impl Sources {
         }
     }
 
+    fn partition(&mut self, now: Timestamp, id: PartitionId, source: usize) -> &mut Partition {
+        self.partitions.entry(id).or_insert_with(|| Partition::new(source, now))
+    }
+
     pub(crate) fn set_known(&mut self, now: Timestamp, source: usize, known: Vec<PartitionId>) {
         self.is_known[source] |= !known.is_empty();
         for id in known {
-            self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            self.partition(now, id, source);
         }
     }
 
@@ -116,8 +120,7 @@ impl Sources {
         ends: Vec<(PartitionId, i64)>,
     ) {
         for (id, end) in ends {
-            let partition =
-                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            let partition = self.partition(now, id, source);
             let was_idle = partition.is_idle();
             partition.high_watermark = Some(end);
             if was_idle && !partition.is_idle() {
@@ -135,8 +138,7 @@ impl Sources {
         standings: Vec<(PartitionId, i64, Option<Timestamp>)>,
     ) {
         for (id, next_offset, watermark) in standings {
-            let partition =
-                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            let partition = self.partition(now, id, source);
             if partition.reader == Reader::Here {
                 continue;
             }
@@ -152,8 +154,7 @@ impl Sources {
     pub(crate) fn assign(&mut self, now: Timestamp, source: usize, assigned: Vec<PartitionId>) {
         self.counters[source].rebalances += 1;
         for id in assigned {
-            let partition =
-                self.partitions.entry(id).or_insert_with(|| Partition::new(source, now));
+            let partition = self.partition(now, id, source);
             partition.reader = Reader::Here;
             partition.paused = false;
             partition.progressed_at = now;
@@ -179,10 +180,7 @@ impl Sources {
     /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);
-        let partition = self
-            .partitions
-            .entry(progress.partition.clone())
-            .or_insert_with(|| Partition::new(progress.source, now));
+        let partition = self.partition(now, progress.partition.clone(), progress.source);
         let is_moved = partition.watermark != progress.watermark
             || partition.idle != progress.idle
             || partition.next_offset != Some(progress.next_offset);

@@ -190,12 +190,14 @@ impl Saver {
         }
     }
 
-    /// Takes a gap that is new, or no more.
-    pub(crate) fn gap(&mut self, (key, gap): (GapKey, Option<Gap>)) {
-        match gap {
-            Some(gap) => self.put(Key::Gap(key), &gap),
-            None => self.remove(Key::Gap(key)),
-        }
+    /// Takes a gap that is new.
+    pub(crate) fn gap(&mut self, key: GapKey, gap: Gap) {
+        self.put(Key::Gap(key), &gap);
+    }
+
+    /// Takes note of a gap that is no more.
+    pub(crate) fn forget_gap(&mut self, key: GapKey) {
+        self.remove(Key::Gap(key));
     }
 
     /// Takes the time of which records of a partition are lost.
