@@ -1,8 +1,8 @@
 //! `driftd run --accept-loss`: a person decides to go on without records that are lost.
 //!
 //! Before: the command line and the stored positions. After: [`driftd_core::state`] begins the
-//! partitions anew that have lost something; one that has not is left alone, so that the option
-//! may stand in a unit file for good.
+//! partitions anew that have lost something; one that has not is left alone, so that a restart with
+//! the same arguments does no harm.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

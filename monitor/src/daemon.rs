@@ -200,7 +200,7 @@ impl Daemon {
         if !has_answered {
             started.start_look(&shared)?;
         }
-        let deciding = started.start_lanes(&shared, &board, &stopping)?;
+        let deciding = started.start_lanes(&shared, &board)?;
         let starts = starts(&shared.config, &topics, courier.is_some());
         for (source, start) in starts.iter().enumerate() {
             started.start_source(&shared, deciding.as_ref(), source, &start.cell)?;
@@ -213,7 +213,6 @@ impl Daemon {
             (receiver, reports),
             board,
             (commands, starts),
-            &stopping,
             observer,
         );
         if let Some(carrier) = carrier {
@@ -252,9 +251,18 @@ impl Started {
     fn start_look(&mut self, shared: &Shared) -> Result<(), StartError> {
         let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(()) };
         let kafka = shared.kafka.clone();
+        self.look("topics", move |stop| look_again(&kafka, &scale_out, stop))
+    }
+
+    /// Starts a thread that looks at something until it is told to stop.
+    fn look(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&Receiver<()>) + Send + 'static,
+    ) -> Result<(), StartError> {
         let (looking, stop) = sync_channel(0);
         self.looking.push(looking);
-        self.workers.push(spawn("topics", move || look_again(&kafka, &scale_out, &stop))?);
+        self.workers.push(spawn(name, move || run(&stop))?);
         Ok(())
     }
 
@@ -264,7 +272,6 @@ impl Started {
         &mut self,
         shared: &Shared,
         board: &Board,
-        stopping: &Arc<AtomicBool>,
     ) -> Result<Option<EventSender>, StartError> {
         let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(None) };
         let (sender, events) = events(EVENTS_MAX);
@@ -280,7 +287,7 @@ impl Started {
             heartbeat: shared.health.register("lanes", clock::instant()),
             health: Arc::clone(&shared.health),
             instruments: Arc::clone(&shared.instruments),
-            stopping: Arc::clone(stopping),
+            stopping: Arc::clone(&shared.stopping),
             news: News::default(),
             ends: shared.ends.clone(),
         };
@@ -289,9 +296,7 @@ impl Started {
         let topic = lanes_topic.into();
         let (ends, health) = (shared.ends.clone(), Arc::clone(&shared.health));
         let watcher = Watcher::connect(&shared.kafka, 0, topic, ends, health, Vec::new())?;
-        let (looking, stop) = sync_channel(0);
-        self.looking.push(looking);
-        self.workers.push(spawn("watch-lanes", move || watcher.run(&stop))?);
+        self.look("watch-lanes", move |stop| watcher.run(stop))?;
         Ok(Some(sender))
     }
 
@@ -315,9 +320,7 @@ impl Started {
             Some(_) => watcher.beside_others(&shared.kafka)?,
             None => watcher,
         };
-        let (looking, stop) = sync_channel(0);
-        self.looking.push(looking);
-        self.workers.push(spawn(&format!("watch-{source}"), move || watcher.run(&stop))?);
+        self.look(&format!("watch-{source}"), move |stop| watcher.run(stop))?;
         for index in 0..shared.kafka.consumers {
             self.start_consumer(shared, source, begin, index)?;
         }
@@ -369,10 +372,7 @@ impl Started {
             start,
             deciding.unwrap_or_else(|| shared.events.clone()),
         )?;
-        let (looking, stop) = sync_channel(0);
-        self.looking.push(looking);
-        self.workers.push(spawn("job-reports", move || reader.run(&stop))?);
-        Ok(())
+        self.look("job-reports", move |stop| reader.run(stop))
     }
 }
 
@@ -382,7 +382,6 @@ fn stage(
     (events, reports): (EventReceiver, Reports),
     board: Board,
     (commands, starts): (Vec<SyncSender<Command>>, Vec<Start>),
-    stopping: &Arc<AtomicBool>,
     observer: Observer,
 ) -> Stage {
     Stage {
@@ -393,7 +392,7 @@ fn stage(
         board,
         commands,
         starts,
-        stopping: Arc::clone(stopping),
+        stopping: shared.stopping,
         heartbeat: shared.health.register("pipeline", clock::instant()),
         health: shared.health,
         instruments: shared.instruments,

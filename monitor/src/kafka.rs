@@ -97,6 +97,27 @@ pub(crate) fn lone_reader(
     Ok(client)
 }
 
+/// Returns the properties of a member of a group who knows itself where partitions go on. Where the
+/// process has a name that stays, `instance` is the member's.
+pub(crate) fn member(
+    config: &KafkaConfig,
+    group: &str,
+    instance: &str,
+) -> Result<ClientConfig, ConnectError> {
+    let mut client = base(config)?;
+    client
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("isolation.level", "read_committed");
+    if config.instance.is_some() {
+        client.set("group.instance.id", instance);
+    }
+    Ok(client)
+}
+
 /// Returns whether the client's own queue has no room.
 pub(crate) fn is_queue_full(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)

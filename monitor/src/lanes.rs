@@ -34,14 +34,15 @@ use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::abandoned;
 use crate::kafka::committed::{self, Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
-use crate::kafka::gone::{self, ADVICE_LANE};
+use crate::kafka::gone::{self, RowsLost};
+use crate::kafka::loss;
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
 use crate::kafka::watch::Ends;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{ConnectError, member};
 use crate::memory;
 use crate::outbox::EventReceiver;
 use crate::references::References;
@@ -169,19 +170,11 @@ impl Lanes {
     }
 
     fn client(&self) -> Result<BaseConsumer<Assignments>, ConnectError> {
-        let mut client = base(&self.kafka)?;
+        let group = format!("{}.lanes", self.kafka.group);
+        let mut client = member(&self.kafka, &group, &format!("{}.lanes", self.member))?;
         client
-            .set("group.id", format!("{}.lanes", self.kafka.group))
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "50")
             .set("queued.max.messages.kbytes", (memory::LANES_QUEUE_BYTES >> 10).to_string());
-        if self.kafka.instance.is_some() {
-            client.set("group.instance.id", format!("{}.lanes", self.member));
-        }
         let context = Assignments::new(Resumer {
             config: Arc::clone(&self.config),
             kafka: self.kafka.clone(),
@@ -363,15 +356,17 @@ impl<'a> Session<'a> {
 
     /// Stops at lanes of which rows are gone. Where none is found, they are all asked for anew.
     fn stop_where_gone(&mut self) -> Result<(), SessionError> {
-        let topic = self.parts.scale_out.partials_topic.as_str();
-        let read = self.lanes.iter().map(|(number, lane)| (*number, lane.position()));
-        let gone = gone::look(&self.client, topic, read, ADVICE_LANE);
-        if gone.is_empty() {
+        let topic: Arc<str> = self.parts.scale_out.partials_topic.as_str().into();
+        let position = |(number, lane): (&i32, &Lane)| {
+            (PartitionId { topic: Arc::clone(&topic), partition: *number }, lane.position())
+        };
+        let lost = loss::find(&self.client, &self.lanes.iter().map(position).collect());
+        if lost.is_empty() {
             return Err(SessionError::Gone(gone::UNKNOWN));
         }
-        for (number, gone) in gone {
+        for (PartitionId { partition: number, .. }, loss) in lost {
             self.stop(number);
-            self.stalls.stand(clock::now(), number, gone, Outlook::Stays);
+            self.stalls.stand(clock::now(), number, RowsLost(loss), Outlook::Stays);
         }
         Ok(())
     }

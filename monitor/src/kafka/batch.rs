@@ -11,6 +11,7 @@ use driftd_core::loss::Mark;
 use driftd_ingest::{
     Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, Rejection, Row, SourceSchema,
 };
+use rdkafka::message::{BorrowedMessage, Message as _};
 
 /// Messages of one partition decoded before they are counted together.
 pub(crate) const MESSAGES_MAX: usize = 8_192;
@@ -114,6 +115,15 @@ impl OpenBatch {
     pub(super) fn finish(&mut self) -> Decoded {
         self.payload_bytes = 0;
         self.decoder.finish()
+    }
+}
+
+/// Returns a record as decoders take it.
+pub(super) fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
+    Message {
+        payload: record.payload(),
+        offset: record.offset(),
+        timestamp: record.timestamp().to_millis().map(Timestamp::from_millis),
     }
 }
 

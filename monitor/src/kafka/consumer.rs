@@ -20,7 +20,6 @@ use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
-use driftd_ingest::Message;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -662,12 +661,7 @@ fn decode(
     let id = PartitionId { topic: Arc::clone(parts.topic), partition: message.partition() };
     // A message fetched just before its partition was revoked: its new owner reads it.
     let Some(batch) = decoders.get_mut(&id) else { return false };
-    let decoded = Message {
-        payload: message.payload(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
-    };
-    let rejection = batch.decode(now, &decoded);
+    let rejection = batch.decode(now, &batch::message(message));
     if let (Some(rejection), Some(topic)) = (rejection, parts.dead_letter_topic) {
         parts.producer.dead_letter(topic, parts.source, message, rejection);
     }

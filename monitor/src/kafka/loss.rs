@@ -9,18 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftd_catalog::{PartitionId, Timestamp};
+use driftd_catalog::PartitionId;
 use driftd_core::loss::{Bounds, Loss, Mark};
-use driftd_ingest::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::clock;
 use crate::kafka::batch;
 
+/// How long the brokers get to say where logs begin and end, while others are not read.
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one look at the newest records waits.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -105,7 +106,7 @@ pub(crate) fn other_logs<C: ConsumerContext>(
             Some(Ok(message)) => {
                 let topic = Arc::from(message.topic());
                 let id = PartitionId { topic, partition: message.partition() };
-                let found = mark(&message);
+                let found = batch::mark(&batch::message(&message));
                 let is_first = waiting.remove(&id).is_some();
                 let is_other = |it: &Mark| it.offset == found.offset && *it != found;
                 if is_first && marks.get(&id).is_some_and(is_other) {
@@ -119,24 +120,19 @@ pub(crate) fn other_logs<C: ConsumerContext>(
     Ok(others)
 }
 
-fn mark(message: &BorrowedMessage<'_>) -> Mark {
-    batch::mark(&Message {
-        payload: message.payload(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
-    })
-}
-
-/// Returns what is lost of partitions that would go on at these positions.
+/// Returns what is lost of partitions that would go on at these positions, as far as the brokers
+/// answer.
 pub(crate) fn find<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     positions: &BTreeMap<PartitionId, i64>,
-    timeout: Duration,
-) -> KafkaResult<BTreeMap<PartitionId, Loss>> {
+) -> BTreeMap<PartitionId, Loss> {
     let partitions: Vec<PartitionId> = positions.keys().cloned().collect();
-    let bounds = bounds(client, &partitions, timeout)?;
+    let bounds = bounds(client, &partitions, BOUNDS_TIMEOUT).unwrap_or_else(|error| {
+        warn!(%error, "cannot see where the logs begin and end");
+        BTreeMap::new()
+    });
     let lost = positions
         .iter()
         .filter_map(|(id, position)| Some((id.clone(), Loss::of(*position, *bounds.get(id)?)?)));
-    Ok(lost.collect())
+    lost.collect()
 }

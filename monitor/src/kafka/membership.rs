@@ -17,7 +17,7 @@ use crate::kafka::consumer::ConsumerParts;
 use crate::kafka::rebalance::{Assignments, Origin};
 use crate::kafka::sharing::{Resumer, Sharing};
 use crate::kafka::watch::Ends;
-use crate::kafka::{ConnectError, base};
+use crate::kafka::{ConnectError, member};
 
 /// Returns the positions that are known. Nothing read yet is nothing to show.
 pub(super) fn positions(shard: &Shard) -> TopicPartitionList {
@@ -60,15 +60,9 @@ pub(super) fn client(
     };
     let (topic, begin) = (Arc::clone(&source.topic), Arc::clone(&parts.begin));
     let context = Assignments::new(parts.source, topic, begin, origin);
-    let mut client = base(kafka)?;
+    let mut client = member(kafka, &kafka.group, &thread_name(parts))?;
     client
-        .set("group.id", &kafka.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("partition.assignment.strategy", "cooperative-sticky")
         .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed")
         .set("queued.min.messages", "20000")
         .set(
             "queued.max.messages.kbytes",
@@ -76,9 +70,6 @@ pub(super) fn client(
         )
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "100");
-    if kafka.instance.is_some() {
-        client.set("group.instance.id", thread_name(parts));
-    }
     Ok(client.create_with_context(context)?)
 }
 

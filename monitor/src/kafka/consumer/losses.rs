@@ -4,23 +4,15 @@
 //! than before. After: the log, readiness, and [`Event::Stalled`] for the pipeline; a person
 //! decides ([`crate::accept`]).
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use driftd_catalog::PartitionId;
-use driftd_core::event::Event;
-use driftd_core::loss::Loss;
-use rdkafka::consumer::Consumer as _;
-use tracing::warn;
-
 use super::SourceConsumer;
 use crate::accept;
 use crate::clock;
 use crate::kafka::stalls::Outlook;
 use crate::kafka::{gone, loss};
-
-/// How long the brokers get to say where logs begin and end.
-const BOUNDS_TIMEOUT: Duration = Duration::from_secs(5);
+use driftd_catalog::PartitionId;
+use driftd_core::event::Event;
+use driftd_core::loss::Loss;
+use rdkafka::consumer::Consumer as _;
 
 /// Why a partition is read no more.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +32,7 @@ impl SourceConsumer {
         }
         let positions = self.shard.positions();
         let known = positions.filter_map(|(id, position)| Some((id.clone(), position?)));
-        let lost = loss::find(&self.client, &known.collect(), BOUNDS_TIMEOUT);
-        let lost = lost.unwrap_or_else(|error| {
-            warn!(topic = %self.topic(), %error, "cannot see where the logs begin and end");
-            BTreeMap::new()
-        });
+        let lost = loss::find(&self.client, &known.collect());
         if lost.is_empty() {
             self.parts.health.stalled(self.place(), gone::UNKNOWN.to_owned());
         }
