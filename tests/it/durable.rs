@@ -10,15 +10,12 @@ use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::trials::{Choices, rounds};
 use driftd_fixtures::wait;
 use driftd_tests::crash::{self, Place};
-use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, START, TopicRole, close_by_event_time};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
-
-/// 2013-07-01T00:00:00Z, in seconds.
-const START: i64 = 1_372_636_800;
 
 /// Messages of a round; a process is killed in each.
 const ROUND: i64 = 6_000;
@@ -109,7 +106,7 @@ fn record(index: i64, moves_at: i64) -> Raw {
     message(index, START + index * 10, amount)
 }
 
-fn message(index: i64, seconds: i64, amount: i64) -> Raw {
+pub(crate) fn message(index: i64, seconds: i64, amount: i64) -> Raw {
     let country = COUNTRIES[usize::try_from(index % 3).expect("small")];
     let record = json!({
         "model": {"name": "small"},
@@ -131,11 +128,7 @@ fn config(job: &Job, name: &str, state: Option<&str>) -> Value {
     // A killed process is a member of the group until then.
     config["kafka"]["properties"] =
         json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
-    config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
-    // Only event time closes windows here.
-    config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
-    config["models"][0]["window"]["wait_max"] = json!("1h");
-    config["detection"] = json!({"minimum_rows": 100});
+    close_by_event_time(&mut config);
     if let Some(folder) = state {
         config["state"] = json!({"folder": folder, "commit_interval": "100ms"});
     } else {

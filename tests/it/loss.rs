@@ -7,30 +7,18 @@ use std::time::Duration;
 use driftd_catalog::Timestamp;
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::http;
-use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{Job, PARTITIONS, START, TopicRole, close_by_event_time};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_mins(2);
+use crate::durable::message;
 
-/// 2013-07-01T00:00:00Z, in seconds.
-const START: i64 = 1_372_636_800;
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Records ten seconds apart; amounts move after the third hour.
 fn record(index: i64) -> Raw {
     message(index, START + index * 10, index % 97 + if 1_080 < index { 300 } else { 0 })
-}
-
-fn message(index: i64, seconds: i64, amount: i64) -> Raw {
-    let country = COUNTRIES[usize::try_from(index % 3).expect("small")];
-    let record = json!({
-        "model": {"name": "small"},
-        "event_time": seconds,
-        "features": {"amount": amount, "items": index % 7, "country": country},
-    });
-    let partition = i32::try_from(index % i64::from(PARTITIONS)).expect("small");
-    Raw { partition, key: "k".to_owned(), payload: Some(record.to_string().into_bytes()) }
 }
 
 struct Loss {
@@ -47,11 +35,7 @@ impl Loss {
         let mut config = job.config();
         config["kafka"]["properties"] =
             json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
-        config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
-        // Only event time closes windows here.
-        config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
-        config["models"][0]["window"]["wait_max"] = json!("1h");
-        config["detection"] = json!({"minimum_rows": 100});
+        close_by_event_time(&mut config);
         config["state"] = json!({"folder": "state", "commit_interval": "100ms"});
         let config = job.write(&config);
         job.build_references(&config, &["small"], DEADLINE);

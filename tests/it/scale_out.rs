@@ -9,15 +9,12 @@ use driftd_fixtures::prometheus::{Prometheus, PrometheusSetup};
 use driftd_fixtures::trials::rounds;
 use driftd_fixtures::{http, wait};
 use driftd_tests::crash::{self, Place};
-use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{COUNTRIES, Job, PARTITIONS, START, TopicRole, close_by_event_time};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
-
-/// 2013-07-01T00:00:00Z, in seconds.
-const START: i64 = 1_372_636_800;
 
 const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
 /// Messages of one round of the processes that end at a named place.
@@ -84,18 +81,14 @@ pub(crate) fn message(index: i64, seconds: i64, amount: i64) -> Raw {
 pub(crate) fn config(job: &Job) -> Value {
     let mut config = job.config();
     config["kafka"]["properties"] = json!({"session.timeout.ms": 6_000});
-    config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
-    // Only event time closes windows here.
-    config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
+    close_by_event_time(&mut config);
     let model = config["models"][0].clone();
     let named = |name: &&str| {
         let mut model = model.clone();
         model["name"] = json!(name);
-        model["window"]["wait_max"] = json!("1h");
         model
     };
     config["models"] = MODELS.iter().map(named).collect();
-    config["detection"] = json!({"minimum_rows": 100});
     config
 }
 

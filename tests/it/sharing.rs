@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use driftd_fixtures::{http, wait};
-use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use driftd_tests::job::{Job, PARTITIONS, START, TopicRole};
 use driftd_tests::reader::Reader;
 use driftd_tests::topic::{self, Raw};
 use serde_json::json;
@@ -12,9 +12,6 @@ use serde_json::json;
 use crate::scale_out::{Member, message, prepare, shared};
 
 const DEADLINE: Duration = Duration::from_mins(2);
-/// 2013-07-01T00:00:00Z, in seconds.
-const START: i64 = 1_372_636_800;
-
 /// Two hours of records in one partition, five seconds apart.
 fn records(partition: i32) -> Vec<Raw> {
     let record = |index| Raw { partition, ..message(index, START + index * 5, index % 97) };

@@ -24,6 +24,9 @@ use crate::topic;
 /// Partitions of the topic of inference logs; the other topics have one.
 pub const PARTITIONS: i32 = 4;
 
+/// Where event time begins in tests that make their own records: 2013-07-01T00:00:00Z, in seconds.
+pub const START: i64 = 1_372_636_800;
+
 /// Values of `country` in [`Job::build_references`].
 pub const COUNTRIES: [&str; 3] = ["DE", "FR", "IT"];
 
@@ -176,6 +179,14 @@ impl Job {
             "outputs": {"listen": "127.0.0.1:0", "results_topic": self.topic(TopicRole::Results)},
         })
     }
+}
+
+/// Has the records of a job say their time in seconds, and only event time close its windows.
+pub fn close_by_event_time(config: &mut Value) {
+    config["sources"][0]["event_time"]["format"] = json!("unix_seconds");
+    config["sources"][0]["time"] = json!({"idle_timeout": "1h"});
+    config["models"][0]["window"]["wait_max"] = json!("1h");
+    config["detection"] = json!({"minimum_rows": 100});
 }
 
 /// Watched columns of a data set, found under `parent` in its messages.

@@ -19,22 +19,30 @@ use crate::message::Message;
 /// Far above what a broker on loopback needs for any of this.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
+fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    let mut client = ClientConfig::new();
+    let client = client.set("bootstrap.servers", bootstrap);
+    client.create().expect("the settings are those of librdkafka")
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(TIMEOUT))
+}
+
+fn wait_for<T>(answer: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("the system can start a runtime").block_on(answer)
+}
+
 /// Makes a topic with the replication of the cluster and these settings, such as
 /// `("cleanup.policy", "compact")`.
 pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the settings are those of librdkafka");
+    let admin = admin(bootstrap);
     let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     for (name, value) in settings {
         new = new.set(name, value);
     }
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let results = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(admin.create_topics([&new], &options));
+    let results = wait_for(admin.create_topics([&new], &options()));
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot make topic `{topic}`: {failed:?}"),
@@ -43,19 +51,12 @@ pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, 
 
 /// Gives a topic these settings, and the broker's own for all others.
 pub fn set(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the settings are those of librdkafka");
+    let admin = admin(bootstrap);
     let mut changed = AlterConfig::new(ResourceSpecifier::Topic(topic));
     for (name, value) in settings {
         changed = changed.set(name, value);
     }
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let results = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(admin.alter_configs([&changed], &options));
+    let results = wait_for(admin.alter_configs([&changed], &options()));
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot change topic `{topic}`: {failed:?}"),
@@ -64,15 +65,8 @@ pub fn set(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
 
 /// Removes a topic.
 pub fn delete(bootstrap: &str, topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the settings are those of librdkafka");
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let results = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(admin.delete_topics(&[topic], &options));
+    let admin = admin(bootstrap);
+    let results = wait_for(admin.delete_topics(&[topic], &options()));
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot remove topic `{topic}`: {failed:?}"),
@@ -81,17 +75,10 @@ pub fn delete(bootstrap: &str, topic: &str) {
 
 /// Gives a topic more partitions, so many in all.
 pub fn grow(bootstrap: &str, topic: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the settings are those of librdkafka");
+    let admin = admin(bootstrap);
     let count = usize::try_from(partitions).expect("partitions are counted");
     let more = NewPartitions::new(topic, count);
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let results = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(admin.create_partitions([&more], &options));
+    let results = wait_for(admin.create_partitions([&more], &options()));
     match results.as_deref() {
         Ok([Ok(_)]) => {}
         failed => panic!("cannot add partitions to `{topic}`: {failed:?}"),
@@ -114,19 +101,12 @@ pub fn create_when_gone(bootstrap: &str, topic: &str, partitions: i32) {
 
 /// Deletes the records of a partition that lie before an offset.
 pub fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the settings are those of librdkafka");
+    let admin = admin(bootstrap);
     let mut offsets = TopicPartitionList::new();
     offsets
         .add_partition_offset(topic, partition, Offset::Offset(before))
         .expect("an offset is one");
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let deleted = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(admin.delete_records(&offsets, &options))
+    let deleted = wait_for(admin.delete_records(&offsets, &options()))
         .unwrap_or_else(|error| panic!("cannot delete records of `{topic}`: {error}"));
     for element in deleted.elements() {
         element.error().unwrap_or_else(|e| panic!("cannot delete records of `{topic}`: {e}"));

@@ -133,11 +133,18 @@ pub(crate) fn sending(mut tree: Value) -> Value {
 
 /// A process that has stored windows in every place: open, waiting and closed.
 fn stored(tree: &Value) -> Simulation {
+    stored_after(tree, 100, [1_500, 900])
+}
+
+/// A process that has stored what so many records of two partitions come to, one each
+/// `step_millis`.
+pub(crate) fn stored_after(tree: &Value, step_millis: i64, reads: [usize; 2]) -> Simulation {
     let config = model::config(tree);
-    let log = || regular("1", |row| f64::from(i32::try_from(row % 10).unwrap()), 0..200_000, 100);
+    let value = |row| f64::from(i32::try_from(row % 10).unwrap());
+    let log = || regular("1", value, 0..200_000, step_millis);
     let mut simulation = Simulation::durable(&config, &[log(), log()], 1);
-    simulation.read(0, 1_500);
-    simulation.read(1, 900);
+    simulation.read(0, reads[0]);
+    simulation.read(1, reads[1]);
     simulation.tick(1);
     simulation.checkpoint();
     simulation.commit();

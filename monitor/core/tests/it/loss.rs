@@ -10,7 +10,7 @@ use driftd_core::loss::Mark;
 use driftd_core::result::WindowResult;
 use proptest::prelude::*;
 
-use crate::durability::{published, sending};
+use crate::durability::{published, sending, stored_after};
 use crate::log::{Record, START, drafts, records, regular};
 use crate::model;
 use crate::recount::{Recount, recount};
@@ -203,14 +203,7 @@ fn rows(recount: &Recount, id: &WindowId) -> Option<u64> {
 /// Two partitions, one record of each a second; the first has read fifty of them when the rest of
 /// its log is deleted.
 fn deleted(tree: &serde_json::Value) -> Simulation {
-    let config = model::config(tree);
-    let log = || regular("1", |row| f64::from(i32::try_from(row % 10).unwrap()), 0..200_000, 1_000);
-    let mut simulation = Simulation::durable(&config, &[log(), log()], 1);
-    simulation.read(0, 50);
-    simulation.read(1, 50);
-    simulation.tick(1);
-    simulation.checkpoint();
-    simulation.commit();
+    let mut simulation = stored_after(tree, 1_000, [50, 50]);
     simulation.replace(0, 200, Vec::new());
     simulation.crash();
     simulation.commit();
