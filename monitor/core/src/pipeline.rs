@@ -455,9 +455,9 @@ impl Pipeline {
         }
     }
 
-    /// Names the partitions whose counts are missing from a window, or that have lost records of its
-    /// time, whether or not there was a pane that lacks them. A window without an end says so of
-    /// records lost since its last result.
+    /// Names the partitions whose counts are missing from a window, or that have lost records of
+    /// its time, whether or not there was a pane that lacks them. A window without an end says so
+    /// of records lost since its last result.
     fn note_missing(&self, due: &mut Due) {
         let model = &self.config.models[due.counts.model];
         let WindowConfig { kind, every_millis, .. } = &model.windows[due.window];
