@@ -39,7 +39,7 @@ pub struct PartitionState {
     idle_at: Option<i64>,
     /// Model versions whose open windows were dropped: not told to stage 2 yet.
     left_behind: Vec<ModelId>,
-    /// Models whose earlier records were not counted, and none since.
+    /// Models whose earlier records were not counted; how new those are is not known.
     waiting: Vec<usize>,
     /// The same and what is known since, not told to stage 2 yet.
     begins: Vec<(usize, Option<Timestamp>)>,
@@ -334,9 +334,15 @@ impl PartitionState {
     /// Returns whether the partition, which is read to `end`, has just become idle. One that is
     /// says so again when its end moves without a record: others compare what they know of it.
     pub(crate) fn becomes_idle(&mut self, config: &Config, now: Timestamp, end: i64) -> bool {
-        let timeout = config.sources[self.source].time.idle_timeout_millis;
-        let is_idle = self.quiet_since.plus_millis(timeout) <= now;
-        is_idle && self.idle_at.replace(end) != Some(end)
+        let time = &config.sources[self.source].time;
+        let is_idle = self.quiet_since.plus_millis(time.idle_timeout_millis) <= now;
+        let is_news = is_idle && self.idle_at.replace(end) != Some(end);
+        if is_news {
+            // What lies in the log was written by now, and no event time goes further beyond that.
+            let newest = Some(now.plus_millis(time.future_skew_max_millis));
+            self.begins.extend(self.waiting.drain(..).map(|model| (model, newest)));
+        }
+        is_news
     }
 
     /// Has the partition waited for, silent as it may be.

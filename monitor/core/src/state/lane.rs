@@ -176,7 +176,7 @@ fn headed(body: &impl Serialize) -> Vec<u8> {
     content
 }
 
-/// A row that a lane cannot go past, or that is not one.
+/// A row that a lane cannot go past, or, where it is foreign, that is not one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaneRowError {
@@ -194,7 +194,7 @@ pub enum LaneRowError {
     #[error("a row is not driftd's: who else writes to the partials topic?")]
     Foreign,
     /// It is not what it says.
-    #[error(transparent)]
+    #[error("a row is damaged: its lane waits; to count anew, name other topics in `scale_out`")]
     Damaged(#[from] RestoreError),
 }
 

@@ -5,10 +5,10 @@
 //! not at all, and a process that was replaced cannot commit. What a process had not committed is
 //! gone with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use driftd_catalog::{ModelId, PartitionId, Timestamp};
+use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp};
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
 use driftd_core::pipeline::Pipeline;
@@ -100,6 +100,8 @@ struct Cluster {
     decided: Vec<Rows>,
     /// What lanes sent.
     sent: Vec<Vec<Effect>>,
+    /// The partition whose reader has no profiles.
+    blind: Option<usize>,
     readers: Vec<Reader>,
     lanes: Vec<Lane>,
 }
@@ -137,6 +139,7 @@ impl Cluster {
             passed: vec![Vec::new(); lanes],
             decided: vec![Rows::new(); lanes],
             sent: (0..lanes).map(|_| Vec::new()).collect(),
+            blind: None,
             readers: Vec::new(),
             lanes: Vec::new(),
         };
@@ -240,7 +243,7 @@ impl Cluster {
         let placed = reader.shard.place(&partition(index), &decoded);
         for missing in reader.shard.missing_references(&placed) {
             let reference = model::reference(&reader.config, &missing.id);
-            reader.shard.set_reference(missing, reference);
+            reader.shard.set_reference(missing, reference.filter(|_| self.blind != Some(index)));
         }
         let mut outputs = Vec::new();
         reader.shard.update(self.now, &decoded, placed, None, &mut outputs);
@@ -487,6 +490,8 @@ fn a_row_that_another_version_wrote_is_not_passed_over() {
         let error = reader.read(lane, &key, other).unwrap_err();
         assert!(matches!(error, LaneRowError::Foreign), "{error}");
     }
+    let error = reader.read(lane, &key[1..], &row).unwrap_err();
+    assert!(matches!(error, LaneRowError::Damaged(_)), "{error}");
     for end in 2..row.len() {
         let event = reader.read(lane, &key, &row[..end]).unwrap();
         assert!(matches!(event, Some(Event::LeftOut { .. })), "{end}: {event:?}");
@@ -518,6 +523,72 @@ fn silence_that_was_told_before_a_restart_is_not_believed_without_the_end() {
     assert_eq!(closed_after(None), 0);
     assert_eq!(closed_after(Some(21)), 0);
     assert!(0 < closed_after(Some(20)));
+}
+
+/// `beta` is added when one partition has been read in part and the other goes silent.
+#[test]
+fn windows_are_whole_again_once_what_they_miss_is_known_to_have_ended() {
+    let [both, _, one, _] = model::changing().map(|tree| model::config(&tree));
+    let configs = [both, one];
+    let beta = |mut record: Record| {
+        record.values.as_mut().unwrap().model = 1;
+        record
+    };
+    let log = |seconds: i64| regular("1", |_| 5.0, 0..seconds * 1_000, 500).into_iter().map(beta);
+    let logs = [10, 400].map(|seconds| log(seconds).collect::<Vec<_>>());
+    let lane = usize::try_from(lane_of("beta", LANES)).unwrap();
+    let mut cluster = Cluster::new(&configs, &logs);
+    (0..2).for_each(|partition| cluster.act(Deed::EndReader { partition, config: 1 }));
+    for partition in 0..2 {
+        cluster.read(partition, 20);
+        cluster.pass(partition);
+        cluster.act(Deed::EndReader { partition, config: 0 });
+    }
+    // The next record of a partition tells how new the records before it were.
+    cluster.read(1, 20);
+    // Otherwise they are as old as the silence, or a minute newer at most: see `future_skew_max`.
+    cluster.now = cluster.now.plus_millis(30_000);
+    cluster.look();
+    (0..2).for_each(|partition| cluster.pass(partition));
+    cluster.read(1, usize::MAX >> 1);
+    cluster.pass(1);
+    cluster.take(lane, usize::MAX);
+    cluster.decide(lane);
+    let expected = recount(&configs[0], &logs);
+    let (windows, ..) = cluster.finish();
+    expected.compare_complete(&windows);
+    let end_of_gap = START.plus_millis(30_000 + 60_000);
+    for window in &windows {
+        let is_after = end_of_gap < window.id.span.start();
+        assert_eq!(window.complete, is_after, "{window:?}");
+        let missing = if is_after { vec![] } else { vec![partition(0)] };
+        let others = window.missing.iter().filter(|it| **it != partition(1));
+        assert_eq!(others.cloned().collect::<Vec<_>>(), missing, "{window:?}");
+    }
+    let whole = windows.iter().filter(|it| it.complete).count();
+    assert_eq!(whole, 10, "half minutes from 107 s on, of 400 s");
+}
+
+/// Of the two readers one has no profile, so it does not know the most frequent countries.
+#[test]
+fn a_country_is_not_judged_on_the_records_of_those_that_know_it() {
+    let config = model::config(&model::kinds());
+    let log = || regular("1", |_| 5.0, 0..100_000, 100);
+    let references = |blind: Option<usize>| {
+        let mut cluster = Cluster::new(std::slice::from_ref(&config), &[log(), log()]);
+        cluster.blind = blind;
+        let (windows, ..) = cluster.finish();
+        let references: BTreeSet<(SegmentId, bool)> = windows
+            .iter()
+            .map(|window| (window.id.segment.clone(), window.reference.is_some()))
+            .collect();
+        references
+    };
+    let sighted = references(None);
+    let country = SegmentId::try_new("country", "de").unwrap();
+    assert!(sighted.contains(&(country, true)), "{sighted:?}");
+    let blind = references(Some(1));
+    assert!(blind.iter().all(|(_, has_reference)| !has_reference), "{blind:?}");
 }
 
 proptest! {
