@@ -415,6 +415,36 @@ fn outputs_that_are_refused_are_left_out_and_counted() {
 
 const SMALL: [&str; 2] = ["scale-out-refused.lines", "scale-out-refused.events"];
 
+/// A topic takes each line, and not several in one batch.
+#[test]
+fn lines_that_are_refused_together_are_sent_one_by_one() {
+    let job = Job::new("scale-out-narrow");
+    let mut shared = shared(&job);
+    shared["outputs"]["results_topic"] = json!(NARROW);
+    topic::create(job.bootstrap(), NARROW, 1, &[("max.message.bytes", "4000")]);
+    let config = prepare(&job, &shared);
+    put(&job, 0..ROUND, ROUND / 2);
+    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
+    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+    let mut members = [Member::start(&config, &[])];
+    let windows = ROUND * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    let _digest = finish(&mut members, windows);
+    members[0].daemon.wait_for_stderr("in batches of one", DEADLINE);
+    let lines = usize::try_from(windows * 3).expect("small");
+    let mut found = 0;
+    let are_there = wait::for_value(DEADLINE, || {
+        found = read(&job, NARROW).len();
+        (found == lines).then_some(())
+    });
+    assert!(are_there.is_some(), "{found} of {lines}: {}", members[0].daemon.report());
+    for member in members {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+}
+
+const NARROW: &str = "scale-out-narrow.lines";
+
 /// State may not be left out: what cannot be kept is not passed.
 #[test]
 fn state_that_is_refused_stands_still_until_its_topic_takes_it() {

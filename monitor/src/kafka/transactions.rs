@@ -18,6 +18,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use tracing::warn;
 
 use crate::failpoint;
 use crate::kafka::abandoned;
@@ -31,6 +32,8 @@ const CALLS_MAX: u32 = 6;
 const ABORTS_MAX: u32 = 5;
 /// What a process that ends leaves open holds up readers for this long.
 const TRANSACTION_TIMEOUT_MILLIS: u32 = 10_000;
+/// Messages that the client puts into one batch, where their size allows it.
+const BATCH_MAX: u32 = 10_000;
 /// A full local queue is given this long to make room.
 const QUEUE_PAUSE: Duration = Duration::from_millis(50);
 /// Rooms for a full queue that are waited for: as long as a transaction may take.
@@ -197,6 +200,26 @@ pub(crate) struct Transactions {
     stopping: Arc<AtomicBool>,
     /// Transactions aborted in a row.
     aborts: u32,
+    kafka: KafkaConfig,
+    name: String,
+    /// Messages sent in one batch.
+    batch_max: u32,
+}
+
+fn connect(kafka: &KafkaConfig, name: &str, batch_max: u32) -> Result<Arc<Client>, ConnectError> {
+    let mut client = base(kafka)?;
+    client
+        .set("transactional.id", name)
+        .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MILLIS.to_string())
+        .set("compression.type", "lz4")
+        .set("linger.ms", "5")
+        // With one that is refused, only few others are.
+        .set("batch.size", "65536")
+        .set("batch.num.messages", batch_max.to_string())
+        // The broker looks at the size after compression.
+        .set("message.max.bytes", "67108864");
+    let producer: Client = client.create_with_context(Answers::default())?;
+    Ok(Arc::new(producer))
 }
 
 /// Names of the places between the steps of a transaction, for [`failpoint`].
@@ -218,25 +241,24 @@ impl Transactions {
         stopping: &Arc<AtomicBool>,
         beat: &dyn Fn(),
     ) -> Result<Self, TransactionError> {
-        let mut client = base(kafka)?;
-        client
-            .set("transactional.id", name)
-            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MILLIS.to_string())
-            .set("compression.type", "lz4")
-            .set("linger.ms", "5")
-            // With one that is refused, only few others are.
-            .set("batch.size", "65536")
-            // The broker looks at the size after compression.
-            .set("message.max.bytes", "67108864");
-        let producer: Client =
-            client.create_with_context(Answers::default()).map_err(ConnectError::from)?;
-        let stopping = Arc::clone(stopping);
-        let transactions = Self { producer: Arc::new(producer), places, stopping, aborts: 0 };
+        let transactions = Self {
+            producer: connect(kafka, name, BATCH_MAX)?,
+            places,
+            stopping: Arc::clone(stopping),
+            aborts: 0,
+            kafka: kafka.clone(),
+            name: name.to_owned(),
+            batch_max: BATCH_MAX,
+        };
+        transactions.begin(beat)?;
+        Ok(transactions)
+    }
+
+    /// Ends what an earlier producer of this name left open.
+    fn begin(&self, beat: &dyn Fn()) -> Result<(), TransactionError> {
         let step = "open the transactional producer";
-        match transactions.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT)) {
-            Ok(()) => Ok(transactions),
-            Err(Failure { step, source }) => Err(TransactionError::Lost { step, source }),
-        }
+        self.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT))
+            .map_err(|Failure { step, source }| TransactionError::Lost { step, source })
     }
 
     /// Sends what `fill` sends, and moves the group's input positions, in one transaction: when
@@ -284,7 +306,7 @@ impl Transactions {
 
     /// Ends a transaction of which rows were refused, and finds the one that is by itself.
     fn search(
-        &self,
+        &mut self,
         suspects: BTreeMap<usize, Refusal>,
         beat: &dyn Fn(),
         fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
@@ -294,15 +316,26 @@ impl Transactions {
             beat();
             self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        // Where rows are only together more than the topic takes, one that is kept stands for all.
-        let kept = suspects.values().find(|suspect| suspect.origin.output.is_none()).cloned();
         let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
-        let found = self.producer.context().take().into_values().next().or(kept);
-        if let (Ok(()), Some(refusal)) = (searched, found) {
-            return refusal.into();
-        }
+        let found = self.producer.context().take().into_values().next();
         let Failure { step, source } = failure;
-        TransactionError::Lost { step, source }
+        match (searched, found) {
+            (Ok(()), Some(refusal)) => refusal.into(),
+            (Ok(()), None) if 1 < self.batch_max => match self.narrow(beat) {
+                Ok(()) => TransactionError::Aborted { step, source },
+                Err(error) => error,
+            },
+            (Ok(()), None) | (Err(_), _) => TransactionError::Lost { step, source },
+        }
+    }
+
+    /// Goes on with a producer whose batches hold one message: a topic refuses several together
+    /// that it takes one by one.
+    fn narrow(&mut self, beat: &dyn Fn()) -> Result<(), TransactionError> {
+        warn!("messages are sent in batches of one: raise `max.message.bytes` of the topic");
+        self.batch_max = 1;
+        self.producer = connect(&self.kafka, &self.name, self.batch_max)?;
+        self.begin(beat)
     }
 
     fn commit(
