@@ -5,10 +5,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "the edge opens files")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use driftd_catalog::{ModelId, SegmentId};
 use driftd_core::config::{Config, SegmentValues};
@@ -17,12 +19,20 @@ use driftd_core::reference::{ModelReference, ReferenceError};
 use driftd_core::shard::{MissingReference, Placed, Shard};
 use tracing::{error, info, warn};
 
+/// Broken files remembered; beyond it one is read, and complained of, again.
+const BROKEN_MAX: usize = 1_024;
+
 /// Where reference profiles are found.
 #[derive(Debug)]
 pub struct References {
     folder: PathBuf,
     config: Arc<Config>,
+    /// Files that cannot be used, and as what they were seen: they are read again when changed.
+    broken: Mutex<BTreeMap<PathBuf, Seen>>,
 }
+
+/// When a file was written, and its length.
+type Seen = (Option<SystemTime>, u64);
 
 /// A profile file that is there and cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +80,7 @@ pub enum ReferenceFileError {
 impl References {
     /// Takes relative paths from `folder`: the one that the configuration file lies in.
     pub fn new(folder: &Path, config: Arc<Config>) -> Self {
-        Self { folder: folder.to_owned(), config }
+        Self { folder: folder.to_owned(), config, broken: Mutex::default() }
     }
 
     /// Returns the path of a model version's profile; `model` is an index into [`Config::models`].
@@ -104,13 +114,29 @@ impl References {
         }
     }
 
-    /// Like [`References::load`]; one that cannot be used is logged and counts as missing.
+    /// Like [`References::load`]; one that cannot be used is logged once and counts as missing.
     pub(crate) fn find(&self, model: usize, id: &ModelId) -> Option<Arc<ModelReference>> {
+        let path = self.path(model, id);
+        let metadata = fs::metadata(&path).ok()?;
+        let seen = (metadata.modified().ok(), metadata.len());
+        // Shared work asks for each row of counts.
+        if self.broken().get(&path) == Some(&seen) {
+            return None;
+        }
         self.load(model, id).unwrap_or_else(|error| {
             let error = anyhow::Error::from(error);
             error!(model = %id, error = format!("{error:#}"), "reference not usable");
+            let mut broken = self.broken();
+            while BROKEN_MAX <= broken.len() {
+                broken.pop_first();
+            }
+            broken.insert(path, seen);
             None
         })
+    }
+
+    fn broken(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Seen>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the shard the references that it needs for a batch. A file that cannot be used is
@@ -164,5 +190,55 @@ impl References {
                 warn!(model = %id, %segment, "segment without reference: build it with `--config`");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftd_core::config::load;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::reference::build_for_model;
+
+    #[test]
+    fn a_broken_profile_is_read_again_when_its_file_has_changed() {
+        let dir = TempDir::new().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let tree = json!({
+            "name": "bench",
+            "kafka": {"brokers": ["localhost:9092"]},
+            "sources": [
+                {"topic": "logs", "start": "earliest", "event_time": {"path": "at"}},
+            ],
+            "models": [{
+                "name": "m",
+                "source": "logs",
+                "version": "1",
+                "references": "{model}.json",
+                "window": {"length": "1h"},
+                "features": [{"name": "x", "path": "x", "type": "float64"}],
+            }],
+        });
+        let text = tree.to_string();
+        let config = write("job.yaml", &text);
+        let values: Vec<String> = (0..100).map(|value| value.to_string()).collect();
+        let sample = write("sample.csv", &format!("x\n{}\n", values.join("\n")));
+        let whole = dir.path().join("whole.json");
+        build_for_model(&config, "m", "1", &[sample], &whole).unwrap();
+        let profile = fs::read(&whole).unwrap();
+
+        let file = write("m.json", "{}");
+        let references = References::new(dir.path(), Arc::new(load(&text, &|_| None).unwrap()));
+        let id = ModelId::try_new("m", "1").unwrap();
+        assert!(references.find(0, &id).is_none());
+        assert_eq!(references.broken().keys().collect::<Vec<_>>(), [&file]);
+        fs::write(&file, &profile).unwrap();
+        assert!(references.find(0, &id).is_some());
     }
 }
