@@ -34,8 +34,8 @@ use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::abandoned;
 use crate::kafka::committed::{self, Note, Standing};
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
-use crate::kafka::gone::{self, RowsLost};
-use crate::kafka::loss;
+use crate::kafka::gone::{RowsLost, Unexplained};
+use crate::kafka::loss::{self, Found};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
@@ -58,8 +58,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const REPORTS_MAX: usize = 1_000;
 /// Events of a lane that are known to be refused.
 const REFUSED_MAX: usize = 100;
-/// Counts that cannot be added are logged once in so many.
-const LEFT_OUT_LOGGED: u64 = 1_000;
+/// Rows that nothing can be made of are logged once in so many.
+const UNUSED_LOGGED: u64 = 1_000;
 
 const PLACES: Places = Places {
     filled: "lanes.filled",
@@ -100,8 +100,8 @@ pub(crate) struct News {
 enum SessionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{0}")]
-    Gone(&'static str),
+    #[error(transparent)]
+    Gone(#[from] Unexplained),
     #[error("what lanes came to cannot be committed")]
     Commit(#[from] TransactionError),
 }
@@ -119,7 +119,7 @@ struct Session<'a> {
     refused: BTreeMap<i32, RefusedEvents>,
     /// An offset is out of range.
     is_looking: bool,
-    left_out: u64,
+    unused: Unused,
     ticked_at: Timestamp,
     committed_at: Timestamp,
 }
@@ -269,7 +269,7 @@ impl<'a> Session<'a> {
             ),
             refused: BTreeMap::new(),
             is_looking: false,
-            left_out: 0,
+            unused: Unused::default(),
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
             parts,
@@ -286,8 +286,8 @@ impl<'a> Session<'a> {
         while !self.parts.is_stopping() {
             self.parts.beat();
             self.take_news();
-            if let Some(lane) = self.stalls.due(clock::now()) {
-                self.client.context().assign(&self.client, &[lane]);
+            if let Some(due) = self.stalls.due(clock::now()) {
+                self.client.context().retry(&self.client, &due);
             }
             self.poll();
             if mem::take(&mut self.is_looking) {
@@ -331,7 +331,7 @@ impl<'a> Session<'a> {
                     // A row fetched just before its lane was revoked has no lane here any more.
                     let number = message.partition();
                     let Some(lane) = self.lanes.get_mut(&number) else { continue };
-                    if let Err(error) = take(lane, &mut self.reader, &mut self.left_out, &message) {
+                    if let Err(error) = take(lane, &mut self.reader, &mut self.unused, &message) {
                         drop(message);
                         // Its rows stay for whoever can read them.
                         self.stop(number);
@@ -354,15 +354,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Stops at lanes of which rows are gone. Where none is found, they are all asked for anew.
+    /// Stops at lanes of which rows are gone. Where none can be made out, all of them begin again.
     fn stop_where_gone(&mut self) -> Result<(), SessionError> {
         let topic: Arc<str> = self.parts.scale_out.partials_topic.as_str().into();
         let position = |(number, lane): (&i32, &Lane)| {
             (PartitionId { topic: Arc::clone(&topic), partition: *number }, lane.position())
         };
-        let lost = loss::find(&self.client, &self.lanes.iter().map(position).collect());
+        let Found { lost, unknown } =
+            loss::find(&self.client, &self.lanes.iter().map(position).collect());
         if lost.is_empty() {
-            return Err(SessionError::Gone(gone::UNKNOWN));
+            return Err(Unexplained.into());
+        }
+        for PartitionId { partition: number, .. } in unknown {
+            self.stop(number);
+            self.stalls.stand(clock::now(), number, Unexplained, Outlook::Passes);
         }
         for (PartitionId { partition: number, .. }, loss) in lost {
             self.stop(number);
@@ -473,7 +478,7 @@ impl<'a> Session<'a> {
             while REFUSED_MAX < refused.len() {
                 refused.pop_first();
             }
-            self.client.context().assign(&self.client, &[number]);
+            self.client.context().again(&self.client, number);
         }
     }
 
@@ -540,11 +545,19 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Lets a lane take a row; refuses one of another version, which must not be passed over.
+/// Rows that nothing was made of.
+#[derive(Debug, Default)]
+struct Unused {
+    left_out: u64,
+    foreign: u64,
+}
+
+/// Lets a lane take a row; refuses one of another version and one that is damaged, which must not
+/// be passed over.
 fn take(
     lane: &mut Lane,
     reader: &mut LaneReader<'_>,
-    left_out: &mut u64,
+    unused: &mut Unused,
     row: &BorrowedMessage<'_>,
 ) -> Result<(), LaneRowError> {
     let (number, offset) = (row.partition(), row.offset());
@@ -553,21 +566,24 @@ fn take(
     match reader.read(u32::try_from(number).unwrap_or_default(), key, content) {
         Ok(event) => {
             let is_left_out = matches!(event, Some(Event::LeftOut { .. }));
-            *left_out += u64::from(is_left_out);
-            if is_left_out && *left_out % LEFT_OUT_LOGGED == 1 {
+            unused.left_out += u64::from(is_left_out);
+            if is_left_out && unused.left_out % UNUSED_LOGGED == 1 {
                 warn!(
-                    rows = *left_out,
+                    rows = unused.left_out,
                     "counts of other configurations, or of references not here, are left out: \
                      their windows are incomplete"
                 );
             }
             lane.take(offset, event);
         }
-        Err(error @ LaneRowError::Format { .. }) => return Err(error),
-        Err(error) => {
-            error!(lane = number, offset, %error, "a row is passed over");
+        Err(error @ LaneRowError::Foreign) => {
+            unused.foreign += 1;
+            if unused.foreign % UNUSED_LOGGED == 1 {
+                error!(lane = number, offset, %error, rows = unused.foreign, "passed over");
+            }
             lane.take(offset, None);
         }
+        Err(error) => return Err(error),
     }
     Ok(())
 }

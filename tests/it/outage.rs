@@ -6,7 +6,9 @@ use std::time::Duration;
 use driftd_fixtures::kafka::KafkaCluster;
 use driftd_fixtures::trials::rounds;
 use driftd_fixtures::{http, wait};
-use driftd_tests::job::{Job, PARTITIONS};
+use driftd_tests::job::{Job, PARTITIONS, TopicRole};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::{Value, json};
 
 use crate::scale_out::{Member, ROUND, compare, config, prepare, put, settle, shared};
@@ -120,6 +122,33 @@ fn connections_that_are_cut_or_swallowed_lose_nothing() {
         wait_for_messages(&mut members, ROUND * (2 * failure + 3));
     }
     compare(&job, members, messages, |_| {});
+}
+
+/// A broker denies offsets that its log has, as one does that has not caught up. Only the mock
+/// broker of librdkafka does so when it is asked to.
+#[test]
+fn an_offset_that_is_denied_and_there_is_read_again() {
+    let cluster = MockCluster::new(1).expect("the mock broker starts");
+    let job = Job::on("outage-denied", &cluster.bootstrap_servers());
+    let topic = job.topic(TopicRole::Inference);
+    cluster.create_topic(&topic, PARTITIONS, 1).expect("the mock broker makes topics");
+    let mut config = config(&job);
+    let without = |part: &mut Value, key: &str| {
+        part.as_object_mut().and_then(|part| part.remove(key)).expect("it is configured");
+    };
+    ["retraining", "launcher"].iter().for_each(|key| without(&mut config, key));
+    without(&mut config["sources"][0], "dead_letter_topic");
+    without(&mut config["outputs"], "results_topic");
+    let mut members = [Member::start(&job.write(&config), &[])];
+    put(&job, 0..ROUND, ROUND);
+    wait_for_messages(&mut members, ROUND);
+    let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE];
+    cluster.request_errors(RDKafkaApiKey::Fetch, &denied);
+    members[0].daemon.wait_for_stderr("does not tell which", DEADLINE);
+    put(&job, ROUND..2 * ROUND, ROUND);
+    wait_for_messages(&mut members, 2 * ROUND);
+    wait_for_ready(&members[0]);
+    assert_eq!(members[0].status()["totals"]["messages"], 2 * ROUND);
 }
 
 /// Below the thirty seconds after which a supervisor kills.

@@ -195,8 +195,8 @@ impl SourceConsumer {
             let heartbeat = &self.parts.heartbeat;
             sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
         }
-        if let Some(partition) = self.stalls.due(now) {
-            self.client.context().retry(&self.client, partition);
+        if let Some(due) = self.stalls.due(now) {
+            self.client.context().retry(&self.client, &due);
         }
         self.poll(now);
         self.follow_assignments(now);
@@ -225,9 +225,7 @@ impl SourceConsumer {
             Err(SharingError::Commit(TransactionError::Refused(refusal))) => {
                 let partition = refusal.origin.owner;
                 let id = PartitionId { topic: Arc::clone(self.topic()), partition };
-                self.client.context().stop(&self.client, partition);
-                self.release(now, vec![id]);
-                self.stalls.stand(now, partition, refusal, Outlook::Passes);
+                self.let_go(now, id, refusal);
                 Ok(())
             }
             committed => committed,
@@ -383,7 +381,7 @@ impl SourceConsumer {
         end_if_replaced(&self.client, &self.kafka);
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
         if kind == OFFSET_OUT_OF_RANGE {
-            self.look_for_losses();
+            self.look_for_losses(clock::now());
         }
     }
 
@@ -440,6 +438,19 @@ impl SourceConsumer {
             self.stalls.leave(id.partition);
         }
         self.release(now, partitions);
+    }
+
+    /// Reads a partition no more that the group leaves here, until it is tried again.
+    fn let_go(
+        &mut self,
+        now: Timestamp,
+        id: PartitionId,
+        why: impl std::error::Error + Send + Sync + 'static,
+    ) {
+        let partition = id.partition;
+        self.client.context().stop(&self.client, partition);
+        self.release(now, vec![id]);
+        self.stalls.stand(now, partition, why, Outlook::Passes);
     }
 
     /// Lets go of partitions that are no longer read here.

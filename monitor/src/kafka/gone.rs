@@ -10,9 +10,13 @@ use driftd_core::loss::Loss;
 #[error("its next offset is not in the log: {0}; {ADVICE_LANE}")]
 pub(crate) struct RowsLost(pub(crate) Loss);
 
-/// Where it is not known which partition it is.
-pub(crate) const UNKNOWN: &str = "a partition is not read: its next offset is not in the log; the \
-    next start or change of the group tells which";
+/// Whose next offset was said not to be in a log, and whose it was cannot be seen.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "an offset was said not to be in the log, and where it begins and ends does not tell which"
+)]
+pub(crate) struct Unexplained;
+
 /// For readers of shared work.
 pub(crate) const ADVICE_SHARED: &str = "to read from `start`, name another `kafka.group` and other \
     topics in `scale_out`; everything is counted anew";

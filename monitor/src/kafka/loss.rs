@@ -120,19 +120,32 @@ pub(crate) fn other_logs<C: ConsumerContext>(
     Ok(others)
 }
 
+/// Why partitions cannot go on at their positions.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) lost: BTreeMap<PartitionId, Loss>,
+    /// Those of which the brokers do not say where the log begins and ends.
+    pub(crate) unknown: Vec<PartitionId>,
+}
+
 /// Returns what is lost of partitions that would go on at these positions, as far as the brokers
 /// answer.
 pub(crate) fn find<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     positions: &BTreeMap<PartitionId, i64>,
-) -> BTreeMap<PartitionId, Loss> {
+) -> Found {
     let partitions: Vec<PartitionId> = positions.keys().cloned().collect();
     let bounds = bounds(client, &partitions, BOUNDS_TIMEOUT).unwrap_or_else(|error| {
         warn!(%error, "cannot see where the logs begin and end");
         BTreeMap::new()
     });
-    let lost = positions
-        .iter()
-        .filter_map(|(id, position)| Some((id.clone(), Loss::of(*position, *bounds.get(id)?)?)));
-    lost.collect()
+    let mut found = Found::default();
+    for (id, position) in positions {
+        match bounds.get(id).map(|bounds| Loss::of(*position, *bounds)) {
+            Some(None) => {}
+            Some(Some(loss)) => drop(found.lost.insert(id.clone(), loss)),
+            None => found.unknown.push(id.clone()),
+        }
+    }
+    found
 }

@@ -18,7 +18,7 @@ use driftd_core::PartitionState;
 use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -30,6 +30,8 @@ use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, Standing, compare};
 use crate::kafka::loss;
 use crate::kafka::sharing::{ResumeError, Resumer};
+use crate::kafka::stalls::Due;
+use crate::kafka::state_topic::Patience;
 use crate::kafka::watch::partitions;
 
 /// A rebalance waits this long for the ends of its partitions.
@@ -138,25 +140,25 @@ pub(crate) struct Assignments {
 pub(crate) struct Read(Mutex<BTreeSet<i32>>);
 
 impl Read {
-    /// Begins to read partitions, each at its offset.
+    /// Begins to read partitions, each at its offset: all of them, or none.
     pub(crate) fn begin<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         topic: &str,
         begins: impl IntoIterator<Item = (i32, Offset)>,
-    ) {
+    ) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
         let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (partition, offset) in begins {
-            match list.add_partition_offset(topic, partition, offset) {
-                Ok(()) => drop(read.insert(partition)),
-                Err(error) => error!(topic, partition, %error, "start offset could not be set"),
-            }
-        }
+        let listed = begins.into_iter().try_for_each(|(partition, offset)| {
+            list.add_partition_offset(topic, partition, offset)
+        });
         // Also of none: it answers the group.
-        if let Err(error) = consumer.incremental_assign(&list) {
-            error!(topic, %error, "partitions could not be assigned");
+        let begun = listed.and_then(|()| consumer.incremental_assign(&list));
+        match begun {
+            Ok(()) => read.extend(numbers(&list)),
+            Err(_) => consumer.incremental_assign(&TopicPartitionList::new())?,
         }
+        begun
     }
 
     /// Ends to read those of the partitions that are read.
@@ -246,9 +248,9 @@ impl Assignments {
         self.read.end(consumer, &self.topic, &[partition]);
     }
 
-    /// Tries again to read a partition that the group has given.
-    pub(crate) fn retry(&self, consumer: &BaseConsumer<Self>, partition: i32) {
-        self.assign(consumer, &[partition]);
+    /// Tries again to read partitions that the group has given.
+    pub(crate) fn retry(&self, consumer: &BaseConsumer<Self>, due: &Due) {
+        self.assign(consumer, &due.partitions, Some(due.patience));
     }
 
     fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
@@ -257,16 +259,23 @@ impl Assignments {
         partitions.iter().map(id).collect()
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
+    /// `patience` of a try that is not the first.
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &[i32],
+        patience: Option<Duration>,
+    ) {
         let (found, mut stalled) = match &self.from {
             Origin::Here(parked) => (self.parked(parked, partitions), Vec::new()),
-            Origin::Shared(resumer) => self.shared(consumer, resumer, partitions),
+            Origin::Shared(resumer) => {
+                let granted = resumer.patience();
+                let patience = patience.map_or(granted, |patience| granted.at_most(patience));
+                self.shared(consumer, (resumer, patience), partitions)
+            }
         };
-        let (found, unknown) = self.place(consumer, found);
+        let (mut found, unknown) = self.place(consumer, found);
         stalled.extend(unknown);
-        if !stalled.is_empty() {
-            self.changes.push(Change::Stalled(stalled));
-        }
         failpoint::hit("consumer.assigned");
         let held = self.held(consumer, &found);
         let begin = |(state, _): &Found| {
@@ -275,7 +284,12 @@ impl Assignments {
             let offset = next_offset.map_or(Offset::Beginning, Offset::Offset);
             (state.id().partition, offset)
         };
-        self.read.begin(consumer, &self.topic, found.iter().map(begin));
+        if let Err(error) = self.read.begin(consumer, &self.topic, found.iter().map(begin)) {
+            stalled.extend(self.give_back(mem::take(&mut found), ResumeError::Assign(error)));
+        }
+        if !stalled.is_empty() {
+            self.changes.push(Change::Stalled(stalled));
+        }
         self.changes.push(Change::Assigned(found));
     }
 
@@ -303,11 +317,11 @@ impl Assignments {
     fn shared(
         &self,
         consumer: &BaseConsumer<Self>,
-        resumer: &Resumer,
+        (resumer, patience): (&Resumer, Patience),
         partitions: &[i32],
     ) -> (Vec<Found>, Vec<Stalled>) {
         let (mut found, mut stalled) = (Vec::new(), Vec::new());
-        let resumed = resumer.resume(self.source, self.ids(partitions));
+        let resumed = resumer.resume(self.source, self.ids(partitions), patience);
         // Behind the rows: what is committed is not older than they are.
         let committed = self.committed(consumer).map_err(Arc::new);
         for (id, resumed) in resumed {
@@ -360,19 +374,21 @@ impl Assignments {
             return (found, Vec::new());
         }
         let error = pinned.err().unwrap_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
-        let error = Arc::new(ResumeError::Begin(error));
-        let (mut placed, mut stalled) = (Vec::new(), Vec::new());
-        for (state, saver) in found {
-            if !self.is_unplaced(&state) {
-                placed.push((state, saver));
-                continue;
-            }
-            stalled.push((state.id().clone(), Arc::clone(&error)));
+        let (unplaced, placed) = found.into_iter().partition(|(state, _)| self.is_unplaced(state));
+        (placed, self.give_back(unplaced, ResumeError::Begin(error)))
+    }
+
+    /// Leaves partitions to a later try.
+    fn give_back(&self, found: Vec<Found>, error: ResumeError) -> Vec<Stalled> {
+        let error = Arc::new(error);
+        let stalled = found.into_iter().map(|(state, _)| {
+            let id = state.id().clone();
             if let Origin::Here(parked) = &self.from {
                 parked.park(state);
             }
-        }
-        (placed, stalled)
+            (id, Arc::clone(&error))
+        });
+        stalled.collect()
     }
 
     /// Whether a partition is one that does not begin at its oldest record. One that came when the
@@ -431,7 +447,7 @@ impl ConsumerContext for Assignments {
     ) {
         let partitions = numbers(list);
         if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            return self.assign(consumer, &partitions);
+            return self.assign(consumer, &partitions, None);
         }
         self.changes.push(Change::Revoked(self.ids(&partitions)));
         self.read.end(consumer, &self.topic, &partitions);

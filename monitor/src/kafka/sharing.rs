@@ -70,13 +70,18 @@ pub(crate) enum ResumeError {
     /// It was never read, and is to begin where it ends.
     #[error("cannot see where to begin")]
     Begin(#[source] KafkaError),
+    /// The client does not take it.
+    #[error("the client does not begin to read it")]
+    Assign(#[source] KafkaError),
 }
 
 impl ResumeError {
     /// Whether waiting can help: rows that are there and damaged stay so.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
-            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) => Outlook::Passes,
+            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Assign(_) => {
+                Outlook::Passes
+            }
             Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
         }
     }
@@ -92,14 +97,20 @@ pub(crate) struct Resumer {
 }
 
 impl Resumer {
+    /// How long the group may be kept waiting for what it has given.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::of(&self.kafka)
+    }
+
     /// Returns the state of each partition, and what notes its changes. What is wrong with one of
     /// them concerns that one.
     pub(crate) fn resume(
         &self,
         source: usize,
         partitions: Vec<PartitionId>,
+        patience: Patience,
     ) -> Vec<(PartitionId, Resumed<(PartitionState, PartitionSaver)>)> {
-        let mut reading = Reading::new(self);
+        let mut reading = Reading::new(self, patience);
         let find = |model, id: &_| self.references.find(model, id);
         // Several partitions lie in one of the topic, which is read once.
         let mut together: BTreeMap<i32, Vec<PartitionId>> = BTreeMap::new();
@@ -122,8 +133,12 @@ impl Resumer {
     }
 
     /// Returns what each lane goes on from.
-    pub(crate) fn resume_lanes(&self, lanes: &[i32]) -> Vec<(i32, Resumed<Restored>)> {
-        let mut reading = Reading::new(self);
+    pub(crate) fn resume_lanes(
+        &self,
+        lanes: &[i32],
+        patience: Patience,
+    ) -> Vec<(i32, Resumed<Restored>)> {
+        let mut reading = Reading::new(self, patience);
         let find = |model, id: &_| self.references.find(model, id);
         let mut resume = |lane: i32| {
             let rows = reading.rows(lane)?;
@@ -154,8 +169,8 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(resumer: &'a Resumer) -> Self {
-        Self { resumer, topic: None, patience: Patience::of(&resumer.kafka) }
+    fn new(resumer: &'a Resumer, patience: Patience) -> Self {
+        Self { resumer, topic: None, patience }
     }
 
     fn rows(&mut self, partition: i32) -> Resumed<Arc<Vec<Row>>> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftd_catalog::Timestamp;
 use tracing::{error, info};
@@ -25,6 +26,15 @@ pub(crate) enum Outlook {
     Passes,
     /// It stays until a person has done something and the partition is assigned anew.
     Stays,
+}
+
+/// Partitions that are tried again together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) partitions: Vec<i32>,
+    /// How long the try may take: as long as the pause before it, so that the others, which wait
+    /// meanwhile, are read for half of the time at least.
+    pub(crate) patience: Duration,
 }
 
 /// Partitions of one topic that stand still, by number.
@@ -74,11 +84,16 @@ impl Stalls {
         self.all.insert(partition, Stall { read_at: None, pause_millis, retry_at });
     }
 
-    /// Returns the partition whose turn it is to be tried again.
-    pub(crate) fn due(&self, now: Timestamp) -> Option<i32> {
+    /// Returns the partitions whose turn it is to be tried again.
+    pub(crate) fn due(&self, now: Timestamp) -> Option<Due> {
         let waiting = self.all.iter().filter(|(_, stall)| stall.read_at.is_none());
         let due = waiting.filter(|(_, stall)| stall.retry_at.is_some_and(|at| at <= now));
-        due.min_by_key(|(_, stall)| stall.retry_at).map(|(partition, _)| *partition)
+        let due: Vec<(i32, i64)> = due.map(|(it, stall)| (*it, stall.pause_millis)).collect();
+        let pause_millis = due.iter().map(|(_, pause_millis)| *pause_millis).max()?;
+        Some(Due {
+            partitions: due.into_iter().map(|(partition, _)| partition).collect(),
+            patience: Duration::from_millis(pause_millis.unsigned_abs()),
+        })
     }
 
     /// Notes that a partition is read, or read again.
@@ -145,6 +160,23 @@ mod tests {
         let pauses: Vec<i64> = (0..7).map(|_| pause(&mut stalls, 1_000)).collect();
         assert_eq!(pauses, [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         assert_eq!(pause(&mut stalls, 121_000), 2_000);
+    }
+
+    #[test]
+    fn those_that_are_due_are_tried_together_for_as_long_as_the_longest_pause() {
+        let (mut stalls, _health) = stalls();
+        let at = Timestamp::from_millis;
+        stalls.stand(at(0), 1, SILENT, Outlook::Passes);
+        stalls.stand(at(0), 2, SILENT, Outlook::Passes);
+        stalls.stand(at(1_000), 2, SILENT, Outlook::Passes);
+        stalls.stand(at(5_000), 3, SILENT, Outlook::Passes);
+        assert_eq!(stalls.due(at(1_999)), None);
+        let due = |partitions: &[i32], millis| Due {
+            partitions: partitions.to_vec(),
+            patience: Duration::from_millis(millis),
+        };
+        assert_eq!(stalls.due(at(2_000)), Some(due(&[1], 2_000)));
+        assert_eq!(stalls.due(at(5_000)), Some(due(&[1, 2], 4_000)));
     }
 
     #[test]

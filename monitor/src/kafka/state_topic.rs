@@ -52,8 +52,9 @@ pub(crate) enum StateTopicError {
     Open { topic: String, partition: i32 },
     /// There is more than can be read before the group takes the member for gone.
     #[error(
-        "{rows} rows of partition {partition} of state topic `{topic}` were read in {seconds} s and there are \
-         more: raise `max.poll.interval.ms` in `kafka.properties`, or let the broker compact the topic sooner"
+        "{rows} rows of partition {partition} of state topic `{topic}` were read in {seconds} s, and \
+         there are more: if it stays so, raise `max.poll.interval.ms` in `kafka.properties`, or \
+         let the broker compact the topic sooner"
     )]
     Long { topic: String, partition: i32, rows: u64, seconds: u64 },
     /// The end does not come.
@@ -75,6 +76,11 @@ impl Patience {
         let granted = granted.and_then(|(_, millis)| millis.parse().ok());
         let granted = granted.map_or(POLL_INTERVAL, Duration::from_millis);
         Self { since: Stopwatch::start(), max: granted / 2 }
+    }
+
+    /// Not longer than `max`.
+    pub(crate) fn at_most(self, max: Duration) -> Self {
+        Self { max: self.max.min(max), ..self }
     }
 
     fn is_over(self) -> bool {

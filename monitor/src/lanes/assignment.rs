@@ -19,6 +19,8 @@ use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, compare};
 use crate::kafka::rebalance::{Changes, Read, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
+use crate::kafka::stalls::Due;
+use crate::kafka::state_topic::Patience;
 
 /// A lane of which nothing was read begins here.
 pub(super) const FIRST: i64 = 0;
@@ -56,10 +58,19 @@ impl Assignments {
         self.read.end(consumer, self.topic(), &[lane]);
     }
 
-    /// Goes on with lanes that the group has given.
-    pub(super) fn assign(&self, consumer: &BaseConsumer<Self>, lanes: &[i32]) {
+    /// Goes on with lanes that the group has given and that stood still.
+    pub(super) fn retry(&self, consumer: &BaseConsumer<Self>, due: &Due) {
+        self.assign(consumer, &due.partitions, self.resumer.patience().at_most(due.patience));
+    }
+
+    /// Goes on with a lane from what is kept of it.
+    pub(super) fn again(&self, consumer: &BaseConsumer<Self>, lane: i32) {
+        self.assign(consumer, &[lane], self.resumer.patience());
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, lanes: &[i32], patience: Patience) {
         let (mut restored, mut stalled) = (Vec::new(), Vec::new());
-        let resumed = self.resumer.resume_lanes(lanes);
+        let resumed = self.resumer.resume_lanes(lanes, patience);
         // Behind the rows: what is committed is not older than they are.
         let all = lanes.iter().copied();
         let committed = committed::ask(consumer, self.topic(), all, ANSWER_TIMEOUT);
@@ -81,7 +92,11 @@ impl Assignments {
         let begin = |(lane, restored): &(i32, Restored)| {
             (*lane, Offset::Offset(restored.input.unwrap_or(FIRST)))
         };
-        self.read.begin(consumer, self.topic(), restored.iter().map(begin));
+        let begun = self.read.begin(consumer, self.topic(), restored.iter().map(begin));
+        if let Err(error) = begun {
+            let error = Arc::new(ResumeError::Assign(error));
+            stalled.extend(restored.drain(..).map(|(lane, _)| (lane, Arc::clone(&error))));
+        }
         if !stalled.is_empty() {
             self.changes.push(Change::Stalled(stalled));
         }
@@ -108,7 +123,7 @@ impl ConsumerContext for Assignments {
     ) {
         let lanes = numbers(list);
         if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            return self.assign(consumer, &lanes);
+            return self.assign(consumer, &lanes, self.resumer.patience());
         }
         self.read.end(consumer, self.topic(), &lanes);
         self.changes.push(Change::Revoked(lanes));

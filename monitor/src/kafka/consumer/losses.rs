@@ -7,9 +7,10 @@
 use super::SourceConsumer;
 use crate::accept;
 use crate::clock;
+use crate::kafka::gone::Unexplained;
+use crate::kafka::loss::{self, Found};
 use crate::kafka::stalls::Outlook;
-use crate::kafka::{gone, loss};
-use driftd_catalog::PartitionId;
+use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::event::Event;
 use driftd_core::loss::Loss;
 use rdkafka::consumer::Consumer as _;
@@ -24,20 +25,23 @@ struct LostRecords {
 
 impl SourceConsumer {
     /// Finds out which partitions the client has let go of, because records are lost that it would
-    /// read next, and has a person decide about each. The others are read on.
-    pub(super) fn look_for_losses(&mut self) {
+    /// read next, and has a person decide about each. The others are read on; where none can be
+    /// made out, each may be the one, and all begin again where they are.
+    pub(super) fn look_for_losses(&mut self, now: Timestamp) {
         let partitions: Vec<PartitionId> = self.decoders.keys().cloned().collect();
         for partition in &partitions {
-            self.count(clock::now(), partition);
+            self.count(now, partition);
         }
         let positions = self.shard.positions();
-        let known = positions.filter_map(|(id, position)| Some((id.clone(), position?)));
-        let lost = loss::find(&self.client, &known.collect());
-        if lost.is_empty() {
-            self.parts.health.stalled(self.place(), gone::UNKNOWN.to_owned());
-        }
+        let read = positions.filter(|(id, _)| !self.stalled.contains(*id));
+        let known = read.filter_map(|(id, position)| Some((id.clone(), position?))).collect();
+        let Found { lost, unknown } = loss::find(&self.client, &known);
+        let suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
         for (partition, loss) in lost {
             self.stall(partition, loss);
+        }
+        for partition in suspects {
+            self.let_go(now, partition, Unexplained);
         }
     }
 
