@@ -1,9 +1,10 @@
-//! What ends and starts of processes cost, on a real Kafka and with the release binary: the time
-//! from a kill to reading again against the size of the state, and what a second and a third
-//! process add where they share the work.
+//! Whole processes on a real Kafka, the release binary: the time from a kill to reading again and
+//! the memory against the size of the state, the time from the end of a window to the scrape that
+//! shows it, and what a second and a third process add where they share the work.
 //!
-//! `cargo bench -p driftd-tests --bench processes` prints both. Broker and processes share the
-//! cores, so more processes than cores cannot be faster.
+//! `cargo bench -p driftd-tests --bench processes` prints them. Broker and processes share the
+//! cores, so more processes than cores cannot be faster: the processor time that a record takes is
+//! printed beside the rate.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]
@@ -11,9 +12,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use driftd_catalog::Timestamp;
+use driftd_catalog::metric::EVALUATIONS_TOTAL;
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::kafka::KafkaBroker;
 use driftd_fixtures::work_dir::WorkDir;
@@ -28,6 +31,11 @@ const WINDOWS: i64 = 3;
 /// Records of each of them: the cells of every feature are touched.
 const ROWS: i64 = 500;
 
+/// Windows that are followed until a scrape shows their end.
+const FOLLOWED: i64 = 100;
+/// Records of the next window that are more than `out_of_orderness` behind its start.
+const AFTER: i64 = 3;
+
 /// Records that several processes share, and their partitions.
 const SHARED_RECORDS: i64 = 600_000;
 const SHARED_PARTITIONS: i32 = 6;
@@ -39,15 +47,22 @@ fn main() {
     for features in [10, 100, 1_000] {
         recover(broker.bootstrap(), features);
     }
+    println!("from the end of a window to the scrape that shows it, 1,000 features:");
+    follow(broker.bootstrap(), 1_000);
     println!("{SHARED_RECORDS} records in {SHARED_PARTITIONS} partitions, shared:");
     let mut alone = None;
     for processes in 1..=3 {
-        let took = share(broker.bootstrap(), processes);
+        let Shared { took, own, machine } = share(broker.bootstrap(), processes);
         let alone = *alone.get_or_insert(took);
+        let micros = |seconds: f64| seconds * 1e6 / SHARED_RECORDS as f64;
         println!(
-            "{processes} processes: {:>7.0} records/s, {:.2} of one",
+            "{processes} processes: {:>7.0} records/s, {:.2} of one; processor time a record: {:.2} us of \
+             the processes, {:.2} us of the whole machine, which was busy for {:.0} %",
             SHARED_RECORDS as f64 / took.as_secs_f64(),
             alone.as_secs_f64() / took.as_secs_f64(),
+            micros(own),
+            micros(machine),
+            100.0 * machine / took.as_secs_f64() / cores(),
         );
     }
 }
@@ -73,6 +88,20 @@ impl Member {
 
     fn is_ready(&self) -> bool {
         http::get(&format!("http://{}/readyz", self.address)).is_ok_and(|it| it.status == 200)
+    }
+
+    /// Returns the sum of a metric over its labels.
+    fn metric(&self, name: &str) -> f64 {
+        let text = http::get(&format!("http://{}/metrics", self.address));
+        let text = text.map_or(String::new(), |response| response.body);
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    fn resident_mib(&self) -> f64 {
+        self.metric("process_resident_memory_bytes") / f64::from(1 << 20)
     }
 
     fn messages(&self) -> i64 {
@@ -102,6 +131,7 @@ fn recover(bootstrap: &str, features: usize) {
     let stored_at = |member: &Member| member.status()["state_stored_at"].to_string();
     let before = stored_at(&first);
     wait::until("all is stored", DEADLINE, || (stored_at(&first) != before).then_some(()));
+    let resident = first.resident_mib();
     let _killed = first.daemon.kill(DEADLINE);
     let start = Instant::now();
     let next = Member::start(&config);
@@ -109,16 +139,92 @@ fn recover(bootstrap: &str, features: usize) {
     wait::until("partitions are assigned", DEADLINE, || next.is_ready().then_some(()));
     let ready = start.elapsed();
     println!(
-        "{features:>5} features: state folder {:>5.1} MiB, state read after {:>4.0} ms, reading again after {:>5.0} ms",
+        "{features:>5} features: resident {resident:>4.0} MiB, state folder {:>5.1} MiB, state read after \
+         {:>4.0} ms, reading again after {:>5.0} ms, resident then {:>4.0} MiB",
         folder_bytes(&dir.path().join("state")) as f64 / f64::from(1 << 20),
         restored.as_secs_f64() * 1_000.0,
         ready.as_secs_f64() * 1_000.0,
+        next.resident_mib(),
     );
     let _ended = next.daemon.terminate(DEADLINE);
 }
 
-/// Returns the time that so many processes take for all records.
-fn share(bootstrap: &str, processes: usize) -> Duration {
+/// Ends one window after the other with a record, and scrapes until it shows.
+fn follow(bootstrap: &str, features: usize) {
+    let name = format!("follow-{features}");
+    let dir = WorkDir::new(&name);
+    let topic_name = format!("{name}.records");
+    topic::create(bootstrap, &topic_name, 1, &[]);
+    let extra = format!(
+        "kafka: {{brokers: [\"{bootstrap}\"]}}\nstate: {{folder: state, commit_interval: 1s}}\n"
+    );
+    let config = write_files(dir.path(), &name, (features, "0s"), &extra);
+    let member = Member::start(&config);
+    wait::until("partitions are assigned", DEADLINE, || member.is_ready().then_some(()));
+    let step_millis = 3_600_000 / ROWS;
+    let closed = || member.metric(EVALUATIONS_TOTAL.name);
+    let (mut waits, mut scrapes) = (Vec::new(), Vec::new());
+    for window in 0..FOLLOWED {
+        // The end needs records more than `out_of_orderness` behind it.
+        let rows_end = (window + 1) * ROWS;
+        let rows = window * ROWS + AFTER * i64::from(0 < window)..rows_end;
+        let messages: Vec<Message> =
+            rows.map(|index| message(features, 1, index, step_millis)).collect();
+        topic::fill(bootstrap, &topic_name, &messages);
+        wait::until("all is read", DEADLINE, || (rows_end <= member.messages()).then_some(()));
+        let scrape = Instant::now();
+        let before = closed();
+        scrapes.push(scrape.elapsed());
+        let last: Vec<Message> = (rows_end..rows_end + AFTER)
+            .map(|index| message(features, 1, index, step_millis))
+            .collect();
+        let start = Instant::now();
+        topic::fill(bootstrap, &topic_name, &last);
+        while closed() <= before {}
+        waits.push(start.elapsed());
+    }
+    println!(
+        "{features:>5} features, {FOLLOWED} windows of {ROWS} records: {}; one scrape {}; resident {:.0} MiB",
+        quantiles(&mut waits),
+        quantiles(&mut scrapes),
+        member.resident_mib(),
+    );
+    let _ended = member.daemon.terminate(DEADLINE);
+}
+
+fn quantiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let millis = |at: usize| times[at].as_secs_f64() * 1_000.0;
+    let p99 = (times.len() * 99).div_ceil(100) - 1;
+    format!("median {:.0} ms, p99 {:.0} ms", millis(times.len() / 2), millis(p99))
+}
+
+/// What sharing has taken.
+struct Shared {
+    took: Duration,
+    /// Seconds of processor time of the processes.
+    own: f64,
+    /// The same of everything on the machine.
+    machine: f64,
+}
+
+fn cores() -> f64 {
+    thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
+}
+
+/// Returns the seconds of processor time since the machine started, idle time left out.
+fn machine_seconds() -> f64 {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/stat").expect("the kernel tells");
+    let line = stat.lines().next().expect("the first line is of all cores");
+    let ticks: Vec<f64> =
+        line.split_whitespace().skip(1).filter_map(|it| it.parse().ok()).collect();
+    // See proc_stat(5): user, nice, system, idle, iowait, irq, softirq.
+    [0, 1, 2, 5, 6].into_iter().filter_map(|it| ticks.get(it)).sum::<f64>() / TICKS_A_SECOND
+}
+
+/// Returns what so many processes take for all records.
+fn share(bootstrap: &str, processes: usize) -> Shared {
     let name = format!("shared-{processes}");
     let dir = WorkDir::new(&name);
     let topic_name = format!("{name}.records");
@@ -146,19 +252,27 @@ fn share(bootstrap: &str, processes: usize) -> Duration {
             indices.map(|index| message(SHARED_FEATURES, SHARED_PARTITIONS, index, 100)).collect();
         topic::fill(bootstrap, &topic_name, &messages);
     }
+    let seconds = |members: &[Member]| {
+        members.iter().map(|it| it.metric("process_cpu_seconds_total")).sum::<f64>()
+    };
+    let machine = machine_seconds();
     for member in &mut members {
         member.daemon.resume();
     }
-    let start = Instant::now();
+    let (start, own) = (Instant::now(), seconds(&members));
     wait::until("all is read", DEADLINE, || {
         let read: i64 = members.iter().map(Member::messages).sum();
         (SHARED_RECORDS <= read).then_some(())
     });
-    let took = start.elapsed();
+    let shared = Shared {
+        took: start.elapsed(),
+        own: seconds(&members) - own,
+        machine: machine_seconds() - machine,
+    };
     for member in members {
         let _ended = member.daemon.terminate(DEADLINE);
     }
-    took
+    shared
 }
 
 fn message(features: usize, partitions: i32, index: i64, step_millis: i64) -> Message {
