@@ -26,6 +26,7 @@ pub(crate) mod state_topic;
 pub mod status;
 pub mod topics;
 pub(crate) mod transactions;
+pub(crate) mod trouble;
 pub mod watch;
 
 use std::fs;

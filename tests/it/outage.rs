@@ -146,9 +146,12 @@ fn an_offset_that_is_denied_and_there_is_read_again() {
     cluster.request_errors(RDKafkaApiKey::Fetch, &denied);
     members[0].daemon.wait_for_stderr("does not tell which", DEADLINE);
     put(&job, ROUND..2 * ROUND, ROUND);
-    wait_for_messages(&mut members, 2 * ROUND);
+    wait::until("what was put is read", DEADLINE, || {
+        (2 * ROUND <= members[0].status()["totals"]["messages"].as_i64()?).then_some(())
+    });
     wait_for_ready(&members[0]);
-    assert_eq!(members[0].status()["totals"]["messages"], 2 * ROUND);
+    wait_for_messages(&mut members, 2 * ROUND);
+    assert_eq!(members[0].status()["totals"]["messages"], 2 * ROUND, "none is read twice");
 }
 
 /// Below the thirty seconds after which a supervisor kills.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::kafka::secured::{PASSWORD, SecuredBroker, USER};
+use driftd_fixtures::{http, wait};
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
@@ -111,4 +112,82 @@ fn the_job_runs_over_plain_with_the_password_of_a_file() {
     let (job, mut config) = prepared("security-plain", &address, sasl("PLAIN"));
     give_password(&job, &mut config, PASSWORD);
     play(&job, &config);
+}
+
+/// What `check`, readiness and the log say of a broker that refuses, which is none of `secrets`.
+fn refused(job: &Job, config: &Value, told: &str, secrets: &[&str]) {
+    let path = job.write(config);
+    let checked = Driftd::run(&["check", "--config", &path], &[], DEADLINE).expect_code(1);
+    assert!(checked.stdout.contains(told), "`{told}`: {}", checked.stdout);
+    let mut daemon = Driftd::start(&["run", "--config", &path, "--log-format", "json"], &[]);
+    let ready = format!("http://{}/readyz", daemon.wait_for_address(DEADLINE));
+    let mut seen = String::new();
+    let is_told = wait::for_value(DEADLINE, || {
+        let answer = http::get(&ready).ok()?;
+        seen = answer.body;
+        (answer.status == 503 && seen.contains(told)).then_some(())
+    });
+    assert!(is_told.is_some(), "`{told}`: {seen}\n{}", daemon.report());
+    let ended = daemon.terminate(DEADLINE).expect_code(0);
+    for text in [&checked.stdout, &checked.stderr, &seen, &ended.stdout, &ended.stderr] {
+        let shown = secrets.iter().find(|secret| text.contains(**secret));
+        assert_eq!(shown, None, "a secret is shown: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told_and_not_shown() {
+    const WRONG: &str = "wrong-horse-battery-staple";
+    let broker = SecuredBroker::shared();
+    let (job, mut config) = prepared("security-wrong", &broker.scram(), sasl("SCRAM-SHA-512"));
+    give_password(&job, &mut config, WRONG);
+    refused(&job, &config, "Authentication failed", &[WRONG, PASSWORD]);
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_is_told() {
+    let broker = SecuredBroker::shared();
+    let properties = json!({"security.protocol": "SSL"});
+    let (job, mut config) = prepared("security-untrusted", &broker.tls(), properties);
+    config["kafka"]["properties"]["ssl.ca.location"] = json!(broker.file("other-ca.pem"));
+    refused(&job, &config, "certificate verify failed", &[]);
+}
+
+#[test]
+fn a_certificate_that_is_not_shown_is_told() {
+    let broker = SecuredBroker::shared();
+    let properties = json!({"security.protocol": "SSL"});
+    let (job, config) = prepared("security-nameless", &broker.mutual(), properties);
+    refused(&job, &config, "bad certificate", &[]);
+}
+
+#[test]
+fn compressed_topics_are_the_same_topics() {
+    let digest = |name: &'static str, codec: &str| {
+        let job = Job::new(name);
+        job.create_topics();
+        let config = job.write(&job.config());
+        job.build_references(&config, &["small"], DEADLINE);
+        let topic = job.topic(TopicRole::Inference);
+        topic::put_compressed(job.bootstrap(), &topic, &records(), codec);
+        let args = ["run", "--config", &config, "--log-format", "json"];
+        let mut process = Driftd::start(&args, &[]);
+        let origin = format!("http://{}", process.wait_for_address(DEADLINE));
+        let status =
+            process.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |answer| {
+                let totals = &answer.json()["totals"];
+                totals["messages"] == 3_000 && totals["windows_closed"] == 3
+            });
+        let _ended = process.terminate(DEADLINE).expect_code(0);
+        status.json()["digest"].clone()
+    };
+    let plain = digest("compressed-none", "none");
+    for (name, codec) in [
+        ("compressed-gzip", "gzip"),
+        ("compressed-snappy", "snappy"),
+        ("compressed-lz4", "lz4"),
+        ("compressed-zstd", "zstd"),
+    ] {
+        assert_eq!(digest(name, codec), plain, "{codec}");
+    }
 }

@@ -149,9 +149,15 @@ pub struct Raw {
 
 /// Produces raw messages in order and returns when the broker holds every one of them.
 pub fn put(bootstrap: &str, topic: &str, messages: &[Raw]) {
+    put_compressed(bootstrap, topic, messages, "none");
+}
+
+/// The same in batches that are compressed by a codec that librdkafka knows.
+pub fn put_compressed(bootstrap: &str, topic: &str, messages: &[Raw], codec: &str) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
+        .set("compression.type", codec)
         .create()
         .expect("the settings are those of librdkafka");
     for Raw { partition, key, payload } in messages {

@@ -24,12 +24,19 @@ pub struct Health {
     /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
     origin: Instant,
     assigned: AtomicBool,
-    /// Since when the brokers give no answer about a topic.
-    unanswered: Mutex<BTreeMap<Arc<str>, Instant>>,
+    /// Topics that the brokers give no answer about.
+    unanswered: Mutex<BTreeMap<Arc<str>, Unanswered>>,
     /// What no longer works and needs a person, by place.
     stalled: Mutex<BTreeMap<Place, String>>,
     // Locked for a push at start and a read a request, never by a beat.
     threads: Mutex<Vec<Thread>>,
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    since: Instant,
+    /// What the client said last of it.
+    why: Option<String>,
 }
 
 #[derive(Debug)]
@@ -100,14 +107,21 @@ impl Health {
         self.assigned.store(true, Ordering::Relaxed);
     }
 
-    /// Notes whether the brokers answer when they are asked about a topic.
-    pub fn answered(&self, topic: &Arc<str>, now: Instant, is_answered: bool) {
-        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_answered {
-            unanswered.remove(topic);
-        } else {
-            unanswered.entry(Arc::clone(topic)).or_insert(now);
-        }
+    /// Notes that the brokers answer when they are asked about a topic.
+    pub fn answered(&self, topic: &Arc<str>) {
+        self.silence().remove(topic);
+    }
+
+    /// Notes that they do not, and why, where the client has said something since the last time.
+    pub fn unanswered(&self, topic: &Arc<str>, now: Instant, why: Option<String>) {
+        let mut silence = self.silence();
+        let fresh = || Unanswered { since: now, why: None };
+        let unanswered = silence.entry(Arc::clone(topic)).or_insert_with(fresh);
+        unanswered.why = why.or(unanswered.why.take());
+    }
+
+    fn silence(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Unanswered>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that reading has come to a halt.
@@ -146,14 +160,16 @@ impl Health {
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
         }
-        let unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = unanswered.iter().filter_map(|(topic, since)| {
+        let unanswered = self.silence();
+        let silent = unanswered.iter().filter_map(|(topic, Unanswered { since, why })| {
             let silence = now.saturating_duration_since(*since);
             (UNANSWERED_MAX < silence).then(|| {
-                format!("topic `{topic}`: no answer from Kafka for {} s", silence.as_secs())
+                let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+                format!("topic `{topic}`: no answer from Kafka for {} s{why}", silence.as_secs())
             })
         });
         reasons.extend(silent);
+        drop(unanswered);
         reasons.extend(self.stalls().iter().map(|(place, why)| format!("{place}: {why}")));
         Verdict::against(reasons)
     }
@@ -212,6 +228,23 @@ mod tests {
         let later = start + SILENCE_MAX + Duration::from_millis(1);
         assert!(!health.ready(later).ok);
         heartbeat.beat(later);
+        assert!(health.ready(later).ok);
+    }
+
+    #[test]
+    fn silence_of_the_brokers_is_told_with_what_the_client_said_last() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        health.assigned();
+        let topic: Arc<str> = "logs".into();
+        health.unanswered(&topic, start, None);
+        health.unanswered(&topic, start, Some("wrong password".to_owned()));
+        let later = start + UNANSWERED_MAX + Duration::from_secs(1);
+        health.unanswered(&topic, later, None);
+        assert!(health.ready(start + UNANSWERED_MAX).ok);
+        let told = "topic `logs`: no answer from Kafka for 11 s (wrong password)";
+        assert_eq!(health.ready(later).reasons, [told]);
+        health.answered(&topic);
         assert!(health.ready(later).ok);
     }
 

@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use crate::console::thousands;
+use crate::kafka::trouble::{self, Trouble};
 use crate::kafka::watch::partitions;
 use crate::kafka::{ConnectError, base};
 
@@ -46,17 +47,21 @@ pub fn look(config: &Config, kafka: &KafkaConfig) -> Vec<Finding> {
             findings
         }
         Err(error) => {
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            let why = trouble::hear(&client).unwrap_or_else(|| error.to_string());
             let problem = format!(
-                "no answer within {} s ({error}): check `kafka.brokers`, the network and `kafka.properties`",
-                ANSWER_TIMEOUT.as_secs()
+                "no answer within {seconds} s ({why}): check `kafka.brokers`, the network and \
+                 `kafka.properties`"
             );
             vec![Finding { subject, outcome: Err(problem) }]
         }
     }
 }
 
-fn connect(kafka: &KafkaConfig) -> Result<BaseConsumer, ConnectError> {
-    Ok(base(kafka)?.create()?)
+type Client = BaseConsumer<Trouble>;
+
+fn connect(kafka: &KafkaConfig) -> Result<Client, ConnectError> {
+    Ok(base(kafka)?.create_with_context(Trouble::default())?)
 }
 
 /// Returns how many partitions the topic of each source has, where the cluster tells soon: one that
@@ -82,7 +87,7 @@ fn topics(config: &Config) -> Vec<Arc<str>> {
     topics
 }
 
-fn look_at(client: &BaseConsumer, topic: &Arc<str>) -> Finding {
+fn look_at(client: &Client, topic: &Arc<str>) -> Finding {
     let outcome = match records(client, topic) {
         Ok(None) => Err(format!(
             "does not exist: create it, for example with `kafka-topics.sh --create --topic {topic}`"
@@ -96,7 +101,7 @@ fn look_at(client: &BaseConsumer, topic: &Arc<str>) -> Finding {
     Finding { subject: format!("topic {topic}"), outcome }
 }
 
-fn records(client: &BaseConsumer, topic: &Arc<str>) -> Result<Option<(usize, i64)>, KafkaError> {
+fn records(client: &Client, topic: &Arc<str>) -> Result<Option<(usize, i64)>, KafkaError> {
     let found = partitions(client, topic, ANSWER_TIMEOUT)?;
     if found.is_empty() {
         return Ok(None);

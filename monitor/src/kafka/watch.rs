@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::clock;
 use crate::http::Health;
 use crate::kafka::committed::{self, Standing};
+use crate::kafka::trouble::{self, Trouble};
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
 
@@ -66,7 +67,7 @@ impl Ends {
 pub struct Watcher {
     source: usize,
     topic: Arc<str>,
-    client: BaseConsumer,
+    client: BaseConsumer<Trouble>,
     ends: Ends,
     health: Arc<Health>,
     /// Of a group of which other processes read partitions too.
@@ -85,7 +86,7 @@ impl Watcher {
         health: Arc<Health>,
         events: Vec<EventSender>,
     ) -> Result<Self, ConnectError> {
-        let client = base(kafka)?.create()?;
+        let client = base(kafka)?.create_with_context(Trouble::default())?;
         Ok(Self { source, topic, client, ends, health, group: None, events })
     }
 
@@ -102,7 +103,7 @@ impl Watcher {
         loop {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
-                    self.health.answered(&self.topic, clock::instant(), true);
+                    self.health.answered(&self.topic);
                     if !self.tell(&found, &mut known) {
                         return;
                     }
@@ -114,7 +115,8 @@ impl Watcher {
                     seen = found;
                 }
                 Err(error) => {
-                    self.health.answered(&self.topic, clock::instant(), false);
+                    let why = trouble::hear(&self.client);
+                    self.health.unanswered(&self.topic, clock::instant(), why);
                     warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
                 }
             }
