@@ -206,7 +206,7 @@ fn fetch_queues(config: &Config, partitions: &[usize]) -> u64 {
 /// One open batch for each partition.
 fn batches(config: &Config, partitions: &[usize]) -> u64 {
     let sources = config.sources.iter().zip(partitions);
-    sources.map(|(source, partitions)| *partitions as u64 * batch::bytes_max(&source.schema)).sum()
+    sources.map(|(source, partitions)| *partitions as u64 * batch::bytes_expected(source)).sum()
 }
 
 /// What was decided and waits for the brokers; and the messages of one transaction once more.
@@ -240,7 +240,9 @@ fn threads(config: &Config) -> u64 {
 fn advice(largest: MemoryOwner) -> &'static str {
     match largest {
         MemoryOwner::FetchQueues => "lower `memory.fetch_queue` or `kafka.consumers`",
-        MemoryOwner::Batches => "watch fewer columns, or share the partitions (`scale_out`)",
+        MemoryOwner::Batches => {
+            "watch fewer columns, lower `sources[].rows_max`, or share the partitions (`scale_out`)"
+        }
         MemoryOwner::Panes => {
             "watch fewer `features` or `segments`, or let windows overlap less (`every`)"
         }

@@ -20,6 +20,7 @@ mod produce;
 mod rules;
 mod scale_out;
 mod security;
+mod shapes;
 mod sharing;
 mod start;
 mod tidy;

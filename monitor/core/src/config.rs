@@ -186,6 +186,8 @@ pub struct SourceConfig {
     pub dead_letter_topic: Option<String>,
     /// Largest accepted payload.
     pub payload_bytes_max: usize,
+    /// Most records of one message.
+    pub rows_max: usize,
     /// The rules of event time in this topic.
     pub time: TimeConfig,
 }

@@ -23,6 +23,9 @@ use crate::rejection::Rejection;
 /// refused rather than the text cut, because two cut texts could become one level.
 pub const LEVEL_BYTES_MAX: usize = 256;
 
+/// Memory of one value that is read and not yet in its column.
+pub const CELL_BYTES: usize = size_of::<builders::Cell>();
+
 /// One message of one partition, borrowed from the consumer.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
@@ -34,7 +37,8 @@ pub struct Message<'a> {
     pub timestamp: Option<Timestamp>,
 }
 
-/// What is decided about a record besides its columns.
+/// What is decided about a record besides its columns. The records of one message follow one
+/// another, in the order of its lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Offset of the message.
@@ -49,18 +53,19 @@ pub struct Row {
     pub version: u16,
 }
 
-/// Consecutive messages of one partition, decoded. Every message is one row or one rejection.
+/// Consecutive messages of one partition, decoded. Every message is rows, all of its own, or one
+/// rejection. It has one row, unless the schema's paths go through every element of a list.
 #[derive(Clone, Debug)]
 pub struct Decoded {
     /// Offset of the first message.
     pub from_offset: i64,
     /// One past the offset of the last message; equal to `from_offset` without messages.
     pub to_offset: i64,
-    /// Messages taken: rows and rejections.
+    /// Messages taken: those with rows, those whose lists are empty, and rejections.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
-    /// The accepted records in offset order.
+    /// The accepted records in offset order, those of one message in its order.
     pub rows: Vec<Row>,
     /// Distinct versions of the rows in order of appearance, each a valid name.
     pub versions: Vec<Arc<str>>,
@@ -76,6 +81,14 @@ pub struct Decoded {
 pub struct DecodeLimits {
     /// Longest accepted payload, in bytes.
     pub payload_bytes_max: usize,
+    /// Most rows of a message, at most [`DecodeLimits::ROWS_MAX`].
+    pub rows_max: usize,
+}
+
+impl DecodeLimits {
+    /// Largest `rows_max`: a batch that is closed in time holds fewer rows than there are indexes
+    /// of versions, so that where it is cut decides nothing.
+    pub const ROWS_MAX: usize = 50_000;
 }
 
 /// A format's decoder for one partition. It never fails as a whole: one bad record is one
@@ -90,6 +103,9 @@ pub trait Decode: Send {
 
     /// Returns how many messages the open batch holds.
     fn messages(&self) -> usize;
+
+    /// Returns how many rows the open batch holds.
+    fn rows(&self) -> usize;
 
     /// Closes the open batch and returns it; the next message opens a new one.
     fn finish(&mut self) -> Decoded;

@@ -1,4 +1,4 @@
-//! Bytes to Arrow: what one Kafka message says, as one row of typed columns or one rejection.
+//! Bytes to Arrow: what one Kafka message says, as rows of typed columns or one rejection.
 //!
 //! Before: the consumer (crate `driftd`) lends a [`Message`]. After: `driftd-core` counts the
 //! columns of the [`Decoded`] batch through the views of [`numeric_column`] and
@@ -11,7 +11,8 @@
 //! 4. `columns.rs`: Arrow arrays as the column views that detectors count.
 //!
 //! Three rules hold for every format:
-//! * A message becomes exactly one row or exactly one rejection; nothing else is lost with it.
+//! * A message becomes all of its rows, mostly one, or exactly one rejection; nothing else is lost
+//!   with it.
 //! * The decision about a message depends on its bytes and the schema alone, never on where a batch
 //!   was cut or on the messages before it, so that a replay decides the same.
 //! * Input is hostile: sizes, names and depths are bounded, and nothing a record says can panic.
@@ -35,7 +36,7 @@
 //! };
 //! let time = FieldPath::parse("time")?;
 //! let schema = SourceSchema::try_new(time, TimeFormat::Rfc3339, None, vec![model])?;
-//! let limits = DecodeLimits { payload_bytes_max: 1 << 20 };
+//! let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
 //! let mut decoder = JsonDecoder::new(Arc::new(schema), limits);
 //!
 //! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
@@ -60,7 +61,8 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole, event_time,
+    CELL_BYTES, Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole,
+    event_time,
 };
 pub use path::{FieldPath, PathError, PathProblem};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

@@ -1,4 +1,5 @@
-//! The way from a record's root to one of its values, as configured: `features.age`, `scores[2]`.
+//! The way from a message's root to a value, as configured: `features.age`, `scores[2]`, or to one
+//! value a row: `instances[].age`.
 //!
 //! Before: text from the configuration. After: [`crate::schema`] says what each path means, and a
 //! decoder walks all paths of a source at once.
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     Key(Box<str>),
     /// The element of an array, from 0.
     Index(usize),
+    /// Every element of an array: each is of a row of its own.
+    Each,
 }
 
 impl Step {
@@ -43,12 +46,14 @@ impl Step {
                 }
             }
             Self::Index(index) => path.extend(["[", &index.to_string(), "]"]),
+            Self::Each => path.push_str("[]"),
         }
     }
 }
 
-/// A parsed path. Keys are separated by `.`, array elements are `[n]`; inside a key the characters
-/// `.`, `[`, `]` and `\` are written with a `\` before them. The first step is a key.
+/// A parsed path. Keys are separated by `.`, array elements are `[n]`, and `[]`, once at most, is
+/// every element of an array, which makes each a row; inside a key the characters `.`, `[`, `]` and
+/// `\` are written with a `\` before them. The first step is a key or `[]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldPath {
     text: Arc<str>,
@@ -56,10 +61,10 @@ pub struct FieldPath {
 }
 
 impl FieldPath {
-    /// Parses `a.b.c`, `a[2].b`, `a\.b`.
+    /// Parses `a.b.c`, `a[2].b`, `a\.b`, `a[].b`, `[].a`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
-        match parser.steps(text.len()) {
+        match parser.steps(text) {
             Ok(steps) => Ok(Self { text: text.into(), steps: steps.into() }),
             Err(problem) => {
                 Err(PathError { path: text.to_owned(), position: parser.position, problem })
@@ -70,6 +75,16 @@ impl FieldPath {
     /// Returns the path as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Returns whether the path names one value a row.
+    pub fn has_each(&self) -> bool {
+        self.steps.contains(&Step::Each)
+    }
+
+    /// Returns whether the message itself is the list of rows.
+    pub fn begins_with_each(&self) -> bool {
+        self.steps.first() == Some(&Step::Each)
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -108,9 +123,12 @@ pub enum PathProblem {
     /// `a..b`, a leading or trailing dot, a leading index, or nothing at all.
     #[error("expected a key")]
     KeyExpected,
-    /// `a[x]`, `a[]`, `a[01]`, or an index beyond the bound.
+    /// `a[x]`, `a[01]`, or an index beyond the bound.
     #[error("expected an array index from 0 to {INDEX_MAX} and `]`")]
     IndexExpected,
+    /// `a[].b[]`: rows inside of rows.
+    #[error("a path has at most one `[]`")]
+    SecondEach,
     /// `a[0]b` or a bare `]`.
     #[error("expected `.`, `[` or the end; write `\\{found}` when it belongs to the key")]
     SeparatorExpected {
@@ -135,11 +153,11 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn steps(&mut self, bytes: usize) -> Result<Vec<Step>, PathProblem> {
-        if PATH_BYTES_MAX < bytes {
+    fn steps(&mut self, text: &str) -> Result<Vec<Step>, PathProblem> {
+        if PATH_BYTES_MAX < text.len() {
             return Err(PathProblem::TooLong);
         }
-        let mut steps = vec![self.key()?];
+        let mut steps = if text.starts_with("[]") { Vec::new() } else { vec![self.key()?] };
         while let Some(separator) = self.peek() {
             if steps.len() == STEPS_MAX {
                 return Err(PathProblem::TooDeep);
@@ -151,7 +169,14 @@ impl Parser<'_> {
                 }
                 '[' => {
                     self.advance();
-                    steps.push(self.index()?);
+                    if self.peek() != Some(']') {
+                        steps.push(self.index()?);
+                    } else if steps.contains(&Step::Each) {
+                        return Err(PathProblem::SecondEach);
+                    } else {
+                        self.advance();
+                        steps.push(Step::Each);
+                    }
                 }
                 found => return Err(PathProblem::SeparatorExpected { found }),
             }
@@ -229,6 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn empty_brackets_are_every_element() {
+        assert_eq!(steps("a[].b"), [key("a"), Step::Each, key("b")]);
+        assert_eq!(steps("a.b[]"), [key("a"), key("b"), Step::Each]);
+        assert_eq!(steps("[].a"), [Step::Each, key("a")]);
+        assert_eq!(steps("[]"), [Step::Each]);
+        assert_eq!(steps("a[1][][3]"), [key("a"), Step::Index(1), Step::Each, Step::Index(3)]);
+        for (text, has, begins) in [("a[]", true, false), ("[].a", true, true), ("a", false, false)]
+        {
+            let path = FieldPath::parse(text).unwrap();
+            assert_eq!((path.has_each(), path.begins_with_each()), (has, begins), "{text}");
+            let mut rebuilt = String::new();
+            path.steps().iter().for_each(|step| step.append_to(&mut rebuilt));
+            assert_eq!(rebuilt, text.trim_start_matches('.'));
+        }
+    }
+
+    #[test]
     fn a_backslash_keeps_a_separator_inside_the_key() {
         assert_eq!(steps(r"a\.b.c\[0\]\\"), [key("a.b"), key(r"c[0]\")]);
     }
@@ -245,7 +287,9 @@ mod tests {
 
     #[test]
     fn errors_name_the_position_and_the_problem() {
-        use PathProblem::{IndexExpected, KeyExpected, SeparatorExpected, UnknownEscape};
+        use PathProblem::{
+            IndexExpected, KeyExpected, SecondEach, SeparatorExpected, UnknownEscape,
+        };
         for (text, position, problem) in [
             ("", 1, KeyExpected),
             (".a", 1, KeyExpected),
@@ -254,6 +298,10 @@ mod tests {
             ("ü.", 3, KeyExpected),
             ("a[", 3, IndexExpected),
             ("a[x]", 3, IndexExpected),
+            ("[]a", 3, SeparatorExpected { found: 'a' }),
+            ("[].", 4, KeyExpected),
+            ("a[].b[]", 7, SecondEach),
+            ("[][]", 4, SecondEach),
             ("a[01]", 5, IndexExpected),
             ("a[65536]", 8, IndexExpected),
             ("a[999999]", 8, IndexExpected),

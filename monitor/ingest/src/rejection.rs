@@ -1,4 +1,4 @@
-//! Why a message did not become a row.
+//! Why a message did not become rows.
 //!
 //! Before: a decoder refuses a message. After: the core counts rejections by reason and, when
 //! configured, produces the message to the dead-letter topic with the reason and the detail.
@@ -15,8 +15,8 @@ pub struct Rejection {
     pub offset: i64,
     /// What was wrong: the label under which it is counted.
     pub reason: RejectReason,
-    /// Where and what, for a person: path, expected and found kind, position. At most 256 bytes;
-    /// never text of the payload, which may be private or hostile.
+    /// Where and what, for a person: row, path, expected and found kind, position. At most 256
+    /// bytes; never text of the payload, which may be private or hostile.
     pub detail: String,
 }
 
@@ -46,11 +46,15 @@ pub enum RejectReason {
     InvalidName,
     /// More versions than are told apart.
     TooManyVersions,
+    /// The message holds more rows than [`crate::DecodeLimits::rows_max`].
+    TooManyRows,
+    /// Lists that hold one value a row differ in length.
+    UnequalLists,
 }
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
@@ -62,6 +66,8 @@ impl RejectReason {
         Self::UnknownModel,
         Self::InvalidName,
         Self::TooManyVersions,
+        Self::TooManyRows,
+        Self::UnequalLists,
     ];
 
     /// Returns the label value.
@@ -78,6 +84,8 @@ impl RejectReason {
             Self::UnknownModel => "unknown_model",
             Self::InvalidName => "invalid_name",
             Self::TooManyVersions => "too_many_versions",
+            Self::TooManyRows => "too_many_rows",
+            Self::UnequalLists => "unequal_lists",
         }
     }
 }
@@ -100,6 +108,11 @@ impl Refusal {
         let mut detail = detail.to_string();
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
         Self { reason, detail }
+    }
+
+    /// Says in which row of the message it was, from 0 as places in lists are.
+    pub(crate) fn in_row(self, row: usize) -> Self {
+        Self::new(self.reason, format_args!("row {row}: {}", self.detail))
     }
 
     pub(crate) fn at(self, offset: i64) -> Rejection {

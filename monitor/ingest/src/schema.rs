@@ -125,6 +125,17 @@ impl ModelSchema {
         Arc::new(Schema::new(features.chain(segments).collect::<Vec<_>>()))
     }
 
+    /// Returns the paths of the model's own.
+    fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+        let version = match &self.version {
+            VersionField::Fixed(_) => None,
+            VersionField::Path(path) => Some(path),
+        };
+        let features = self.features.iter().map(|it| &it.path);
+        let segments = self.segments.iter().map(|it| &it.path);
+        version.into_iter().chain(&self.prediction_id).chain(features).chain(segments)
+    }
+
     fn check(&self) -> Result<(), SchemaError> {
         let model = || self.name.to_string();
         let invalid_name = |source| SchemaError::InvalidName { model: model(), source };
@@ -164,7 +175,7 @@ pub struct SourceSchema {
 }
 
 impl SourceSchema {
-    /// Checks that records can be told apart by model and columns by name.
+    /// Checks that records can be told apart by model, columns by name, and rows by their values.
     ///
     /// Without `model`, every record belongs to the one model in `models`.
     pub fn try_new(
@@ -186,6 +197,7 @@ impl SourceSchema {
             return Err(SchemaError::RepeatedModel { model: name.to_owned() });
         }
         models.iter().try_for_each(ModelSchema::check)?;
+        check_lists(&event_time, model.as_ref(), &models)?;
         Ok(Self { event_time, time_format, model, models })
     }
 }
@@ -245,6 +257,53 @@ pub enum SchemaError {
         /// The shared name.
         segment: String,
     },
+    /// A message cannot be a list and something else.
+    #[error(
+        "the event time is at `{event_time}` and another value at `{path}`: either all paths \
+             begin with `[]` or none"
+    )]
+    MixedRoots {
+        /// Path of the event time.
+        event_time: String,
+        /// The other path.
+        path: String,
+    },
+    /// Rows that differ in nothing that is watched.
+    #[error(
+        "model `{model}` has a row for each value at `{path}`, and no feature or prediction \
+             with a value a row"
+    )]
+    SameInEachRow {
+        /// Name of the model.
+        model: String,
+        /// The path with `[]`.
+        path: String,
+    },
+}
+
+/// Checks that rows of one message have something of their own to count, and that its list is
+/// either the message itself or inside of it.
+fn check_lists(
+    event_time: &FieldPath,
+    model: Option<&FieldPath>,
+    models: &[ModelSchema],
+) -> Result<(), SchemaError> {
+    for schema in models {
+        let own: Vec<_> = schema.paths().collect();
+        let mut all = own.iter().copied().chain([event_time]).chain(model);
+        if let Some(other) =
+            all.clone().find(|it| it.begins_with_each() != event_time.begins_with_each())
+        {
+            let (event_time, path) = (event_time.to_string(), other.to_string());
+            return Err(SchemaError::MixedRoots { event_time, path });
+        }
+        let is_counted = schema.features.iter().any(|it| it.path.has_each());
+        if let Some(path) = all.find(|it| it.has_each() && !is_counted) {
+            let (model, path) = (schema.name.to_string(), path.to_string());
+            return Err(SchemaError::SameInEachRow { model, path });
+        }
+    }
+    Ok(())
 }
 
 fn dictionary() -> DataType {
@@ -320,6 +379,30 @@ mod tests {
         assert!(source(Some("model"), two()).is_ok());
         let twice = vec![model("m", &["a"]), model("m", &["b"])];
         assert!(matches!(source(Some("model"), twice), Err(SchemaError::RepeatedModel { .. })));
+    }
+
+    #[test]
+    fn rows_of_a_message_have_watched_values_of_their_own() {
+        let check = |time: &str, feature: &str, segment: &str| {
+            let mut model = model("m", &["a"]);
+            model.features[0].path = path(feature);
+            model.segments[0].path = path(segment);
+            SourceSchema::try_new(path(time), TimeFormat::UnixMillis, None, vec![model]).err()
+        };
+        assert_eq!(check("t", "a[].x", "s"), None);
+        assert_eq!(check("a[].t", "b[]", "a[].s"), None);
+        assert_eq!(check("[].t", "[].x", "[].s"), None);
+        let same = |path: &str| {
+            Some(SchemaError::SameInEachRow { model: "m".to_owned(), path: path.to_owned() })
+        };
+        assert_eq!(check("a[].t", "x", "s"), same("a[].t"));
+        assert_eq!(check("t", "x", "a[].s"), same("a[].s"));
+        let mixed = |event_time: &str, path: &str| {
+            let (event_time, path) = (event_time.to_owned(), path.to_owned());
+            Some(SchemaError::MixedRoots { event_time, path })
+        };
+        assert_eq!(check("t", "[].x", "s"), mixed("t", "[].x"));
+        assert_eq!(check("[].t", "[].x", "s"), mixed("[].t", "s"));
     }
 
     #[test]

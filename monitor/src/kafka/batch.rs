@@ -9,12 +9,15 @@ use driftd_catalog::Timestamp;
 use driftd_core::config::SourceConfig;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, Rejection, Row, SourceSchema,
+    CELL_BYTES, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, ModelSchema,
+    Rejection, Row, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
-/// Messages of one partition decoded before they are counted together.
+/// Messages of one partition, and rows of theirs, decoded before they are counted together. With
+/// those of one more message a batch never has more versions than it can tell apart.
 pub(crate) const MESSAGES_MAX: usize = 8_192;
+const _: () = assert!(MESSAGES_MAX + DecodeLimits::ROWS_MAX <= 1 << 16, "versions have 16 bits");
 /// Fewer than this a batch would cost more than its messages.
 const MESSAGES_MIN: usize = 64;
 /// Values of a batch: 4 MiB of them. Below 64 columns the number of messages comes first.
@@ -27,7 +30,8 @@ const LINGER_MILLIS: i64 = 200;
 /// The open batch of a partition.
 pub(super) struct OpenBatch {
     decoder: Box<dyn Decode>,
-    messages_max: usize,
+    /// With so many rows or messages it is full.
+    rows_max: usize,
     payload_bytes: usize,
     opened_at: Timestamp,
     /// Messages before it are read already.
@@ -45,10 +49,11 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     /// The first message has this offset, or a later one; `None`: any.
     pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
-        let limits = DecodeLimits { payload_bytes_max: source.payload_bytes_max };
+        let limits =
+            DecodeLimits { payload_bytes_max: source.payload_bytes_max, rows_max: source.rows_max };
         Self {
             decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits)),
-            messages_max: messages_max(&source.schema),
+            rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
             opened_at: now,
             next_offset: next_offset.unwrap_or(i64::MIN),
@@ -104,7 +109,8 @@ impl OpenBatch {
 
     /// Returns whether it has to be counted before more is read.
     pub(super) fn is_full(&self) -> bool {
-        self.messages_max <= self.decoder.messages() || PAYLOAD_BYTES_MAX <= self.payload_bytes
+        let read = self.decoder.messages().max(self.decoder.rows());
+        self.rows_max <= read || PAYLOAD_BYTES_MAX <= self.payload_bytes
     }
 
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
@@ -133,19 +139,33 @@ pub(super) fn mark(message: &Message<'_>) -> Mark {
     Mark { offset: message.offset, time: message.timestamp, bytes }
 }
 
-/// Returns the most that a batch takes: columns grow by doubling, and texts are not more than the
-/// payloads. A single payload above [`PAYLOAD_BYTES_MAX`] is not counted.
-pub(crate) fn bytes_max(schema: &SourceSchema) -> u64 {
+/// Returns what a batch is expected to take: columns grow by doubling, and texts are not more than
+/// the payloads. A single payload above [`PAYLOAD_BYTES_MAX`] is not counted.
+///
+/// The message that fills a batch may bring many rows. Each of their values takes two bytes of the
+/// payload; lists of empty objects could have it take more, up to `rows_max` rows.
+pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
+    let schema = &source.schema;
     let row = size_of::<Row>() + columns(schema) * size_of::<f64>();
-    let has_texts = schema.models.iter().any(|model| {
+    let mut models = schema.models.iter();
+    let has_texts = models.any(|model| {
         !model.segments.is_empty()
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
     let texts = if has_texts { PAYLOAD_BYTES_MAX } else { 0 };
-    (2 * messages_max(schema) * row + texts) as u64
+    let rows = message_rows(source);
+    let read = rows * (row + columns(schema) * CELL_BYTES);
+    (2 * (batch_rows_max(schema) + rows) * row + read + texts) as u64
 }
 
-fn messages_max(schema: &SourceSchema) -> usize {
+/// Rows of a large message; none where each has one, which the rows of a batch count.
+fn message_rows(source: &SourceConfig) -> usize {
+    let listed = |it: &ModelSchema| it.features.iter().filter(|it| it.path.has_each()).count();
+    let fewest = source.schema.models.iter().map(listed).filter(|listed| 0 < *listed).min();
+    fewest.map_or(0, |listed| source.rows_max.min(source.payload_bytes_max / (2 * listed)))
+}
+
+fn batch_rows_max(schema: &SourceSchema) -> usize {
     (CELLS_MAX / columns(schema).max(1)).clamp(MESSAGES_MIN, MESSAGES_MAX)
 }
 

@@ -231,14 +231,15 @@ fn missing(table: &Table, role: String, names: &[String]) -> TableError {
 }
 
 /// Returns the last element of a path, as it names a column: `a.b` is `b`, `a.b\.c` is `b.c`,
-/// `a.b[2]` is `b[2]`.
+/// `a.b[2]` is `b[2]`. That a message has several records is not part of it: `b[]` is `b`.
 pub(crate) fn last_element(path: &FieldPath) -> String {
     let mut element = String::new();
-    let mut characters = path.as_str().chars();
+    let mut characters = path.as_str().chars().peekable();
     while let Some(character) = characters.next() {
         match character {
             '\\' => element.extend(characters.next()),
             '.' => element.clear(),
+            '[' if characters.peek() == Some(&']') => drop(characters.next()),
             other => element.push(other),
         }
     }

@@ -88,7 +88,7 @@ fn read_one(path: &Path, schema: &Arc<SourceSchema>) -> Decoded {
 
 /// Decodes messages in which the same records are JSON.
 fn read_messages(schema: &Arc<SourceSchema>, payloads: &[String]) -> Decoded {
-    let limits = DecodeLimits { payload_bytes_max: 1 << 20 };
+    let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
     let mut decoder = JsonDecoder::new(Arc::clone(schema), limits);
     for (offset, payload) in (0..).zip(payloads) {
         let payload = Some(payload.as_bytes());
@@ -417,7 +417,18 @@ fn the_command_line_stands_in_for_columns_that_are_missing() {
 
 #[test]
 fn columns_are_found_by_the_features_name_or_the_end_of_its_path() {
-    let ends = [("a", "a"), ("a.b", "b"), (r"a.b\.c", "b.c"), ("a.b[2]", "b[2]"), (r"a\\.b", "b")];
+    let ends = [
+        ("a", "a"),
+        ("a.b", "b"),
+        (r"a.b\.c", "b.c"),
+        ("a.b[2]", "b[2]"),
+        (r"a\\.b", "b"),
+        ("a[].b", "b"),
+        ("[].b", "b"),
+        ("a.b[]", "b"),
+        ("a[][3]", "a[3]"),
+        (r"a.\[\]", "[]"),
+    ];
     for (text, end) in ends {
         assert_eq!(last_element(&path(text)), end, "{text}");
     }

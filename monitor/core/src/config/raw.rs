@@ -4,6 +4,7 @@
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
 mod memory;
+mod source;
 mod state;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::memory::RawMemory;
+pub(super) use self::source::RawTime;
+pub(super) use self::source::{RawFormat, RawSource, RawStart, RawTimeFormat};
 pub(super) use self::state::{RawDurability, RawState};
 use super::text::{DurationText, JobName, Label, Topic};
 
@@ -101,114 +104,6 @@ pub(super) struct PropertyValue(
 impl fmt::Debug for PropertyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
-    }
-}
-
-/// One topic of inference logs.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Source")]
-pub(super) struct RawSource {
-    /// Topic to read. With `driftd replay` a file takes its place.
-    pub(super) topic: Topic,
-    /// Format of the records.
-    #[serde(default)]
-    pub(super) format: RawFormat,
-    /// Where a start without stored `state` begins to read; one with it goes on where the last one
-    /// ended.
-    pub(super) start: RawStart,
-    /// When a prediction was made.
-    pub(super) event_time: RawEventTime,
-    /// Path to the model's name in a record. Left out when the topic carries one model.
-    pub(super) model: Option<String>,
-    /// Topic for records that cannot be read. Left out: they are counted only.
-    pub(super) dead_letter_topic: Option<Topic>,
-    /// Largest accepted record; a larger one is rejected.
-    #[serde(default = "mebibyte")]
-    #[schemars(range(min = 1, max = 104_857_600))]
-    pub(super) payload_bytes_max: usize,
-    /// How far event time may be out of order.
-    #[serde(default)]
-    pub(super) time: RawTime,
-}
-
-/// Format of the records of a topic.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(super) enum RawFormat {
-    /// One JSON object a record.
-    #[default]
-    Json,
-}
-
-/// Where a start without stored state begins to read.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(super) enum RawStart {
-    /// Everything the topic still holds.
-    Earliest,
-    /// What arrives from now on.
-    Latest,
-}
-
-/// Where a record tells its event time.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "EventTime")]
-pub(super) struct RawEventTime {
-    /// Path to the time in a record.
-    pub(super) path: String,
-    /// How the time is written.
-    #[serde(default)]
-    pub(super) format: RawTimeFormat,
-}
-
-/// How a time is written.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(super) enum RawTimeFormat {
-    /// Text such as `2013-04-01T09:00:00Z`.
-    #[default]
-    Rfc3339,
-    /// Seconds since 1970.
-    UnixSeconds,
-    /// Milliseconds since 1970.
-    UnixMillis,
-    /// Microseconds since 1970.
-    UnixMicros,
-    /// Nanoseconds since 1970.
-    UnixNanos,
-}
-
-/// The rules of event time in one topic.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Time")]
-pub(super) struct RawTime {
-    /// How much older than the newest record of its partition a record may be and still be on
-    /// time.
-    pub(super) out_of_orderness: DurationText,
-    /// A partition read to its end and silent for this long is not waited for.
-    pub(super) idle_timeout: DurationText,
-    /// An event time further than this after Kafka's own time of the record is held to that
-    /// limit.
-    pub(super) future_skew_max: DurationText,
-    /// A partition whose event time is further than this ahead of the slowest one is paused.
-    #[schemars(extend("x-default" = "twice the longest pane of the topic's models, at least `1h`"))]
-    pub(super) drift_max: Option<DurationText>,
-}
-
-impl Default for RawTime {
-    fn default() -> Self {
-        Self {
-            out_of_orderness: DurationText::of("10s"),
-            idle_timeout: DurationText::of("60s"),
-            future_skew_max: DurationText::of("5m"),
-            drift_max: None,
-        }
     }
 }
 
@@ -317,8 +212,10 @@ pub(super) struct RawWindow {
 pub(super) struct RawFeature {
     /// Name, as in the reference profile.
     pub(super) name: Label,
-    /// Path to the value in a record: keys joined by `.`, list places as `[2]`, a dot inside a key
-    /// as `\.`.
+    /// Path to the value in a message: keys joined by `.`, list places as `[2]`, a dot inside a key
+    /// as `\.`. `[]`, once at most, is every element of a list: `instances[].age`, `ages[]`,
+    /// `rows[][3]`, or `[].age` where the message is the list. The message then has one record for
+    /// each, and paths without `[]` the same value in all of them. All lists have one length.
     pub(super) path: String,
     /// Type of the value.
     #[serde(rename = "type")]
@@ -648,10 +545,6 @@ fn four() -> usize {
 
 fn hours_of_a_week() -> usize {
     7 * 24
-}
-
-fn mebibyte() -> usize {
-    1 << 20
 }
 
 fn three() -> u32 {

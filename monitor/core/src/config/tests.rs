@@ -2,6 +2,7 @@
 
 mod example;
 mod generated;
+mod lists;
 mod reading;
 mod rules;
 mod windows;

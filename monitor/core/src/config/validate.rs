@@ -5,6 +5,7 @@
 
 mod features;
 pub(super) mod kafka;
+mod lists;
 mod memory;
 mod models;
 mod outputs;
@@ -17,7 +18,7 @@ use std::net::Ipv6Addr;
 
 use driftd_alerts::HysteresisPolicy;
 use driftd_detectors::DecisionPolicy;
-use driftd_ingest::FieldPath;
+use driftd_ingest::{FieldPath, PathProblem};
 
 use super::Config;
 use super::duration;
@@ -87,7 +88,20 @@ fn positive_millis(text: &DurationText, path: &str, findings: &mut Findings) -> 
 fn field_path(text: &str, path: &str, findings: &mut Findings) -> Result<FieldPath, Noted> {
     FieldPath::parse(text).map_err(|error| {
         let problem = format!("is `{text}`: {}, at character {}", error.problem, error.position);
-        let hint = r"write keys joined by `.`, list places as `[2]`, a dot inside a key as `\.`";
+        let hint = match error.problem {
+            PathProblem::SecondEach => {
+                "keep one `[]`: the list with an element for each record; write the place in \
+                 another list, such as `[0]`"
+            }
+            PathProblem::KeyExpected
+            | PathProblem::IndexExpected
+            | PathProblem::SeparatorExpected { .. }
+            | PathProblem::UnknownEscape
+            | PathProblem::TooDeep
+            | PathProblem::TooLong => {
+                r"write keys joined by `.`, list places as `[2]`, a dot inside a key as `\.`"
+            }
+        };
         findings.add(path, &problem, hint)
     })
 }

@@ -18,7 +18,7 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 const YEAR_MILLIS: i64 = 365 * 24 * 3_600_000;
 
-/// One message of a partition.
+/// One record of a partition. Neighbours with one offset are of one message.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) offset: i64,
@@ -81,6 +81,7 @@ pub(crate) struct Draft {
     /// How far Kafka's time is after the partition's clock; absent: Kafka gives none.
     kafka_millis: Option<i64>,
     is_poisoned: bool,
+    /// How far the offset moves on; 0: the record is of the message before, where it can be.
     offset_gap: i64,
     values: Option<Values>,
 }
@@ -95,7 +96,7 @@ fn draft() -> impl Strategy<Value = Draft> {
     let behind = prop_oneof![6 => Just(0_i64), 3 => 0..6_000_i64, 1 => 0..120_000_i64];
     let kafka = prop_oneof![12 => (0..1_000_i64).prop_map(Some), 1 => Just(None)];
     let poison = prop::bool::weighted(0.03);
-    let gap = prop_oneof![9 => Just(1_i64), 1 => 2..20_i64];
+    let gap = prop_oneof![8 => Just(1_i64), 2 => Just(0_i64), 1 => 2..20_i64];
     let values = prop::option::weighted(0.95, values());
     (step, behind, kafka, poison, gap, values).prop_map(
         |(step_millis, behind_millis, kafka_millis, poison, offset_gap, values)| Draft {
@@ -160,18 +161,38 @@ pub(crate) fn punctual(drafts: Vec<Draft>) -> Vec<Draft> {
 pub(crate) fn records(drafts: &[Draft]) -> Vec<Record> {
     let mut clock = START;
     let mut offset = -1;
-    let records = drafts.iter().map(|draft| {
+    let mut records: Vec<Record> = Vec::with_capacity(drafts.len());
+    for draft in drafts {
         clock = clock.plus_millis(draft.step_millis);
-        offset += draft.offset_gap;
+        let model = |values: &Option<Values>| values.as_ref().map(|it| it.model);
+        // A message is taken or refused whole, so its records are alike in that.
+        let message = records.last().filter(|it| {
+            draft.offset_gap == 0
+                && it.values.is_some()
+                && model(&it.values) == model(&draft.values)
+        });
         let poison = if draft.is_poisoned { 10 * YEAR_MILLIS } else { 0 };
-        Record {
+        let kafka_time = match message {
+            Some(before) => before.kafka_time,
+            None => draft.kafka_millis.map(|millis| clock.plus_millis(millis)),
+        };
+        // Without Kafka's time nothing would hold the date back.
+        let poison = if kafka_time.is_some() { poison } else { 0 };
+        offset += if message.is_some() { 0 } else { draft.offset_gap.max(1) };
+        records.push(Record {
             offset,
             event_time: clock.plus_millis(poison - draft.behind_millis),
-            kafka_time: draft.kafka_millis.map(|millis| clock.plus_millis(millis)),
+            kafka_time,
             values: draft.values.clone(),
-        }
-    });
-    records.collect()
+        });
+    }
+    records
+}
+
+/// Returns the end of the message that the record before `to` is of.
+pub(crate) fn message_end(log: &[Record], to: usize) -> usize {
+    let Some(offset) = to.checked_sub(1).map(|last| log[last].offset) else { return 0 };
+    to + log[to..].iter().take_while(|it| it.offset == offset).count()
 }
 
 /// Returns a regular log: one record of `alpha` `version` each `step_millis` of `times`,
@@ -213,13 +234,14 @@ fn tenth(row: i64) -> usize {
     usize::try_from(row % 10).unwrap()
 }
 
-/// Decodes consecutive records, which may not be none.
+/// Decodes consecutive records, which may not be none, of whole messages.
 pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
+    let messages = records.chunk_by(|a, b| a.offset == b.offset).count() as u64;
     let mut decoded = Decoded {
         from_offset: records.first().unwrap().offset,
         to_offset: records.last().unwrap().offset + 1,
-        messages: records.len() as u64,
-        bytes: 10 * records.len() as u64,
+        messages,
+        bytes: 10 * messages,
         rows: Vec::new(),
         versions: Vec::new(),
         batches: Vec::new(),
@@ -231,6 +253,7 @@ pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
                 let row = row(record, values, &mut decoded.versions);
                 decoded.rows.push(row);
             }
+            None if decoded.rejections.last().is_some_and(|it| it.offset == record.offset) => {}
             None => decoded.rejections.push(Rejection {
                 offset: record.offset,
                 reason: RejectReason::InvalidJson,

@@ -23,6 +23,7 @@ pub(crate) struct Recount {
     /// Records that were counted, whichever windows they are in.
     counted: BTreeMap<ModelId, Vec<(Timestamp, Values)>>,
     pub(crate) messages: u64,
+    pub(crate) records: u64,
     pub(crate) rejected: u64,
     pub(crate) clamped: u64,
     pub(crate) over_limit: u64,
@@ -52,8 +53,9 @@ impl Recount {
         let time = &config.sources[0].time;
         let mut newest: Option<Timestamp> = None;
         let mut opened: BTreeSet<(ModelId, WindowSpan)> = BTreeSet::new();
+        self.messages += log.chunk_by(|a, b| a.offset == b.offset).count() as u64;
         for record in log {
-            self.messages += 1;
+            self.records += 1;
             let Some(values) = &record.values else {
                 self.rejected += 1;
                 continue;

@@ -21,7 +21,7 @@ use driftd_core::state::{
 };
 use proptest::prelude::*;
 
-use crate::log::{Record, START, decode, drafts, punctual, records, regular};
+use crate::log::{Record, START, decode, drafts, message_end, punctual, records, regular};
 use crate::model;
 use crate::recount::recount;
 use crate::simulation::{Simulation, cases, partition};
@@ -234,7 +234,7 @@ impl Cluster {
     fn read(&mut self, index: usize, messages: usize) {
         let log = &self.logs[index];
         let reader = &mut self.readers[index];
-        let to = log.len().min(reader.read + messages);
+        let to = message_end(log, log.len().min(reader.read + messages));
         if reader.read == to {
             return;
         }

@@ -22,7 +22,7 @@ pub(crate) use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 
 use crate::faulty::{Fault, FaultyStore};
-use crate::log::{Record, START, decode};
+use crate::log::{Record, START, decode, message_end};
 use crate::model;
 
 /// Something that a thread of the edge does next.
@@ -361,11 +361,12 @@ impl Simulation {
         self.handle(Event::Assigned { source: 0, partitions: vec![partition(index)] });
     }
 
-    /// Reads up to `messages` messages as one batch, unless the partition is paused or read.
+    /// Reads up to `messages` records, and the rest of the last one's message, as one batch, unless
+    /// the partition is paused or read.
     pub(crate) fn read(&mut self, index: usize, messages: usize) {
         let log = &self.logs[index];
         let from = self.read[index];
-        let to = log.len().min(from + messages);
+        let to = message_end(log, log.len().min(from + messages));
         if from == to || self.paused.contains(&partition(index)) {
             return;
         }

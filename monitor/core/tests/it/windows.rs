@@ -83,7 +83,7 @@ fn compare_totals(outcome: &Outcome, expected: &Recount) {
         .map(|it| it.rows)
         .sum();
     let left_out = late.values().sum::<u64>() + source.over_limit + expected.rejected;
-    assert_eq!(in_windows + left_out, source.messages, "messages without a place");
+    assert_eq!(in_windows + left_out, expected.records, "records without a place");
     let records: u64 = outcome.snapshot.models.iter().map(|model| model.records).sum();
     assert_eq!(records, in_windows, "records counted by model");
 }

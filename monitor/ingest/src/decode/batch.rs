@@ -9,22 +9,28 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::{ModelId, NameError, Timestamp};
 
-use super::builders::{Cell, ModelBuilder, Texts};
+use super::builders::{Cell, ModelBuilder, Span, Texts};
 use super::{Decoded, Message, Row};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
 /// Most distinct versions of one batch: rows name their version by a 16-bit index. A batch of no
-/// more messages never meets the bound, so that where batches are cut decides nothing.
+/// more rows never meets the bound, so that where batches are cut decides nothing.
 const VERSIONS_MAX: usize = 1 << 16;
 
-/// A record whose every value has been read and checked.
-pub(super) struct Accepted<'a> {
+/// One row of a message, but for its cells.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
     /// Index of the model in the schema.
     pub(super) model: usize,
     pub(super) event_time: Timestamp,
-    pub(super) version: &'a str,
-    /// One a column of the model.
+    pub(super) version: Span,
+}
+
+/// A message whose every value has been read and checked.
+pub(super) struct Accepted<'a> {
+    pub(super) heads: &'a [Head],
+    /// For each row one a column of its model.
     pub(super) cells: &'a [Cell],
     pub(super) texts: Texts<'a>,
 }
@@ -34,6 +40,8 @@ pub(super) struct OpenBatch {
     from_offset: i64,
     to_offset: i64,
     messages: usize,
+    /// Messages that were accepted, with or without rows.
+    accepted: usize,
     bytes: u64,
     rows: Vec<Row>,
     versions: Versions,
@@ -49,6 +57,7 @@ impl OpenBatch {
             from_offset: 0,
             to_offset: 0,
             messages: 0,
+            accepted: 0,
             bytes: 0,
             rows: Vec::new(),
             versions: Versions::default(),
@@ -59,6 +68,10 @@ impl OpenBatch {
 
     pub(super) fn messages(&self) -> usize {
         self.messages
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     /// Takes a message's coordinates; `accept` or `reject` must follow.
@@ -73,22 +86,39 @@ impl OpenBatch {
         self.bytes += message.payload.map_or(0, |payload| payload.len() as u64);
     }
 
-    /// Appends a row, or refuses it for its version and leaves the batch as it was.
+    /// Appends the message's rows, or refuses the message for the version of the returned one of
+    /// them and leaves the batch as it was.
     pub(super) fn accept(
         &mut self,
         message: &Message<'_>,
-        record: &Accepted<'_>,
-    ) -> Result<(), Refusal> {
-        let model_name = &self.schema.models[record.model].name;
-        let version = self.versions.index(model_name, record.version)?;
-        self.models[record.model].append(record.cells, record.texts);
-        self.rows.push(Row {
-            offset: message.offset,
-            event_time: record.event_time,
-            timestamp: message.timestamp,
-            model: u16::try_from(record.model).expect("the schema bounds its models"),
-            version,
-        });
+        accepted: &Accepted<'_>,
+    ) -> Result<(), (usize, Refusal)> {
+        let Accepted { heads, cells, texts } = *accepted;
+        let rows_before = self.rows.len();
+        let versions_before = self.versions.names.len();
+        for (row, head) in heads.iter().enumerate() {
+            let model_name = &self.schema.models[head.model].name;
+            match self.versions.index(model_name, texts.get(&head.version)) {
+                Ok(version) => self.rows.push(Row {
+                    offset: message.offset,
+                    event_time: head.event_time,
+                    timestamp: message.timestamp,
+                    model: u16::try_from(head.model).expect("the schema bounds its models"),
+                    version,
+                }),
+                Err(refusal) => {
+                    self.rows.truncate(rows_before);
+                    self.versions.truncate(versions_before);
+                    return Err((row, refusal));
+                }
+            }
+        }
+        let mut cells = cells;
+        for head in heads {
+            cells = self.models[head.model].append(cells, texts);
+        }
+        assert!(cells.is_empty(), "rows have one cell a column");
+        self.accepted += 1;
         Ok(())
     }
 
@@ -111,13 +141,14 @@ impl OpenBatch {
         };
         assert_eq!(
             self.messages,
-            decoded.rows.len() + decoded.rejections.len(),
-            "every message is one row or one rejection"
+            self.accepted + decoded.rejections.len(),
+            "every message is accepted or one rejection"
         );
         let batch_rows: usize = decoded.batches.iter().flatten().map(RecordBatch::num_rows).sum();
         assert_eq!(batch_rows, decoded.rows.len(), "every row is in its model's batch");
-        assert!(decoded.rows.is_sorted_by(|a, b| a.offset < b.offset), "rows are in offset order");
+        assert!(decoded.rows.is_sorted_by_key(|row| row.offset), "rows are in offset order");
         self.messages = 0;
+        self.accepted = 0;
         self.from_offset = self.to_offset;
         decoded
     }
@@ -147,6 +178,13 @@ impl Versions {
         self.names.push(Arc::clone(&name));
         self.indexes.insert(name, index);
         Ok(index)
+    }
+
+    /// Forgets the versions from the `length`-th on.
+    fn truncate(&mut self, length: usize) {
+        for name in self.names.drain(length..) {
+            self.indexes.remove(&name);
+        }
     }
 
     fn take(&mut self) -> Vec<Arc<str>> {
@@ -181,6 +219,16 @@ mod tests {
         assert_eq!(indexes, [0, 1, 0]);
         assert_eq!(versions.take(), ["b".into(), "a".into()]);
         assert_eq!(versions.index("m", "a").unwrap(), 0);
+    }
+
+    #[test]
+    fn versions_of_a_refused_message_are_forgotten() {
+        let mut versions = Versions::default();
+        versions.index("m", "a").unwrap();
+        versions.index("m", "b").unwrap();
+        versions.truncate(1);
+        assert_eq!(versions.index("m", "c").unwrap(), 1);
+        assert_eq!(versions.take(), ["a".into(), "c".into()]);
     }
 
     #[test]

@@ -65,16 +65,17 @@ impl ModelBuilder {
         Self { schema: model.arrow_schema(), rows: 0, columns }
     }
 
-    /// Appends one row.
+    /// Appends one row, of the first cells; returns those behind it.
     ///
     /// # Panics
     /// When there is not one cell a column, or a cell is not of its column's kind.
-    pub(super) fn append(&mut self, cells: &[Cell], texts: Texts<'_>) {
-        assert_eq!(cells.len(), self.columns.len(), "a row has one cell a column");
-        for (column, cell) in self.columns.iter_mut().zip(cells) {
+    pub(super) fn append<'a>(&mut self, cells: &'a [Cell], texts: Texts<'_>) -> &'a [Cell] {
+        let (row, rest) = cells.split_at(self.columns.len());
+        for (column, cell) in self.columns.iter_mut().zip(row) {
             column.append(cell, texts);
         }
         self.rows += 1;
+        rest
     }
 
     /// Returns the rows since the last call, or `None` without rows.

@@ -356,6 +356,7 @@ fn any_value_anywhere_is_taken_or_refused_at_its_place() {
     let mut tree = smallest();
     put(&mut tree, "/kafka", json!({"brokers": ["a:1"], "consumers": 1, "properties": {"a": 1}}));
     put(&mut tree, "/sources/0/payload_bytes_max", json!(1));
+    put(&mut tree, "/sources/0/rows_max", json!(1));
     put(&mut tree, "/sources/0/time", json!({"drift_max": "1h"}));
     put(&mut tree, "/models/0/window/history", json!(1));
     put(&mut tree, "/models/0/features/0/minimum_rows", json!(1));

@@ -10,7 +10,7 @@ use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
 use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
-use super::{distinct, field_path, windows};
+use super::{distinct, field_path, lists, windows};
 
 /// Checks all sources.
 pub(super) fn sources(
@@ -50,6 +50,7 @@ fn source(
     let schemas = schemas.collect::<Result<_, _>>()?;
     let RawFormat::Json = source.format;
     let format = time_format(source.event_time.format);
+    lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
     let schema = schema.map_err(|error| {
         // Seen above already, and in better words, unless a rule was added there only.
@@ -68,6 +69,7 @@ fn source(
         models: own,
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
         payload_bytes_max: source.payload_bytes_max,
+        rows_max: source.rows_max,
         time: time?,
     })
 }

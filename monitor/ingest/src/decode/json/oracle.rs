@@ -1,4 +1,5 @@
 //! The decoder against a naive walk over `serde_json::Value`, and against bytes that mean nothing.
+//! Messages with lists of rows are made in `oracle_lists.rs`.
 
 use std::sync::Arc;
 
@@ -18,11 +19,14 @@ use crate::path::{FieldPath, Step};
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
-const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20 };
+const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 5 };
+
+/// What becomes of a message: rows, or none with a reason.
+pub(super) type Outcome = Result<Vec<PlainRow>, RejectReason>;
 
 /// A row as plain values: what must be equal however it was decoded.
 #[derive(Clone, Debug, PartialEq)]
-struct PlainRow {
+pub(super) struct PlainRow {
     model: usize,
     version: String,
     event_time: Timestamp,
@@ -81,15 +85,29 @@ fn schema(time_format: TimeFormat) -> Arc<SourceSchema> {
     Arc::new(SourceSchema::try_new(path("t"), time_format, by, models).unwrap())
 }
 
-/// Follows a path through a document: absent, there, or through a value of another kind.
-fn find<'a>(value: &'a Value, path: &FieldPath) -> Result<Option<&'a Value>, RejectReason> {
+/// Follows a path through a document to a row's value: absent, there, or through a value of another
+/// kind.
+fn find<'a>(
+    value: &'a Value,
+    path: &FieldPath,
+    row: usize,
+) -> Result<Option<&'a Value>, RejectReason> {
+    follow(value, path.steps(), row)
+}
+
+fn follow<'a>(
+    value: &'a Value,
+    steps: &[Step],
+    row: usize,
+) -> Result<Option<&'a Value>, RejectReason> {
     let mut at = value;
-    for step in path.steps() {
+    for step in steps {
         let next = match (step, at) {
             (_, Value::Null) => return Ok(None),
             (Step::Key(key), Value::Object(map)) => map.get(&**key),
             (Step::Index(index), Value::Array(elements)) => elements.get(*index),
-            (Step::Key(_) | Step::Index(_), _) => return Err(RejectReason::WrongType),
+            (Step::Each, Value::Array(elements)) => elements.get(row),
+            (Step::Key(_) | Step::Index(_) | Step::Each, _) => return Err(RejectReason::WrongType),
         };
         let Some(next) = next else { return Ok(None) };
         at = next;
@@ -97,8 +115,37 @@ fn find<'a>(value: &'a Value, path: &FieldPath) -> Result<Option<&'a Value>, Rej
     Ok(Some(at).filter(|value| !value.is_null()))
 }
 
-fn required<'a>(value: &'a Value, path: &FieldPath) -> Result<&'a Value, RejectReason> {
-    find(value, path)?.ok_or(RejectReason::MissingField)
+fn required<'a>(value: &'a Value, path: &FieldPath, row: usize) -> Result<&'a Value, RejectReason> {
+    find(value, path, row)?.ok_or(RejectReason::MissingField)
+}
+
+/// Compares the lists that the paths go through: `None` without such a path.
+fn naive_count<'a>(
+    record: &Value,
+    paths: impl Iterator<Item = &'a FieldPath>,
+    mut count: Option<usize>,
+) -> Result<Option<usize>, RejectReason> {
+    let mut paths = paths.filter(|path| path.has_each()).peekable();
+    if paths.peek().is_none() {
+        return Ok(count);
+    }
+    for path in paths {
+        let steps = path.steps();
+        let each = steps.iter().position(|step| *step == Step::Each).unwrap();
+        let length = match follow(record, &steps[..each], 0)? {
+            None => continue,
+            Some(Value::Array(elements)) => elements.len(),
+            Some(_) => return Err(RejectReason::WrongType),
+        };
+        if LIMITS.rows_max < length {
+            return Err(RejectReason::TooManyRows);
+        }
+        if count.is_some_and(|count| count != length) {
+            return Err(RejectReason::UnequalLists);
+        }
+        count = Some(length);
+    }
+    count.ok_or(RejectReason::MissingField).map(Some)
 }
 
 fn naive_time(value: &Value, format: TimeFormat) -> Result<Timestamp, RejectReason> {
@@ -176,14 +223,18 @@ fn naive_feature(value: &Value, kind: FeatureKind) -> Result<Plain, RejectReason
     }
 }
 
-fn naive_columns(record: &Value, model: &ModelSchema) -> Result<Vec<Plain>, RejectReason> {
+fn naive_columns(
+    record: &Value,
+    model: &ModelSchema,
+    row: usize,
+) -> Result<Vec<Plain>, RejectReason> {
     let mut columns = Vec::new();
     for it in &model.features {
-        let value = find(record, &it.path)?;
+        let value = find(record, &it.path, row)?;
         columns.push(value.map_or(Ok(Plain::Null), |value| naive_feature(value, it.kind))?);
     }
     for it in &model.segments {
-        columns.push(match find(record, &it.path)?.map(naive_text).transpose()? {
+        columns.push(match find(record, &it.path, row)?.map(naive_text).transpose()? {
             None => Plain::Null,
             Some(text) if SegmentId::try_new(&it.name, &text).is_ok() => Plain::Text(text),
             Some(_) => return Err(RejectReason::InvalidName),
@@ -192,37 +243,84 @@ fn naive_columns(record: &Value, model: &ModelSchema) -> Result<Vec<Plain>, Reje
     Ok(columns)
 }
 
-/// Decodes slowly and obviously, in the order in which the decoder looks.
-fn naive(schema: &SourceSchema, payload: &[u8]) -> Result<PlainRow, RejectReason> {
-    if payload.is_empty() {
-        return Err(RejectReason::EmptyPayload);
-    }
-    let text = std::str::from_utf8(payload).map_err(|_| RejectReason::InvalidUtf8)?;
-    let record: Value = serde_json::from_str(text).map_err(|_| RejectReason::InvalidJson)?;
-    if !record.is_object() {
-        return Err(RejectReason::WrongType);
-    }
-    let name = required(&record, schema.model.as_ref().unwrap())?;
+fn naive_model(schema: &SourceSchema, record: &Value, row: usize) -> Result<usize, RejectReason> {
+    let name = required(record, schema.model.as_ref().unwrap(), row)?;
     let name = name.as_str().ok_or(RejectReason::WrongType)?;
     let found = schema.models.iter().position(|model| *model.name == *name);
-    let model = found.ok_or_else(|| match ModelId::try_new(name, "1") {
+    found.ok_or_else(|| match ModelId::try_new(name, "1") {
         Ok(_) => RejectReason::UnknownModel,
         Err(_) => RejectReason::InvalidName,
-    })?;
+    })
+}
+
+fn naive_row(
+    schema: &SourceSchema,
+    record: &Value,
+    model: usize,
+    row: usize,
+) -> Result<PlainRow, RejectReason> {
     let version = match &schema.models[model].version {
         VersionField::Fixed(version) => version.to_string(),
         VersionField::Path(path) => {
-            let value = required(&record, path)?;
+            let value = required(record, path, row)?;
             if value.is_boolean() {
                 return Err(RejectReason::WrongType);
             }
             naive_text(value)?
         }
     };
-    let event_time = naive_time(required(&record, &schema.event_time)?, schema.time_format)?;
-    let columns = naive_columns(&record, &schema.models[model])?;
-    ModelId::try_new(name, &version).map_err(|_| RejectReason::InvalidName)?;
+    let event_time = required(record, &schema.event_time, row)?;
+    let event_time = naive_time(event_time, schema.time_format)?;
+    let columns = naive_columns(record, &schema.models[model], row)?;
     Ok(PlainRow { model, version, event_time, columns })
+}
+
+/// Paths of a model that the decoder looks at, in its order.
+fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {
+    let version = match &model.version {
+        VersionField::Fixed(_) => None,
+        VersionField::Path(path) => Some(path),
+    };
+    let features = model.features.iter().map(|it| &it.path);
+    version.into_iter().chain(features).chain(model.segments.iter().map(|it| &it.path))
+}
+
+fn naive_rows(schema: &SourceSchema, record: &Value) -> Outcome {
+    let by = schema.model.as_ref().unwrap();
+    let source_paths = || [by, &schema.event_time].into_iter();
+    let paths = |model: usize| model_paths(&schema.models[model]);
+    if !by.has_each() {
+        let model = naive_model(schema, record, 0)?;
+        let count = naive_count(record, source_paths().chain(paths(model)), None)?.unwrap_or(1);
+        return (0..count).map(|row| naive_row(schema, record, model, row)).collect();
+    }
+    let count = naive_count(record, source_paths(), None)?;
+    let mut rows = Vec::new();
+    for row in 0..count.unwrap() {
+        let model = naive_model(schema, record, row)?;
+        naive_count(record, paths(model), count)?;
+        rows.push(naive_row(schema, record, model, row)?);
+    }
+    Ok(rows)
+}
+
+/// Decodes slowly and obviously, in the order in which the decoder looks.
+pub(super) fn naive(schema: &SourceSchema, payload: &[u8]) -> Outcome {
+    if payload.is_empty() {
+        return Err(RejectReason::EmptyPayload);
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| RejectReason::InvalidUtf8)?;
+    let record: Value = serde_json::from_str(text).map_err(|_| RejectReason::InvalidJson)?;
+    let is_list = schema.event_time.begins_with_each();
+    if !(if is_list { record.is_array() } else { record.is_object() }) {
+        return Err(RejectReason::WrongType);
+    }
+    let rows = naive_rows(schema, &record)?;
+    for row in &rows {
+        let name = &schema.models[row.model].name;
+        ModelId::try_new(name, &row.version).map_err(|_| RejectReason::InvalidName)?;
+    }
+    Ok(rows)
 }
 
 fn plain(array: &dyn Array, row: usize) -> Plain {
@@ -241,11 +339,13 @@ fn plain(array: &dyn Array, row: usize) -> Plain {
     }
 }
 
-/// The outcome of every message: its offset, and its row or why not.
-fn outcomes(decoded: &Decoded) -> Vec<(i64, Result<PlainRow, RejectReason>)> {
+/// Adds the outcomes of a batch's messages by offset.
+fn add_outcomes(decoded: &Decoded, outcomes: &mut [Outcome]) {
     let mut next_row = vec![0; decoded.batches.len()];
-    let mut outcomes: Vec<_> =
-        decoded.rejections.iter().map(|it| (it.offset, Err(it.reason))).collect();
+    let index = |offset: i64| usize::try_from(offset).unwrap();
+    for rejection in &decoded.rejections {
+        outcomes[index(rejection.offset)] = Err(rejection.reason);
+    }
     for row in &decoded.rows {
         let model = usize::from(row.model);
         let batch = decoded.batches[model].as_ref().unwrap();
@@ -253,34 +353,32 @@ fn outcomes(decoded: &Decoded) -> Vec<(i64, Result<PlainRow, RejectReason>)> {
         next_row[model] += 1;
         let version = decoded.versions[usize::from(row.version)].to_string();
         let row_values = PlainRow { model, version, event_time: row.event_time, columns };
-        outcomes.push((row.offset, Ok(row_values)));
+        outcomes[index(row.offset)].as_mut().unwrap().push(row_values);
     }
-    outcomes.sort_by_key(|&(offset, _)| offset);
-    outcomes
 }
 
 /// Decodes the payloads at offsets 0, 1, …, finishing a batch after each offset in `cuts`.
-fn decode(
+pub(super) fn decode(
     schema: &Arc<SourceSchema>,
     payloads: &[Vec<u8>],
     cuts: &[usize],
-) -> Vec<(i64, Result<PlainRow, RejectReason>)> {
+) -> Vec<Outcome> {
     let mut decoder = JsonDecoder::new(Arc::clone(schema), LIMITS);
-    let mut found = Vec::new();
+    let mut found = vec![Ok(Vec::new()); payloads.len()];
     for (index, payload) in payloads.iter().enumerate() {
         let offset = i64::try_from(index).unwrap();
         decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
         if cuts.contains(&index) {
-            found.extend(outcomes(&decoder.finish()));
+            add_outcomes(&decoder.finish(), &mut found);
         }
     }
-    found.extend(outcomes(&decoder.finish()));
+    add_outcomes(&decoder.finish(), &mut found);
     found
 }
 
 /// A JSON document that can say what `Value` cannot: keys in any order, and twice.
 #[derive(Clone, Debug)]
-enum Document {
+pub(super) enum Document {
     Leaf(Value),
     Array(Vec<Document>),
     Object(Vec<(&'static str, Document)>),
@@ -328,7 +426,7 @@ fn write_text(text: &str, style: &mut u64, out: &mut String) {
     }
 }
 
-fn number() -> impl Strategy<Value = Value> {
+pub(super) fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
         20 => (-1e3..1e3).prop_map(Value::from),
         20 => (-3i64..3).prop_map(Value::from),
@@ -340,7 +438,7 @@ fn number() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn text() -> impl Strategy<Value = Value> {
+pub(super) fn text() -> impl Strategy<Value = Value> {
     prop_oneof![
         20 => "[a-c]{0,2}".prop_map(Value::from),
         5 => r"[\PC]{0,9}".prop_map(Value::from),
@@ -351,7 +449,9 @@ fn text() -> impl Strategy<Value = Value> {
 }
 
 /// A value of the kind that fits, or now and then of any other.
-fn leaf(fitting: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Document> {
+pub(super) fn leaf(
+    fitting: impl Strategy<Value = Value> + 'static,
+) -> impl Strategy<Value = Document> {
     let other = prop_oneof![number(), text(), any::<bool>().prop_map(Value::from)];
     prop_oneof![
         250 => fitting.prop_map(Document::Leaf),
@@ -363,7 +463,9 @@ fn leaf(fitting: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value 
 }
 
 /// An object of some of the entries, in any order, some of them twice.
-fn object(entries: Vec<(&'static str, BoxedStrategy<Document>)>) -> BoxedStrategy<Document> {
+pub(super) fn object(
+    entries: Vec<(&'static str, BoxedStrategy<Document>)>,
+) -> BoxedStrategy<Document> {
     let count = entries.len();
     let entry = |(key, value): (&'static str, BoxedStrategy<Document>)| {
         let once = value.clone().prop_map(move |value| vec![(key, value)]);
@@ -430,6 +532,11 @@ fn document(format: TimeFormat, model: &'static str) -> BoxedStrategy<Document> 
 fn payload(format: TimeFormat) -> impl Strategy<Value = String> {
     let document = prop_oneof![Just("first"), Just("second"), Just("third")]
         .prop_flat_map(move |model| document(format, model));
+    written(document)
+}
+
+/// The document as text, in some style.
+pub(super) fn written(document: impl Strategy<Value = Document>) -> impl Strategy<Value = String> {
     (document, any::<u64>()).prop_map(|(document, mut style)| {
         let mut out = String::new();
         document.write(&mut style, &mut out);
@@ -437,25 +544,23 @@ fn payload(format: TimeFormat) -> impl Strategy<Value = String> {
     })
 }
 
-/// A record with bytes replaced, removed or repeated.
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
+/// A message with bytes replaced, removed or repeated.
+pub(super) fn mutated(payload: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let mutation = (any::<Index>(), any::<Index>(), 0..4, any::<u8>());
-    (payload(TimeFormat::UnixSeconds), prop::collection::vec(mutation, 1..4)).prop_map(
-        |(payload, mutations)| {
-            let mut payload = payload.into_bytes();
-            for (from, to, kind, byte) in mutations {
-                let (from, to) = (from.index(payload.len() + 1), to.index(payload.len() + 1));
-                let range = from.min(to)..from.max(to);
-                match kind {
-                    0 => payload.truncate(from),
-                    1 => payload.insert(from, byte),
-                    2 => drop(payload.drain(range)),
-                    _ => payload.extend_from_within(range),
-                }
+    (payload, prop::collection::vec(mutation, 1..4)).prop_map(|(payload, mutations)| {
+        let mut payload = payload.into_bytes();
+        for (from, to, kind, byte) in mutations {
+            let (from, to) = (from.index(payload.len() + 1), to.index(payload.len() + 1));
+            let range = from.min(to)..from.max(to);
+            match kind {
+                0 => payload.truncate(from),
+                1 => payload.insert(from, byte),
+                2 => drop(payload.drain(range)),
+                _ => payload.extend_from_within(range),
             }
-            payload
-        },
-    )
+        }
+        payload
+    })
 }
 
 proptest! {
@@ -469,19 +574,21 @@ proptest! {
         for (format, payload) in [(TimeFormat::UnixSeconds, unix), (TimeFormat::Rfc3339, rfc)] {
             let schema = schema(format);
             let expected = naive(&schema, payload.as_bytes());
-            prop_assert_eq!(decode(&schema, &[payload.into_bytes()], &[]), [(0, expected)]);
+            prop_assert_eq!(decode(&schema, &[payload.into_bytes()], &[]), [expected]);
         }
     }
 
     /// What means less to the decoder than to `Value` is excluded: overflow and half surrogates
     /// count only where a value is kept.
     #[test]
-    fn mutated_records_never_panic_and_decode_as_a_naive_walk_says(payload in mutated()) {
+    fn mutated_records_never_panic_and_decode_as_a_naive_walk_says(
+        payload in mutated(payload(TimeFormat::UnixSeconds)),
+    ) {
         let schema = schema(TimeFormat::UnixSeconds);
         let expected = naive(&schema, &payload);
         let found = decode(&schema, std::slice::from_ref(&payload), &[]);
         if expected != Err(RejectReason::InvalidJson) {
-            prop_assert_eq!(found, [(0, expected)]);
+            prop_assert_eq!(found, [expected]);
         }
     }
 
@@ -502,7 +609,7 @@ proptest! {
         payloads in prop::collection::vec(
             prop_oneof![
                 3 => payload(TimeFormat::UnixSeconds).prop_map(String::into_bytes),
-                1 => mutated(),
+                1 => mutated(payload(TimeFormat::UnixSeconds)),
             ],
             0..30,
         ),

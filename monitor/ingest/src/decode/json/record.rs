@@ -1,7 +1,7 @@
 //! Reads the values that a walk found: each becomes a name, a time or a cell, or refuses the
 //! record.
 //!
-//! Before: [`super::walk`]. After: [`super::JsonDecoder`] hands the accepted record to the batch.
+//! Before: [`super::walk`]. After: [`super::rows`] gathers the cells of the message's rows.
 //! A detail names the path, what it expected and what it found; never the record's own text.
 
 use driftd_catalog::Timestamp;
@@ -20,17 +20,22 @@ use crate::schema::{FeatureKind, TimeFormat};
 /// Longest `name=value` of a segment, in bytes: what `driftd_catalog::SegmentId` accepts.
 const SEGMENT_BYTES_MAX: usize = 128;
 
-/// One record: its text, and where a walk found what.
+/// One record: its text, and where walks found what.
 pub(super) struct Record<'a> {
     pub(super) payload: &'a str,
     pub(super) trie: &'a Trie,
+    /// Values that the record shares with the others of its message.
     pub(super) slots: &'a Slots,
+    /// Values of its own, inside of its element of each list.
+    pub(super) elements: &'a [Slots],
     /// The texts of [`Span::Added`], one behind the other.
     pub(super) added: &'a mut String,
 }
 
 /// A path of the schema and its slot.
 pub(super) struct Place {
+    /// The list of which every element has such a value; `None` when the message has one.
+    pub(super) list: Option<usize>,
     pub(super) slot: usize,
     pub(super) path: FieldPath,
 }
@@ -159,7 +164,11 @@ impl<'a> Record<'a> {
 
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value<'a>>, Refusal> {
-        match self.slots.get(at.slot) {
+        let (trie, slots) = match at.list {
+            None => (self.trie, self.slots),
+            Some(list) => (&self.trie.lists()[list].element, &self.elements[list]),
+        };
+        match slots.get(at.slot) {
             None => Ok(None),
             Some(Found::Value { start, end }) => {
                 let text = self.payload.get(start..end).expect("values lie inside the payload");
@@ -167,11 +176,7 @@ impl<'a> Record<'a> {
                 Ok((kind != Kind::Null).then_some(Value { kind, text, start }))
             }
             Some(Found::Blocked { node, expected, found }) => {
-                let path = &self.trie.node(node).path;
-                Err(Refusal::new(
-                    RejectReason::WrongType,
-                    format_args!("`{path}`: expected {expected}, found {found}"),
-                ))
+                Err(blocked(&trie.node(node).path, expected, found))
             }
         }
     }
@@ -263,6 +268,12 @@ fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
             Err(Refusal::new(RejectReason::WrongType, detail))
         }
     }
+}
+
+/// Refuses a path that goes through a value of another kind.
+pub(super) fn blocked(path: &str, expected: Kind, found: Kind) -> Refusal {
+    let detail = format_args!("`{path}`: expected {expected}, found {found}");
+    Refusal::new(RejectReason::WrongType, detail)
 }
 
 fn wrong_type(at: &Place, expected: &str, found: Kind) -> Refusal {

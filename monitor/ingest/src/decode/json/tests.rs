@@ -15,7 +15,7 @@ use crate::schema::{
     FeatureField, FeatureKind, ModelSchema, SegmentField, SourceSchema, TimeFormat, VersionField,
 };
 
-const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1000 };
+const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1000, rows_max: 100 };
 
 pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
@@ -194,10 +194,11 @@ fn what_is_not_exactly_one_json_value_is_refused_with_its_place() {
 
 #[test]
 fn a_record_that_is_no_object_is_refused() {
-    let detail = "the record: expected an object, found an array; a message holds one record";
+    let detail = "the message: expected an object, found an array; the paths of a list of records \
+                  begin with `[]`";
     refuses_json(r#"[{"t":1,"v":"1"}]"#, RejectReason::WrongType, detail);
     for (json, found) in [("3", "a number"), ("\"x\"", "text"), ("null", "null")] {
-        let detail = format!("the record: expected an object, found {found}");
+        let detail = format!("the message: expected an object, found {found}");
         refuses_json(json, RejectReason::WrongType, &detail);
     }
 }
@@ -209,7 +210,7 @@ fn nesting_is_unbounded_where_it_is_skipped_and_never_overflows_the_stack() {
     assert_eq!(decoded.rows.len(), 1);
     let depth = 500_000;
     let payload = "[".repeat(depth);
-    let limits = DecodeLimits { payload_bytes_max: depth };
+    let limits = DecodeLimits { payload_bytes_max: depth, rows_max: 100 };
     let mut decoder = JsonDecoder::new(one_model(), limits);
     for (offset, payload) in (0..).zip([payload.clone(), format!("{{\"f\":{payload}"), payload]) {
         let payload = payload.as_bytes().get(..depth);

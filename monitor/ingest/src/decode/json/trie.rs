@@ -2,6 +2,9 @@
 //!
 //! Before: [`super::JsonDecoder`] inserts the schema's paths. After: [`super::walk`] follows it.
 //! Each path has a slot; slots are numbered depth first, so that a subtree's slots are one range.
+//!
+//! A path with `[]` ends at its list, which has a slot too; what follows the `[]` is a path of a
+//! tree of the list's own, by which each element is walked.
 
 use std::ops::Range;
 
@@ -10,6 +13,22 @@ use crate::path::{FieldPath, Step};
 pub(super) struct Trie {
     nodes: Vec<Node>,
     slots: usize,
+    lists: Vec<List>,
+}
+
+/// An array of which every element is of a row of its own.
+pub(super) struct List {
+    /// Where is said whether the array is there.
+    pub(super) slot: usize,
+    /// The paths inside of an element.
+    pub(super) element: Trie,
+}
+
+impl List {
+    /// Returns the path of the elements, such as `instances[]`.
+    pub(super) fn path(&self) -> &str {
+        &self.element.node(Trie::ROOT).path
+    }
 }
 
 /// A value that some path ends at or passes through.
@@ -25,16 +44,18 @@ pub(super) struct Node {
     sorted: Vec<usize>,
     /// Wanted elements of an array, sorted by index, each with its node.
     pub(super) elements: Vec<(usize, usize)>,
+    /// The list that the array is, where all its elements are wanted.
+    pub(super) list: Option<usize>,
     /// Slots below `keys`.
     pub(super) key_slots: Range<usize>,
-    /// Slots below `elements`.
+    /// Slots below `elements`, and that of `list`.
     pub(super) element_slots: Range<usize>,
 }
 
 impl Node {
     /// Returns whether paths lead on from here.
     pub(super) fn is_inner(&self) -> bool {
-        !self.keys.is_empty() || !self.elements.is_empty()
+        !self.keys.is_empty() || !self.elements.is_empty() || self.list.is_some()
     }
 
     /// Returns the position and node of `key`, trying position `guess` first: producers write their
@@ -56,14 +77,15 @@ impl Trie {
     pub(super) const ROOT: usize = 0;
 
     pub(super) fn new<'a>(paths: impl Iterator<Item = &'a FieldPath>) -> Self {
-        let mut trie = Self { nodes: vec![Node::default()], slots: 0 };
-        for path in paths {
-            let end = trie.insert(path);
-            // Any number marks an end; `number` replaces it.
-            trie.nodes[end].slot = Some(0);
-        }
+        let mut trie = Self::rooted(String::new());
+        paths.for_each(|path| trie.insert(path.steps()));
         trie.number(Self::ROOT);
+        trie.lists.iter_mut().for_each(|list| list.element.number(Self::ROOT));
         trie
+    }
+
+    fn rooted(path: String) -> Self {
+        Self { nodes: vec![Node { path, ..Node::default() }], slots: 0, lists: Vec::new() }
     }
 
     pub(super) fn node(&self, node: usize) -> &Node {
@@ -80,13 +102,30 @@ impl Trie {
         self.nodes.len()
     }
 
-    /// Returns the slot of a path that was given to [`Trie::new`].
-    pub(super) fn slot(&self, path: &FieldPath) -> usize {
-        let mut at = Self::ROOT;
-        for step in path.steps() {
-            at = self.find(at, step).expect("the path was inserted");
+    /// Returns the lists of the tree.
+    pub(super) fn lists(&self) -> &[List] {
+        &self.lists
+    }
+
+    /// Returns the list, if any, and the slot of a path that was given to [`Trie::new`].
+    pub(super) fn place(&self, path: &FieldPath) -> (Option<usize>, usize) {
+        let steps = path.steps();
+        match steps.iter().position(|step| *step == Step::Each) {
+            None => (None, self.slot(steps)),
+            Some(each) => {
+                let list = self.nodes[self.end(&steps[..each])].list.expect("the list is one");
+                (Some(list), self.lists[list].element.slot(&steps[each + 1..]))
+            }
         }
-        self.nodes[at].slot.expect("the path ends at a slot")
+    }
+
+    fn slot(&self, steps: &[Step]) -> usize {
+        self.nodes[self.end(steps)].slot.expect("the path ends at a slot")
+    }
+
+    fn end(&self, steps: &[Step]) -> usize {
+        let find = |at, step| self.find(at, step).expect("the path was inserted");
+        steps.iter().fold(Self::ROOT, find)
     }
 
     fn find(&self, at: usize, step: &Step) -> Option<usize> {
@@ -97,18 +136,35 @@ impl Trie {
                 let found = node.elements.binary_search_by_key(index, |&(index, _)| index).ok()?;
                 Some(node.elements[found].1)
             }
+            Step::Each => unreachable!("a path is parted at its `[]`"),
         }
     }
 
-    fn insert(&mut self, path: &FieldPath) -> usize {
+    fn insert(&mut self, steps: &[Step]) {
         let mut at = Self::ROOT;
-        for step in path.steps() {
+        for (position, step) in steps.iter().enumerate() {
+            if *step == Step::Each {
+                let list = self.list_at(at);
+                self.lists[list].element.insert(&steps[position + 1..]);
+                return;
+            }
             at = match self.find(at, step) {
                 Some(child) => child,
                 None => self.add(at, step),
             };
         }
-        at
+        // Any number marks an end; `number` replaces it.
+        self.nodes[at].slot = Some(0);
+    }
+
+    fn list_at(&mut self, at: usize) -> usize {
+        let node = &mut self.nodes[at];
+        *node.list.get_or_insert_with(|| {
+            let mut path = node.path.clone();
+            Step::Each.append_to(&mut path);
+            self.lists.push(List { slot: 0, element: Self::rooted(path) });
+            self.lists.len() - 1
+        })
     }
 
     fn add(&mut self, parent: usize, step: &Step) -> usize {
@@ -127,12 +183,13 @@ impl Trie {
                 let rank = node.elements.partition_point(|&(other, _)| other < *index);
                 node.elements.insert(rank, (*index, child));
             }
+            Step::Each => unreachable!("a path is parted at its `[]`"),
         }
         self.nodes.push(Node { path, ..Node::default() });
         child
     }
 
-    /// Numbers the slots of a subtree: its own, those below keys, those below elements.
+    /// Numbers the slots of a subtree: its own, those below keys, those below elements, its list's.
     fn number(&mut self, at: usize) {
         if self.nodes[at].slot.is_some() {
             self.nodes[at].slot = Some(self.slots);
@@ -145,6 +202,10 @@ impl Trie {
         let middle = self.slots;
         for position in 0..self.nodes[at].elements.len() {
             self.number(self.nodes[at].elements[position].1);
+        }
+        if let Some(list) = self.nodes[at].list {
+            self.lists[list].slot = self.slots;
+            self.slots += 1;
         }
         self.nodes[at].key_slots = start..middle;
         self.nodes[at].element_slots = middle..self.slots;
@@ -163,7 +224,7 @@ mod tests {
     #[test]
     fn equal_paths_share_a_slot_and_others_do_not() {
         let (trie, paths) = trie(&["a.x", "b", "a.y", "b", "a[1]", "a"]);
-        let slots: Vec<_> = paths.iter().map(|path| trie.slot(path)).collect();
+        let slots: Vec<_> = paths.iter().map(|path| trie.slot(path.steps())).collect();
         assert_eq!(trie.slots(), 5);
         assert_eq!(slots, [1, 4, 2, 4, 3, 0]);
     }
@@ -176,6 +237,20 @@ mod tests {
         assert_eq!((a.slot, &a.key_slots, &a.element_slots), (Some(0), &(1..3), &(3..4)));
         assert_eq!(a.path, "a");
         assert_eq!(trie.node(a.elements[0].1).path, "a[1]");
+    }
+
+    #[test]
+    fn what_follows_every_element_is_a_tree_of_the_list() {
+        let (trie, paths) = trie(&["a[].x", "b[]", "a[].y", "a[1].z", "a", "[].q"]);
+        let places: Vec<_> = paths.iter().map(|path| trie.place(path)).collect();
+        let expected =
+            [(Some(0), 0), (Some(1), 0), (Some(0), 1), (None, 1), (None, 0), (Some(2), 0)];
+        assert_eq!(places, expected);
+        let lists: Vec<_> = trie.lists().iter().map(|it| (it.path(), it.slot)).collect();
+        assert_eq!(lists, [("a[]", 2), ("b[]", 3), ("[]", 4)]);
+        let (_, a) = trie.node(Trie::ROOT).child("a", 0).unwrap();
+        assert_eq!(trie.node(a).element_slots, 1..3);
+        assert_eq!(trie.slots(), 5);
     }
 
     #[test]

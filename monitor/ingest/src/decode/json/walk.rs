@@ -1,7 +1,8 @@
 //! One streaming pass over a record: finds the wanted values, checks and skips the rest.
 //!
 //! Before: [`super::trie`] says what is wanted. After: [`super::record`] reads the values found in
-//! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload.
+//! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
+//! a list of rows only where its elements lie is kept; each is walked when its row is read.
 //!
 //! What is checked: the whole payload is UTF-8 (before the walk) and one value of JSON's grammar.
 //! Not checked is what only matters when a value is kept: in skipped strings that `\u` escapes of
@@ -25,6 +26,18 @@ pub(super) struct Slots {
     found: Vec<(u64, Found)>,
     /// For each node the last walk that went into it, to notice repeated keys.
     entered: Vec<u64>,
+    /// What each list held when it was last there.
+    lists: Vec<Elements>,
+    /// Most elements of a list that are kept.
+    elements_max: usize,
+}
+
+/// The elements of a list.
+#[derive(Default)]
+struct Elements {
+    /// Bounds in the payload of each that is kept.
+    kept: Vec<Range<usize>>,
+    count: usize,
 }
 
 /// What is at a path.
@@ -37,9 +50,44 @@ pub(super) enum Found {
 }
 
 impl Slots {
-    pub(super) fn new(trie: &Trie) -> Self {
+    pub(super) fn new(trie: &Trie, elements_max: usize) -> Self {
         let absent = (0, Found::Value { start: 0, end: 0 });
-        Self { walk: 0, found: vec![absent; trie.slots()], entered: vec![0; trie.nodes()] }
+        Self {
+            walk: 0,
+            found: vec![absent; trie.slots()],
+            entered: vec![0; trie.nodes()],
+            lists: trie.lists().iter().map(|_| Elements::default()).collect(),
+            elements_max,
+        }
+    }
+
+    /// Forgets what the last walk found.
+    pub(super) fn clear(&mut self) {
+        self.walk += 1;
+    }
+
+    /// Returns how many elements a list has whose slot says that it is there.
+    pub(super) fn element_count(&self, list: usize) -> usize {
+        self.lists[list].count
+    }
+
+    /// Returns the bounds of an element in the payload.
+    pub(super) fn element(&self, list: usize, index: usize) -> Range<usize> {
+        self.lists[list].kept[index].clone()
+    }
+
+    fn begin_list(&mut self, list: usize, slot: usize) {
+        self.set(slot, Found::Value { start: 0, end: 0 });
+        self.lists[list].kept.clear();
+        self.lists[list].count = 0;
+    }
+
+    fn add_element(&mut self, list: usize, bounds: Range<usize>) {
+        let Elements { kept, count } = &mut self.lists[list];
+        *count += 1;
+        if kept.len() < self.elements_max {
+            kept.push(bounds);
+        }
     }
 
     /// Returns what is at the slot; `None` when the record has no value there, or none on the way.
@@ -65,15 +113,34 @@ impl Slots {
     }
 }
 
-/// Walks `payload` and returns the kind of its one value; anything but an object has no slots.
-pub(super) fn walk(trie: &Trie, payload: &str, slots: &mut Slots) -> serde_json::Result<Kind> {
+/// Walks the part of `payload` inside `bounds` and returns the kind of its one value.
+pub(super) fn walk(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    slots: &mut Slots,
+) -> serde_json::Result<Kind> {
     slots.walk += 1;
     let origin = payload.as_ptr().addr();
-    let mut deserializer = serde_json::Deserializer::from_str(payload);
+    let text = payload.get(bounds).expect("a document lies inside the payload");
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let kind = Inside { walker: &mut Walker { trie, origin, slots }, node: Trie::ROOT }
         .deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(kind)
+}
+
+/// Walks an element of a list, of which an earlier walk found the bounds.
+pub(super) fn walk_element(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    slots: &mut Slots,
+) -> serde_json::Result<()> {
+    slots.walk += 1;
+    let origin = payload.as_ptr().addr();
+    let text = payload.get(bounds).expect("elements lie inside the payload");
+    Walker { trie, origin, slots }.value(Trie::ROOT, text)
 }
 
 struct Walker<'a> {
@@ -84,9 +151,34 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn keep(&mut self, slot: usize, text: &str) {
+    fn bounds(&self, text: &str) -> Range<usize> {
         let start = text.as_ptr().addr() - self.origin;
-        self.slots.set(slot, Found::Value { start, end: start + text.len() });
+        start..start + text.len()
+    }
+
+    /// Takes the text of a node's value, which was checked against JSON's grammar: keeps it if a
+    /// path ends there, and goes into it if others lead on.
+    fn value(&mut self, index: usize, text: &str) -> serde_json::Result<()> {
+        let node = self.trie.node(index);
+        if let Some(slot) = node.slot {
+            let Range { start, end } = self.bounds(text);
+            self.slots.set(slot, Found::Value { start, end });
+        }
+        if !node.is_inner() {
+            return Ok(());
+        }
+        let inside = Inside { walker: self, node: index };
+        match Kind::of(text) {
+            Kind::Object | Kind::Array => {
+                let mut inner = serde_json::Deserializer::from_str(text);
+                inside.deserialize(&mut inner).map(|_| ())
+            }
+            Kind::Null => inside.visit_unit().map(|_| ()),
+            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
+                inside.scalar(scalar);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -100,29 +192,13 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Self { walker, node: index } = self;
-        let node = walker.trie.node(index);
-        let inside = |walker| Inside { walker, node: index };
-        let Some(slot) = node.slot else {
-            return inside(walker).deserialize(deserializer).map(|_| ());
-        };
+        let Self { walker, node } = self;
+        if walker.trie.node(node).slot.is_none() {
+            return Inside { walker, node }.deserialize(deserializer).map(|_| ());
+        }
+        // One model may read the value, another one a part of it.
         let text = <&RawValue>::deserialize(deserializer)?.get();
-        walker.keep(slot, text);
-        if !node.is_inner() {
-            return Ok(());
-        }
-        // One model reads the value, another one a part of it.
-        match Kind::of(text) {
-            Kind::Object | Kind::Array => {
-                let mut inner = serde_json::Deserializer::from_str(text);
-                inside(walker).deserialize(&mut inner).map(|_| ()).map_err(D::Error::custom)
-            }
-            Kind::Null => inside(walker).visit_unit().map(|_| ()),
-            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
-                inside(walker).scalar(scalar);
-                Ok(())
-            }
-        }
+        walker.value(node, text).map_err(D::Error::custom)
     }
 }
 
@@ -147,6 +223,25 @@ impl Inside<'_, '_> {
         self.block(&node.key_slots, Kind::Object, found);
         self.block(&node.element_slots, Kind::Array, found);
         found
+    }
+
+    /// Keeps where each element lies, and takes those that are wanted by their place as well.
+    fn list<'de, A: SeqAccess<'de>>(self, list: usize, mut elements: A) -> Result<Kind, A::Error> {
+        let Self { walker, node } = self;
+        let trie = walker.trie;
+        walker.slots.begin_list(list, trie.lists()[list].slot);
+        let mut wanted = trie.node(node).elements.iter().peekable();
+        let mut position = 0;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            let text = element.get();
+            let bounds = walker.bounds(text);
+            walker.slots.add_element(list, bounds);
+            if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
+                walker.value(*child, text).map_err(A::Error::custom)?;
+            }
+            position += 1;
+        }
+        Ok(Kind::Array)
     }
 }
 
@@ -185,6 +280,9 @@ impl<'de> Visitor<'de> for Inside<'_, '_> {
         let node = self.walker.trie.node(self.node);
         self.walker.slots.enter(self.node, node);
         self.block(&node.key_slots, Kind::Object, Kind::Array);
+        if let Some(list) = node.list {
+            return self.list(list, elements);
+        }
         let mut position = 0;
         for &(wanted, child) in &node.elements {
             while position < wanted {

@@ -1,0 +1,130 @@
+//! The section `sources` of the configuration file as written.
+//!
+//! Beside [`super`]. After: [`super::super::validate`] makes a schema for decoders of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::text::{DurationText, Topic};
+
+/// One topic of inference logs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
+pub(in crate::config) struct RawSource {
+    /// Topic to read. With `driftd replay` a file takes its place.
+    pub(in crate::config) topic: Topic,
+    /// Format of the records.
+    #[serde(default)]
+    pub(in crate::config) format: RawFormat,
+    /// Where a start without stored `state` begins to read; one with it goes on where the last one
+    /// ended.
+    pub(in crate::config) start: RawStart,
+    /// When a prediction was made.
+    pub(in crate::config) event_time: RawEventTime,
+    /// Path to the model's name in a record. Left out when the topic carries one model. With `[]`,
+    /// as in a feature's path, each record of a message names its own.
+    pub(in crate::config) model: Option<String>,
+    /// Topic for records that cannot be read. Left out: they are counted only.
+    pub(in crate::config) dead_letter_topic: Option<Topic>,
+    /// Largest accepted message, in bytes; a larger one is rejected.
+    #[serde(default = "mebibyte")]
+    #[schemars(range(min = 1, max = 104_857_600))]
+    pub(in crate::config) payload_bytes_max: usize,
+    /// Most records of one message, where paths have `[]`; a message with more is rejected whole.
+    #[serde(default = "ten_thousand")]
+    #[schemars(range(min = 1, max = 50_000))]
+    pub(in crate::config) rows_max: usize,
+    /// How far event time may be out of order.
+    #[serde(default)]
+    pub(in crate::config) time: RawTime,
+}
+
+/// Format of the records of a topic.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum RawFormat {
+    /// One JSON object a record.
+    #[default]
+    Json,
+}
+
+/// Where a start without stored state begins to read.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum RawStart {
+    /// Everything the topic still holds.
+    Earliest,
+    /// What arrives from now on.
+    Latest,
+}
+
+/// Where a record tells its event time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "EventTime")]
+pub(in crate::config) struct RawEventTime {
+    /// Path to the time in a record. With `[]`, as in a feature's path, each record of a message
+    /// has its own.
+    pub(in crate::config) path: String,
+    /// How the time is written.
+    #[serde(default)]
+    pub(in crate::config) format: RawTimeFormat,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum RawTimeFormat {
+    /// Text such as `2013-04-01T09:00:00Z`.
+    #[default]
+    Rfc3339,
+    /// Seconds since 1970.
+    UnixSeconds,
+    /// Milliseconds since 1970.
+    UnixMillis,
+    /// Microseconds since 1970.
+    UnixMicros,
+    /// Nanoseconds since 1970.
+    UnixNanos,
+}
+
+/// The rules of event time in one topic.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Time")]
+pub(in crate::config) struct RawTime {
+    /// How much older than the newest record of its partition a record may be and still be on
+    /// time.
+    pub(in crate::config) out_of_orderness: DurationText,
+    /// A partition read to its end and silent for this long is not waited for.
+    pub(in crate::config) idle_timeout: DurationText,
+    /// An event time further than this after Kafka's own time of the record is held to that
+    /// limit.
+    pub(in crate::config) future_skew_max: DurationText,
+    /// A partition whose event time is further than this ahead of the slowest one is paused.
+    #[schemars(extend("x-default" = "twice the longest pane of the topic's models, at least `1h`"))]
+    pub(in crate::config) drift_max: Option<DurationText>,
+}
+
+impl Default for RawTime {
+    fn default() -> Self {
+        Self {
+            out_of_orderness: DurationText::of("10s"),
+            idle_timeout: DurationText::of("60s"),
+            future_skew_max: DurationText::of("5m"),
+            drift_max: None,
+        }
+    }
+}
+
+fn mebibyte() -> usize {
+    1 << 20
+}
+
+fn ten_thousand() -> usize {
+    10_000
+}

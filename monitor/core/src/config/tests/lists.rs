@@ -1,0 +1,128 @@
+//! Messages with several records: which paths may have `[]`.
+
+use driftd_ingest::FieldPath;
+use serde_json::{Value, json};
+
+use super::{check, check_one, load_tree, put, smallest};
+
+const WITHOUT: &str = "write `[]` into the paths of its features, or a place such as `[0]` here";
+
+#[test]
+fn records_may_be_the_elements_of_lists() {
+    for (time, feature, segment) in [
+        ("at", "instances[].x", "shop"),
+        ("rows[].at", "rows[].x", "rows[].shop"),
+        ("at", "columns.x[]", "columns.shop[]"),
+        ("[].at", "[].x", "[].shop"),
+    ] {
+        check(
+            &[
+                ("/sources/0/event_time/path", json!(time)),
+                ("/models/0/features/0/path", json!(feature)),
+                ("/models/0/segments", json!([{"name": "s", "path": segment, "values": ["a"]}])),
+            ],
+            &[],
+        );
+    }
+}
+
+#[test]
+fn a_message_has_ten_thousand_records_at_most_unless_told_otherwise() {
+    let mut tree = smallest();
+    assert_eq!(load_tree(&tree).map(|it| it.sources[0].rows_max), Ok(10_000));
+    put(&mut tree, "/sources/0/rows_max", json!(50_000));
+    assert_eq!(load_tree(&tree).map(|it| it.sources[0].rows_max), Ok(50_000));
+    check_one(
+        "/sources/0/rows_max",
+        json!(50_001),
+        "`sources[0].rows_max`: is 50001; use at most 50000",
+    );
+}
+
+#[test]
+fn a_path_goes_through_one_list_of_records() {
+    check_one(
+        "/models/0/features/0/path",
+        json!("a[].b[]"),
+        "`models[0].features[0].path`: is `a[].b[]`: a path has at most one `[]`, at character 7; \
+         keep one `[]`: the list with an element for each record; write the place in another \
+         list, such as `[0]`",
+    );
+}
+
+#[test]
+fn records_of_one_message_differ_in_something_that_is_watched() {
+    for (pointer, value, key, path) in [
+        ("/sources/0/event_time/path", json!("a[].at"), "sources[0].event_time.path", "a[].at"),
+        ("/sources/0/model", json!("a[].m"), "sources[0].model", "a[].m"),
+        ("/models/0/prediction_id", json!("ids[]"), "models[0].prediction_id", "ids[]"),
+        (
+            "/models/0/segments",
+            json!([{"name": "s", "path": "a[].s", "values": ["v"]}]),
+            "models[0].segments[0].path",
+            "a[].s",
+        ),
+    ] {
+        let message = format!(
+            "`{key}`: is `{path}`: a record for each element, and model `m` has no feature or \
+             prediction with a value for each; {WITHOUT}"
+        );
+        check_one(pointer, value, &message);
+    }
+    let prediction = json!([{"name": "p", "path": "out[]", "type": "float64"}]);
+    check(
+        &[("/models/0/prediction_id", json!("ids[]")), ("/models/0/predictions", prediction)],
+        &[],
+    );
+}
+
+#[test]
+fn a_message_is_a_list_or_holds_lists() {
+    let hint = "begin all paths of the topic with `[]` if its messages are lists, or none";
+    let message = format!(
+        "`models[0].features[0].path`: is `[].x`: a list of records, beside `at` at \
+         `sources[0].event_time.path`; {hint}"
+    );
+    check_one("/models/0/features/0/path", json!("[].x"), &message);
+    let model = format!(
+        "`sources[0].model`: is `m` beside `[].at` at `sources[0].event_time.path`, by which a \
+         message is a list; {hint}"
+    );
+    let version = format!(
+        "`models[0].version_path`: is `v` beside `[].at` at `sources[0].event_time.path`, by \
+         which a message is a list; {hint}"
+    );
+    check(
+        &[
+            ("/sources/0/event_time/path", json!("[].at")),
+            ("/sources/0/model", json!("m")),
+            ("/models/0/features/0/path", json!("[].x")),
+            ("/models/0/version", Value::Null),
+            ("/models/0/version_path", json!("v")),
+            ("/models/0/references", json!("{version}")),
+        ],
+        &[&model, &version],
+    );
+}
+
+/// What the schema of decoders refuses, the file's checks refuse before it and with the key.
+#[test]
+fn no_path_is_left_to_the_schema() {
+    let paths = ["x", "a[]", "a[].x", "[].x", "[]", "b[]"];
+    assert!(paths.iter().all(|path| FieldPath::parse(path).is_ok()));
+    for time in paths {
+        for feature in paths {
+            for segment in paths {
+                let mut tree = smallest();
+                put(&mut tree, "/sources/0/event_time/path", json!(time));
+                put(&mut tree, "/models/0/features/0/path", json!(feature));
+                let segment = json!([{"name": "s", "path": segment, "values": ["v"]}]);
+                put(&mut tree, "/models/0/segments", segment);
+                if let Err(errors) = load_tree(&tree) {
+                    let general = errors.as_slice().iter().find(|it| it.path == "sources[0]");
+                    assert!(general.is_none(), "{errors}");
+                }
+            }
+        }
+    }
+}

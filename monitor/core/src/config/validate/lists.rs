@@ -1,0 +1,110 @@
+//! Checks which paths of a source go through every element of a list (`[]`).
+//!
+//! Before: [`super::sources`] has read each path by itself. After: the schema, which has the same
+//! rules and no keys to name.
+
+use driftd_ingest::FieldPath;
+
+use super::super::error::{Findings, Noted};
+use super::super::raw::{RawConfig, RawModel};
+
+/// A path and the key that it is written at.
+struct Keyed {
+    key: String,
+    path: FieldPath,
+}
+
+/// Checks the paths of one source and of its models.
+pub(super) fn check(
+    raw: &RawConfig,
+    source: usize,
+    models: &[usize],
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let of_source = of_source(raw, source);
+    let Some(event_time) = of_source.first() else { return Ok(()) };
+    let is_top = event_time.path.begins_with_each();
+    let mut outcome = Ok(());
+    let mut agree = |paths: &[Keyed], findings: &mut Findings| {
+        for other in paths.iter().filter(|it| it.path.begins_with_each() != is_top) {
+            outcome = Err(mixed(event_time, other, findings));
+        }
+    };
+    agree(&of_source, findings);
+    let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
+    let models: Vec<_> =
+        models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
+    for (_, own) in &models {
+        agree(own, findings);
+    }
+    for (model, own) in &models {
+        let counted = model.features.iter().chain(&model.predictions);
+        if counted.filter_map(|it| path(&it.path)).any(|it| it.has_each()) {
+            continue;
+        }
+        if let Some(Keyed { key, path }) = of_source.iter().chain(own).find(|it| it.path.has_each())
+        {
+            let name = &model.name.0;
+            outcome = Err(findings.add(
+                key,
+                &format!(
+                    "is `{path}`: a record for each element, and model `{name}` has no feature or \
+                     prediction with a value for each"
+                ),
+                "write `[]` into the paths of its features, or a place such as `[0]` here",
+            ));
+        }
+    }
+    outcome
+}
+
+fn mixed(event_time: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
+    let Keyed { key: time_key, path: time } = event_time;
+    let problem = if time.begins_with_each() {
+        format!("is `{}` beside `{time}` at `{time_key}`, by which a message is a list", other.path)
+    } else {
+        format!("is `{}`: a list of records, beside `{time}` at `{time_key}`", other.path)
+    };
+    findings.add(
+        &other.key,
+        &problem,
+        "begin all paths of the topic with `[]` if its messages are lists, or none",
+    )
+}
+
+/// Paths that cannot be read were complained of already.
+fn path(text: &str) -> Option<FieldPath> {
+    FieldPath::parse(text).ok()
+}
+
+fn keyed(key: String, text: &str) -> Option<Keyed> {
+    path(text).map(|path| Keyed { key, path })
+}
+
+/// Returns the source's paths, the event time first.
+fn of_source(raw: &RawConfig, index: usize) -> Vec<Keyed> {
+    let Some(source) = raw.sources.get(index) else { return Vec::new() };
+    let event_time = keyed(format!("sources[{index}].event_time.path"), &source.event_time.path);
+    let model = source.model.as_ref().and_then(|it| keyed(format!("sources[{index}].model"), it));
+    event_time.into_iter().chain(model).collect()
+}
+
+fn of_model(model: &RawModel, key: &str) -> Vec<Keyed> {
+    let optional = |name: &str, text: &Option<String>| {
+        text.as_ref().and_then(|it| keyed(format!("{key}.{name}"), it))
+    };
+    let mut paths: Vec<Keyed> = Vec::new();
+    paths.extend(optional("version_path", &model.version_path));
+    paths.extend(optional("prediction_id", &model.prediction_id));
+    for (name, columns) in [("features", &model.features), ("predictions", &model.predictions)] {
+        let columns = columns.iter().enumerate();
+        paths.extend(
+            columns.filter_map(|(at, it)| keyed(format!("{key}.{name}[{at}].path"), &it.path)),
+        );
+    }
+    let segments = model.segments.iter().enumerate();
+    paths.extend(
+        segments.filter_map(|(at, it)| keyed(format!("{key}.segments[{at}].path"), &it.path)),
+    );
+    paths
+}

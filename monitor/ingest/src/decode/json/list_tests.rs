@@ -1,0 +1,303 @@
+//! Messages with several records: the shapes they have, and each reason to refuse one.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
+use driftd_catalog::Timestamp;
+
+use super::JsonDecoder;
+use super::tests::{feature, path, segment};
+use crate::decode::{Decode, DecodeLimits, Decoded, Message};
+use crate::rejection::RejectReason;
+use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+
+const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 4 };
+
+fn model(features: &[&str]) -> ModelSchema {
+    ModelSchema {
+        name: "m".into(),
+        version: VersionField::Fixed("1".into()),
+        prediction_id: None,
+        features: features.iter().map(|it| feature(it, FeatureKind::Float64)).collect(),
+        segments: vec![],
+    }
+}
+
+fn schema(time: &str, model: ModelSchema) -> Arc<SourceSchema> {
+    let schema = SourceSchema::try_new(path(time), TimeFormat::UnixMillis, None, vec![model]);
+    Arc::new(schema.unwrap())
+}
+
+fn decode_all(schema: &Arc<SourceSchema>, payloads: &[&str]) -> Decoded {
+    let mut decoder = JsonDecoder::new(Arc::clone(schema), LIMITS);
+    for (offset, payload) in (100..).zip(payloads) {
+        let payload = Some(payload.as_bytes());
+        decoder.decode(&Message { payload, offset, timestamp: None });
+    }
+    decoder.finish()
+}
+
+/// The rows' values of one column of the only model.
+pub(super) fn column(decoded: &Decoded, column: usize) -> Vec<Option<f64>> {
+    let batch = decoded.batches[0].as_ref().unwrap();
+    batch.column(column).as_primitive::<Float64Type>().iter().collect()
+}
+
+/// Takes the message as so many rows, whose features are these.
+#[track_caller]
+fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]]) {
+    let decoded = decode_all(&schema(time, model(features)), &[json]);
+    assert_eq!(decoded.rejections, []);
+    let found: Vec<_> = (0..features.len()).map(|at| column(&decoded, at)).collect();
+    assert_eq!(found, expected, "{json}");
+}
+
+/// Refuses the message whole, and takes the ones around it.
+#[track_caller]
+fn refuses(features: &[&str], json: &str, reason: RejectReason, detail: &str) {
+    let good = r#"{"t":1,"in":[{"a":1},{"a":2}]}"#;
+    let mut features = features.to_vec();
+    features.push("in[].a");
+    let decoded = decode_all(&schema("t", model(&features)), &[good, json, good]);
+    let offsets: Vec<_> = decoded.rows.iter().map(|row| row.offset).collect();
+    assert_eq!(offsets, [100, 100, 102, 102], "{:?}", decoded.rejections);
+    assert_eq!(decoded.messages, 3);
+    let [rejection] = &decoded.rejections[..] else { panic!("{:?}", decoded.rejections) };
+    assert_eq!((rejection.offset, rejection.reason), (101, reason), "{rejection:?}");
+    assert_eq!(rejection.detail, detail);
+}
+
+#[test]
+fn lists_of_objects_of_arrays_and_of_values_are_rows() {
+    let some = |values: &[f64]| values.iter().copied().map(Some).collect::<Vec<_>>();
+    let (one, two) = (some(&[1.0, 2.0]), some(&[3.0, 4.0]));
+    for (features, json) in [
+        (["in[].a", "out[]"], r#"{"t":1,"in":[{"a":1},{"a":2}],"out":[3,4]}"#),
+        (["in[].a", "in[].b"], r#"{"in":[{"b":3,"a":1},{"a":2,"b":4}],"t":1}"#),
+        (["cols.a[]", "cols.b[]"], r#"{"t":1,"cols":{"b":[3,4],"a":[1,2]}}"#),
+        (["in[][0]", "in[][2]"], r#"{"t":1,"in":[[1,0,3],[2,0,4]]}"#),
+        (
+            ["in[].x[1]", "out[].y.z"],
+            r#"{"t":1,"in":[{"x":[0,1]},{"x":[0,2]}],
+            "out":[{"y":{"z":3}},{"y":{"z":4}}]}"#,
+        ),
+        (["in[2][]", "in[0][]"], r#"{"t":1,"in":[[3,4],[],[1,2]]}"#),
+    ] {
+        takes("t", &features, json, &[&one, &two]);
+    }
+    takes(
+        "[].t",
+        &["[].a", "[].b[0]"],
+        r#"[{"t":1,"a":1,"b":[3]},{"t":1,"a":2,"b":[4]}]"#,
+        &[&one, &two],
+    );
+}
+
+#[test]
+fn what_a_message_says_once_is_so_in_each_row() {
+    let mut model = model(&["in[].a", "k", "in[0].a"]);
+    model.version = VersionField::Path(path("v"));
+    model.segments = vec![segment("s"), segment("in[].s")];
+    let json = r#"{"t":7,"v":"é\u00e9","k":9,"s":"x\ty","in":[{"a":1,"s":"p"},{"s":"\u0071"}]}"#;
+    let json = json.replace(r"x\ty", "xy");
+    let decoded = decode_all(&schema("t", model), &[&json]);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(decoded.versions, ["éé".into()]);
+    assert_eq!(column(&decoded, 0), [Some(1.0), None]);
+    assert_eq!(column(&decoded, 1), [Some(9.0), Some(9.0)]);
+    assert_eq!(column(&decoded, 2), [Some(1.0), Some(1.0)]);
+    for row in &decoded.rows {
+        assert_eq!((row.offset, row.event_time), (100, Timestamp::from_millis(7)));
+    }
+    let batch = decoded.batches[0].as_ref().unwrap();
+    let levels = |column: usize| {
+        let view = crate::columns::categorical_column(batch.column(column)).unwrap();
+        let view = view.column();
+        let texts = view.keys.iter().map(|key| view.levels[*key as usize].to_owned());
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(levels(3), ["xy", "xy"]);
+    assert_eq!(levels(4), ["p", "q"]);
+}
+
+#[test]
+fn each_row_may_have_its_own_time_version_and_model() {
+    let named = |name: &str, feature_path: &str| ModelSchema {
+        name: name.into(),
+        version: VersionField::Path(path("in[].v")),
+        ..model(&[feature_path])
+    };
+    let models = vec![named("one", "in[].a"), named("two", "out[]")];
+    let by = Some(path("in[].m"));
+    let schema = SourceSchema::try_new(path("in[].t"), TimeFormat::UnixMillis, by, models);
+    let json = r#"{"in":[{"m":"two","t":3,"v":"b"},{"m":"one","t":1,"v":"a","a":5},
+        {"m":"two","t":2,"v":"a"}],"out":[7,8,9]}"#;
+    let schema = Arc::new(schema.unwrap());
+    let decoded = decode_all(&schema, &[json]);
+    let rows: Vec<_> = decoded
+        .rows
+        .iter()
+        .map(|row| (row.model, &*decoded.versions[usize::from(row.version)], row.event_time))
+        .collect();
+    let at = Timestamp::from_millis;
+    assert_eq!(rows, [(1, "b", at(3)), (0, "a", at(1)), (1, "a", at(2))]);
+    assert_eq!(column(&decoded, 0), [Some(5.0)]);
+    let two = decoded.batches[1].as_ref().unwrap().column(0);
+    assert_eq!(two.as_primitive::<Float64Type>().values(), &[7.0, 9.0]);
+    // A list that no row's model reads may have any length.
+    let alone = r#"{"in":[{"m":"one","t":1,"v":"a","a":5}],"out":[7,8,9]}"#;
+    assert_eq!(decode_all(&schema, &[alone]).rows.len(), 1);
+    let unequal = r#"{"in":[{"m":"one","t":1,"v":"a"},{"m":"two","t":1,"v":"a"}],"out":[7]}"#;
+    let detail = &decode_all(&schema, &[unequal]).rejections[0].detail;
+    assert_eq!(detail, "`out[]` has 1 elements, but `in[]` has 2");
+}
+
+#[test]
+fn empty_lists_are_a_message_without_rows() {
+    let schema = schema("t", model(&["in[].a", "out[]"]));
+    let decoded = decode_all(&schema, &[r#"{"t":1,"in":[],"out":[]}"#, r#"{"in":[],"out":null}"#]);
+    assert_eq!((decoded.messages, decoded.rows.len()), (2, 0));
+    assert_eq!(decoded.rejections, []);
+    assert_eq!((decoded.from_offset, decoded.to_offset), (100, 102));
+    assert!(decoded.batches[0].is_none());
+}
+
+#[test]
+fn a_list_that_is_absent_or_null_is_null_in_every_row() {
+    for out in ["", r#","out":null"#] {
+        let json = format!(r#"{{"t":1,"in":[{{"a":1}},{{"a":2}}]{out}}}"#);
+        let expected: &[&[_]] = &[&[Some(1.0), Some(2.0)], &[None, None]];
+        takes("t", &["in[].a", "out[]"], &json, expected);
+    }
+    let nulls = r#"{"t":1,"in":[null,{},{"a":null}]}"#;
+    takes("t", &["in[].a", "in[].b.c"], nulls, &[&[None; 3], &[None; 3]]);
+    for json in [r#"{"t":1}"#, r#"{"t":1,"in":null}"#] {
+        refuses(&["in[].b"], json, RejectReason::MissingField, "`in[]`: absent or null");
+    }
+}
+
+#[test]
+fn lists_of_different_lengths_refuse_the_message() {
+    let detail = "`out[]` has 1 elements, but `in[]` has 2";
+    // The features are looked at in their order.
+    let schema = schema("t", model(&["in[].a", "out[]"]));
+    let decoded = decode_all(&schema, &[r#"{"t":1,"out":[3],"in":[{"a":1},{"a":2}]}"#]);
+    assert_eq!(decoded.rejections[0].reason, RejectReason::UnequalLists);
+    assert_eq!(decoded.rejections[0].detail, detail);
+    let empty = r#"{"t":1,"out":[],"in":[{"a":1}]}"#;
+    let detail = "`in[]` has 1 elements, but `out[]` has 0";
+    refuses(&["out[]"], empty, RejectReason::UnequalLists, detail);
+}
+
+#[test]
+fn what_is_no_list_refuses_the_message() {
+    for (value, found) in [("3", "a number"), ("{}", "an object"), ("\"x\"", "text")] {
+        let json = format!(r#"{{"t":1,"in":{value}}}"#);
+        let detail = format!("`in`: expected an array, found {found}");
+        refuses(&[], &json, RejectReason::WrongType, &detail);
+    }
+    let detail = "the message: expected an array, found an object; the paths of one record begin \
+                  with a key";
+    let top = schema("[].t", model(&["[].a"]));
+    assert_eq!(decode_all(&top, &[r#"{"t":1,"a":1}"#]).rejections[0].detail, detail);
+}
+
+#[test]
+fn one_bad_row_refuses_the_message_and_is_named() {
+    let float = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+    for (rows, reason, detail) in [
+        (
+            r#"{"a":1},{"a":[]}"#,
+            RejectReason::WrongType,
+            format!("row 1: `in[].a`: expected {float}, found an array"),
+        ),
+        (
+            r#"{"a":1},{"a":2},7"#,
+            RejectReason::WrongType,
+            "row 2: `in[]`: expected an object, found a number".to_owned(),
+        ),
+        (
+            r#"{"a":1e999}"#,
+            RejectReason::NumberOutOfRange,
+            "row 0: `in[].a`: a number beyond the range of f64".to_owned(),
+        ),
+    ] {
+        refuses(&[], &format!(r#"{{"t":1,"in":[{rows}]}}"#), reason, &detail);
+    }
+    refuses(
+        &[],
+        r#"{"t":1,"in":[{"a":1},]}"#,
+        RejectReason::InvalidJson,
+        "trailing comma at line 1 column 22",
+    );
+    let own = schema("in[].t", model(&["in[].a"]));
+    let decoded = decode_all(&own, &[r#"{"in":[{"t":1},{}]}"#]);
+    assert_eq!(decoded.rejections[0].detail, "row 1: `in[].t`: absent or null");
+}
+
+#[test]
+fn a_bad_version_of_one_row_leaves_nothing_of_the_message() {
+    let mut model = model(&["in[].a"]);
+    model.version = VersionField::Path(path("in[].v"));
+    let schema = schema("t", model);
+    let bad = r#"{"t":1,"in":[{"v":"new"},{"v":""}]}"#;
+    let decoded = decode_all(&schema, &[bad, r#"{"t":1,"in":[{"v":"2"}]}"#]);
+    assert_eq!(decoded.versions, ["2".into()]);
+    assert_eq!((decoded.rows.len(), decoded.rows[0].offset), (1, 101));
+    assert_eq!(decoded.rejections[0].detail, "row 1: the model's version is empty");
+}
+
+#[test]
+fn rows_of_a_message_are_bounded() {
+    let json = |rows: usize| format!(r#"{{"t":1,"in":[{}]}}"#, vec!["{}"; rows].join(","));
+    takes("t", &["in[].a"], &json(4), &[&[None; 4]]);
+    let detail = "`in[]` has 5 elements: more than 4 rows";
+    refuses(&[], &json(5), RejectReason::TooManyRows, detail);
+    // Lists that nothing is read from are not counted.
+    let other = format!(r#"{{"t":1,"in":[{{}}],"x":[{}]}}"#, ["1"; 9].join(","));
+    takes("t", &["in[].a"], &other, &[&[None]]);
+}
+
+#[test]
+fn of_repeated_lists_the_last_counts() {
+    for (json, expected) in [
+        (r#"{"t":1,"in":[{"a":1}],"in":[{"a":2},{"a":3}]}"#, &[Some(2.0), Some(3.0)][..]),
+        (r#"{"t":1,"in":3,"in":[{"a":2}]}"#, &[Some(2.0)]),
+        (r#"{"t":1,"in":[{"a":1,"a":4}]}"#, &[Some(4.0)]),
+    ] {
+        takes("t", &["in[].a"], json, &[expected]);
+    }
+    let null = r#"{"t":1,"in":[{"a":1}],"in":null}"#;
+    refuses(&[], null, RejectReason::MissingField, "`in[]`: absent or null");
+}
+
+#[test]
+fn a_list_and_a_place_in_it_are_both_read() {
+    let features = ["in[].a", "in[1].a", "in[3].a"];
+    let json = r#"{"t":1,"in":[{"a":1},{"a":2}]}"#;
+    let expected: &[&[_]] = &[&[Some(1.0), Some(2.0)], &[Some(2.0); 2], &[None; 2]];
+    takes("t", &features, json, expected);
+}
+
+#[test]
+fn deep_and_hostile_elements_are_refused_without_a_panic() {
+    let deep = format!(r#"{{"t":1,"in":[{}{}]}}"#, "[".repeat(9_000), "]".repeat(9_000));
+    refuses(
+        &[],
+        &deep,
+        RejectReason::WrongType,
+        "row 0: `in[]`: expected an object, found an array",
+    );
+    let open = format!(r#"{{"t":1,"in":[{}"#, "{\"a\":[".repeat(9_000));
+    let mut decoder = JsonDecoder::new(schema("t", model(&["in[].a"])), LIMITS);
+    for offset in 0..2 {
+        decoder.decode(&Message { payload: Some(open.as_bytes()), offset, timestamp: None });
+    }
+    assert_eq!((decoder.messages(), decoder.rows()), (2, 0));
+    let reasons: Vec<_> = decoder.finish().rejections.iter().map(|it| it.reason).collect();
+    assert_eq!(reasons, [RejectReason::InvalidJson; 2]);
+    let surrogate = r#"{"t":1,"in":[{"\ud800":1}]}"#;
+    let detail = "row 0: unexpected end of hex escape at line 1 column 9";
+    refuses(&[], surrogate, RejectReason::InvalidJson, detail);
+}

@@ -1,0 +1,112 @@
+//! What a schema asks of each message: one tree of paths, and for each value its place in it.
+//!
+//! Before: [`SourceSchema`]. After: [`super::walk`] follows the tree, [`super::rows`] reads the
+//! places.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::record::Place;
+use super::trie::Trie;
+use super::value::Kind;
+use crate::path::FieldPath;
+use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+
+pub(super) struct Plan {
+    pub(super) trie: Trie,
+    /// What a message is: an object, or the list of its rows.
+    pub(super) root: Kind,
+    pub(super) event_time: Place,
+    pub(super) time_format: TimeFormat,
+    pub(super) model: Option<Place>,
+    pub(super) models: Vec<ModelPlan>,
+    /// Indexes into `models` and the schema's.
+    pub(super) models_by_name: BTreeMap<Arc<str>, usize>,
+    /// Lists with the event time and the model's name of each row, whatever its model.
+    pub(super) lists: Vec<usize>,
+}
+
+pub(super) struct ModelPlan {
+    pub(super) version: VersionPlan,
+    pub(super) features: Vec<(Place, FeatureKind)>,
+    /// Places and the segments' names.
+    pub(super) segments: Vec<(Place, Arc<str>)>,
+    /// Lists with further values of each row.
+    pub(super) lists: Vec<usize>,
+}
+
+pub(super) enum VersionPlan {
+    Fixed(Arc<str>),
+    At(Place),
+}
+
+impl Plan {
+    pub(super) fn new(schema: &SourceSchema) -> Self {
+        let source_paths = || schema.model.iter().chain([&schema.event_time]);
+        let trie = Trie::new(source_paths().chain(schema.models.iter().flat_map(model_paths)));
+        let lists = lists(&trie, source_paths(), &[]);
+        let root = if schema.event_time.begins_with_each() { Kind::Array } else { Kind::Object };
+        Self {
+            root,
+            event_time: place(&trie, &schema.event_time),
+            time_format: schema.time_format,
+            model: schema.model.as_ref().map(|it| place(&trie, it)),
+            models: schema.models.iter().map(|it| ModelPlan::new(it, &trie, &lists)).collect(),
+            models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
+            lists,
+            trie,
+        }
+    }
+}
+
+impl ModelPlan {
+    fn new(model: &ModelSchema, trie: &Trie, source_lists: &[usize]) -> Self {
+        let features = model.features.iter().map(|it| (place(trie, &it.path), it.kind));
+        let segments = model.segments.iter();
+        let segments = segments.map(|it| (place(trie, &it.path), Arc::clone(&it.name)));
+        Self {
+            version: match &model.version {
+                VersionField::Fixed(version) => VersionPlan::Fixed(Arc::clone(version)),
+                VersionField::Path(path) => VersionPlan::At(place(trie, path)),
+            },
+            features: features.collect(),
+            segments: segments.collect(),
+            lists: lists(trie, model_paths(model), source_lists),
+        }
+    }
+
+    /// Returns how many columns the model has.
+    pub(super) fn columns(&self) -> usize {
+        self.features.len() + self.segments.len()
+    }
+}
+
+fn place(trie: &Trie, path: &FieldPath) -> Place {
+    let (list, slot) = trie.place(path);
+    Place { list, slot, path: path.clone() }
+}
+
+/// Returns the lists that the paths go through, but for `known` ones.
+fn lists<'a>(
+    trie: &Trie,
+    paths: impl Iterator<Item = &'a FieldPath>,
+    known: &[usize],
+) -> Vec<usize> {
+    let mut lists = Vec::new();
+    for list in paths.filter_map(|path| trie.place(path).0) {
+        if !known.contains(&list) && !lists.contains(&list) {
+            lists.push(list);
+        }
+    }
+    lists
+}
+
+fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {
+    let version = match &model.version {
+        VersionField::Fixed(_) => None,
+        VersionField::Path(path) => Some(path),
+    };
+    let features = model.features.iter().map(|feature| &feature.path);
+    let segments = model.segments.iter().map(|segment| &segment.path);
+    version.into_iter().chain(features).chain(segments)
+}

@@ -1,0 +1,250 @@
+//! Reads the rows of one message: how many there are, and the cells of each.
+//!
+//! Before: [`super::walk`] has found the document's values and lists. After: [`super::JsonDecoder`]
+//! hands all rows to the batch, or none. Values that rows share are read once a document.
+
+use std::ops::Range;
+
+use driftd_catalog::ModelId;
+
+use super::plan::{ModelPlan, Plan, VersionPlan};
+use super::record::{Place, Record, blocked};
+use super::trie::List;
+use super::walk::{Found, Slots, walk, walk_element};
+use super::{invalid_json, not_the_root};
+use crate::decode::batch::Head;
+use crate::decode::builders::Cell;
+use crate::rejection::{Refusal, RejectReason};
+
+/// The rows of one message that are read. Kept from message to message for its memory.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) heads: Vec<Head>,
+    /// For each row one a column of its model.
+    pub(super) cells: Vec<Cell>,
+    /// Texts that are not in the payload as they are.
+    pub(super) added: String,
+}
+
+impl Rows {
+    pub(super) fn clear(&mut self) {
+        self.heads.clear();
+        self.cells.clear();
+        self.added.clear();
+    }
+}
+
+/// One document of a message, as it is read into rows.
+pub(super) struct Document<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) payload: &'a str,
+    /// What a walk found in the document.
+    pub(super) slots: &'a mut Slots,
+    /// For each list what a walk found in the element of the row that is read.
+    pub(super) elements: &'a mut [Slots],
+    pub(super) rows: &'a mut Rows,
+    /// Most rows of the document.
+    pub(super) rows_max: usize,
+}
+
+/// How many rows a document has, and the list that says so.
+#[derive(Clone, Copy)]
+struct Count {
+    list: usize,
+    rows: usize,
+}
+
+impl Document<'_> {
+    /// Reads the document inside `bounds` of the payload.
+    pub(super) fn read(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let kind = walk(&plan.trie, self.payload, bounds, self.slots)
+            .map_err(|error| invalid_json(&error))?;
+        if kind != plan.root {
+            return Err(not_the_root(plan.root, kind));
+        }
+        if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
+            return self.read_rows_of_many();
+        }
+        let index = self.model_index()?;
+        let model = &plan.models[index];
+        if plan.lists.is_empty() && model.lists.is_empty() {
+            return self.read_row(index, None);
+        }
+        let count = self.count(plan.lists.iter().chain(&model.lists))?;
+        for row in 0..count.rows {
+            let before = (row != 0).then_some(index);
+            self.enter(&plan.lists, row)
+                .and_then(|()| self.enter(&model.lists, row))
+                .and_then(|()| self.read_row(index, before))
+                .map_err(|refusal| refusal.in_row(row))?;
+        }
+        Ok(())
+    }
+
+    /// Reads rows that each name a model.
+    fn read_rows_of_many(&mut self) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let count = self.count(plan.lists.iter())?;
+        let mut before = None;
+        for row in 0..count.rows {
+            let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
+            let index = read.map_err(|refusal| refusal.in_row(row))?;
+            let lists = &plan.models[index].lists;
+            if before != Some(index) {
+                lists.iter().try_for_each(|list| self.measure(*list, &count))?;
+            }
+            self.enter(lists, row)
+                .and_then(|()| self.read_row(index, before))
+                .map_err(|refusal| refusal.in_row(row))?;
+            before = Some(index);
+        }
+        Ok(())
+    }
+
+    /// Returns the length of the lists. One that is absent or null has no value for any row.
+    fn count<'l>(&self, lists: impl Iterator<Item = &'l usize> + Clone) -> Result<Count, Refusal> {
+        let mut count: Option<Count> = None;
+        for &list in lists.clone() {
+            match &count {
+                None => count = self.length(list)?.map(|rows| Count { list, rows }),
+                Some(count) => self.measure(list, count)?,
+            }
+        }
+        count.ok_or_else(|| {
+            let mut paths = lists.map(|list| self.plan.trie.lists()[*list].path());
+            let path = paths.next().unwrap_or_default();
+            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
+        })
+    }
+
+    /// Compares a list with the others, unless it is absent or null.
+    fn measure(&self, list: usize, count: &Count) -> Result<(), Refusal> {
+        let Some(rows) = self.length(list)? else { return Ok(()) };
+        if rows == count.rows {
+            return Ok(());
+        }
+        let path = |list: usize| self.plan.trie.lists()[list].path();
+        let (one, other, expected) = (path(count.list), path(list), count.rows);
+        Err(Refusal::new(
+            RejectReason::UnequalLists,
+            format_args!("`{other}` has {rows} elements, but `{one}` has {expected}"),
+        ))
+    }
+
+    fn length(&self, list: usize) -> Result<Option<usize>, Refusal> {
+        let trie = &self.plan.trie;
+        match self.slots.get(trie.lists()[list].slot) {
+            None => Ok(None),
+            Some(Found::Blocked { node, expected, found }) => {
+                Err(blocked(&trie.node(node).path, expected, found))
+            }
+            Some(Found::Value { .. }) => {
+                let length = self.slots.element_count(list);
+                if length <= self.rows_max {
+                    return Ok(Some(length));
+                }
+                let (path, rows_max) = (trie.lists()[list].path(), self.rows_max);
+                let detail =
+                    format_args!("`{path}` has {length} elements: more than {rows_max} rows");
+                Err(Refusal::new(RejectReason::TooManyRows, detail))
+            }
+        }
+    }
+
+    /// Finds the row's values in its elements of the lists.
+    fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
+        for &list in lists {
+            let List { slot, element } = &self.plan.trie.lists()[list];
+            let slots = &mut self.elements[list];
+            if self.slots.get(*slot).is_some() {
+                let bounds = self.slots.element(list, row);
+                walk_element(element, self.payload, bounds, slots)
+                    .map_err(|error| invalid_json(&error))?;
+            } else {
+                slots.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whose record it is: an index into the schema's models.
+    fn model_index(&mut self) -> Result<usize, Refusal> {
+        let plan = self.plan;
+        let Some(place) = &plan.model else { return Ok(0) };
+        let (mut record, _) = self.record();
+        let name = record.model(place)?;
+        let name = record.texts().get(&name);
+        plan.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
+    }
+
+    /// Reads a row of the model `index`. What it shares with the row before is taken from there
+    /// when that is of the same model, `before`.
+    fn read_row(&mut self, index: usize, before: Option<usize>) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let model = &plan.models[index];
+        let before = before.filter(|before| *before == index);
+        let shared = before.and_then(|_| self.rows.heads.last().cloned());
+        let shared_cells = before.map(|_| self.rows.cells.len() - model.columns());
+        let (mut record, cells) = self.record();
+        let version = match (&model.version, &shared) {
+            (VersionPlan::Fixed(version), None) => record.add_text(version),
+            (VersionPlan::At(place), None) => record.version(place)?,
+            (VersionPlan::At(place), Some(_)) if place.list.is_some() => record.version(place)?,
+            (VersionPlan::Fixed(_) | VersionPlan::At(_), Some(shared)) => shared.version.clone(),
+        };
+        let event_time = match &shared {
+            Some(shared) if plan.event_time.list.is_none() => shared.event_time,
+            Some(_) | None => record.event_time(&plan.event_time, plan.time_format)?,
+        };
+        read_cells(model, &mut record, cells, shared_cells)?;
+        self.rows.heads.push(Head { model: index, event_time, version });
+        Ok(())
+    }
+
+    fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
+        let Self { plan, payload, slots, elements, rows, rows_max: _ } = self;
+        let Rows { heads: _, cells, added } = &mut **rows;
+        (Record { payload, trie: &plan.trie, slots, elements, added }, cells)
+    }
+}
+
+/// Reads the features, then the segments: one cell a column. What rows share is copied from the
+/// cells that begin at `shared`.
+fn read_cells(
+    model: &ModelPlan,
+    record: &mut Record<'_>,
+    cells: &mut Vec<Cell>,
+    shared: Option<usize>,
+) -> Result<(), Refusal> {
+    let known = |cells: &[Cell], place: &Place, column: usize| {
+        let start = shared.filter(|_| place.list.is_none())?;
+        Some(cells[start + column].clone())
+    };
+    for (column, (place, kind)) in model.features.iter().enumerate() {
+        let cell = known(cells, place, column);
+        cells.push(cell.map_or_else(|| record.feature(place, *kind), Ok)?);
+    }
+    for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
+        let cell = known(cells, place, column);
+        cells.push(cell.map_or_else(|| record.segment(place, name), Ok)?);
+    }
+    Ok(())
+}
+
+/// Tells a name that no model could have from one that no model has.
+fn unknown_model(at: &Place, name: &str) -> Refusal {
+    let (path, bytes) = (&at.path, name.len());
+    match ModelId::try_new(name, "any") {
+        Ok(_) => Refusal::new(
+            RejectReason::UnknownModel,
+            format_args!("`{path}`: no configured model has this name of {bytes} bytes"),
+        ),
+        Err(_) => Refusal::new(
+            RejectReason::InvalidName,
+            format_args!(
+                "`{path}`: no name, or too long or with a control character, of {bytes} bytes"
+            ),
+        ),
+    }
+}

@@ -1,0 +1,78 @@
+//! Messages as servers and gateways write them, read by the paths that a user would write.
+
+use std::sync::Arc;
+
+use driftd_fixtures::messages;
+
+use super::JsonDecoder;
+use super::list_tests::column;
+use super::tests::{feature, path};
+use crate::decode::{Decode, DecodeLimits, Decoded, Message};
+use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+
+const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
+
+pub(super) fn schema(features: &[&str]) -> SourceSchema {
+    let model = ModelSchema {
+        name: "m".into(),
+        version: VersionField::Fixed("1".into()),
+        prediction_id: None,
+        features: features.iter().map(|it| feature(it, FeatureKind::Float64)).collect(),
+        segments: vec![],
+    };
+    SourceSchema::try_new(path("time"), TimeFormat::Rfc3339, None, vec![model]).unwrap()
+}
+
+pub(super) fn decode(schema: SourceSchema, sample: &str) -> Decoded {
+    let mut decoder = JsonDecoder::new(Arc::new(schema), LIMITS);
+    decoder.decode(&Message { payload: Some(sample.as_bytes()), offset: 0, timestamp: None });
+    decoder.finish()
+}
+
+/// Reads the features of a sample, one list of values each.
+#[track_caller]
+fn reads(sample: &str, features: &[(&str, &[f64])]) {
+    let paths: Vec<&str> = features.iter().map(|it| it.0).collect();
+    let decoded = decode(schema(&paths), sample);
+    assert_eq!(decoded.rejections, []);
+    for (at, (path, expected)) in features.iter().enumerate() {
+        let expected: Vec<_> = expected.iter().copied().map(Some).collect();
+        assert_eq!(column(&decoded, at), expected, "{path}");
+    }
+}
+
+#[test]
+fn kserve_logs_requests_and_responses() {
+    reads(
+        messages::KSERVE_REQUEST,
+        &[("data.instances[][0]", &[6.8, 6.0]), ("data.instances[][3]", &[1.4, 1.6])],
+    );
+    reads(messages::KSERVE_RESPONSE, &[("data.predictions[]", &[1.0, 1.0])]);
+}
+
+#[test]
+fn mlflow_takes_records_and_lists() {
+    reads(
+        messages::MLFLOW_RECORDS,
+        &[
+            ("request.dataframe_records[].feature1", &[1.0, 3.0]),
+            ("request.dataframe_records[].feature2", &[2.5, 4.0]),
+            ("response.predictions[]", &[0.25, 0.75]),
+        ],
+    );
+    reads(
+        messages::MLFLOW_INPUTS,
+        &[
+            ("request.inputs[][1]", &[2.0, 4.0, 6.0]),
+            ("response.predictions[]", &[0.25, 0.5, 0.75]),
+        ],
+    );
+}
+
+#[test]
+fn tensorflow_serving_takes_columns() {
+    reads(
+        messages::TENSORFLOW_COLUMNS,
+        &[("request.inputs.signal[][2]", &[3.0, 1.0]), ("response.outputs[]", &[0.1, 0.9])],
+    );
+}
