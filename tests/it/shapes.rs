@@ -56,7 +56,7 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    vec![instances(), columns(), list()]
+    vec![instances(), columns(), list(), split()]
 }
 
 /// Rows as `KServe` and TensorFlow Serving have them, with the response beside the request.
@@ -137,6 +137,31 @@ fn list() -> Shape {
         amount: "[].features.amount",
         country: "[].features.country",
         source: json!({}),
+        write,
+        bad,
+    }
+}
+
+/// Names of columns beside lists of values, as in `dataframe_split` of `MLflow`.
+fn split() -> Shape {
+    let write = |records: &Records| {
+        let data = records.each(|amount, country| json!([country, 1, amount]));
+        let split = json!({"columns": ["country", "skipped", "amount"], "data": data});
+        json!({"event_time": records.time, "dataframe_split": split}).to_string()
+    };
+    let one = write(&Records::new(START, 1));
+    let bad = vec![
+        ("invalid_columns", one.replace("amount", "Amount")),
+        ("invalid_columns", one.replace("skipped", "country")),
+        ("invalid_columns", one.replace("0.5]", "0.5,2]")),
+        ("wrong_type", one.replace(r#"["DE",1,0.5]"#, r#"{"amount":0.5}"#)),
+    ];
+    Shape {
+        name: "split",
+        event_time: "event_time",
+        amount: "dataframe_split.data[].amount",
+        country: "dataframe_split.data[].country",
+        source: json!({"columns": "dataframe_split.columns"}),
         write,
         bad,
     }

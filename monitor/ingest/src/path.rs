@@ -87,6 +87,23 @@ impl FieldPath {
         self.steps.first() == Some(&Step::Each)
     }
 
+    /// Returns whether the path reads a list of rows by the names at `names`: the list lies in the
+    /// same object, and a key follows its `[]`. Such a row may be an array of values.
+    pub fn is_named_by(&self, names: &Self) -> bool {
+        self.column(names).is_some()
+    }
+
+    /// Returns the name of the column in a list of rows that is named by `names`.
+    pub(crate) fn column(&self, names: &Self) -> Option<&str> {
+        let each = self.steps.iter().position(|step| *step == Step::Each)?;
+        let (Some((Step::Key(_), list)), Some((Step::Key(_), beside)), Some(Step::Key(column))) =
+            (self.steps[..each].split_last(), names.steps.split_last(), self.steps.get(each + 1))
+        else {
+            return None;
+        };
+        (list == beside).then_some(&**column)
+    }
+
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -267,6 +284,24 @@ mod tests {
             let mut rebuilt = String::new();
             path.steps().iter().for_each(|step| step.append_to(&mut rebuilt));
             assert_eq!(rebuilt, text.trim_start_matches('.'));
+        }
+    }
+
+    #[test]
+    fn columns_are_named_by_a_list_beside_theirs() {
+        for (path, names, column) in [
+            ("split.data[].age", "split.columns", Some("age")),
+            ("data[].age.x", "names", Some("age")),
+            ("a[2].data[].age", "a[2].names", Some("age")),
+            ("split.data[][0]", "split.columns", None),
+            ("split.data[]", "split.columns", None),
+            ("data[].age", "split.columns", None),
+            ("split.data.age", "split.columns", None),
+            ("[].age", "columns", None),
+            ("data[].age", "names[0]", None),
+        ] {
+            let [path, names] = [path, names].map(|text| FieldPath::parse(text).unwrap());
+            assert_eq!(path.column(&names), column, "{path} {names}");
         }
     }
 

@@ -50,11 +50,14 @@ pub enum RejectReason {
     TooManyRows,
     /// Lists that hold one value a row differ in length.
     UnequalLists,
+    /// The names of columns are absent, no names, repeated or not those that are configured, or a
+    /// row has not one value for each.
+    InvalidColumns,
 }
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
@@ -68,6 +71,7 @@ impl RejectReason {
         Self::TooManyVersions,
         Self::TooManyRows,
         Self::UnequalLists,
+        Self::InvalidColumns,
     ];
 
     /// Returns the label value.
@@ -86,6 +90,7 @@ impl RejectReason {
             Self::TooManyVersions => "too_many_versions",
             Self::TooManyRows => "too_many_rows",
             Self::UnequalLists => "unequal_lists",
+            Self::InvalidColumns => "invalid_columns",
         }
     }
 }

@@ -172,6 +172,8 @@ pub struct SourceSchema {
     pub model: Option<FieldPath>,
     /// The models, at least one; [`crate::Row::model`] is an index into it.
     pub models: Vec<ModelSchema>,
+    /// Where a message names the columns of the lists of rows beside the names.
+    pub columns: Option<FieldPath>,
 }
 
 impl SourceSchema {
@@ -198,7 +200,18 @@ impl SourceSchema {
         }
         models.iter().try_for_each(ModelSchema::check)?;
         check_lists(&event_time, model.as_ref(), &models)?;
-        Ok(Self { event_time, time_format, model, models })
+        Ok(Self { event_time, time_format, model, models, columns: None })
+    }
+
+    /// Has rows of the lists beside `columns` read by the names that are there.
+    pub fn with_columns(self, columns: FieldPath) -> Result<Self, SchemaError> {
+        let is_named = |path: &FieldPath| path.is_named_by(&columns);
+        let is_read = self.model.iter().chain([&self.event_time]).any(is_named)
+            || self.models.iter().flat_map(ModelSchema::paths).any(is_named);
+        if columns.has_each() || !is_read {
+            return Err(SchemaError::NothingNamed { columns: columns.to_string() });
+        }
+        Ok(Self { columns: Some(columns), ..self })
     }
 }
 
@@ -267,6 +280,12 @@ pub enum SchemaError {
         event_time: String,
         /// The other path.
         path: String,
+    },
+    /// Names of columns without a list of rows that is read by them.
+    #[error("no path reads a list beside the names of columns at `{columns}` by name")]
+    NothingNamed {
+        /// Path of the names.
+        columns: String,
     },
     /// Rows that differ in nothing that is watched.
     #[error(
@@ -403,6 +422,22 @@ mod tests {
         };
         assert_eq!(check("t", "[].x", "s"), mixed("t", "[].x"));
         assert_eq!(check("[].t", "[].x", "s"), mixed("[].t", "s"));
+    }
+
+    #[test]
+    fn names_of_columns_are_beside_a_list_that_is_read_by_them() {
+        let named = |feature: &str, columns: &str| {
+            let mut model = model("m", &["a"]);
+            model.features[0].path = path(feature);
+            let schema =
+                SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);
+            schema.unwrap().with_columns(path(columns)).map(|it| it.columns)
+        };
+        assert_eq!(named("s.data[].a", "s.columns"), Ok(Some(path("s.columns"))));
+        for (feature, columns) in [("s.data[][0]", "s.columns"), ("a", "c"), ("d[].a", "c[]")] {
+            let error = SchemaError::NothingNamed { columns: columns.to_owned() };
+            assert_eq!(named(feature, columns), Err(error));
+        }
     }
 
     #[test]

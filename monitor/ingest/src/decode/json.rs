@@ -7,6 +7,7 @@
 //! Not accepted yet: documents separated by newlines (refused as `invalid_json`: trailing
 //! characters).
 
+mod columns;
 mod plan;
 mod record;
 mod rows;
@@ -16,6 +17,8 @@ mod walk;
 
 #[cfg(test)]
 mod list_tests;
+#[cfg(test)]
+mod naive;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -27,6 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use self::columns::Columns;
 use self::plan::Plan;
 use self::rows::{Document, Rows};
 use self::value::Kind;
@@ -47,6 +51,8 @@ use crate::schema::SourceSchema;
 /// element, and paths that do not have the same value in each. All lists of a message are of one
 /// length; one that is absent or null is a null in every row, and at least one must be there. Empty
 /// lists make a message without rows: that nothing was predicted is no mistake.
+///
+/// Rows of a list beside the schema's `columns` are arrays with one value a name.
 pub struct JsonDecoder {
     limits: DecodeLimits,
     plan: Plan,
@@ -54,6 +60,7 @@ pub struct JsonDecoder {
     // Reused from message to message.
     slots: Slots,
     elements: Vec<Slots>,
+    columns: Columns,
     rows: Rows,
 }
 
@@ -66,6 +73,7 @@ impl JsonDecoder {
             limits,
             slots: Slots::new(&plan.trie, limits.rows_max),
             elements: plan.trie.lists().iter().map(element).collect(),
+            columns: Columns::default(),
             rows: Rows::default(),
             batch: OpenBatch::new(schema),
             plan,
@@ -74,11 +82,12 @@ impl JsonDecoder {
 
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
-        let Self { limits, plan, batch, slots, elements, rows } = self;
+        let Self { limits, plan, batch, slots, elements, columns, rows } = self;
         let payload = checked_text(message.payload, *limits)?;
         rows.clear();
         let rows_max = limits.rows_max;
-        Document { plan, payload, slots, elements, rows, rows_max }.read(0..payload.len())?;
+        Document { plan, payload, slots, elements, columns, rows, rows_max }
+            .read(0..payload.len())?;
         let texts = Texts { payload, added: &rows.added };
         let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
         batch.accept(message, &accepted).map_err(|(row, refusal)| {

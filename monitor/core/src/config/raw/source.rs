@@ -25,6 +25,10 @@ pub(in crate::config) struct RawSource {
     /// Path to the model's name in a record. Left out when the topic carries one model. With `[]`,
     /// as in a feature's path, each record of a message names its own.
     pub(in crate::config) model: Option<String>,
+    /// Path to the names of columns of the list of records beside it, whose records are lists of
+    /// values: with `dataframe_split.columns` the path `dataframe_split.data[].age` is the value
+    /// below the name `age`, wherever that stands.
+    pub(in crate::config) columns: Option<String>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
     /// Largest accepted message, in bytes; a larger one is rejected.

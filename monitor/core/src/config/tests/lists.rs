@@ -105,15 +105,49 @@ fn a_message_is_a_list_or_holds_lists() {
     );
 }
 
+#[test]
+fn names_of_columns_are_beside_a_list_that_is_read_by_them() {
+    check(
+        &[
+            ("/sources/0/columns", json!("split.columns")),
+            ("/models/0/features/0/path", json!("split.data[].x")),
+        ],
+        &[],
+    );
+    let hint = "read one, as `dataframe_split.data[].age` is read by `dataframe_split.columns`, or \
+                remove it";
+    let message = format!(
+        "`sources[0].columns`: is `split.columns`, and no path reads a list beside it by name; {hint}"
+    );
+    for path in ["x", "split.data[][0]", "other.data[].x"] {
+        check(
+            &[
+                ("/sources/0/columns", json!("split.columns")),
+                ("/models/0/features/0/path", json!(path)),
+            ],
+            &[&message],
+        );
+    }
+    check_one(
+        "/sources/0/columns",
+        json!("columns[]"),
+        "`sources[0].columns`: is `columns[]`: names in each record; name one list of names, such as \
+         `dataframe_split.columns`",
+    );
+}
+
 /// What the schema of decoders refuses, the file's checks refuse before it and with the key.
 #[test]
 fn no_path_is_left_to_the_schema() {
-    let paths = ["x", "a[]", "a[].x", "[].x", "[]", "b[]"];
+    let paths = ["x", "a[]", "a[].x", "[].x", "[]", "b.c[].x"];
     assert!(paths.iter().all(|path| FieldPath::parse(path).is_ok()));
     for time in paths {
         for feature in paths {
-            for segment in paths {
+            for (segment, columns) in
+                paths.into_iter().flat_map(|it| paths.map(|other| (it, other)))
+            {
                 let mut tree = smallest();
+                put(&mut tree, "/sources/0/columns", json!(columns));
                 put(&mut tree, "/sources/0/event_time/path", json!(time));
                 put(&mut tree, "/models/0/features/0/path", json!(feature));
                 let segment = json!([{"name": "s", "path": segment, "values": ["v"]}]);

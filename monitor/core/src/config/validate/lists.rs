@@ -37,6 +37,8 @@ pub(super) fn check(
     for (_, own) in &models {
         agree(own, findings);
     }
+    let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
+    outcome = outcome.and(columns(raw, source, all(), findings));
     for (model, own) in &models {
         let counted = model.features.iter().chain(&model.predictions);
         if counted.filter_map(|it| path(&it.path)).any(|it| it.has_each()) {
@@ -56,6 +58,32 @@ pub(super) fn check(
         }
     }
     outcome
+}
+
+/// Checks that names of columns name some.
+fn columns<'a>(
+    raw: &RawConfig,
+    source: usize,
+    mut paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
+    let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
+    if names.has_each() {
+        return Err(findings.add(
+            &format!("sources[{source}].columns"),
+            &format!("is `{names}`: names in each record"),
+            "name one list of names, such as `dataframe_split.columns`",
+        ));
+    }
+    if paths.any(|it| it.path.is_named_by(&names)) {
+        return Ok(());
+    }
+    Err(findings.add(
+        &format!("sources[{source}].columns"),
+        &format!("is `{names}`, and no path reads a list beside it by name"),
+        "read one, as `dataframe_split.data[].age` is read by `dataframe_split.columns`, or remove it",
+    ))
 }
 
 fn mixed(event_time: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {

@@ -42,6 +42,8 @@ fn source(
     let event_time =
         field_path(&source.event_time.path, &format!("{path}.event_time.path"), findings);
     let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
+    let columns =
+        source.columns.as_ref().map(|it| field_path(it, &format!("{path}.columns"), findings));
     let time = time(raw, source, &own, models, &path, findings);
     let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| match it {
         Ok(model) => Ok(model.schema.clone()),
@@ -52,6 +54,10 @@ fn source(
     let format = time_format(source.event_time.format);
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
+    let schema = match columns.transpose()? {
+        Some(columns) => schema.and_then(|it| it.with_columns(columns)),
+        None => schema,
+    };
     let schema = schema.map_err(|error| {
         // Seen above already, and in better words, unless a rule was added there only.
         if findings.is_empty() {

@@ -280,6 +280,72 @@ fn a_list_and_a_place_in_it_are_both_read() {
     takes("t", &features, json, expected);
 }
 
+/// Rows of the list beside `s.columns`, with features `s.data[].a` and `s.data[].b.x`.
+fn named() -> Arc<SourceSchema> {
+    let model = model(&["s.data[].a", "s.data[].b.x", "out[]"]);
+    let schema = SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);
+    Arc::new(schema.unwrap().with_columns(path("s.columns")).unwrap())
+}
+
+#[test]
+fn columns_are_found_by_name_whatever_their_order() {
+    let payloads = [
+        r#"{"t":1,"s":{"columns":["a","b"],"data":[[1,{"x":2}],[3,null]]},"out":[5,6]}"#,
+        r#"{"s":{"data":[["?",{"x":4},7]],"index":[0],"columns":["id","b","a"]},"t":1,"out":[8]}"#,
+        r#"{"t":1,"s":{"columns":["\u0061","b"],"data":[null,[9,{}]]}}"#,
+        r#"{"t":1,"s":{"columns":["nothing"],"data":[]}}"#,
+    ];
+    let decoded = decode_all(&named(), &payloads);
+    assert_eq!(decoded.rejections, []);
+    let some = |values: [f64; 3]| values.map(Some);
+    assert_eq!(column(&decoded, 0)[..3], some([1.0, 3.0, 7.0]));
+    assert_eq!(column(&decoded, 0)[3..], [None, Some(9.0)]);
+    assert_eq!(column(&decoded, 1), [Some(2.0), None, Some(4.0), None, None]);
+    assert_eq!(column(&decoded, 2)[..3], some([5.0, 6.0, 8.0]));
+}
+
+#[test]
+fn columns_and_places_of_a_row_are_both_read() {
+    let model = model(&["data[].a", "data[][0]", "data[][4]"]);
+    let schema = SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);
+    let schema = Arc::new(schema.unwrap().with_columns(path("names")).unwrap());
+    let json = r#"{"t":1,"names":["a","b"],"data":[[1,2],[3,4]]}"#;
+    let decoded = decode_all(&schema, &[json]);
+    assert_eq!(column(&decoded, 0), [Some(1.0), Some(3.0)]);
+    assert_eq!(column(&decoded, 1), [Some(1.0), Some(3.0)]);
+    assert_eq!(column(&decoded, 2), [None, None]);
+}
+
+#[test]
+fn rows_that_do_not_fit_the_names_of_columns_refuse_the_message() {
+    let list = "expected a list of names";
+    for (columns, data, detail) in [
+        ("null", "[[1,2]]", "`s.columns`: absent or null".to_owned()),
+        ("3", "[[1,2]]", format!("`s.columns`: {list}")),
+        (r#"["a",1]"#, "[[1,2]]", format!("`s.columns`: {list}")),
+        (r#"["b"]"#, "[[1]]", "`s.columns`: no column is named `a`".to_owned()),
+        (
+            r#"["a","b","x","b"]"#,
+            "[[1,{},2,{}]]",
+            "`s.columns`: the names at 1 and 3 are the same".to_owned(),
+        ),
+        (r#"["a","b"]"#, "[[1,{}],[1]]", "row 1: `s.data[]`: 1 values for 2 columns".to_owned()),
+        (r#"["a","b"]"#, "[[1,{},3]]", "row 0: `s.data[]`: 3 values for 2 columns".to_owned()),
+    ] {
+        let json = format!(r#"{{"t":1,"s":{{"columns":{columns},"data":{data}}}}}"#);
+        let good = r#"{"t":1,"s":{"columns":["a","b"],"data":[[1,{}]]}}"#;
+        let decoded = decode_all(&named(), &[good, &json, good]);
+        assert_eq!(decoded.rows.len(), 2, "{json}");
+        let rejection = &decoded.rejections[0];
+        let found = (rejection.offset, rejection.reason, &rejection.detail);
+        assert_eq!(found, (101, RejectReason::InvalidColumns, &detail));
+    }
+    let object = r#"{"t":1,"s":{"columns":["a","b"],"data":[{"a":1}]}}"#;
+    let rejections = decode_all(&named(), &[object]).rejections;
+    assert_eq!(rejections[0].reason, RejectReason::WrongType);
+    assert_eq!(rejections[0].detail, "row 0: `s.data[]`: expected an array, found an object");
+}
+
 #[test]
 fn deep_and_hostile_elements_are_refused_without_a_panic() {
     let deep = format!(r#"{{"t":1,"in":[{}{}]}}"#, "[".repeat(9_000), "]".repeat(9_000));

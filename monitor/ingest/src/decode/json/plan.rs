@@ -3,7 +3,7 @@
 //! Before: [`SourceSchema`]. After: [`super::walk`] follows the tree, [`super::rows`] reads the
 //! places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::record::Place;
@@ -24,6 +24,16 @@ pub(super) struct Plan {
     pub(super) models_by_name: BTreeMap<Arc<str>, usize>,
     /// Lists with the event time and the model's name of each row, whatever its model.
     pub(super) lists: Vec<usize>,
+    pub(super) columns: Option<ColumnsPlan>,
+    /// Names of columns with the event time and the model's name.
+    pub(super) names: Vec<Box<str>>,
+}
+
+/// Where a message names its columns.
+pub(super) struct ColumnsPlan {
+    pub(super) place: Place,
+    /// Lists of which a row may be an array of values in the order of the names.
+    pub(super) lists: Vec<usize>,
 }
 
 pub(super) struct ModelPlan {
@@ -33,6 +43,8 @@ pub(super) struct ModelPlan {
     pub(super) segments: Vec<(Place, Arc<str>)>,
     /// Lists with further values of each row.
     pub(super) lists: Vec<usize>,
+    /// Names of columns with the model's values.
+    pub(super) names: Vec<Box<str>>,
 }
 
 pub(super) enum VersionPlan {
@@ -43,24 +55,32 @@ pub(super) enum VersionPlan {
 impl Plan {
     pub(super) fn new(schema: &SourceSchema) -> Self {
         let source_paths = || schema.model.iter().chain([&schema.event_time]);
-        let trie = Trie::new(source_paths().chain(schema.models.iter().flat_map(model_paths)));
-        let lists = lists(&trie, source_paths(), &[]);
+        let all = || source_paths().chain(schema.models.iter().flat_map(model_paths));
+        let trie = Trie::new(all().chain(&schema.columns));
+        let named = schema.columns.as_ref().map(|columns| {
+            let named = all().filter(|path| path.is_named_by(columns));
+            ColumnsPlan { place: place(&trie, columns), lists: lists(&trie, named, &[]) }
+        });
         let root = if schema.event_time.begins_with_each() { Kind::Array } else { Kind::Object };
+        let lists = lists(&trie, source_paths(), &[]);
+        let model = |model| ModelPlan::new(model, schema, &trie, &lists);
         Self {
             root,
             event_time: place(&trie, &schema.event_time),
             time_format: schema.time_format,
             model: schema.model.as_ref().map(|it| place(&trie, it)),
-            models: schema.models.iter().map(|it| ModelPlan::new(it, &trie, &lists)).collect(),
+            models: schema.models.iter().map(model).collect(),
             models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
             lists,
+            columns: named,
+            names: names(schema, source_paths()),
             trie,
         }
     }
 }
 
 impl ModelPlan {
-    fn new(model: &ModelSchema, trie: &Trie, source_lists: &[usize]) -> Self {
+    fn new(model: &ModelSchema, source: &SourceSchema, trie: &Trie, known: &[usize]) -> Self {
         let features = model.features.iter().map(|it| (place(trie, &it.path), it.kind));
         let segments = model.segments.iter();
         let segments = segments.map(|it| (place(trie, &it.path), Arc::clone(&it.name)));
@@ -71,7 +91,8 @@ impl ModelPlan {
             },
             features: features.collect(),
             segments: segments.collect(),
-            lists: lists(trie, model_paths(model), source_lists),
+            lists: lists(trie, model_paths(model), known),
+            names: names(source, model_paths(model)),
         }
     }
 
@@ -99,6 +120,13 @@ fn lists<'a>(
         }
     }
     lists
+}
+
+/// Returns the names of columns that the paths read.
+fn names<'a>(schema: &SourceSchema, paths: impl Iterator<Item = &'a FieldPath>) -> Vec<Box<str>> {
+    let Some(columns) = &schema.columns else { return Vec::new() };
+    let names: BTreeSet<&str> = paths.filter_map(|path| path.column(columns)).collect();
+    names.into_iter().map(Box::from).collect()
 }
 
 fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {

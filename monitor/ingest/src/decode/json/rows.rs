@@ -3,14 +3,17 @@
 //! Before: [`super::walk`] has found the document's values and lists. After: [`super::JsonDecoder`]
 //! hands all rows to the batch, or none. Values that rows share are read once a document.
 
+use std::fmt;
 use std::ops::Range;
 
 use driftd_catalog::ModelId;
 
+use super::columns::{Columns, ColumnsProblem};
 use super::plan::{ModelPlan, Plan, VersionPlan};
 use super::record::{Place, Record, blocked};
 use super::trie::List;
-use super::walk::{Found, Slots, walk, walk_element};
+use super::value::Kind;
+use super::walk::{Found, Slots, walk, walk_element, walk_row};
 use super::{invalid_json, not_the_root};
 use crate::decode::batch::Head;
 use crate::decode::builders::Cell;
@@ -42,6 +45,7 @@ pub(super) struct Document<'a> {
     pub(super) slots: &'a mut Slots,
     /// For each list what a walk found in the element of the row that is read.
     pub(super) elements: &'a mut [Slots],
+    pub(super) columns: &'a mut Columns,
     pub(super) rows: &'a mut Rows,
     /// Most rows of the document.
     pub(super) rows_max: usize,
@@ -72,6 +76,10 @@ impl Document<'_> {
             return self.read_row(index, None);
         }
         let count = self.count(plan.lists.iter().chain(&model.lists))?;
+        if 0 < count.rows {
+            self.name_columns(&plan.lists, &plan.names)?;
+            self.name_columns(&model.lists, &model.names)?;
+        }
         for row in 0..count.rows {
             let before = (row != 0).then_some(index);
             self.enter(&plan.lists, row)
@@ -86,13 +94,17 @@ impl Document<'_> {
     fn read_rows_of_many(&mut self) -> Result<(), Refusal> {
         let plan = self.plan;
         let count = self.count(plan.lists.iter())?;
+        if 0 < count.rows {
+            self.name_columns(&plan.lists, &plan.names)?;
+        }
         let mut before = None;
         for row in 0..count.rows {
             let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
             let index = read.map_err(|refusal| refusal.in_row(row))?;
-            let lists = &plan.models[index].lists;
+            let ModelPlan { lists, names, .. } = &plan.models[index];
             if before != Some(index) {
                 lists.iter().try_for_each(|list| self.measure(*list, &count))?;
+                self.name_columns(lists, names)?;
             }
             self.enter(lists, row)
                 .and_then(|()| self.read_row(index, before))
@@ -152,17 +164,59 @@ impl Document<'_> {
         }
     }
 
+    /// Reads the names of columns, if any of the lists needs them or any name is read by them.
+    fn name_columns(&mut self, lists: &[usize], names: &[Box<str>]) -> Result<(), Refusal> {
+        let Some(plan) = &self.plan.columns else { return Ok(()) };
+        if names.is_empty() && !lists.iter().any(|list| plan.lists.contains(list)) {
+            return Ok(());
+        }
+        let (path, trie) = (&plan.place.path, &self.plan.trie);
+        let invalid = |problem: fmt::Arguments<'_>| {
+            Refusal::new(RejectReason::InvalidColumns, format_args!("`{path}`: {problem}"))
+        };
+        let text = match self.slots.get(plan.place.slot) {
+            Some(Found::Value { start, end }) => self.payload.get(start..end),
+            Some(Found::Blocked { .. }) | None => None,
+        };
+        let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else {
+            return Err(invalid(format_args!("absent or null")));
+        };
+        self.columns.read(trie, text).map_err(|problem| match problem {
+            ColumnsProblem::NoNames => invalid(format_args!("expected a list of names")),
+            ColumnsProblem::Repeated { first, again } => {
+                invalid(format_args!("the names at {first} and {again} are the same"))
+            }
+        })?;
+        match names.iter().find(|name| self.columns.position(name).is_none()) {
+            None => Ok(()),
+            Some(name) => Err(invalid(format_args!("no column is named `{name}`"))),
+        }
+    }
+
     /// Finds the row's values in its elements of the lists.
     fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
         for &list in lists {
             let List { slot, element } = &self.plan.trie.lists()[list];
             let slots = &mut self.elements[list];
-            if self.slots.get(*slot).is_some() {
-                let bounds = self.slots.element(list, row);
+            if self.slots.get(*slot).is_none() {
+                slots.clear();
+                continue;
+            }
+            let bounds = self.slots.element(list, row);
+            let columns = self.plan.columns.as_ref().filter(|it| it.lists.contains(&list));
+            if columns.is_none() {
                 walk_element(element, self.payload, bounds, slots)
                     .map_err(|error| invalid_json(&error))?;
-            } else {
-                slots.clear();
+                continue;
+            }
+            let wanted = self.columns.of_list(list);
+            let found = walk_row(element, self.payload, bounds, wanted, slots)
+                .map_err(|error| invalid_json(&error))?;
+            let count = self.columns.count();
+            if let Some(found) = found.filter(|found| *found != count) {
+                let path = self.plan.trie.lists()[list].path();
+                let detail = format_args!("`{path}`: {found} values for {count} columns");
+                return Err(Refusal::new(RejectReason::InvalidColumns, detail));
             }
         }
         Ok(())
@@ -203,7 +257,7 @@ impl Document<'_> {
     }
 
     fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
-        let Self { plan, payload, slots, elements, rows, rows_max: _ } = self;
+        let Self { plan, payload, slots, elements, rows, columns: _, rows_max: _ } = self;
         let Rows { heads: _, cells, added } = &mut **rows;
         (Record { payload, trie: &plan.trie, slots, elements, added }, cells)
     }
@@ -217,17 +271,26 @@ fn read_cells(
     cells: &mut Vec<Cell>,
     shared: Option<usize>,
 ) -> Result<(), Refusal> {
-    let known = |cells: &[Cell], place: &Place, column: usize| {
-        let start = shared.filter(|_| place.list.is_none())?;
-        Some(cells[start + column].clone())
+    let Some(shared) = shared else {
+        for (place, kind) in &model.features {
+            cells.push(record.feature(place, *kind)?);
+        }
+        for (place, name) in &model.segments {
+            cells.push(record.segment(place, name)?);
+        }
+        return Ok(());
     };
-    for (column, (place, kind)) in model.features.iter().enumerate() {
-        let cell = known(cells, place, column);
-        cells.push(cell.map_or_else(|| record.feature(place, *kind), Ok)?);
+    for (column, (place, kind)) in (shared..).zip(&model.features) {
+        cells.push(match place.list {
+            None => cells[column].clone(),
+            Some(_) => record.feature(place, *kind)?,
+        });
     }
-    for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
-        let cell = known(cells, place, column);
-        cells.push(cell.map_or_else(|| record.segment(place, name), Ok)?);
+    for (column, (place, name)) in (shared + model.features.len()..).zip(&model.segments) {
+        cells.push(match place.list {
+            None => cells[column].clone(),
+            Some(_) => record.segment(place, name)?,
+        });
     }
     Ok(())
 }

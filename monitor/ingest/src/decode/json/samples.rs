@@ -12,7 +12,7 @@ use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionF
 
 const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
 
-pub(super) fn schema(features: &[&str]) -> SourceSchema {
+fn schema(features: &[&str]) -> SourceSchema {
     let model = ModelSchema {
         name: "m".into(),
         version: VersionField::Fixed("1".into()),
@@ -23,7 +23,7 @@ pub(super) fn schema(features: &[&str]) -> SourceSchema {
     SourceSchema::try_new(path("time"), TimeFormat::Rfc3339, None, vec![model]).unwrap()
 }
 
-pub(super) fn decode(schema: SourceSchema, sample: &str) -> Decoded {
+fn decode(schema: SourceSchema, sample: &str) -> Decoded {
     let mut decoder = JsonDecoder::new(Arc::new(schema), LIMITS);
     decoder.decode(&Message { payload: Some(sample.as_bytes()), offset: 0, timestamp: None });
     decoder.finish()
@@ -33,11 +33,23 @@ pub(super) fn decode(schema: SourceSchema, sample: &str) -> Decoded {
 #[track_caller]
 fn reads(sample: &str, features: &[(&str, &[f64])]) {
     let paths: Vec<&str> = features.iter().map(|it| it.0).collect();
-    let decoded = decode(schema(&paths), sample);
+    check(&decode(schema(&paths), sample), features);
+}
+
+/// The same, with names of columns.
+#[track_caller]
+fn reads_named(sample: &str, columns: &str, features: &[(&str, &[f64])]) {
+    let paths: Vec<&str> = features.iter().map(|it| it.0).collect();
+    let schema = schema(&paths).with_columns(path(columns)).unwrap();
+    check(&decode(schema, sample), features);
+}
+
+#[track_caller]
+fn check(decoded: &Decoded, features: &[(&str, &[f64])]) {
     assert_eq!(decoded.rejections, []);
     for (at, (path, expected)) in features.iter().enumerate() {
         let expected: Vec<_> = expected.iter().copied().map(Some).collect();
-        assert_eq!(column(&decoded, at), expected, "{path}");
+        assert_eq!(column(decoded, at), expected, "{path}");
     }
 }
 
@@ -74,5 +86,26 @@ fn tensorflow_serving_takes_columns() {
     reads(
         messages::TENSORFLOW_COLUMNS,
         &[("request.inputs.signal[][2]", &[3.0, 1.0]), ("response.outputs[]", &[0.1, 0.9])],
+    );
+}
+
+#[test]
+fn mlflow_and_seldon_name_columns() {
+    reads_named(
+        messages::MLFLOW_SPLIT,
+        "request.dataframe_split.columns",
+        &[
+            ("request.dataframe_split.data[].feature3", &[3.0, 7.0]),
+            ("request.dataframe_split.data[].feature1", &[1.0, 5.0]),
+            ("response.predictions[]", &[0.25, 0.75]),
+        ],
+    );
+    reads_named(
+        messages::SELDON_NDARRAY,
+        "request.data.names",
+        &[
+            ("request.data.ndarray[].hours", &[40.0, 45.0]),
+            ("response.data.ndarray[][1]", &[0.1, 0.6]),
+        ],
     );
 }

@@ -58,6 +58,11 @@ impl Node {
         !self.keys.is_empty() || !self.elements.is_empty() || self.list.is_some()
     }
 
+    /// Returns the wanted keys of an object, each with its node.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.keys.iter().map(|(key, node)| (&**key, *node))
+    }
+
     /// Returns the position and node of `key`, trying position `guess` first: producers write their
     /// keys in one order, which is often the configuration's.
     pub(super) fn child(&self, key: &str, guess: usize) -> Option<(usize, usize)> {

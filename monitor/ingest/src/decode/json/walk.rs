@@ -143,6 +143,37 @@ pub(super) fn walk_element(
     Walker { trie, origin, slots }.value(Trie::ROOT, text)
 }
 
+/// Walks an element that is an array of values, of which those at `wanted` positions go to nodes of
+/// the tree. Returns how many there are; `None` when it is null or no array.
+pub(super) fn walk_row(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    wanted: &[(usize, usize)],
+    slots: &mut Slots,
+) -> serde_json::Result<Option<usize>> {
+    slots.walk += 1;
+    let origin = payload.as_ptr().addr();
+    let text = payload.get(bounds).expect("elements lie inside the payload");
+    let root = trie.node(Trie::ROOT);
+    let mut walker = Walker { trie, origin, slots };
+    if let Some(slot) = root.slot {
+        walker.keep(slot, text);
+    }
+    match Kind::of(text) {
+        Kind::Array => {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            deserializer.deserialize_seq(Row { walker, wanted }).map(Some)
+        }
+        Kind::Null => Ok(None),
+        found @ (Kind::Boolean | Kind::Number | Kind::Text | Kind::Object) => {
+            let mut inside = Inside { walker: &mut walker, node: Trie::ROOT };
+            inside.block(&(root.key_slots.start..root.element_slots.end), Kind::Array, found);
+            Ok(None)
+        }
+    }
+}
+
 struct Walker<'a> {
     trie: &'a Trie,
     /// Address of the payload's first byte.
@@ -156,13 +187,17 @@ impl Walker<'_> {
         start..start + text.len()
     }
 
+    fn keep(&mut self, slot: usize, text: &str) {
+        let Range { start, end } = self.bounds(text);
+        self.slots.set(slot, Found::Value { start, end });
+    }
+
     /// Takes the text of a node's value, which was checked against JSON's grammar: keeps it if a
     /// path ends there, and goes into it if others lead on.
     fn value(&mut self, index: usize, text: &str) -> serde_json::Result<()> {
         let node = self.trie.node(index);
         if let Some(slot) = node.slot {
-            let Range { start, end } = self.bounds(text);
-            self.slots.set(slot, Found::Value { start, end });
+            self.keep(slot, text);
         }
         if !node.is_inner() {
             return Ok(());
@@ -325,6 +360,41 @@ impl<'de> Visitor<'de> for Inside<'_, '_> {
 
     fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
         Ok(self.scalar(Kind::Text))
+    }
+}
+
+/// The values of a row that is an array.
+struct Row<'w> {
+    walker: Walker<'w>,
+    /// Positions, and the node that each value goes to.
+    wanted: &'w [(usize, usize)],
+}
+
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<usize, A::Error> {
+        let mut wanted = self.wanted.iter().peekable();
+        let mut count = 0;
+        loop {
+            if wanted.peek().is_none_or(|(position, _)| *position != count) {
+                if elements.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(count);
+                }
+            } else {
+                let Some(element) = elements.next_element::<&RawValue>()? else {
+                    return Ok(count);
+                };
+                while let Some((_, node)) = wanted.next_if(|(position, _)| *position == count) {
+                    self.walker.value(*node, element.get()).map_err(A::Error::custom)?;
+                }
+            }
+            count += 1;
+        }
     }
 }
 
