@@ -56,7 +56,7 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    vec![instances(), columns(), list(), split()]
+    vec![instances(), columns(), list(), split(), lines()]
 }
 
 /// Rows as `KServe` and TensorFlow Serving have them, with the response beside the request.
@@ -162,6 +162,36 @@ fn split() -> Shape {
         amount: "dataframe_split.data[].amount",
         country: "dataframe_split.data[].country",
         source: json!({"columns": "dataframe_split.columns"}),
+        write,
+        bad,
+    }
+}
+
+/// One record a line, and blank lines: a message without records has those alone, and is no message
+/// of this format, so one with an empty list stands for it.
+fn lines() -> Shape {
+    let write = |records: &Records| {
+        let time = records.time;
+        let lines = records.each(|amount, country| {
+            json!({"event_time": time, "rows": [{"amount": amount, "country": country}]})
+        });
+        let empty = json!({"event_time": time, "rows": []});
+        let lines = lines.into_iter().chain([empty]).map(|line| line.to_string());
+        lines.collect::<Vec<_>>().join("\n\n") + "\n"
+    };
+    let two = write(&Records::new(START, 2));
+    let bad = vec![
+        ("too_many_rows", write(&Records::new(START, ROWS_MAX + 1))),
+        ("invalid_json", two.replacen('\n', " ", 2)),
+        ("wrong_type", two.replace("1.5", "true")),
+        ("empty_payload", "\n \n".to_owned()),
+    ];
+    Shape {
+        name: "lines",
+        event_time: "event_time",
+        amount: "rows[].amount",
+        country: "rows[].country",
+        source: json!({"format": "ndjson"}),
         write,
         bad,
     }

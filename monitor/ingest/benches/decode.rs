@@ -1,7 +1,8 @@
 //! Records per second of the JSON decoder, beside `serde_json::Value` parsing the same payloads.
 //!
-//! One core; a record is 532 bytes with 20 floats nested in an object, one record a message. Rounds
-//! of both alternate, and the fastest of each counts, so that a neighbour's load cancels out.
+//! One core; a record is 532 bytes with 20 floats nested in an object, one record a message, and
+//! the same records as lists of 50 a message. Rounds of all alternate, and the fastest of each
+//! counts, so that a neighbour's load cancels out.
 //! `cargo bench -p driftd-ingest`.
 
 #![expect(clippy::print_stdout, reason = "a bench reports to whoever started it")]
@@ -22,20 +23,30 @@ const RECORD_BYTES: usize = 532;
 const BATCH_RECORDS: usize = 4_096;
 const FEATURES: usize = 20;
 const ROUNDS: usize = 15;
+const LISTED_RECORDS: usize = 50;
 
 fn main() {
     let payloads = payloads();
-    let mut decoder =
-        JsonDecoder::new(schema(), DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 });
-    let (mut columns, mut value) = (Duration::MAX, Duration::MAX);
+    let lists: Vec<Vec<u8>> = payloads.chunks(LISTED_RECORDS).map(list).collect();
+    let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: LISTED_RECORDS };
+    let mut decoder = JsonDecoder::new(schema(""), limits);
+    let mut list_decoder = JsonDecoder::new(schema("[]."), limits);
+    let (mut columns, mut listed, mut value) = (Duration::MAX, Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         columns = columns.min(timed(|| decode(&mut decoder, &payloads)));
+        listed = listed.min(timed(|| decode(&mut list_decoder, &lists)));
         value = value.min(timed(|| parse(&payloads)));
     }
     report("JsonDecoder, 20 features, 2 names, time", columns);
+    report("JsonDecoder, lists of 50 such records", listed);
     report("serde_json::Value, parse only", value);
     let ratio = value.as_secs_f64() / columns.as_secs_f64();
     println!("JsonDecoder / serde_json::Value: {ratio:.2} x");
+}
+
+/// Several records as one message.
+fn list(records: &[Vec<u8>]) -> Vec<u8> {
+    [b"[", &records.join(&b","[..])[..], b"]"].concat()
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
@@ -53,7 +64,7 @@ fn report(name: &str, elapsed: Duration) {
 fn decode(decoder: &mut JsonDecoder, payloads: &[Vec<u8>]) {
     for (offset, payload) in (0..).zip(payloads) {
         decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
-        if decoder.messages() == BATCH_RECORDS {
+        if BATCH_RECORDS <= decoder.rows() {
             let decoded = black_box(decoder.finish());
             assert!(decoded.rejections.is_empty(), "the bench's records are good");
         }
@@ -98,8 +109,11 @@ fn payloads() -> Vec<Vec<u8>> {
     (0..RECORDS).map(record).collect()
 }
 
-fn schema() -> Arc<SourceSchema> {
-    let path = |text: &str| FieldPath::parse(text).expect("the bench's paths are paths");
+/// `list` comes before each path.
+fn schema(list: &str) -> Arc<SourceSchema> {
+    let path = |text: &str| {
+        FieldPath::parse(&format!("{list}{text}")).expect("the bench's paths are paths")
+    };
     let feature = |number: usize| {
         let name = format!("features.f{number:02}");
         FeatureField { path: path(&name), name: name.into(), kind: FeatureKind::Float64 }

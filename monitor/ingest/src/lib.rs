@@ -67,6 +67,6 @@ pub use decode::{
 pub use path::{FieldPath, PathError, PathProblem};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
-    FeatureField, FeatureKind, ModelSchema, SchemaError, SegmentField, SourceSchema, TimeFormat,
-    VersionField,
+    FeatureField, FeatureKind, Framing, ModelSchema, SchemaError, SegmentField, SourceSchema,
+    TimeFormat, VersionField,
 };

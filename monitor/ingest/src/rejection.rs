@@ -120,6 +120,11 @@ impl Refusal {
         Self::new(self.reason, format_args!("row {row}: {}", self.detail))
     }
 
+    /// Says in which line of the message it was, from 1 as editors and parsers count.
+    pub(crate) fn in_line(self, line: usize) -> Self {
+        Self::new(self.reason, format_args!("line {line}: {}", self.detail))
+    }
+
     pub(crate) fn at(self, offset: i64) -> Rejection {
         Rejection { offset, reason: self.reason, detail: self.detail }
     }

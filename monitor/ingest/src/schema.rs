@@ -69,6 +69,15 @@ impl fmt::Display for TimeFormat {
     }
 }
 
+/// How a message is made of documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// It is one document.
+    Document,
+    /// Each line is one. Lines of white space alone are passed over.
+    Lines,
+}
+
 /// A feature (or prediction): one column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureField {
@@ -174,6 +183,8 @@ pub struct SourceSchema {
     pub models: Vec<ModelSchema>,
     /// Where a message names the columns of the lists of rows beside the names.
     pub columns: Option<FieldPath>,
+    /// How a message is made of documents.
+    pub framing: Framing,
 }
 
 impl SourceSchema {
@@ -200,7 +211,14 @@ impl SourceSchema {
         }
         models.iter().try_for_each(ModelSchema::check)?;
         check_lists(&event_time, model.as_ref(), &models)?;
-        Ok(Self { event_time, time_format, model, models, columns: None })
+        let framing = Framing::Document;
+        Ok(Self { event_time, time_format, model, models, columns: None, framing })
+    }
+
+    /// Has messages read in another framing.
+    #[must_use]
+    pub fn with_framing(self, framing: Framing) -> Self {
+        Self { framing, ..self }
     }
 
     /// Has rows of the lists beside `columns` read by the names that are there.

@@ -9,8 +9,8 @@ use driftd_catalog::Timestamp;
 use driftd_core::config::SourceConfig;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    CELL_BYTES, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, ModelSchema,
-    Rejection, Row, SourceSchema,
+    CELL_BYTES, Decode, DecodeLimits, Decoded, FeatureKind, Framing, JsonDecoder, Message,
+    ModelSchema, Rejection, Row, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -160,9 +160,13 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
 
 /// Rows of a large message; none where each has one, which the rows of a batch count.
 fn message_rows(source: &SourceConfig) -> usize {
-    let listed = |it: &ModelSchema| it.features.iter().filter(|it| it.path.has_each()).count();
-    let fewest = source.schema.models.iter().map(listed).filter(|listed| 0 < *listed).min();
-    fewest.map_or(0, |listed| source.rows_max.min(source.payload_bytes_max / (2 * listed)))
+    let SourceSchema { models, framing, .. } = &*source.schema;
+    let own = |model: &ModelSchema| match framing {
+        Framing::Document => model.features.iter().filter(|it| it.path.has_each()).count(),
+        Framing::Lines => model.features.len(),
+    };
+    let fewest = models.iter().map(own).filter(|own| 0 < *own).min();
+    fewest.map_or(0, |own| source.rows_max.min(source.payload_bytes_max / (2 * own)))
 }
 
 fn batch_rows_max(schema: &SourceSchema) -> usize {

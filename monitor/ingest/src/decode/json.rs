@@ -1,11 +1,10 @@
-//! JSON: one object a message, or the rows of its lists, read by the configured paths.
+//! JSON: one object a message or a line of it, or the rows of its lists, read by the configured
+//! paths.
 //!
 //! Before: [`crate::Message`] from the consumer. After: [`super::batch`]. The way of a payload:
 //! bounds and UTF-8 here → [`walk`] finds the values and lists → [`rows`] goes through the rows of
-//! the lists, [`record`] reads the values of each → the batch appends them, all or none.
-//!
-//! Not accepted yet: documents separated by newlines (refused as `invalid_json`: trailing
-//! characters).
+//! the lists, [`record`] reads the values of each → the batch appends them, all or none. Of lines
+//! each is walked by itself.
 
 mod columns;
 mod plan;
@@ -28,6 +27,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use self::columns::Columns;
@@ -39,7 +39,7 @@ use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::{Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::{Refusal, RejectReason, Rejection};
-use crate::schema::SourceSchema;
+use crate::schema::{Framing, SourceSchema};
 
 /// Decodes the JSON records of one partition.
 ///
@@ -53,6 +53,9 @@ use crate::schema::SourceSchema;
 /// lists make a message without rows: that nothing was predicted is no mistake.
 ///
 /// Rows of a list beside the schema's `columns` are arrays with one value a name.
+///
+/// In the framing of lines each line is a document, with rows of its own; the message is all of
+/// them.
 pub struct JsonDecoder {
     limits: DecodeLimits,
     plan: Plan,
@@ -82,17 +85,50 @@ impl JsonDecoder {
 
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
-        let Self { limits, plan, batch, slots, elements, columns, rows } = self;
-        let payload = checked_text(message.payload, *limits)?;
-        rows.clear();
-        let rows_max = limits.rows_max;
-        Document { plan, payload, slots, elements, columns, rows, rows_max }
-            .read(0..payload.len())?;
+        let payload = checked_text(message.payload, self.limits)?;
+        self.rows.clear();
+        match self.plan.framing {
+            Framing::Document => self.read_document(payload, 0..payload.len())?,
+            Framing::Lines => self.read_lines(payload)?,
+        }
+        let Self { plan, batch, rows, .. } = self;
         let texts = Texts { payload, added: &rows.added };
         let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
         batch.accept(message, &accepted).map_err(|(row, refusal)| {
-            if plan.trie.lists().is_empty() { refusal } else { refusal.in_row(row) }
+            let has_one = plan.trie.lists().is_empty() && plan.framing == Framing::Document;
+            if has_one { refusal } else { refusal.in_row(row) }
         })
+    }
+
+    /// Reads each line that is not blank.
+    fn read_lines(&mut self, payload: &str) -> Result<(), Refusal> {
+        let mut start = 0;
+        let mut has_lines = false;
+        for (number, line) in (1..).zip(payload.split_inclusive('\n')) {
+            let bounds = start..start + line.trim_end_matches('\n').len();
+            start += line.len();
+            // What JSON takes for white space, and not what Unicode does.
+            if line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+                continue;
+            }
+            has_lines = true;
+            self.read_document(payload, bounds).map_err(|refusal| refusal.in_line(number))?;
+            let rows_max = self.limits.rows_max;
+            if rows_max < self.rows.heads.len() {
+                let detail = format_args!("more than {rows_max} rows up to here");
+                return Err(Refusal::new(RejectReason::TooManyRows, detail).in_line(number));
+            }
+        }
+        if has_lines {
+            return Ok(());
+        }
+        Err(Refusal::new(RejectReason::EmptyPayload, format_args!("a payload of blank lines")))
+    }
+
+    fn read_document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
+        let Self { limits, plan, slots, elements, columns, rows, .. } = self;
+        let rows_max = limits.rows_max;
+        Document { plan, payload, slots, elements, columns, rows, rows_max }.read(bounds)
     }
 }
 

@@ -14,7 +14,7 @@ use super::super::text::{DurationText, Topic};
 pub(in crate::config) struct RawSource {
     /// Topic to read. With `driftd replay` a file takes its place.
     pub(in crate::config) topic: Topic,
-    /// Format of the records.
+    /// Format of the messages.
     #[serde(default)]
     pub(in crate::config) format: RawFormat,
     /// Where a start without stored `state` begins to read; one with it goes on where the last one
@@ -35,7 +35,8 @@ pub(in crate::config) struct RawSource {
     #[serde(default = "mebibyte")]
     #[schemars(range(min = 1, max = 104_857_600))]
     pub(in crate::config) payload_bytes_max: usize,
-    /// Most records of one message, where paths have `[]`; a message with more is rejected whole.
+    /// Most records of one message, where paths have `[]` or `format` is `ndjson`; a message with
+    /// more is rejected whole.
     #[serde(default = "ten_thousand")]
     #[schemars(range(min = 1, max = 50_000))]
     pub(in crate::config) rows_max: usize,
@@ -44,14 +45,16 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) time: RawTime,
 }
 
-/// Format of the records of a topic.
+/// Format of the messages of a topic.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(in crate::config) enum RawFormat {
-    /// One JSON object a record.
+    /// One JSON document a message.
     #[default]
     Json,
+    /// One JSON document a line; blank lines are passed over.
+    Ndjson,
 }
 
 /// Where a start without stored state begins to read.

@@ -1,6 +1,6 @@
 //! Messages with several records: which paths may have `[]`.
 
-use driftd_ingest::FieldPath;
+use driftd_ingest::{FieldPath, Framing};
 use serde_json::{Value, json};
 
 use super::{check, check_one, load_tree, put, smallest};
@@ -37,6 +37,19 @@ fn a_message_has_ten_thousand_records_at_most_unless_told_otherwise() {
         json!(50_001),
         "`sources[0].rows_max`: is 50001; use at most 50000",
     );
+}
+
+#[test]
+fn a_message_is_one_document_or_one_a_line() {
+    let mut tree = smallest();
+    for (format, framing) in [
+        (Value::Null, Framing::Document),
+        (json!("json"), Framing::Document),
+        (json!("ndjson"), Framing::Lines),
+    ] {
+        put(&mut tree, "/sources/0/format", format);
+        assert_eq!(load_tree(&tree).map(|it| it.sources[0].schema.framing), Ok(framing));
+    }
 }
 
 #[test]

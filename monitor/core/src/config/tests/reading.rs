@@ -230,7 +230,11 @@ fn values_outside_a_choice_or_bound_say_which() {
         json!("newest"),
         "`sources[0].start`: is `newest`; use one of `earliest`, `latest`",
     );
-    check_one("/sources/0/format", json!("avro"), "`sources[0].format`: is `avro`; use `json`");
+    check_one(
+        "/sources/0/format",
+        json!("avro"),
+        "`sources[0].format`: is `avro`; use one of `json`, `ndjson`",
+    );
     check_one(
         "/models/0/features/0/type",
         json!("double"),

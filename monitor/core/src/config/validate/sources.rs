@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use driftd_ingest::{SourceSchema, TimeFormat};
+use driftd_ingest::{Framing, SourceSchema, TimeFormat};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
@@ -50,7 +50,10 @@ fn source(
         Err(noted) => Err(*noted),
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
-    let RawFormat::Json = source.format;
+    let framing = match source.format {
+        RawFormat::Json => Framing::Document,
+        RawFormat::Ndjson => Framing::Lines,
+    };
     let format = time_format(source.event_time.format);
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
@@ -71,7 +74,7 @@ fn source(
             RawStart::Earliest => FirstStart::Earliest,
             RawStart::Latest => FirstStart::Latest,
         },
-        schema: Arc::new(schema),
+        schema: Arc::new(schema.with_framing(framing)),
         models: own,
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
         payload_bytes_max: source.payload_bytes_max,

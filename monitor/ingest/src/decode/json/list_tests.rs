@@ -10,7 +10,7 @@ use super::JsonDecoder;
 use super::tests::{feature, path, segment};
 use crate::decode::{Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::RejectReason;
-use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 4 };
 
@@ -344,6 +344,76 @@ fn rows_that_do_not_fit_the_names_of_columns_refuse_the_message() {
     let rejections = decode_all(&named(), &[object]).rejections;
     assert_eq!(rejections[0].reason, RejectReason::WrongType);
     assert_eq!(rejections[0].detail, "row 0: `s.data[]`: expected an array, found an object");
+}
+
+fn lines(model: ModelSchema) -> Arc<SourceSchema> {
+    Arc::new((*schema("t", model)).clone().with_framing(Framing::Lines))
+}
+
+#[test]
+fn each_line_that_is_not_blank_is_a_document() {
+    let schema = lines(model(&["a"]));
+    let payloads = ["{\"t\":1,\"a\":1}\n{\"t\":2,\"a\":2}\n", "\r\n{\"a\":3,\"t\":3}\r\n \t"];
+    let decoded = decode_all(&schema, &payloads);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(column(&decoded, 0), [Some(1.0), Some(2.0), Some(3.0)]);
+    let places: Vec<_> =
+        decoded.rows.iter().map(|row| (row.offset, row.event_time.as_millis())).collect();
+    assert_eq!(places, [(100, 1), (100, 2), (101, 3)]);
+    assert_eq!(decoded.messages, 2);
+}
+
+#[test]
+fn a_line_may_hold_several_rows() {
+    let schema = lines(model(&["in[].a"]));
+    let json = "{\"t\":1,\"in\":[{\"a\":1},{\"a\":2}]}\n{\"t\":2,\"in\":[]}\n{\"t\":3,\"in\":[{}]}";
+    let decoded = decode_all(&schema, &[json]);
+    assert_eq!(column(&decoded, 0), [Some(1.0), Some(2.0), None]);
+}
+
+#[test]
+fn one_bad_line_refuses_the_message_and_is_named() {
+    let good = r#"{"t":1,"v":"1","a":1}"#;
+    let mut model = model(&["a"]);
+    model.version = VersionField::Path(path("v"));
+    let schema = lines(model);
+    for (lines, reason, detail) in [
+        (
+            [good, "{", good],
+            RejectReason::InvalidJson,
+            "line 2: EOF while parsing an object at line 1 column 1",
+        ),
+        ([good, "", r#"{"t":1}"#], RejectReason::MissingField, "line 3: `v`: absent or null"),
+        (
+            [good, good, "[]"],
+            RejectReason::WrongType,
+            "line 3: the message: expected an object, found an array; the paths of a list of \
+             records begin with `[]`",
+        ),
+        (
+            [good, r#"{"t":1,"v":""}"#, good],
+            RejectReason::InvalidName,
+            "row 1: the model's version is empty",
+        ),
+        (["", " \t", "\r"], RejectReason::EmptyPayload, "a payload of blank lines"),
+    ] {
+        let payload = lines.join("\n");
+        let decoded = decode_all(&schema, &[good, &payload, good]);
+        assert_eq!(decoded.rows.len(), 2, "{payload}");
+        let rejection = &decoded.rejections[0];
+        let found = (rejection.offset, rejection.reason, &*rejection.detail);
+        assert_eq!(found, (101, reason, detail));
+    }
+}
+
+#[test]
+fn rows_of_all_lines_are_bounded() {
+    let schema = lines(model(&["a"]));
+    let text = |lines: usize| vec![r#"{"t":1}"#; lines].join("\n");
+    let decoded = decode_all(&schema, &[&text(4), &text(5)]);
+    assert_eq!(decoded.rows.len(), 4);
+    assert_eq!(decoded.rejections[0].reason, RejectReason::TooManyRows);
+    assert_eq!(decoded.rejections[0].detail, "line 5: more than 4 rows up to here");
 }
 
 #[test]

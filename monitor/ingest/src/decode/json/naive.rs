@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use crate::decode::DecodeLimits;
 use crate::path::{FieldPath, Step};
 use crate::rejection::RejectReason;
-use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 pub(super) const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 5 };
 
@@ -344,18 +344,41 @@ fn naive_named<'a>(
     Ok(named)
 }
 
+fn naive_document(schema: &SourceSchema, text: &str) -> Outcome {
+    let record: Value = serde_json::from_str(text).map_err(|_| RejectReason::InvalidJson)?;
+    let is_list = schema.event_time.begins_with_each();
+    if is_list && !record.is_array() || !is_list && !record.is_object() {
+        return Err(RejectReason::WrongType);
+    }
+    naive_rows(schema, &record)
+}
+
+fn naive_lines(schema: &SourceSchema, text: &str) -> Outcome {
+    let is_blank = |line: &str| line.chars().all(|it| " \t\r".contains(it));
+    let mut lines = text.split('\n').filter(|line| !is_blank(line)).peekable();
+    if lines.peek().is_none() {
+        return Err(RejectReason::EmptyPayload);
+    }
+    let mut rows = Vec::new();
+    for line in lines {
+        rows.extend(naive_document(schema, line)?);
+        if LIMITS.rows_max < rows.len() {
+            return Err(RejectReason::TooManyRows);
+        }
+    }
+    Ok(rows)
+}
+
 /// Decodes slowly and obviously, in the order in which the decoder looks.
 pub(super) fn naive(schema: &SourceSchema, payload: &[u8]) -> Outcome {
     if payload.is_empty() {
         return Err(RejectReason::EmptyPayload);
     }
     let text = std::str::from_utf8(payload).map_err(|_| RejectReason::InvalidUtf8)?;
-    let record: Value = serde_json::from_str(text).map_err(|_| RejectReason::InvalidJson)?;
-    let is_list = schema.event_time.begins_with_each();
-    if !(if is_list { record.is_array() } else { record.is_object() }) {
-        return Err(RejectReason::WrongType);
-    }
-    let rows = naive_rows(schema, &record)?;
+    let rows = match schema.framing {
+        Framing::Document => naive_document(schema, text)?,
+        Framing::Lines => naive_lines(schema, text)?,
+    };
     for row in &rows {
         let name = &schema.models[row.model].name;
         ModelId::try_new(name, &row.version).map_err(|_| RejectReason::InvalidName)?;

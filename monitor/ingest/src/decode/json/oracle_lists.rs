@@ -13,7 +13,7 @@ use super::tests::{feature, path, segment};
 use crate::rejection::RejectReason;
 use crate::schema::FeatureKind::{Boolean, Categorical, Float32, Float64, Integer};
 use crate::schema::{
-    FeatureField, ModelSchema, SegmentField, SourceSchema, TimeFormat, VersionField,
+    FeatureField, Framing, ModelSchema, SegmentField, SourceSchema, TimeFormat, VersionField,
 };
 
 /// Where the rows of a source's messages are.
@@ -200,6 +200,50 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 fn payload() -> impl Strategy<Value = (Shape, String)> {
     shape().prop_flat_map(|shape| (Just(shape), written(document(shape))))
+}
+
+/// Documents of one shape as lines, among them blank ones.
+fn lines() -> impl Strategy<Value = (Shape, String)> {
+    shape().prop_flat_map(|shape| {
+        let ends = prop_oneof![6 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n \t\n")];
+        let line = (written(document(shape)), ends).prop_map(|(document, end)| {
+            // Inside of text they are escaped: these are white space.
+            format!("{}{end}", document.replace('\n', " "))
+        });
+        let lines = prop::collection::vec(line, 0..4).prop_map(|lines| lines.concat());
+        (Just(shape), lines)
+    })
+}
+
+fn lines_of(shape: Shape) -> Arc<SourceSchema> {
+    Arc::new((*schema(shape)).clone().with_framing(Framing::Lines))
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn lines_decode_as_a_naive_walk_says((shape, payload) in lines()) {
+        for payload in [payload.trim_end_matches('\n').to_owned(), payload] {
+            let schema = lines_of(shape);
+            let expected = naive(&schema, payload.as_bytes());
+            prop_assert_eq!(decode(&schema, &[payload.into_bytes()], &[]), [expected]);
+        }
+    }
+
+    #[test]
+    fn mutated_lines_never_panic_and_decode_as_a_naive_walk_says(
+        (shape, payload) in lines().prop_flat_map(|(shape, payload)| {
+            (Just(shape), mutated(Just(payload)))
+        }),
+    ) {
+        let schema = lines_of(shape);
+        let expected = naive(&schema, &payload);
+        let found = decode(&schema, std::slice::from_ref(&payload), &[]).remove(0);
+        if expected != Err(RejectReason::InvalidJson) {
+            prop_assert_eq!(in_one_notation(found), in_one_notation(expected));
+        }
+    }
 }
 
 proptest! {

@@ -10,11 +10,12 @@ use super::record::Place;
 use super::trie::Trie;
 use super::value::Kind;
 use crate::path::FieldPath;
-use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 pub(super) struct Plan {
     pub(super) trie: Trie,
-    /// What a message is: an object, or the list of its rows.
+    pub(super) framing: Framing,
+    /// What a document is: an object, or the list of its rows.
     pub(super) root: Kind,
     pub(super) event_time: Place,
     pub(super) time_format: TimeFormat,
@@ -65,6 +66,7 @@ impl Plan {
         let lists = lists(&trie, source_paths(), &[]);
         let model = |model| ModelPlan::new(model, schema, &trie, &lists);
         Self {
+            framing: schema.framing,
             root,
             event_time: place(&trie, &schema.event_time),
             time_format: schema.time_format,

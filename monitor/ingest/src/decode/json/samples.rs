@@ -62,6 +62,21 @@ fn kserve_logs_requests_and_responses() {
     reads(messages::KSERVE_RESPONSE, &[("data.predictions[]", &[1.0, 1.0])]);
 }
 
+/// The JSON batch format of `CloudEvents` is a list of events.
+#[test]
+fn cloud_events_may_come_in_batches() {
+    let batch = format!("[{}, {}]", messages::KSERVE_REQUEST, messages::KSERVE_REQUEST);
+    let mut schema = schema(&["data"]);
+    schema.event_time = path("[].time");
+    schema.models[0].features = vec![feature("[].data.instances[1][0]", FeatureKind::Float64)];
+    let SourceSchema { event_time, time_format, model, models, .. } = schema;
+    let schema = SourceSchema::try_new(event_time, time_format, model, models).unwrap();
+    let decoded = decode(schema, &batch);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(column(&decoded, 0), [Some(6.0), Some(6.0)]);
+    assert_eq!(decoded.rows[0].event_time.as_millis(), 1_618_014_206_078);
+}
+
 #[test]
 fn mlflow_takes_records_and_lists() {
     reads(
