@@ -34,6 +34,7 @@ pub struct PartitionState {
     open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
     /// Windows that got records since the last checkpoint.
     changed: BTreeSet<(ModelId, WindowSpan)>,
+    /// When the last record was read, or something that may have been one.
     quiet_since: Timestamp,
     /// Silent, and read to this end.
     idle_at: Option<i64>,
@@ -290,8 +291,11 @@ impl PartitionState {
             decoded.to_offset,
         );
         self.next_offset = Some(decoded.to_offset);
-        self.quiet_since = now;
-        self.idle_at = None;
+        // Of messages without records nothing is to be waited for, however many come.
+        if !decoded.rows.is_empty() || !decoded.rejections.is_empty() {
+            self.quiet_since = now;
+            self.idle_at = None;
+        }
     }
 
     /// Removes and returns the panes that this partition can add nothing to.
@@ -338,8 +342,10 @@ impl PartitionState {
         let is_idle = self.quiet_since.plus_millis(time.idle_timeout_millis) <= now;
         let is_news = is_idle && self.idle_at.replace(end) != Some(end);
         if is_news {
-            // What lies in the log was written by now, and no event time goes further beyond that.
-            let newest = Some(now.plus_millis(time.future_skew_max_millis));
+            // What lies in the log was written by now, and by producers whose clocks are right no
+            // event time goes further beyond that.
+            let written = now.plus_millis(time.future_skew_max_millis);
+            let newest = self.progression.newest().max(Some(written));
             self.begins.extend(self.waiting.drain(..).map(|model| (model, newest)));
         }
         is_news

@@ -1,9 +1,14 @@
 //! When a window closes: who is waited for, for how long, and what comes of those who are not.
 
-use driftd_catalog::PartitionId;
-use driftd_core::event::{Effect, Event};
+use std::sync::Arc;
 
-use crate::log::{START, regular};
+use driftd_catalog::PartitionId;
+use driftd_core::PartitionState;
+use driftd_core::event::{Effect, Event};
+use driftd_core::shard::{Output, Shard};
+use driftd_ingest::{Decoded, RejectReason, Rejection};
+
+use crate::log::{START, decode, regular};
 use crate::model;
 use crate::simulation::{Simulation, partition};
 
@@ -70,6 +75,47 @@ fn a_partition_read_to_its_end_and_silent_is_not_waited_for() {
     simulation.tick(1);
     simulation.watch_silence(1);
     assert_eq!(closed(&simulation), [(0, 60, vec![])]);
+}
+
+/// Health checks and idle batchers send empty lists.
+#[test]
+fn messages_without_records_do_not_keep_a_partition_awake() {
+    let config = model::config(&model::tree());
+    let mut shard = Shard::new(Arc::clone(&config));
+    let id = partition(0);
+    shard.assign(PartitionState::new(id.clone(), 0, START));
+    let mut outputs = Vec::new();
+    let mut read = |shard: &mut Shard, millis: i64, decoded: &Decoded| {
+        let placed = shard.place(&id, decoded);
+        shard.missing_references(&placed).into_iter().for_each(|it| shard.set_reference(it, None));
+        let now = START.plus_millis(millis);
+        shard.update(now, decoded, placed, None, &mut outputs);
+    };
+    let log = regular("1", |_| 5.0, 0..1_000, 500);
+    read(&mut shard, 0, &decode(&config, &log));
+    let nothing = |offset: i64| Decoded {
+        from_offset: offset,
+        to_offset: offset + 1,
+        messages: 1,
+        bytes: 10,
+        rows: Vec::new(),
+        versions: Vec::new(),
+        batches: vec![None, None],
+        rejections: Vec::new(),
+    };
+    read(&mut shard, 20_000, &nothing(2));
+    let is_idle_after = |shard: &mut Shard, millis: i64, end: i64| {
+        let mut told = Vec::new();
+        shard.watch_silence(START.plus_millis(millis), &id, end, &mut told);
+        told.iter().any(|it| matches!(it, Output::Progress(progress) if progress.idle))
+    };
+    assert!(!is_idle_after(&mut shard, 29_999, 3));
+    assert!(is_idle_after(&mut shard, 30_000, 3));
+    read(&mut shard, 40_000, &nothing(3));
+    assert!(is_idle_after(&mut shard, 41_000, 4), "it is said again for the new end");
+    let refused = Rejection { offset: 4, reason: RejectReason::InvalidJson, detail: String::new() };
+    read(&mut shard, 42_000, &Decoded { rejections: vec![refused], ..nothing(4) });
+    assert!(!is_idle_after(&mut shard, 43_000, 5), "it may have been a record");
 }
 
 #[test]
