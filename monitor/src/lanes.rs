@@ -100,8 +100,6 @@ pub(crate) struct News {
 enum SessionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Gone(#[from] Unexplained),
     #[error("what lanes came to cannot be committed")]
     Commit(#[from] TransactionError),
 }
@@ -291,7 +289,7 @@ impl<'a> Session<'a> {
             }
             self.poll();
             if mem::take(&mut self.is_looking) {
-                self.stop_where_gone()?;
+                self.stop_where_gone();
             }
             self.follow_assignments();
             self.tick();
@@ -335,7 +333,9 @@ impl<'a> Session<'a> {
                         drop(message);
                         // Its rows stay for whoever can read them.
                         self.stop(number);
-                        return self.stalls.stand(clock::now(), number, error, Outlook::Passes);
+                        let is_damaged = matches!(error, LaneRowError::Damaged(_));
+                        let outlook = if is_damaged { Outlook::Stays } else { Outlook::Passes };
+                        return self.stalls.stand(clock::now(), number, error, outlook);
                     }
                 }
                 Some(Err(error)) => {
@@ -354,18 +354,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Stops at lanes of which rows are gone. Where none can be made out, all of them begin again.
-    fn stop_where_gone(&mut self) -> Result<(), SessionError> {
+    /// Stops at lanes of which rows are gone. Where none can be made out, each may be the one, and
+    /// all begin again from what is stored.
+    fn stop_where_gone(&mut self) {
         let topic: Arc<str> = self.parts.scale_out.partials_topic.as_str().into();
         let position = |(number, lane): (&i32, &Lane)| {
             (PartitionId { topic: Arc::clone(&topic), partition: *number }, lane.position())
         };
-        let Found { lost, unknown } =
-            loss::find(&self.client, &self.lanes.iter().map(position).collect());
-        if lost.is_empty() {
-            return Err(Unexplained.into());
-        }
-        for PartitionId { partition: number, .. } in unknown {
+        let known = self.lanes.iter().map(position).collect();
+        let Found { lost, unknown } = loss::find(&self.client, &known);
+        let suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
+        for PartitionId { partition: number, .. } in suspects {
             self.stop(number);
             self.stalls.stand(clock::now(), number, Unexplained, Outlook::Passes);
         }
@@ -373,7 +372,6 @@ impl<'a> Session<'a> {
             self.stop(number);
             self.stalls.stand(clock::now(), number, RowsLost(loss), Outlook::Stays);
         }
-        Ok(())
     }
 
     fn follow_assignments(&mut self) {

@@ -27,8 +27,9 @@ const BROKEN_MAX: usize = 1_024;
 pub struct References {
     folder: PathBuf,
     config: Arc<Config>,
-    /// Files that cannot be used, and as what they were seen: they are read again when changed.
-    broken: Mutex<BTreeMap<PathBuf, Seen>>,
+    /// Files that do not serve a model, and as what they were seen: they are read again when
+    /// changed.
+    broken: Mutex<BTreeMap<(PathBuf, ModelId), Seen>>,
 }
 
 /// When a file was written, and its length.
@@ -114,28 +115,37 @@ impl References {
         }
     }
 
-    /// Like [`References::load`]; one that cannot be used is logged once and counts as missing.
+    /// Like [`References::load`]; one that does not serve is logged once and counts as missing.
     pub(crate) fn find(&self, model: usize, id: &ModelId) -> Option<Arc<ModelReference>> {
-        let path = self.path(model, id);
-        let metadata = fs::metadata(&path).ok()?;
-        let seen = (metadata.modified().ok(), metadata.len());
+        let key = (self.path(model, id), id.clone());
+        let metadata = fs::metadata(&key.0).ok();
+        let seen = metadata.map(|metadata| (metadata.modified().ok(), metadata.len()));
         // Shared work asks for each row of counts.
-        if self.broken().get(&path) == Some(&seen) {
+        if seen.is_some() && self.broken().get(&key) == seen.as_ref() {
             return None;
         }
         self.load(model, id).unwrap_or_else(|error| {
+            // A file that cannot be read may be read the next time, unchanged.
+            let is_of_content = match &error {
+                ReferenceFileError::Read { .. } => false,
+                ReferenceFileError::Profile { .. }
+                | ReferenceFileError::OtherModel { .. }
+                | ReferenceFileError::Mismatch { .. } => true,
+            };
             let error = anyhow::Error::from(error);
             error!(model = %id, error = format!("{error:#}"), "reference not usable");
-            let mut broken = self.broken();
-            while BROKEN_MAX <= broken.len() {
-                broken.pop_first();
+            if let Some(seen) = seen.filter(|_| is_of_content) {
+                let mut broken = self.broken();
+                while BROKEN_MAX <= broken.len() {
+                    broken.pop_first();
+                }
+                broken.insert(key, seen);
             }
-            broken.insert(path, seen);
             None
         })
     }
 
-    fn broken(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Seen>> {
+    fn broken(&self) -> MutexGuard<'_, BTreeMap<(PathBuf, ModelId), Seen>> {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +247,7 @@ mod tests {
         let references = References::new(dir.path(), Arc::new(load(&text, &|_| None).unwrap()));
         let id = ModelId::try_new("m", "1").unwrap();
         assert!(references.find(0, &id).is_none());
-        assert_eq!(references.broken().keys().collect::<Vec<_>>(), [&file]);
+        assert_eq!(references.broken().keys().collect::<Vec<_>>(), [&(file.clone(), id.clone())]);
         fs::write(&file, &profile).unwrap();
         assert!(references.find(0, &id).is_some());
     }

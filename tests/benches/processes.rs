@@ -180,7 +180,9 @@ fn follow(bootstrap: &str, features: usize) {
             .collect();
         let start = Instant::now();
         topic::fill(bootstrap, &topic_name, &last);
-        while closed() <= before {}
+        while closed() <= before {
+            assert!(start.elapsed() < DEADLINE, "window {window} does not close");
+        }
         waits.push(start.elapsed());
     }
     println!(

@@ -395,7 +395,7 @@ fn outputs_that_are_refused_are_left_out_and_counted() {
         let has = |line: &str| seen.lines().any(|it| it.starts_with(line));
         (has(&lines) && has("driftd_retrain_events_total{")).then_some(())
     });
-    assert!(counted.is_some(), "{seen}");
+    assert!(counted.is_some(), "{seen}\n{}", members[0].daemon.report());
     let is_event = |line: &&str| line.starts_with("driftd_retrain_events_total{");
     let event = |outcome: &str| -> f64 {
         let outcome = format!("outcome=\"{outcome}\"");

@@ -124,6 +124,8 @@ pub struct SourceConsumer {
     held: BTreeSet<PartitionId>,
     /// Read no more: records are lost.
     stalled: BTreeSet<PartitionId>,
+    /// An offset is out of range.
+    is_looking: bool,
     is_throttled: bool,
     looked_at: Timestamp,
     committed_at: Timestamp,
@@ -148,6 +150,7 @@ impl SourceConsumer {
             outputs: Vec::new(),
             held: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            is_looking: false,
             is_throttled: false,
             looked_at: Timestamp::MIN,
             committed_at: Timestamp::MIN,
@@ -199,7 +202,11 @@ impl SourceConsumer {
             self.client.context().retry(&self.client, &due);
         }
         self.poll(now);
-        self.follow_assignments(now);
+        // Once for all that were let go of together.
+        if mem::take(&mut self.is_looking) {
+            self.look_for_losses(clock::now());
+        }
+        self.follow_assignments();
         self.look_for_other_logs();
         self.count_due(now);
         self.watch_silence(now);
@@ -381,11 +388,13 @@ impl SourceConsumer {
         end_if_replaced(&self.client, &self.kafka);
         self.outbox.push(Event::ClientError { source: self.parts.source, kind });
         if kind == OFFSET_OUT_OF_RANGE {
-            self.look_for_losses(clock::now());
+            self.is_looking = true;
         }
     }
 
-    fn follow_assignments(&mut self, now: Timestamp) {
+    fn follow_assignments(&mut self) {
+        // What was tried may have taken long.
+        let now = clock::now();
         for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => self.take_over(now, assigned),

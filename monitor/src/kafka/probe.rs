@@ -48,9 +48,10 @@ pub fn look(config: &Config, kafka: &KafkaConfig) -> Vec<Finding> {
         }
         Err(error) => {
             let seconds = ANSWER_TIMEOUT.as_secs();
-            let why = trouble::hear(&client).unwrap_or_else(|| error.to_string());
+            let last =
+                trouble::hear(&client).map_or(String::new(), |last| format!("; last: {last}"));
             let problem = format!(
-                "no answer within {seconds} s ({why}): check `kafka.brokers`, the network and \
+                "no answer within {seconds} s ({error}{last}): check `kafka.brokers`, the network and \
                  `kafka.properties`"
             );
             vec![Finding { subject, outcome: Err(problem) }]

@@ -156,7 +156,10 @@ impl Read {
         let begun = listed.and_then(|()| consumer.incremental_assign(&list));
         match begun {
             Ok(()) => read.extend(numbers(&list)),
-            Err(_) => consumer.incremental_assign(&TopicPartitionList::new())?,
+            Err(_) => {
+                // Of the two errors the first tells more.
+                let _answered = consumer.incremental_assign(&TopicPartitionList::new());
+            }
         }
         begun
     }
@@ -250,7 +253,7 @@ impl Assignments {
 
     /// Tries again to read partitions that the group has given.
     pub(crate) fn retry(&self, consumer: &BaseConsumer<Self>, due: &Due) {
-        self.assign(consumer, &due.partitions, Some(due.patience));
+        self.assign(consumer, &due.partitions, due.patience);
     }
 
     fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
@@ -259,7 +262,7 @@ impl Assignments {
         partitions.iter().map(id).collect()
     }
 
-    /// `patience` of a try that is not the first.
+    /// `patience`, where a try gets less than the group grants.
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -269,8 +272,7 @@ impl Assignments {
         let (found, mut stalled) = match &self.from {
             Origin::Here(parked) => (self.parked(parked, partitions), Vec::new()),
             Origin::Shared(resumer) => {
-                let granted = resumer.patience();
-                let patience = patience.map_or(granted, |patience| granted.at_most(patience));
+                let patience = resumer.patience().at_most(patience);
                 self.shared(consumer, (resumer, patience), partitions)
             }
         };

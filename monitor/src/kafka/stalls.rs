@@ -33,8 +33,9 @@ pub(crate) enum Outlook {
 pub(crate) struct Due {
     pub(crate) partitions: Vec<i32>,
     /// How long the try may take: as long as the pause before it, so that the others, which wait
-    /// meanwhile, are read for half of the time at least.
-    pub(crate) patience: Duration,
+    /// meanwhile, are read for half of the time at least. Absent where that has not helped: then as
+    /// long as the group grants.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// Partitions of one topic that stand still, by number.
@@ -92,7 +93,8 @@ impl Stalls {
         let pause_millis = due.iter().map(|(_, pause_millis)| *pause_millis).max()?;
         Some(Due {
             partitions: due.into_iter().map(|(partition, _)| partition).collect(),
-            patience: Duration::from_millis(pause_millis.unsigned_abs()),
+            patience: (pause_millis < PAUSE_MILLIS_MAX)
+                .then(|| Duration::from_millis(pause_millis.unsigned_abs())),
         })
     }
 
@@ -173,10 +175,17 @@ mod tests {
         assert_eq!(stalls.due(at(1_999)), None);
         let due = |partitions: &[i32], millis| Due {
             partitions: partitions.to_vec(),
-            patience: Duration::from_millis(millis),
+            patience: Some(Duration::from_millis(millis)),
         };
         assert_eq!(stalls.due(at(2_000)), Some(due(&[1], 2_000)));
         assert_eq!(stalls.due(at(5_000)), Some(due(&[1, 2], 4_000)));
+        for _ in 0..4 {
+            stalls.stand(at(5_000), 2, SILENT, Outlook::Passes);
+        }
+        stalls.leave(1);
+        stalls.leave(3);
+        let granted = Due { partitions: vec![2], patience: None };
+        assert_eq!(stalls.due(at(65_000)), Some(granted));
     }
 
     #[test]

@@ -78,9 +78,9 @@ impl Patience {
         Self { since: Stopwatch::start(), max: granted / 2 }
     }
 
-    /// Not longer than `max`.
-    pub(crate) fn at_most(self, max: Duration) -> Self {
-        Self { max: self.max.min(max), ..self }
+    /// Not longer than `max`, if there is one.
+    pub(crate) fn at_most(self, max: Option<Duration>) -> Self {
+        Self { max: max.map_or(self.max, |max| max.min(self.max)), ..self }
     }
 
     fn is_over(self) -> bool {

@@ -1,7 +1,7 @@
 //! What a client last said of a connection that failed: a wrong password, a certificate that nobody
 //! trusts, a port where nobody listens.
 //!
-//! Before: librdkafka tries again for ever, and whoever waits for an answer hears of a timeout only.
+//! Before: librdkafka tries again for ever, and whoever waits for an answer hears of a timeout.
 //! After: `driftd check` and readiness tell the cause.
 
 use std::sync::{Mutex, PoisonError};

@@ -104,6 +104,8 @@ impl Watcher {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
                     self.health.answered(&self.topic);
+                    // What was said before is not the cause of what comes.
+                    let _past = trouble::hear(&self.client);
                     if !self.tell(&found, &mut known) {
                         return;
                     }

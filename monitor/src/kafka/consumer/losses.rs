@@ -4,6 +4,8 @@
 //! than before. After: the log, readiness, and [`Event::Stalled`] for the pipeline; a person
 //! decides ([`crate::accept`]).
 
+use std::collections::BTreeMap;
+
 use super::SourceConsumer;
 use crate::accept;
 use crate::clock;
@@ -32,11 +34,18 @@ impl SourceConsumer {
         for partition in &partitions {
             self.count(now, partition);
         }
-        let positions = self.shard.positions();
-        let read = positions.filter(|(id, _)| !self.stalled.contains(*id));
-        let known = read.filter_map(|(id, position)| Some((id.clone(), position?))).collect();
+        let read = self.shard.positions().filter(|(id, _)| !self.stalled.contains(*id));
+        let (mut known, mut fresh) = (BTreeMap::new(), Vec::new());
+        for (id, position) in read {
+            match position {
+                Some(position) => drop(known.insert(id.clone(), position)),
+                // The oldest record was deleted before it came, so the next oldest is the first.
+                None => fresh.push(id.clone()),
+            }
+        }
         let Found { lost, unknown } = loss::find(&self.client, &known);
-        let suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
+        let mut suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
+        suspects.extend(fresh);
         for (partition, loss) in lost {
             self.stall(partition, loss);
         }
