@@ -153,6 +153,59 @@ fn each_row_may_have_its_own_time_version_and_model() {
     assert_eq!(detail, "`out[]` has 1 elements, but `in[]` has 2");
 }
 
+/// A source of two models that the elements of `in` name, with what all rows share.
+fn mixed() -> Arc<SourceSchema> {
+    let named = |name: &str| ModelSchema {
+        name: name.into(),
+        version: VersionField::Path(path("v")),
+        segments: vec![segment("s")],
+        ..model(&["in[].a", "k"])
+    };
+    let by = Some(path("in[].m"));
+    let models = vec![named("a"), named("b")];
+    Arc::new(SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, by, models).unwrap())
+}
+
+#[test]
+fn what_rows_of_several_models_share_is_read_once_a_model() {
+    let escaped = |letter: char, count| format!("\\u{:04x}", u32::from(letter)).repeat(count);
+    let rows = [r#"{"m":"a","a":1}"#, r#"{"m":"b","a":2}"#].join(",");
+    let rows = vec![rows; 2].join(",");
+    let (version, value) = (escaped('v', 120), escaped('s', 120));
+    let json = format!(r#"{{"t":7,"v":"{version}","s":"{value}","k":9,"in":[{rows}]}}"#);
+    let mut decoder = JsonDecoder::new(mixed(), LIMITS);
+    decoder.decode(&Message { payload: Some(json.as_bytes()), offset: 100, timestamp: None });
+    assert_eq!(decoder.rows.added.len(), 2 * (120 + 120));
+    assert!(decoder.rows.added.len() <= json.len());
+    let decoded = decoder.finish();
+    assert_eq!(decoded.rejections, []);
+    let models: Vec<_> = decoded.rows.iter().map(|row| row.model).collect();
+    assert_eq!((models, decoded.versions.len()), (vec![0, 1, 0, 1], 1));
+    assert_eq!(column(&decoded, 0), [Some(1.0); 2]);
+    assert_eq!(column(&decoded, 1), [Some(9.0); 2]);
+    // Rows of another message share nothing with these.
+    let other = r#"{"t":7,"v":"2","k":8,"in":[{"m":"b"},{"m":"a"},{"m":"b"}]}"#;
+    let decoded = decode_all(&mixed(), &[&json, other]);
+    assert_eq!(column(&decoded, 1), [Some(9.0), Some(9.0), Some(8.0)]);
+}
+
+#[test]
+fn a_version_longer_than_any_is_refused_before_it_is_read() {
+    for (letters, detail) in [
+        (129, "row 0: the model's version has 129 bytes"),
+        (100_000, "row 0: the model's version has 600002 bytes as it is written"),
+    ] {
+        let version = "\\u0076".repeat(if letters == 129 { 1 } else { letters });
+        let version = if letters == 129 { version + &"v".repeat(128) } else { version };
+        let json = format!(r#"{{"t":7,"v":"{version}","in":[{{"m":"a"}},{{"m":"b"}}]}}"#);
+        let mut decoder = JsonDecoder::new(mixed(), LIMITS);
+        let message = Message { payload: Some(json.as_bytes()), offset: 100, timestamp: None };
+        let rejection = decoder.decode(&message).unwrap();
+        assert_eq!((rejection.reason, &*rejection.detail), (RejectReason::InvalidName, detail));
+        assert!(decoder.rows.added.len() <= 129);
+    }
+}
+
 #[test]
 fn empty_lists_are_a_message_without_rows() {
     let schema = schema("t", model(&["in[].a", "out[]"]));

@@ -236,7 +236,11 @@ fn naive_row(
             if value.is_boolean() {
                 return Err(RejectReason::WrongType);
             }
-            naive_text(value)?
+            let version = naive_text(value)?;
+            if value.is_string() && 128 < version.len() {
+                return Err(RejectReason::InvalidName);
+            }
+            version
         }
     };
     let event_time = required(record, &schema.event_time, row)?;

@@ -17,8 +17,12 @@ use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
 
-/// Longest `name=value` of a segment, in bytes: what `driftd_catalog::SegmentId` accepts.
-const SEGMENT_BYTES_MAX: usize = 128;
+/// Longest version, and `name=value` of a segment, in bytes: what `driftd_catalog::ModelId` and
+/// `SegmentId` accept.
+const NAME_BYTES_MAX: usize = 128;
+/// Longest version as it is written: between quotes, each byte as `\u0041`. A longer one need not be
+/// read.
+const VERSION_JSON_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 2;
 
 /// One record: its text, and where walks found what.
 pub(super) struct Record<'a> {
@@ -62,7 +66,20 @@ impl<'a> Record<'a> {
     pub(super) fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         match value.kind {
-            Kind::Text => self.text(at, &value),
+            Kind::Text if VERSION_JSON_BYTES_MAX < value.text.len() => {
+                let bytes = value.text.len();
+                let detail = format_args!("the model's version has {bytes} bytes as it is written");
+                Err(Refusal::new(RejectReason::InvalidName, detail))
+            }
+            Kind::Text => {
+                let span = self.text(at, &value)?;
+                let bytes = self.texts().get(&span).len();
+                if bytes <= NAME_BYTES_MAX {
+                    return Ok(span);
+                }
+                let detail = format_args!("the model's version has {bytes} bytes");
+                Err(Refusal::new(RejectReason::InvalidName, detail))
+            }
             Kind::Number => Ok(value.as_written()),
             Kind::Null | Kind::Boolean | Kind::Array | Kind::Object => {
                 Err(wrong_type(at, "text or a number", value.kind))
@@ -138,7 +155,7 @@ impl<'a> Record<'a> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, &value)?;
         let text = self.texts().get(&span);
-        if SEGMENT_BYTES_MAX < name.len() + "=".len() + text.len() {
+        if NAME_BYTES_MAX < name.len() + "=".len() + text.len() {
             let bytes = text.len();
             return Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")));
         }

@@ -3,6 +3,7 @@
 //! Before: [`super::walk`] has found the document's values and lists. After: [`super::JsonDecoder`]
 //! hands all rows to the batch, or none. Values that rows share are read once a document.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -27,6 +28,16 @@ pub(super) struct Rows {
     pub(super) cells: Vec<Cell>,
     /// Texts that are not in the payload as they are.
     pub(super) added: String,
+    /// For each model of the document its first row, from which later ones take what they share.
+    firsts: BTreeMap<usize, First>,
+}
+
+/// Where the first row of a model lies.
+#[derive(Clone, Copy)]
+struct First {
+    head: usize,
+    /// The first of its cells.
+    cells: usize,
 }
 
 impl Rows {
@@ -62,6 +73,7 @@ impl Document<'_> {
     /// Reads the document inside `bounds` of the payload.
     pub(super) fn read(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {
         let plan = self.plan;
+        self.rows.firsts.clear();
         let kind = walk(&plan.trie, self.payload, bounds, self.slots)
             .map_err(|error| invalid_json(&error))?;
         if kind != plan.root {
@@ -81,10 +93,9 @@ impl Document<'_> {
             self.name_columns(&model.lists, &model.names)?;
         }
         for row in 0..count.rows {
-            let before = (row != 0).then_some(index);
             self.enter(&plan.lists, row)
                 .and_then(|()| self.enter(&model.lists, row))
-                .and_then(|()| self.read_row(index, before))
+                .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
         }
         Ok(())
@@ -97,19 +108,17 @@ impl Document<'_> {
         if 0 < count.rows {
             self.name_columns(&plan.lists, &plan.names)?;
         }
-        let mut before = None;
         for row in 0..count.rows {
             let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
             let index = read.map_err(|refusal| refusal.in_row(row))?;
             let ModelPlan { lists, names, .. } = &plan.models[index];
-            if before != Some(index) {
+            if !self.rows.firsts.contains_key(&index) {
                 lists.iter().try_for_each(|list| self.measure(*list, &count))?;
                 self.name_columns(lists, names)?;
             }
             self.enter(lists, row)
-                .and_then(|()| self.read_row(index, before))
+                .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
-            before = Some(index);
         }
         Ok(())
     }
@@ -232,14 +241,23 @@ impl Document<'_> {
         plan.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
     }
 
-    /// Reads a row of the model `index`. What it shares with the row before is taken from there
-    /// when that is of the same model, `before`.
-    fn read_row(&mut self, index: usize, before: Option<usize>) -> Result<(), Refusal> {
+    /// Reads a row of the model `index`. What it shares with the first one of the same model is
+    /// taken from there, so that a message that mixes models reads it no more often than another.
+    fn read_row_of_list(&mut self, index: usize) -> Result<(), Refusal> {
+        let Rows { heads, cells, added: _, firsts } = &*self.rows;
+        let first = firsts.get(&index).copied();
+        let here = First { head: heads.len(), cells: cells.len() };
+        self.read_row(index, first)?;
+        if first.is_none() {
+            self.rows.firsts.insert(index, here);
+        }
+        Ok(())
+    }
+
+    fn read_row(&mut self, index: usize, first: Option<First>) -> Result<(), Refusal> {
         let plan = self.plan;
         let model = &plan.models[index];
-        let before = before.filter(|before| *before == index);
-        let shared = before.and_then(|_| self.rows.heads.last().cloned());
-        let shared_cells = before.map(|_| self.rows.cells.len() - model.columns());
+        let shared = first.map(|first| self.rows.heads[first.head].clone());
         let (mut record, cells) = self.record();
         let version = match (&model.version, &shared) {
             (VersionPlan::Fixed(version), None) => record.add_text(version),
@@ -251,14 +269,14 @@ impl Document<'_> {
             Some(shared) if plan.event_time.list.is_none() => shared.event_time,
             Some(_) | None => record.event_time(&plan.event_time, plan.time_format)?,
         };
-        read_cells(model, &mut record, cells, shared_cells)?;
+        read_cells(model, &mut record, cells, first.map(|first| first.cells))?;
         self.rows.heads.push(Head { model: index, event_time, version });
         Ok(())
     }
 
     fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
         let Self { plan, payload, slots, elements, rows, columns: _, rows_max: _ } = self;
-        let Rows { heads: _, cells, added } = &mut **rows;
+        let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
         (Record { payload, trie: &plan.trie, slots, elements, added }, cells)
     }
 }
