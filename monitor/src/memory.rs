@@ -312,11 +312,16 @@ mod tests {
             (0..50).map(|it| json!({"name": format!("f{it}"), "path": "x", "type": "float64"}));
         let watched = tree()["models"][0]["features"].as_array().unwrap().clone();
         let features: Vec<Value> = watched.into_iter().chain(more).collect();
+        let mut in_lists = tree()["models"][0]["features"].clone();
+        in_lists[0]["path"] = json!("in[].a");
+        in_lists[1]["path"] = json!("b[]");
         let segments = json!([{"name": "s", "path": "s", "values": ["x", "y"]}]);
         for (pointer, value, owner) in [
             ("/kafka/consumers", json!(2), MemoryOwner::FetchQueues),
             ("/memory/fetch_queue", json!("64MiB"), MemoryOwner::FetchQueues),
             ("/models/0/features", json!(features), MemoryOwner::Batches),
+            ("/models/0/features", json!(in_lists), MemoryOwner::Batches),
+            ("/sources/0/format", json!("ndjson"), MemoryOwner::Batches),
             ("/models/0/features", json!(features), MemoryOwner::References),
             ("/models/0/features", json!(features), MemoryOwner::Http),
             ("/models/0/segments", segments, MemoryOwner::WindowsWaiting),
@@ -337,6 +342,22 @@ mod tests {
         for owner in [MemoryOwner::WindowsReading, MemoryOwner::Batches] {
             assert!(bytes(&plain, 4, owner) < bytes(&plain, 5, owner), "{owner:?}");
         }
+    }
+
+    /// As many values as a message may have are counted with 32 bytes beside their columns, and no
+    /// more however many rows are allowed.
+    #[test]
+    fn lists_of_wide_records_are_counted_up_to_the_bound_of_their_values() {
+        let feature = |it| json!({"name": format!("f{it}"), "path": "in[].a", "type": "float64"});
+        let features: Vec<Value> = (0..500).map(feature).collect();
+        let mut config = config("/models/0/features", json!(features));
+        let mut batches = |rows_max: usize| {
+            config.sources[0].rows_max = rows_max;
+            bytes(&config, 1, MemoryOwner::Batches)
+        };
+        let (few, many, most) = (batches(100), batches(10_000), batches(50_000));
+        assert!(few + (32 << 20) < many, "{few} {many}");
+        assert!(many < 96 << 20 && most < many + (16 << 20), "{many} {most}");
     }
 
     #[test]

@@ -98,7 +98,11 @@ impl Scene {
         ] {
             pipeline.handle(at(0), event, &mut effects);
         }
-        let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
+        let limits = DecodeLimits {
+            payload_bytes_max: 1 << 20,
+            rows_max: 100,
+            cells_max: DecodeLimits::CELLS_MAX,
+        };
         let decoder = || JsonDecoder::new(Arc::clone(&config.sources[0].schema), limits);
         let decoders = ids.into_iter().map(|id| (id, decoder())).collect();
         Self { reference, shard, pipeline, decoders, tails: tails(), offset: 0 }

@@ -28,7 +28,11 @@ const LISTED_RECORDS: usize = 50;
 fn main() {
     let payloads = payloads();
     let lists: Vec<Vec<u8>> = payloads.chunks(LISTED_RECORDS).map(list).collect();
-    let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: LISTED_RECORDS };
+    let limits = DecodeLimits {
+        payload_bytes_max: 1 << 20,
+        rows_max: LISTED_RECORDS,
+        cells_max: DecodeLimits::CELLS_MAX,
+    };
     let mut decoder = JsonDecoder::new(schema(""), limits);
     let mut list_decoder = JsonDecoder::new(schema("[]."), limits);
     let (mut columns, mut listed, mut value) = (Duration::MAX, Duration::MAX, Duration::MAX);

@@ -10,6 +10,7 @@ pub mod event_time;
 mod json;
 mod whole;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -18,13 +19,20 @@ use driftd_catalog::Timestamp;
 pub use self::json::JsonDecoder;
 pub use self::whole::Whole;
 use crate::rejection::Rejection;
+use crate::schema::{Framing, SourceSchema};
 
 /// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
 /// refused rather than the text cut, because two cut texts could become one level.
 pub const LEVEL_BYTES_MAX: usize = 256;
 
 /// Memory of one value that is read and not yet in its column.
-pub const CELL_BYTES: usize = size_of::<builders::Cell>();
+const CELL_BYTES: usize = size_of::<builders::Cell>();
+
+/// Values for which memory is kept from message to message: 2 MiB.
+const CELLS_KEPT: usize = 64 * 1_024;
+
+/// Elements of each list for which memory is kept from message to message: 16 KiB.
+const ELEMENTS_KEPT: usize = 1_024;
 
 /// One message of one partition, borrowed from the consumer.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +91,42 @@ pub struct DecodeLimits {
     pub payload_bytes_max: usize,
     /// Most rows of a message, at most [`DecodeLimits::ROWS_MAX`].
     pub rows_max: usize,
+    /// Most values of all rows of a message, a row having one a column; that of
+    /// [`DecodeLimits::CELLS_MAX`], but for tests.
+    pub cells_max: usize,
 }
 
 impl DecodeLimits {
     /// Largest `rows_max`: a batch that is closed in time holds fewer rows than there are indexes
     /// of versions, so that where it is cut decides nothing.
     pub const ROWS_MAX: usize = 50_000;
+
+    /// Bounds what lists of empty objects take, whose values need no byte of the payload: 32 MiB. A
+    /// payload that has all its values itself takes twice its bytes for more.
+    pub const CELLS_MAX: usize = 1 << 20;
+
+    /// Returns how many rows a message may have: an element of a list, or a line, has two bytes.
+    pub fn message_rows_max(&self, schema: &SourceSchema) -> usize {
+        let has_one = schema.lists() == 0 && schema.framing == Framing::Document;
+        if has_one { 1 } else { self.rows_max.min(self.payload_bytes_max / 2) }
+    }
+
+    /// Returns how many values the rows of a message may have.
+    pub fn message_cells_max(&self, schema: &SourceSchema) -> usize {
+        let models = schema.models.iter();
+        let columns = models.map(|model| model.features.len() + model.segments.len()).max();
+        (self.message_rows_max(schema) * columns.unwrap_or(0)).min(self.cells_max)
+    }
+
+    /// Returns what a message takes at most while it is read, beside its bytes and its columns: its
+    /// values, and where its rows and the elements of its lists lie.
+    pub fn message_bytes_max(&self, schema: &SourceSchema) -> usize {
+        let (rows, lists) = (self.message_rows_max(schema), schema.lists());
+        let heads = 2 * rows * size_of::<batch::Head>();
+        let elements = (lists * rows).min(lists * ELEMENTS_KEPT + self.payload_bytes_max / 2);
+        let elements = 2 * elements * size_of::<Range<usize>>();
+        self.message_cells_max(schema) * CELL_BYTES + heads + elements
+    }
 }
 
 /// A format's decoder for one partition. It never fails as a whole: one bad record is one

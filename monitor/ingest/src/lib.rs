@@ -36,7 +36,8 @@
 //! };
 //! let time = FieldPath::parse("time")?;
 //! let schema = SourceSchema::try_new(time, TimeFormat::Rfc3339, None, vec![model])?;
-//! let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
+//! let cells_max = DecodeLimits::CELLS_MAX;
+//! let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100, cells_max };
 //! let mut decoder = JsonDecoder::new(Arc::new(schema), limits);
 //!
 //! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
@@ -61,8 +62,7 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    CELL_BYTES, Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole,
-    event_time,
+    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole, event_time,
 };
 pub use path::{FieldPath, PathError, PathProblem};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

@@ -82,6 +82,12 @@ impl FieldPath {
         self.steps.contains(&Step::Each)
     }
 
+    /// Returns the steps to the list of rows, if the path goes through one.
+    pub(crate) fn list(&self) -> Option<&[Step]> {
+        let each = self.steps.iter().position(|step| *step == Step::Each)?;
+        Some(&self.steps[..each])
+    }
+
     /// Returns whether the message itself is the list of rows.
     pub fn begins_with_each(&self) -> bool {
         self.steps.first() == Some(&Step::Each)

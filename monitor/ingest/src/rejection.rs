@@ -46,7 +46,8 @@ pub enum RejectReason {
     InvalidName,
     /// More versions than are told apart.
     TooManyVersions,
-    /// The message holds more rows than [`crate::DecodeLimits::rows_max`].
+    /// The message holds more rows than [`crate::DecodeLimits::rows_max`], or more values than
+    /// [`crate::DecodeLimits::cells_max`].
     TooManyRows,
     /// Lists that hold one value a row differ in length.
     UnequalLists,

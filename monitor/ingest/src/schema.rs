@@ -215,6 +215,13 @@ impl SourceSchema {
         Ok(Self { event_time, time_format, model, models, columns: None, framing })
     }
 
+    /// Returns through how many lists paths go.
+    pub(crate) fn lists(&self) -> usize {
+        let own = self.models.iter().flat_map(ModelSchema::paths);
+        let paths = own.chain([&self.event_time]).chain(&self.model);
+        paths.filter_map(FieldPath::list).collect::<BTreeSet<_>>().len()
+    }
+
     /// Has messages read in another framing.
     #[must_use]
     pub fn with_framing(self, framing: Framing) -> Self {

@@ -9,8 +9,7 @@ use driftd_catalog::Timestamp;
 use driftd_core::config::SourceConfig;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    CELL_BYTES, Decode, DecodeLimits, Decoded, FeatureKind, Framing, JsonDecoder, Message,
-    ModelSchema, Rejection, Row, SourceSchema,
+    Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, Rejection, Row, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -49,10 +48,8 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     /// The first message has this offset, or a later one; `None`: any.
     pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
-        let limits =
-            DecodeLimits { payload_bytes_max: source.payload_bytes_max, rows_max: source.rows_max };
         Self {
-            decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits)),
+            decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits(source))),
             rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
             opened_at: now,
@@ -142,8 +139,7 @@ pub(super) fn mark(message: &Message<'_>) -> Mark {
 /// Returns what a batch is expected to take: columns grow by doubling, and texts are not more than
 /// the payloads. A single payload above [`PAYLOAD_BYTES_MAX`] is not counted.
 ///
-/// The message that fills a batch may bring many rows. Each of their values takes two bytes of the
-/// payload; lists of empty objects could have it take more, up to `rows_max` rows.
+/// The message that fills a batch may bring many rows, which are held twice while it is read.
 pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     let schema = &source.schema;
     let row = size_of::<Row>() + columns(schema) * size_of::<f64>();
@@ -153,20 +149,19 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
     let texts = if has_texts { PAYLOAD_BYTES_MAX } else { 0 };
-    let rows = message_rows(source);
-    let read = rows * (row + columns(schema) * CELL_BYTES);
-    (2 * (batch_rows_max(schema) + rows) * row + read + texts) as u64
+    let limits = limits(source);
+    let message = limits.message_rows_max(schema) * size_of::<Row>()
+        + limits.message_cells_max(schema) * size_of::<f64>();
+    let read = limits.message_bytes_max(schema);
+    (2 * (batch_rows_max(schema) * row + message) + read + texts) as u64
 }
 
-/// Rows of a large message; none where each has one, which the rows of a batch count.
-fn message_rows(source: &SourceConfig) -> usize {
-    let SourceSchema { models, framing, .. } = &*source.schema;
-    let own = |model: &ModelSchema| match framing {
-        Framing::Document => model.features.iter().filter(|it| it.path.has_each()).count(),
-        Framing::Lines => model.features.len(),
-    };
-    let fewest = models.iter().map(own).filter(|own| 0 < *own).min();
-    fewest.map_or(0, |own| source.rows_max.min(source.payload_bytes_max / (2 * own)))
+fn limits(source: &SourceConfig) -> DecodeLimits {
+    DecodeLimits {
+        payload_bytes_max: source.payload_bytes_max,
+        rows_max: source.rows_max,
+        cells_max: DecodeLimits::CELLS_MAX,
+    }
 }
 
 fn batch_rows_max(schema: &SourceSchema) -> usize {

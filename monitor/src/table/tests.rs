@@ -88,7 +88,11 @@ fn read_one(path: &Path, schema: &Arc<SourceSchema>) -> Decoded {
 
 /// Decodes messages in which the same records are JSON.
 fn read_messages(schema: &Arc<SourceSchema>, payloads: &[String]) -> Decoded {
-    let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
+    let limits = DecodeLimits {
+        payload_bytes_max: 1 << 20,
+        rows_max: 100,
+        cells_max: DecodeLimits::CELLS_MAX,
+    };
     let mut decoder = JsonDecoder::new(Arc::clone(schema), limits);
     for (offset, payload) in (0..).zip(payloads) {
         let payload = Some(payload.as_bytes());

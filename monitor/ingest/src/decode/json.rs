@@ -87,6 +87,7 @@ impl JsonDecoder {
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_text(message.payload, self.limits)?;
         self.rows.clear();
+        self.slots.shrink();
         match self.plan.framing {
             Framing::Document => self.read_document(payload, 0..payload.len())?,
             Framing::Lines => self.read_lines(payload)?,
@@ -113,11 +114,6 @@ impl JsonDecoder {
             }
             has_lines = true;
             self.read_document(payload, bounds).map_err(|refusal| refusal.in_line(number))?;
-            let rows_max = self.limits.rows_max;
-            if rows_max < self.rows.heads.len() {
-                let detail = format_args!("more than {rows_max} rows up to here");
-                return Err(Refusal::new(RejectReason::TooManyRows, detail).in_line(number));
-            }
         }
         if has_lines {
             return Ok(());
@@ -127,8 +123,8 @@ impl JsonDecoder {
 
     fn read_document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
         let Self { limits, plan, slots, elements, columns, rows, .. } = self;
-        let rows_max = limits.rows_max;
-        Document { plan, payload, slots, elements, columns, rows, rows_max }.read(bounds)
+        let limits = *limits;
+        Document { plan, payload, slots, elements, columns, rows, limits }.read(bounds)
     }
 }
 

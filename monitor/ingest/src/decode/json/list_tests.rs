@@ -8,11 +8,12 @@ use driftd_catalog::Timestamp;
 
 use super::JsonDecoder;
 use super::tests::{feature, path, segment};
-use crate::decode::{Decode, DecodeLimits, Decoded, Message};
+use crate::decode::{CELL_BYTES, CELLS_KEPT, Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
-const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 4 };
+const LIMITS: DecodeLimits =
+    DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 4, cells_max: 12 };
 
 fn model(features: &[&str]) -> ModelSchema {
     ModelSchema {
@@ -151,6 +152,66 @@ fn each_row_may_have_its_own_time_version_and_model() {
     let unequal = r#"{"in":[{"m":"one","t":1,"v":"a"},{"m":"two","t":1,"v":"a"}],"out":[7]}"#;
     let detail = &decode_all(&schema, &[unequal]).rejections[0].detail;
     assert_eq!(detail, "`out[]` has 1 elements, but `in[]` has 2");
+}
+
+#[test]
+fn values_of_a_message_are_bounded() {
+    // Four columns: three rows have twelve values.
+    let features = ["in[].a", "in[].b", "k", "in[].c"];
+    let json = |rows: usize| format!(r#"{{"t":1,"in":[{}]}}"#, vec!["{}"; rows].join(","));
+    let nulls = [None; 3];
+    takes("t", &features, &json(3), &[&nulls[..]; 4]);
+    refuses(
+        &features[1..],
+        &json(4),
+        RejectReason::TooManyRows,
+        "rows with 16 values, more than 12",
+    );
+    // Of lines together.
+    let lined = Arc::new((*schema("t", model(&features))).clone().with_framing(Framing::Lines));
+    let two = [json(1), json(2)].join("\n");
+    let lines = [json(2), json(2)].join("\n");
+    let decoded = decode_all(&lined, &[&lines, &two]);
+    assert_eq!(decoded.rows.len(), 3);
+    assert_eq!(decoded.rejections[0].detail, "line 2: rows with 16 values, more than 12");
+    // Of models together: `a` and `b` have three columns each.
+    let rows = |names: &str| {
+        let rows: Vec<_> = names.chars().map(|name| format!(r#"{{"m":"{name}"}}"#)).collect();
+        format!(r#"{{"t":1,"v":"1","in":[{}]}}"#, rows.join(","))
+    };
+    assert_eq!(decode_all(&mixed(), &[&rows("abba")]).rows.len(), 4);
+    let limits = DecodeLimits { cells_max: 11, ..LIMITS };
+    let mut decoder = JsonDecoder::new(mixed(), limits);
+    let payload = rows("abba");
+    let payload = Some(payload.as_bytes());
+    let rejection = decoder.decode(&Message { payload, offset: 1, timestamp: None }).unwrap();
+    assert_eq!(rejection.reason, RejectReason::TooManyRows);
+    assert_eq!(rejection.detail, "row 3: rows with 12 values, more than 11");
+}
+
+#[test]
+fn a_large_message_leaves_little_memory_behind() {
+    let features: Vec<_> = (0..500).map(|at| format!("in[].f{at}")).collect();
+    let features: Vec<_> = features.iter().map(String::as_str).collect();
+    let limits = DecodeLimits {
+        payload_bytes_max: 1 << 20,
+        rows_max: 10_000,
+        cells_max: DecodeLimits::CELLS_MAX,
+    };
+    let schema = schema("t", model(&features));
+    let mut decoder = JsonDecoder::new(Arc::clone(&schema), limits);
+    let json = |rows: usize| format!(r#"{{"t":1,"in":[{}]}}"#, vec!["{}"; rows].join(","));
+    for (offset, rows) in (0..).zip([10_000, 2_097, 1]) {
+        let payload = json(rows);
+        let payload = Some(payload.as_bytes());
+        decoder.decode(&Message { payload, offset, timestamp: None });
+        let bytes = decoder.rows.cells.capacity() * CELL_BYTES;
+        assert!(bytes <= limits.message_bytes_max(&schema), "{bytes}");
+    }
+    assert!(decoder.rows.cells.capacity() <= CELLS_KEPT);
+    let decoded = decoder.finish();
+    assert_eq!((decoded.rows.len(), decoded.rejections.len()), (2_098, 1));
+    assert_eq!(decoded.rejections[0].detail, "rows with 5000000 values, more than 1048576");
 }
 
 /// A source of two models that the elements of `in` name, with what all rows share.
@@ -467,6 +528,15 @@ fn rows_of_all_lines_are_bounded() {
     assert_eq!(decoded.rows.len(), 4);
     assert_eq!(decoded.rejections[0].reason, RejectReason::TooManyRows);
     assert_eq!(decoded.rejections[0].detail, "line 5: more than 4 rows up to here");
+    // Before the rows that are too many are read.
+    let schema = lines(model(&["in[].a"]));
+    let line = r#"{"t":1,"in":[{},{},{}]}"#;
+    let mut decoder = JsonDecoder::new(schema, LIMITS);
+    let payload = [line, line].join("\n");
+    let payload = Some(payload.as_bytes());
+    let rejection = decoder.decode(&Message { payload, offset: 1, timestamp: None }).unwrap();
+    assert_eq!(rejection.detail, "line 2: more than 4 rows up to here");
+    assert_eq!(decoder.rows.heads.len(), 3);
 }
 
 #[test]

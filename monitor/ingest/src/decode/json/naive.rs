@@ -12,7 +12,8 @@ use crate::path::{FieldPath, Step};
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
-pub(super) const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 5 };
+pub(super) const LIMITS: DecodeLimits =
+    DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 5, cells_max: 40 };
 
 /// What becomes of a message: rows, or none with a reason.
 pub(super) type Outcome = Result<Vec<PlainRow>, RejectReason>;
@@ -259,29 +260,48 @@ fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {
     version.into_iter().chain(features).chain(model.segments.iter().map(|it| &it.path))
 }
 
-fn naive_rows(schema: &SourceSchema, record: &Value) -> Outcome {
+/// Looks whether there is room for more beside the rows that are `taken`.
+fn naive_room(taken: &[PlainRow], rows: usize, cells: usize) -> Result<(), RejectReason> {
+    let held: usize = taken.iter().map(|row| row.columns.len()).sum();
+    if LIMITS.rows_max < taken.len() + rows || LIMITS.cells_max < held + cells {
+        return Err(RejectReason::TooManyRows);
+    }
+    Ok(())
+}
+
+/// Returns the rows of a document behind those of the message before it.
+fn naive_rows(schema: &SourceSchema, record: &Value, mut rows: Vec<PlainRow>) -> Outcome {
     let by = schema.model.as_ref().unwrap();
     let source_paths = || [by, &schema.event_time].into_iter();
     let paths = |model: usize| model_paths(&schema.models[model]);
+    let columns = |model: usize| {
+        let ModelSchema { features, segments, .. } = &schema.models[model];
+        features.len() + segments.len()
+    };
     if !by.has_each() {
         let model = naive_model(schema, record, 0)?;
         let all = || source_paths().chain(paths(model));
         let count = naive_count(record, all(), None)?;
+        let more = count.unwrap_or(1);
+        naive_room(&rows, more, more * columns(model))?;
         if count != Some(0) {
             naive_names(schema, record, all())?;
         }
-        return (0..count.unwrap_or(1))
-            .map(|row| naive_row(schema, &naive_named(schema, record, all(), row)?, model, row))
-            .collect();
+        for row in 0..more {
+            let own = naive_named(schema, record, all(), row)?;
+            rows.push(naive_row(schema, &own, model, row)?);
+        }
+        return Ok(rows);
     }
     let count = naive_count(record, source_paths(), None)?;
+    naive_room(&rows, count.unwrap(), 0)?;
     if count != Some(0) {
         naive_names(schema, record, source_paths())?;
     }
-    let mut rows = Vec::new();
     for row in 0..count.unwrap() {
         let own = naive_named(schema, record, source_paths(), row)?;
         let model = naive_model(schema, &own, row)?;
+        naive_room(&rows, 0, columns(model))?;
         naive_count(record, paths(model), count)?;
         naive_names(schema, record, paths(model))?;
         let own = naive_named(schema, record, source_paths().chain(paths(model)), row)?;
@@ -348,13 +368,13 @@ fn naive_named<'a>(
     Ok(named)
 }
 
-fn naive_document(schema: &SourceSchema, text: &str) -> Outcome {
+fn naive_document(schema: &SourceSchema, text: &str, taken: Vec<PlainRow>) -> Outcome {
     let record: Value = serde_json::from_str(text).map_err(|_| RejectReason::InvalidJson)?;
     let is_list = schema.event_time.begins_with_each();
     if is_list && !record.is_array() || !is_list && !record.is_object() {
         return Err(RejectReason::WrongType);
     }
-    naive_rows(schema, &record)
+    naive_rows(schema, &record, taken)
 }
 
 fn naive_lines(schema: &SourceSchema, text: &str) -> Outcome {
@@ -365,10 +385,7 @@ fn naive_lines(schema: &SourceSchema, text: &str) -> Outcome {
     }
     let mut rows = Vec::new();
     for line in lines {
-        rows.extend(naive_document(schema, line)?);
-        if LIMITS.rows_max < rows.len() {
-            return Err(RejectReason::TooManyRows);
-        }
+        rows = naive_document(schema, line, rows)?;
     }
     Ok(rows)
 }
@@ -380,7 +397,7 @@ pub(super) fn naive(schema: &SourceSchema, payload: &[u8]) -> Outcome {
     }
     let text = std::str::from_utf8(payload).map_err(|_| RejectReason::InvalidUtf8)?;
     let rows = match schema.framing {
-        Framing::Document => naive_document(schema, text)?,
+        Framing::Document => naive_document(schema, text, Vec::new())?,
         Framing::Lines => naive_lines(schema, text)?,
     };
     for row in &rows {

@@ -97,6 +97,11 @@ impl ModelPlan {
             names: names(source, model_paths(model)),
         }
     }
+
+    /// Returns how many columns the model has.
+    pub(super) fn columns(&self) -> usize {
+        self.features.len() + self.segments.len()
+    }
 }
 
 fn place(trie: &Trie, path: &FieldPath) -> Place {

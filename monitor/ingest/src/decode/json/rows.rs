@@ -18,7 +18,9 @@ use super::walk::{Found, Slots, walk, walk_element, walk_row};
 use super::{invalid_json, not_the_root};
 use crate::decode::batch::Head;
 use crate::decode::builders::Cell;
+use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
+use crate::schema::Framing;
 
 /// The rows of one message that are read. Kept from message to message for its memory.
 #[derive(Default)]
@@ -41,10 +43,36 @@ struct First {
 }
 
 impl Rows {
+    /// Forgets the message before, and gives back what only a large one needs.
     pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.cells.clear();
+        self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
+    }
+
+    /// Refuses more rows than a message may have: those of all its documents together.
+    fn admit(&self, more: usize, rows_max: usize) -> Result<(), Refusal> {
+        if self.heads.len() + more <= rows_max {
+            return Ok(());
+        }
+        let detail = format_args!("more than {rows_max} rows up to here");
+        Err(Refusal::new(RejectReason::TooManyRows, detail))
+    }
+
+    /// Refuses more values than a message may have, and else makes room for so many more.
+    fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
+        let held = self.cells.len();
+        let cells = held + more;
+        if cells_max < cells {
+            let detail = format_args!("rows with {cells} values, more than {cells_max}");
+            return Err(Refusal::new(RejectReason::TooManyRows, detail));
+        }
+        if self.cells.capacity() < cells {
+            // Doubled where documents or rows come one by one, but not beyond what may come.
+            self.cells.reserve_exact(more.max(held.min(cells_max - held)));
+        }
+        Ok(())
     }
 }
 
@@ -58,8 +86,7 @@ pub(super) struct Document<'a> {
     pub(super) elements: &'a mut [Slots],
     pub(super) columns: &'a mut Columns,
     pub(super) rows: &'a mut Rows,
-    /// Most rows of the document.
-    pub(super) rows_max: usize,
+    pub(super) limits: DecodeLimits,
 }
 
 /// How many rows a document has, and the list that says so.
@@ -85,9 +112,15 @@ impl Document<'_> {
         let index = self.model_index()?;
         let model = &plan.models[index];
         if plan.lists.is_empty() && model.lists.is_empty() {
+            if plan.framing == Framing::Lines {
+                self.rows.admit(1, self.limits.rows_max)?;
+                self.rows.reserve(model.columns(), self.limits.cells_max)?;
+            }
             return self.read_row(index, None);
         }
         let count = self.count(plan.lists.iter().chain(&model.lists))?;
+        self.rows.admit(count.rows, self.limits.rows_max)?;
+        self.rows.reserve(count.rows * model.columns(), self.limits.cells_max)?;
         if 0 < count.rows {
             self.name_columns(&plan.lists, &plan.names)?;
             self.name_columns(&model.lists, &model.names)?;
@@ -105,13 +138,17 @@ impl Document<'_> {
     fn read_rows_of_many(&mut self) -> Result<(), Refusal> {
         let plan = self.plan;
         let count = self.count(plan.lists.iter())?;
+        self.rows.admit(count.rows, self.limits.rows_max)?;
         if 0 < count.rows {
             self.name_columns(&plan.lists, &plan.names)?;
         }
         for row in 0..count.rows {
             let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
             let index = read.map_err(|refusal| refusal.in_row(row))?;
-            let ModelPlan { lists, names, .. } = &plan.models[index];
+            let model @ ModelPlan { lists, names, .. } = &plan.models[index];
+            self.rows
+                .reserve(model.columns(), self.limits.cells_max)
+                .map_err(|refusal| refusal.in_row(row))?;
             if !self.rows.firsts.contains_key(&index) {
                 lists.iter().try_for_each(|list| self.measure(*list, &count))?;
                 self.name_columns(lists, names)?;
@@ -162,10 +199,10 @@ impl Document<'_> {
             }
             Some(Found::Value { .. }) => {
                 let length = self.slots.element_count(list);
-                if length <= self.rows_max {
+                if length <= self.limits.rows_max {
                     return Ok(Some(length));
                 }
-                let (path, rows_max) = (trie.lists()[list].path(), self.rows_max);
+                let (path, rows_max) = (trie.lists()[list].path(), self.limits.rows_max);
                 let detail =
                     format_args!("`{path}` has {length} elements: more than {rows_max} rows");
                 Err(Refusal::new(RejectReason::TooManyRows, detail))
@@ -275,7 +312,7 @@ impl Document<'_> {
     }
 
     fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
-        let Self { plan, payload, slots, elements, rows, columns: _, rows_max: _ } = self;
+        let Self { plan, payload, slots, elements, rows, columns: _, limits: _ } = self;
         let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
         (Record { payload, trie: &plan.trie, slots, elements, added }, cells)
     }

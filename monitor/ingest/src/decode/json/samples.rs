@@ -10,7 +10,8 @@ use super::tests::{feature, path};
 use crate::decode::{Decode, DecodeLimits, Decoded, Message};
 use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
-const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100 };
+const LIMITS: DecodeLimits =
+    DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100, cells_max: DecodeLimits::CELLS_MAX };
 
 fn schema(features: &[&str]) -> SourceSchema {
     let model = ModelSchema {

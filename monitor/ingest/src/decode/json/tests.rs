@@ -15,7 +15,8 @@ use crate::schema::{
     FeatureField, FeatureKind, ModelSchema, SegmentField, SourceSchema, TimeFormat, VersionField,
 };
 
-const LIMITS: DecodeLimits = DecodeLimits { payload_bytes_max: 1000, rows_max: 100 };
+const LIMITS: DecodeLimits =
+    DecodeLimits { payload_bytes_max: 1000, rows_max: 100, cells_max: DecodeLimits::CELLS_MAX };
 
 pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
@@ -210,7 +211,11 @@ fn nesting_is_unbounded_where_it_is_skipped_and_never_overflows_the_stack() {
     assert_eq!(decoded.rows.len(), 1);
     let depth = 500_000;
     let payload = "[".repeat(depth);
-    let limits = DecodeLimits { payload_bytes_max: depth, rows_max: 100 };
+    let limits = DecodeLimits {
+        payload_bytes_max: depth,
+        rows_max: 100,
+        cells_max: DecodeLimits::CELLS_MAX,
+    };
     let mut decoder = JsonDecoder::new(one_model(), limits);
     for (offset, payload) in (0..).zip([payload.clone(), format!("{{\"f\":{payload}"), payload]) {
         let payload = payload.as_bytes().get(..depth);

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::trie::{Node, Trie};
 use super::value::Kind;
+use crate::decode::ELEMENTS_KEPT;
 
 /// What the last walk found for each slot of a trie.
 pub(super) struct Slots {
@@ -64,6 +65,16 @@ impl Slots {
     /// Forgets what the last walk found.
     pub(super) fn clear(&mut self) {
         self.walk += 1;
+    }
+
+    /// Gives back what only a message with long lists needs.
+    pub(super) fn shrink(&mut self) {
+        for Elements { kept, count: _ } in &mut self.lists {
+            if ELEMENTS_KEPT < kept.capacity() {
+                kept.clear();
+                kept.shrink_to(ELEMENTS_KEPT);
+            }
+        }
     }
 
     /// Returns how many elements a list has whose slot says that it is there.
