@@ -419,6 +419,62 @@ fn columns_are_found_by_name_whatever_their_order() {
 }
 
 #[test]
+fn a_named_list_that_is_absent_or_null_is_null_in_every_row() {
+    let decodes = |json: &str| {
+        let decoded = decode_all(&named(), &[json]);
+        assert_eq!(decoded.rejections, [], "{json}");
+        [0, 1, 2].map(|at| column(&decoded, at))
+    };
+    let expected = [vec![None, None], vec![None, None], vec![Some(5.0), Some(6.0)]];
+    for table in ["", r#""s":null,"#, r#""s":{},"#, r#""s":{"data":null,"columns":3},"#] {
+        assert_eq!(decodes(&format!(r#"{{"t":1,{table}"out":[5,6]}}"#)), expected);
+    }
+    let none = r#"{"t":1,"s":{"columns":["a","b"]}}"#;
+    assert_eq!(decode_all(&named(), &[none]).rejections[0].reason, RejectReason::MissingField);
+    // Of two lists only the one that is there needs its names.
+    let model = model(&["d.q[].a", "d.r[].b"]);
+    let schema = SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);
+    let schema = Arc::new(schema.unwrap().with_columns(path("d.c")).unwrap());
+    let decoded = decode_all(&schema, &[r#"{"t":1,"d":{"c":["b"],"r":[[1],[2]]}}"#]);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(column(&decoded, 1), [Some(1.0), Some(2.0)]);
+}
+
+#[test]
+fn what_a_model_takes_does_not_depend_on_the_others() {
+    let named = |name: &str, feature: &str| ModelSchema { name: name.into(), ..model(&[feature]) };
+    let models = || vec![named("place", "d.r[][1]"), named("name", "d.r[].a")];
+    // Each message is of one model.
+    let schema =
+        SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, Some(path("m")), models());
+    let schema = Arc::new(schema.unwrap().with_columns(path("d.c")).unwrap());
+    let json = [
+        r#"{"t":1,"m":"place","d":{"r":[[1,2],[3]]}}"#,
+        r#"{"t":1,"m":"name","d":{"r":[[1,2]]}}"#,
+        r#"{"t":1,"m":"name","d":{"r":[[1,4]],"c":["b","a"]}}"#,
+    ];
+    let decoded = decode_all(&schema, &json);
+    assert_eq!(column(&decoded, 0), [Some(2.0), None]);
+    let [rejection] = &decoded.rejections[..] else { panic!("{:?}", decoded.rejections) };
+    assert_eq!((rejection.offset, rejection.reason), (101, RejectReason::InvalidColumns));
+    assert_eq!(decoded.batches[1].as_ref().unwrap().num_rows(), 1);
+    // Each row is of one, and names it at a place.
+    let by = Some(path("d.r[][0]"));
+    let schema = SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, by, models());
+    let schema = Arc::new(schema.unwrap().with_columns(path("d.c")).unwrap());
+    let json = [
+        r#"{"t":1,"d":{"r":[["place",2],["place",3,4]]}}"#,
+        r#"{"t":1,"d":{"r":[["place",5],["name",6]],"c":["m","a"]}}"#,
+        r#"{"t":1,"d":{"r":[["place",5],["name",6]]}}"#,
+    ];
+    let decoded = decode_all(&schema, &json);
+    assert_eq!(column(&decoded, 0), [Some(2.0), Some(3.0), Some(5.0)]);
+    let name = decoded.batches[1].as_ref().unwrap().column(0).as_primitive::<Float64Type>();
+    assert_eq!(name.values(), &[6.0]);
+    assert_eq!(decoded.rejections[0].detail, "`d.c`: absent or null");
+}
+
+#[test]
 fn columns_and_places_of_a_row_are_both_read() {
     let model = model(&["data[].a", "data[][0]", "data[][4]"]);
     let schema = SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);

@@ -310,14 +310,19 @@ fn naive_rows(schema: &SourceSchema, record: &Value, mut rows: Vec<PlainRow>) ->
     Ok(rows)
 }
 
-/// Returns the names of columns: none where no path is read by them.
+/// Returns the names of columns: none where no path of a list that is there is read by them.
 fn naive_names<'a>(
     schema: &SourceSchema,
     record: &Value,
     paths: impl Iterator<Item = &'a FieldPath>,
 ) -> Result<Vec<String>, RejectReason> {
     let Some(columns) = &schema.columns else { return Ok(Vec::new()) };
-    let wanted: BTreeSet<&str> = paths.filter_map(|path| path.column(columns)).collect();
+    let is_there = |path: &FieldPath| {
+        let list = path.steps().split(|step| *step == Step::Each).next().unwrap();
+        matches!(follow(record, list, 0), Ok(Some(_)))
+    };
+    let names = paths.filter(|path| is_there(path)).filter_map(|path| path.column(columns));
+    let wanted: BTreeSet<&str> = names.collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }

@@ -74,11 +74,15 @@ fn schema(shape: Shape) -> Arc<SourceSchema> {
     let seventh =
         || model("seventh", "d.r[].v", vec![feature("d.r[].e", Boolean)], vec![segment("d.q[].s")]);
     let eighth = || model("eighth", "v", vec![feature("out[].a", Float64)], vec![]);
+    let ninth = || {
+        let features = vec![feature("d.r[][0]", Categorical), feature("d.q[][1]", Categorical)];
+        model("ninth", "v", features, vec![segment("d.r[][3]")])
+    };
     let (by, time, models) = match shape {
         Shape::Shared => ("m", "t", vec![first(), second(), third()]),
         Shape::Own => ("in[].m", "in[].t", vec![first(), third()]),
         Shape::Top => ("[].m", "[].t", vec![fourth(), fifth()]),
-        Shape::Named => ("m", "t", vec![sixth(), seventh(), eighth()]),
+        Shape::Named => ("m", "t", vec![sixth(), seventh(), eighth(), ninth()]),
         Shape::NamedOwn => ("d.r[].m", "d.r[].t", vec![sixth(), seventh()]),
     };
     let by = Some(path(by));
@@ -94,7 +98,7 @@ fn name(shape: Shape) -> BoxedStrategy<Document> {
         Shape::Shared => &["first", "first", "second", "third"],
         Shape::Own => &["first", "third"],
         Shape::Top => &["fourth", "fourth", "fifth"],
-        Shape::Named => &["sixth", "sixth", "seventh", "eighth"],
+        Shape::Named => &["sixth", "sixth", "seventh", "eighth", "ninth"],
         Shape::NamedOwn => &["sixth", "seventh"],
     };
     leaf(prop::sample::select(names).prop_map(Value::from)).boxed()

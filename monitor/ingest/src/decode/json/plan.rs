@@ -25,16 +25,17 @@ pub(super) struct Plan {
     pub(super) models_by_name: BTreeMap<Arc<str>, usize>,
     /// Lists with the event time and the model's name of each row, whatever its model.
     pub(super) lists: Vec<usize>,
-    pub(super) columns: Option<ColumnsPlan>,
-    /// Names of columns with the event time and the model's name.
-    pub(super) names: Vec<Box<str>>,
+    /// Where a message names its columns.
+    pub(super) columns: Option<Place>,
+    /// Of `lists` those that are read by the names of columns.
+    pub(super) named: Vec<NamedList>,
 }
 
-/// Where a message names its columns.
-pub(super) struct ColumnsPlan {
-    pub(super) place: Place,
-    /// Lists of which a row may be an array of values in the order of the names.
-    pub(super) lists: Vec<usize>,
+/// A list of which a row is an array of values in the order of the names.
+pub(super) struct NamedList {
+    pub(super) list: usize,
+    /// Columns that are read.
+    pub(super) names: Vec<Box<str>>,
 }
 
 pub(super) struct ModelPlan {
@@ -44,8 +45,11 @@ pub(super) struct ModelPlan {
     pub(super) segments: Vec<(Place, Arc<str>)>,
     /// Lists with further values of each row.
     pub(super) lists: Vec<usize>,
-    /// Names of columns with the model's values.
-    pub(super) names: Vec<Box<str>>,
+    /// Lists that are read by the names of columns, for the event time and the model's name too.
+    /// What other models read by name says nothing about this one's rows.
+    pub(super) named: Vec<NamedList>,
+    /// Lists of the source's that only this model reads by name.
+    pub(super) named_again: Vec<usize>,
 }
 
 pub(super) enum VersionPlan {
@@ -58,13 +62,11 @@ impl Plan {
         let source_paths = || schema.model.iter().chain([&schema.event_time]);
         let all = || source_paths().chain(schema.models.iter().flat_map(model_paths));
         let trie = Trie::new(all().chain(&schema.columns));
-        let named = schema.columns.as_ref().map(|columns| {
-            let named = all().filter(|path| path.is_named_by(columns));
-            ColumnsPlan { place: place(&trie, columns), lists: lists(&trie, named, &[]) }
-        });
+        let columns = schema.columns.as_ref().map(|it| place(&trie, it));
         let root = if schema.event_time.begins_with_each() { Kind::Array } else { Kind::Object };
         let lists = lists(&trie, source_paths(), &[]);
         let model = |model| ModelPlan::new(model, schema, &trie, &lists);
+        let source_named = named_lists(schema, &trie, source_paths());
         Self {
             framing: schema.framing,
             root,
@@ -74,8 +76,8 @@ impl Plan {
             models: schema.models.iter().map(model).collect(),
             models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
             lists,
-            columns: named,
-            names: names(schema, source_paths()),
+            columns,
+            named: source_named,
             trie,
         }
     }
@@ -86,6 +88,12 @@ impl ModelPlan {
         let features = model.features.iter().map(|it| (place(trie, &it.path), it.kind));
         let segments = model.segments.iter();
         let segments = segments.map(|it| (place(trie, &it.path), Arc::clone(&it.name)));
+        let source_paths = || source.model.iter().chain([&source.event_time]);
+        let by_source = named_lists(source, trie, source_paths());
+        let named = named_lists(source, trie, source_paths().chain(model_paths(model)));
+        let again = named.iter().map(|it| it.list).filter(|list| {
+            known.contains(list) && by_source.iter().all(|other| other.list != *list)
+        });
         Self {
             version: match &model.version {
                 VersionField::Fixed(version) => VersionPlan::Fixed(Arc::clone(version)),
@@ -94,7 +102,8 @@ impl ModelPlan {
             features: features.collect(),
             segments: segments.collect(),
             lists: lists(trie, model_paths(model), known),
-            names: names(source, model_paths(model)),
+            named_again: again.collect(),
+            named,
         }
     }
 
@@ -124,11 +133,24 @@ fn lists<'a>(
     lists
 }
 
-/// Returns the names of columns that the paths read.
-fn names<'a>(schema: &SourceSchema, paths: impl Iterator<Item = &'a FieldPath>) -> Vec<Box<str>> {
+/// Returns the lists that the paths read by the names of columns.
+fn named_lists<'a>(
+    schema: &SourceSchema,
+    trie: &Trie,
+    paths: impl Iterator<Item = &'a FieldPath>,
+) -> Vec<NamedList> {
     let Some(columns) = &schema.columns else { return Vec::new() };
-    let names: BTreeSet<&str> = paths.filter_map(|path| path.column(columns)).collect();
-    names.into_iter().map(Box::from).collect()
+    let mut lists: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+    for path in paths {
+        if let (Some(name), (Some(list), _)) = (path.column(columns), trie.place(path)) {
+            lists.entry(list).or_default().insert(name);
+        }
+    }
+    let named = |(list, names): (usize, BTreeSet<&str>)| NamedList {
+        list,
+        names: names.into_iter().map(Box::from).collect(),
+    };
+    lists.into_iter().map(named).collect()
 }
 
 fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {

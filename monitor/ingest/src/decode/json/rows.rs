@@ -10,7 +10,7 @@ use std::ops::Range;
 use driftd_catalog::ModelId;
 
 use super::columns::{Columns, ColumnsProblem};
-use super::plan::{ModelPlan, Plan, VersionPlan};
+use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
 use super::record::{Place, Record, blocked};
 use super::trie::List;
 use super::value::Kind;
@@ -122,12 +122,11 @@ impl Document<'_> {
         self.rows.admit(count.rows, self.limits.rows_max)?;
         self.rows.reserve(count.rows * model.columns(), self.limits.cells_max)?;
         if 0 < count.rows {
-            self.name_columns(&plan.lists, &plan.names)?;
-            self.name_columns(&model.lists, &model.names)?;
+            self.name_columns(&model.named)?;
         }
         for row in 0..count.rows {
-            self.enter(&plan.lists, row)
-                .and_then(|()| self.enter(&model.lists, row))
+            self.enter(&plan.lists, &model.named, row)
+                .and_then(|()| self.enter(&model.lists, &model.named, row))
                 .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
         }
@@ -140,20 +139,21 @@ impl Document<'_> {
         let count = self.count(plan.lists.iter())?;
         self.rows.admit(count.rows, self.limits.rows_max)?;
         if 0 < count.rows {
-            self.name_columns(&plan.lists, &plan.names)?;
+            self.name_columns(&plan.named)?;
         }
         for row in 0..count.rows {
-            let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
+            let read = self.enter(&plan.lists, &plan.named, row).and_then(|()| self.model_index());
             let index = read.map_err(|refusal| refusal.in_row(row))?;
-            let model @ ModelPlan { lists, names, .. } = &plan.models[index];
+            let model @ ModelPlan { lists, named, named_again, .. } = &plan.models[index];
             self.rows
                 .reserve(model.columns(), self.limits.cells_max)
                 .map_err(|refusal| refusal.in_row(row))?;
             if !self.rows.firsts.contains_key(&index) {
                 lists.iter().try_for_each(|list| self.measure(*list, &count))?;
-                self.name_columns(lists, names)?;
+                self.name_columns(named)?;
             }
-            self.enter(lists, row)
+            self.enter(named_again, named, row)
+                .and_then(|()| self.enter(lists, named, row))
                 .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
         }
@@ -210,17 +210,19 @@ impl Document<'_> {
         }
     }
 
-    /// Reads the names of columns, if any of the lists needs them or any name is read by them.
-    fn name_columns(&mut self, lists: &[usize], names: &[Box<str>]) -> Result<(), Refusal> {
-        let Some(plan) = &self.plan.columns else { return Ok(()) };
-        if names.is_empty() && !lists.iter().any(|list| plan.lists.contains(list)) {
+    /// Reads the names of columns, if any of the lists is there that are read by them: one that is
+    /// absent or null has no value for any row, whatever the names are.
+    fn name_columns(&mut self, named: &[NamedList]) -> Result<(), Refusal> {
+        let Some(place) = &self.plan.columns else { return Ok(()) };
+        let (path, trie) = (&place.path, &self.plan.trie);
+        let is_there = |it: &&NamedList| self.slots.get(trie.lists()[it.list].slot).is_some();
+        if !named.iter().any(|it| is_there(&it)) {
             return Ok(());
         }
-        let (path, trie) = (&plan.place.path, &self.plan.trie);
         let invalid = |problem: fmt::Arguments<'_>| {
             Refusal::new(RejectReason::InvalidColumns, format_args!("`{path}`: {problem}"))
         };
-        let text = match self.slots.get(plan.place.slot) {
+        let text = match self.slots.get(place.slot) {
             Some(Found::Value { start, end }) => self.payload.get(start..end),
             Some(Found::Blocked { .. }) | None => None,
         };
@@ -233,14 +235,15 @@ impl Document<'_> {
                 invalid(format_args!("the names at {first} and {again} are the same"))
             }
         })?;
-        match names.iter().find(|name| self.columns.position(name).is_none()) {
+        let mut names = named.iter().filter(is_there).flat_map(|it| &it.names);
+        match names.find(|name| self.columns.position(name).is_none()) {
             None => Ok(()),
             Some(name) => Err(invalid(format_args!("no column is named `{name}`"))),
         }
     }
 
     /// Finds the row's values in its elements of the lists.
-    fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
+    fn enter(&mut self, lists: &[usize], named: &[NamedList], row: usize) -> Result<(), Refusal> {
         for &list in lists {
             let List { slot, element } = &self.plan.trie.lists()[list];
             let slots = &mut self.elements[list];
@@ -249,8 +252,7 @@ impl Document<'_> {
                 continue;
             }
             let bounds = self.slots.element(list, row);
-            let columns = self.plan.columns.as_ref().filter(|it| it.lists.contains(&list));
-            if columns.is_none() {
+            if named.iter().all(|it| it.list != list) {
                 walk_element(element, self.payload, bounds, slots)
                     .map_err(|error| invalid_json(&error))?;
                 continue;
