@@ -7,16 +7,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 
 use super::trie::Trie;
 
-/// The columns of the newest message that told some.
+/// Most names of a message: as many as the places of a list that a path can name.
+pub(super) const NAMES_MAX: usize = 65_536;
+
+/// Longest JSON text of names that is kept for the next message.
+const TEXT_BYTES_KEPT: usize = 64 * 1_024;
+
+/// The columns of the newest document that told some.
 #[derive(Default)]
 pub(super) struct Columns {
-    /// The JSON text that all else was made from.
+    /// Whether that is the document that is read now.
+    is_read: bool,
+    /// The JSON text that all else was made from; empty where it is too long to be kept.
     text: String,
-    positions: BTreeMap<String, usize>,
+    count: usize,
+    /// Of the names that are read.
+    positions: BTreeMap<Box<str>, usize>,
     /// For each list the wanted values of its rows: position, and node in the list's tree.
     wanted: Vec<Vec<(usize, usize)>>,
 }
@@ -28,46 +38,58 @@ pub(super) enum ColumnsProblem {
     NoNames,
     /// The same name at two places.
     Repeated { first: usize, again: usize },
+    /// More than [`NAMES_MAX`].
+    TooMany,
 }
 
 impl Columns {
-    /// Takes the names from their JSON text.
-    pub(super) fn read(&mut self, trie: &Trie, text: &str) -> Result<(), ColumnsProblem> {
+    /// Begins another document.
+    pub(super) fn begin(&mut self) {
+        self.is_read = false;
+    }
+
+    /// Takes the names of the document, for rows of `lists`, from their JSON text.
+    pub(super) fn read(
+        &mut self,
+        trie: &Trie,
+        lists: &[usize],
+        text: &str,
+    ) -> Result<(), ColumnsProblem> {
         // No names have an empty text.
-        if self.text == text {
+        if self.is_read || self.text == text {
+            self.is_read = true;
             return Ok(());
         }
         self.text.clear();
-        let mut names = Vec::new();
-        serde_json::Deserializer::from_str(text)
-            .deserialize_seq(Names(&mut names))
-            .map_err(|_| ColumnsProblem::NoNames)?;
+        let all = all_positions(text)?;
+        self.count = all.len();
         self.positions.clear();
-        for (again, name) in names.into_iter().enumerate() {
-            if let Some(first) = self.positions.insert(name, again) {
-                return Err(ColumnsProblem::Repeated { first, again });
+        self.wanted.resize_with(trie.lists().len(), Vec::new);
+        for &list in lists {
+            let root = trie.lists()[list].element.node(Trie::ROOT);
+            let wanted = &mut self.wanted[list];
+            wanted.clone_from(&root.elements);
+            for (name, node) in root.keys() {
+                if let Some(&position) = all.get(name) {
+                    self.positions.insert(name.into(), position);
+                    wanted.push((position, node));
+                }
             }
+            wanted.sort_unstable();
         }
-        self.wanted = trie.lists().iter().map(|list| self.wanted(&list.element)).collect();
-        self.text.push_str(text);
+        if text.len() <= TEXT_BYTES_KEPT {
+            self.text.push_str(text);
+        }
+        self.is_read = true;
         Ok(())
-    }
-
-    fn wanted(&self, element: &Trie) -> Vec<(usize, usize)> {
-        let root = element.node(Trie::ROOT);
-        let mut wanted = root.elements.clone();
-        let named = root.keys().filter_map(|(name, node)| Some((self.position(name)?, node)));
-        wanted.extend(named);
-        wanted.sort_unstable();
-        wanted
     }
 
     /// Returns how many there are.
     pub(super) fn count(&self) -> usize {
-        self.positions.len()
+        self.count
     }
 
-    /// Returns the place of a name.
+    /// Returns the place of a name that is read.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.positions.get(name).copied()
     }
@@ -78,7 +100,24 @@ impl Columns {
     }
 }
 
-/// Receives an array of text.
+/// Returns the place of each name.
+fn all_positions(text: &str) -> Result<BTreeMap<String, usize>, ColumnsProblem> {
+    let mut names = Vec::new();
+    let read = serde_json::Deserializer::from_str(text).deserialize_seq(Names(&mut names));
+    if NAMES_MAX < names.len() {
+        return Err(ColumnsProblem::TooMany);
+    }
+    read.map_err(|_| ColumnsProblem::NoNames)?;
+    let mut positions = BTreeMap::new();
+    for (again, name) in names.into_iter().enumerate() {
+        if let Some(first) = positions.insert(name, again) {
+            return Err(ColumnsProblem::Repeated { first, again });
+        }
+    }
+    Ok(positions)
+}
+
+/// Receives an array of text, up to the first that is too many.
 struct Names<'a>(&'a mut Vec<String>);
 
 impl<'de> Visitor<'de> for Names<'_> {
@@ -91,6 +130,9 @@ impl<'de> Visitor<'de> for Names<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(name) = elements.next_element()? {
             self.0.push(name);
+            if NAMES_MAX < self.0.len() {
+                return Err(A::Error::custom("too many names"));
+            }
         }
         Ok(())
     }
@@ -101,24 +143,54 @@ mod tests {
     use super::*;
     use crate::path::FieldPath;
 
+    /// Reads names as a document of its own.
+    fn read(columns: &mut Columns, trie: &Trie, text: &str) -> Result<(), ColumnsProblem> {
+        columns.begin();
+        columns.read(trie, &[0], text)
+    }
+
+    fn trie(paths: &[&str]) -> Trie {
+        let paths: Vec<_> = paths.iter().map(|text| FieldPath::parse(text).unwrap()).collect();
+        Trie::new(paths.iter())
+    }
+
     #[test]
     fn names_are_found_whatever_their_order_and_read_anew_when_they_change() {
-        let paths = ["d[].b", "d[].a.x", "d[][1]"].map(|text| FieldPath::parse(text).unwrap());
-        let trie = Trie::new(paths.iter());
+        let trie = trie(&["d[].b", "d[].a.x", "d[][1]"]);
         let mut columns = Columns::default();
-        columns.read(&trie, r#"["a", "z", "b"]"#).unwrap();
+        read(&mut columns, &trie, r#"["a", "z", "b"]"#).unwrap();
         assert_eq!((columns.count(), columns.position("b")), (3, Some(2)));
         assert_eq!(columns.of_list(0), [(0, 2), (1, 4), (2, 1)]);
-        columns.read(&trie, r#"["\u0062"]"#).unwrap();
+        read(&mut columns, &trie, r#"["\u0062"]"#).unwrap();
         assert_eq!((columns.count(), columns.position("a")), (1, None));
         assert_eq!(columns.of_list(0), [(0, 1), (1, 4)]);
-        columns.read(&trie, "[]").unwrap();
+        read(&mut columns, &trie, "[]").unwrap();
         assert_eq!((columns.count(), columns.of_list(0)), (0, &[(1, 4)][..]));
     }
 
     #[test]
+    fn only_names_that_are_read_are_kept_and_only_short_texts() {
+        let trie = trie(&["d[].b", "e[].c"]);
+        let mut columns = Columns::default();
+        for (count, is_kept) in [(9, true), (NAMES_MAX, false), (3, true)] {
+            let names: Vec<_> = (1..count).map(|name| format!("\"{name}\"")).collect();
+            let text = format!("[\"b\",{}]", names.join(","));
+            read(&mut columns, &trie, &text).unwrap();
+            assert_eq!((columns.count(), columns.position("1")), (count, None));
+            assert_eq!((columns.positions.len(), columns.wanted[1].len()), (1, 0));
+            assert_eq!(columns.text == text, is_kept);
+            assert!(columns.text.capacity() <= TEXT_BYTES_KEPT);
+            // Once a document, however long they are.
+            assert_eq!(columns.read(&trie, &[0], "[]"), Ok(()));
+            assert_eq!(columns.count(), count);
+        }
+        let text = format!("[{}1]", r#""x","#.repeat(NAMES_MAX + 1));
+        assert_eq!(read(&mut columns, &trie, &text), Err(ColumnsProblem::TooMany));
+    }
+
+    #[test]
     fn a_problem_leaves_nothing_for_the_next_message() {
-        let trie = Trie::new([].into_iter());
+        let trie = trie(&["d[].a"]);
         let mut columns = Columns::default();
         for (text, problem) in [
             (r#"["a", 1]"#, ColumnsProblem::NoNames),
@@ -126,10 +198,10 @@ mod tests {
             (r#"["\ud800"]"#, ColumnsProblem::NoNames),
             (r#"["a", "b", "a"]"#, ColumnsProblem::Repeated { first: 0, again: 2 }),
         ] {
-            assert_eq!(columns.read(&trie, text), Err(problem), "{text}");
-            assert!(columns.read(&trie, text).is_err(), "{text}");
+            assert_eq!(read(&mut columns, &trie, text), Err(problem), "{text}");
+            assert!(read(&mut columns, &trie, text).is_err(), "{text}");
         }
-        columns.read(&trie, r#"["a"]"#).unwrap();
+        read(&mut columns, &trie, r#"["a"]"#).unwrap();
         assert_eq!(columns.count(), 1);
     }
 }

@@ -331,7 +331,8 @@ fn naive_names<'a>(
     let names: Option<Vec<String>> = names.map(|it| it.as_str().map(str::to_owned)).collect();
     let names = names.ok_or(RejectReason::InvalidColumns)?;
     let distinct: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    if distinct.len() != names.len() || !distinct.is_superset(&wanted) {
+    let has_too_many = 65_536 < names.len();
+    if has_too_many || distinct.len() != names.len() || !distinct.is_superset(&wanted) {
         return Err(RejectReason::InvalidColumns);
     }
     Ok(names)

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) lists: Vec<usize>,
     /// Where a message names its columns.
     pub(super) columns: Option<Place>,
+    /// Lists that some model reads by the names.
+    pub(super) named_lists: Vec<usize>,
     /// Of `lists` those that are read by the names of columns.
     pub(super) named: Vec<NamedList>,
 }
@@ -66,6 +68,7 @@ impl Plan {
         let root = if schema.event_time.begins_with_each() { Kind::Array } else { Kind::Object };
         let lists = lists(&trie, source_paths(), &[]);
         let model = |model| ModelPlan::new(model, schema, &trie, &lists);
+        let all_named = named_lists(schema, &trie, all());
         let source_named = named_lists(schema, &trie, source_paths());
         Self {
             framing: schema.framing,
@@ -77,6 +80,7 @@ impl Plan {
             models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
             lists,
             columns,
+            named_lists: all_named.iter().map(|it| it.list).collect(),
             named: source_named,
             trie,
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use driftd_catalog::ModelId;
 
-use super::columns::{Columns, ColumnsProblem};
+use super::columns::{Columns, ColumnsProblem, NAMES_MAX};
 use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
 use super::record::{Place, Record, blocked};
 use super::trie::List;
@@ -101,6 +101,7 @@ impl Document<'_> {
     pub(super) fn read(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {
         let plan = self.plan;
         self.rows.firsts.clear();
+        self.columns.begin();
         let kind = walk(&plan.trie, self.payload, bounds, self.slots)
             .map_err(|error| invalid_json(&error))?;
         if kind != plan.root {
@@ -229,11 +230,12 @@ impl Document<'_> {
         let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else {
             return Err(invalid(format_args!("absent or null")));
         };
-        self.columns.read(trie, text).map_err(|problem| match problem {
+        self.columns.read(trie, &self.plan.named_lists, text).map_err(|problem| match problem {
             ColumnsProblem::NoNames => invalid(format_args!("expected a list of names")),
             ColumnsProblem::Repeated { first, again } => {
                 invalid(format_args!("the names at {first} and {again} are the same"))
             }
+            ColumnsProblem::TooMany => invalid(format_args!("more than {NAMES_MAX} names")),
         })?;
         let mut names = named.iter().filter(is_there).flat_map(|it| &it.names);
         match names.find(|name| self.columns.position(name).is_none()) {
