@@ -136,7 +136,8 @@ fn an_offset_that_is_denied_and_there_is_read_again() {
     let without = |part: &mut Value, key: &str| {
         part.as_object_mut().and_then(|part| part.remove(key)).expect("it is configured");
     };
-    ["retraining", "launcher"].iter().for_each(|key| without(&mut config, key));
+    without(&mut config, "retraining");
+    without(&mut config, "launcher");
     without(&mut config["sources"][0], "dead_letter_topic");
     without(&mut config["outputs"], "results_topic");
     let mut members = [Member::start(&job.write(&config), &[])];
