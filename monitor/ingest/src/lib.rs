@@ -64,7 +64,7 @@ pub use columns::{
 pub use decode::{
     Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole, event_time,
 };
-pub use path::{FieldPath, PathError, PathProblem};
+pub use path::{FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
     FeatureField, FeatureKind, Framing, ModelSchema, SchemaError, SegmentField, SourceSchema,

@@ -4,6 +4,7 @@
 //! Before: text from the configuration. After: [`crate::schema`] says what each path means, and a
 //! decoder walks all paths of a source at once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
@@ -93,8 +94,8 @@ impl FieldPath {
         self.steps.first() == Some(&Step::Each)
     }
 
-    /// Returns whether the path reads a list of rows by the names at `names`: the list lies in the
-    /// same object, and a key follows its `[]`. Such a row may be an array of values.
+    /// Returns whether the path reads a list of rows by the names at `names`: the list is another
+    /// one in the same object, and a key follows its `[]`. Such a row may be an array of values.
     pub fn is_named_by(&self, names: &Self) -> bool {
         self.column(names).is_some()
     }
@@ -107,7 +108,12 @@ impl FieldPath {
         else {
             return None;
         };
-        (list == beside).then_some(&**column)
+        (list == beside && names.steps[..] != self.steps[..each]).then_some(&**column)
+    }
+
+    /// Returns whether the value at `list` is the list of rows that the path goes through.
+    pub fn has_rows_of(&self, list: &Self) -> bool {
+        self.list() == Some(&list.steps)
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -125,6 +131,34 @@ impl fmt::Debug for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FieldPath({:?})", self.text)
     }
+}
+
+/// Finds two paths that no message has both of: one goes through every element of a list, inside of
+/// a value or before it, that is an object for the other. Returns where they are among `paths`, the
+/// one that takes the value for a list first.
+pub fn list_and_object<'a>(
+    paths: impl IntoIterator<Item = &'a FieldPath>,
+) -> Option<(usize, usize)> {
+    // For each value one path that takes it for a list, and one for an object: best with `[]`.
+    type Both<'a> = [Option<(usize, &'a FieldPath)>; 2];
+    let mut values: BTreeMap<&[Step], Both<'_>> = BTreeMap::new();
+    for (index, path) in paths.into_iter().enumerate() {
+        // Whether the message itself is a list is a question of its own.
+        for (position, step) in path.steps.iter().enumerate().skip(1) {
+            let kind = usize::from(matches!(step, Step::Key(_)));
+            let known = &mut values.entry(&path.steps[..position]).or_default()[kind];
+            if path.has_each() && known.is_some_and(|(_, known)| !known.has_each()) {
+                *known = None;
+            }
+            known.get_or_insert((index, path));
+        }
+    }
+    values.into_values().find_map(|both| match both {
+        [Some(list), Some(object)] if list.1.has_each() || object.1.has_each() => {
+            Some((list.0, object.0))
+        }
+        [Some(_) | None, Some(_) | None] => None,
+    })
 }
 
 /// A text that is not a path, and where it stops being one.
@@ -305,9 +339,27 @@ mod tests {
             ("split.data.age", "split.columns", None),
             ("[].age", "columns", None),
             ("data[].age", "names[0]", None),
+            ("data[].age", "data", None),
         ] {
             let [path, names] = [path, names].map(|text| FieldPath::parse(text).unwrap());
             assert_eq!(path.column(&names), column, "{path} {names}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_a_list_or_an_object() {
+        for (paths, expected) in [
+            (&["in[].age", "in.kind"][..], Some((0, 1))),
+            (&["k", "a.in.kind", "a.in[]"], Some((2, 1))),
+            (&["a[0]", "a.k", "a[].x"], Some((2, 1))),
+            (&["in[].x.k", "in[].x[1]"], Some((1, 0))),
+            (&["in[].x.k", "in[1].x[1]", "in[].y[1]", "in", "out[]"], None),
+            // Without `[]` each may be absent from the messages that have the other.
+            (&["a[0]", "a.k", "in[]"], None),
+            (&["[].a", "k"], None),
+        ] {
+            let paths: Vec<_> = paths.iter().map(|it| FieldPath::parse(it).unwrap()).collect();
+            assert_eq!(list_and_object(&paths), expected, "{paths:?}");
         }
     }
 

@@ -136,13 +136,18 @@ impl ModelSchema {
 
     /// Returns the paths of the model's own.
     fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+        self.read_paths().chain(&self.prediction_id)
+    }
+
+    /// Returns those that values of a record are read at: all but the prediction's identity.
+    fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let version = match &self.version {
             VersionField::Fixed(_) => None,
             VersionField::Path(path) => Some(path),
         };
         let features = self.features.iter().map(|it| &it.path);
         let segments = self.segments.iter().map(|it| &it.path);
-        version.into_iter().chain(&self.prediction_id).chain(features).chain(segments)
+        version.into_iter().chain(features).chain(segments)
     }
 
     fn check(&self) -> Result<(), SchemaError> {
@@ -217,7 +222,7 @@ impl SourceSchema {
 
     /// Returns through how many lists paths go.
     pub(crate) fn lists(&self) -> usize {
-        let own = self.models.iter().flat_map(ModelSchema::paths);
+        let own = self.models.iter().flat_map(ModelSchema::read_paths);
         let paths = own.chain([&self.event_time]).chain(&self.model);
         paths.filter_map(FieldPath::list).collect::<BTreeSet<_>>().len()
     }
@@ -231,9 +236,10 @@ impl SourceSchema {
     /// Has rows of the lists beside `columns` read by the names that are there.
     pub fn with_columns(self, columns: FieldPath) -> Result<Self, SchemaError> {
         let is_named = |path: &FieldPath| path.is_named_by(&columns);
-        let is_read = self.model.iter().chain([&self.event_time]).any(is_named)
-            || self.models.iter().flat_map(ModelSchema::paths).any(is_named);
-        if columns.has_each() || !is_read {
+        let own = self.models.iter().flat_map(ModelSchema::read_paths);
+        let paths: Vec<_> = own.chain(&self.model).chain([&self.event_time]).collect();
+        let are_rows = paths.iter().any(|path| path.has_rows_of(&columns));
+        if columns.has_each() || are_rows || !paths.into_iter().any(is_named) {
             return Err(SchemaError::NothingNamed { columns: columns.to_string() });
         }
         Ok(Self { columns: Some(columns), ..self })
@@ -459,7 +465,9 @@ mod tests {
             schema.unwrap().with_columns(path(columns)).map(|it| it.columns)
         };
         assert_eq!(named("s.data[].a", "s.columns"), Ok(Some(path("s.columns"))));
-        for (feature, columns) in [("s.data[][0]", "s.columns"), ("a", "c"), ("d[].a", "c[]")] {
+        for (feature, columns) in
+            [("s.data[][0]", "s.columns"), ("a", "c"), ("d[].a", "c[]"), ("d[].a", "d")]
+        {
             let error = SchemaError::NothingNamed { columns: columns.to_owned() };
             assert_eq!(named(feature, columns), Err(error));
         }

@@ -1,6 +1,6 @@
 //! Messages with several records: which paths may have `[]`.
 
-use driftd_ingest::{FieldPath, Framing};
+use driftd_ingest::{DecodeLimits, FieldPath, Framing};
 use serde_json::{Value, json};
 
 use super::{check, check_one, load_tree, put, smallest};
@@ -30,13 +30,12 @@ fn records_may_be_the_elements_of_lists() {
 fn a_message_has_ten_thousand_records_at_most_unless_told_otherwise() {
     let mut tree = smallest();
     assert_eq!(load_tree(&tree).map(|it| it.sources[0].rows_max), Ok(10_000));
-    put(&mut tree, "/sources/0/rows_max", json!(50_000));
-    assert_eq!(load_tree(&tree).map(|it| it.sources[0].rows_max), Ok(50_000));
-    check_one(
-        "/sources/0/rows_max",
-        json!(50_001),
-        "`sources[0].rows_max`: is 50001; use at most 50000",
-    );
+    let most = DecodeLimits::ROWS_MAX;
+    put(&mut tree, "/sources/0/rows_max", json!(most));
+    assert_eq!(load_tree(&tree).map(|it| it.sources[0].rows_max), Ok(most));
+    let more = most + 1;
+    let message = format!("`sources[0].rows_max`: is {more}; use at most {most}");
+    check_one("/sources/0/rows_max", json!(more), &message);
 }
 
 #[test]
@@ -149,6 +148,68 @@ fn names_of_columns_are_beside_a_list_that_is_read_by_them() {
     );
 }
 
+#[test]
+fn names_of_columns_are_no_list_of_records_and_read_by_what_is_read() {
+    let message = "`sources[0].columns`: is `d`, of which `d[].x` at `models[0].features[0].path` \
+                   reads records; name the list of names beside the list of records";
+    check(
+        &[("/sources/0/columns", json!("d")), ("/models/0/features/0/path", json!("d[].x"))],
+        &[message],
+    );
+    let message = "`sources[0].columns`: is `d.c`, and no path reads a list beside it by name; \
+                   read one, as `dataframe_split.data[].age` is read by \
+                   `dataframe_split.columns`, or remove it";
+    check(
+        &[
+            ("/sources/0/columns", json!("d.c")),
+            ("/models/0/features/0/path", json!("d.r[][0]")),
+            ("/models/0/prediction_id", json!("d.r[].id")),
+        ],
+        &[message],
+    );
+}
+
+#[test]
+fn a_value_is_a_list_or_an_object() {
+    let both = |key: &str, object: &str, list: &str| {
+        format!(
+            "`{key}`: is `{object}` beside `{list}` at `models[0].features[0].path`: the same value \
+             as an object and as a list; read both from where messages have them"
+        )
+    };
+    let segment = json!([{"name": "s", "path": "inputs.kind", "values": ["a"]}]);
+    check(
+        &[
+            ("/models/0/features/0/path", json!("inputs[].age")),
+            ("/models/0/segments", segment.clone()),
+        ],
+        &[&both("models[0].segments[0].path", "inputs.kind", "inputs[].age")],
+    );
+    check(
+        &[
+            ("/models/0/features/0/path", json!("inputs[].age")),
+            ("/sources/0/event_time/path", json!("inputs.at")),
+        ],
+        &[&both("sources[0].event_time.path", "inputs.at", "inputs[].age")],
+    );
+    // Without `[]` each may be absent where the other is there.
+    check(
+        &[("/models/0/features/0/path", json!("inputs[0]")), ("/models/0/segments", segment)],
+        &[],
+    );
+}
+
+#[test]
+fn a_time_that_cannot_be_read_says_nothing_about_the_other_paths() {
+    let mut tree = smallest();
+    put(&mut tree, "/sources/0/event_time/path", json!("[].at["));
+    put(&mut tree, "/sources/0/model", json!("m"));
+    put(&mut tree, "/models/0/features/0/path", json!("[].x"));
+    let errors = load_tree(&tree).unwrap_err();
+    let places: Vec<_> = errors.as_slice().iter().map(|it| &*it.path).collect();
+    assert_eq!(places, ["sources[0].event_time.path"], "{errors}");
+}
+
 /// What the schema of decoders refuses, the file's checks refuse before it and with the key.
 #[test]
 fn no_path_is_left_to_the_schema() {
@@ -156,8 +217,9 @@ fn no_path_is_left_to_the_schema() {
     assert!(paths.iter().all(|path| FieldPath::parse(path).is_ok()));
     for time in paths {
         for feature in paths {
+            let columns = paths.map(Some).into_iter().chain([None]);
             for (segment, columns) in
-                paths.into_iter().flat_map(|it| paths.map(|other| (it, other)))
+                paths.into_iter().flat_map(|it| columns.clone().map(move |other| (it, other)))
             {
                 let mut tree = smallest();
                 put(&mut tree, "/sources/0/columns", json!(columns));

@@ -3,10 +3,12 @@
 //! Before: [`super::sources`] has read each path by itself. After: the schema, which has the same
 //! rules and no keys to name.
 
-use driftd_ingest::FieldPath;
+use driftd_ingest::{FieldPath, list_and_object};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawModel};
+
+const PREDICTION_ID: &str = "prediction_id";
 
 /// A path and the key that it is written at.
 struct Keyed {
@@ -21,8 +23,10 @@ pub(super) fn check(
     models: &[usize],
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    let of_source = of_source(raw, source);
-    let Some(event_time) = of_source.first() else { return Ok(()) };
+    // A time that cannot be read was complained of already, and says nothing about the others.
+    let Some(event_time) = event_time(raw, source) else { return Ok(()) };
+    let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
+    let event_time = &of_source[0];
     let is_top = event_time.path.begins_with_each();
     let mut outcome = Ok(());
     let mut agree = |paths: &[Keyed], findings: &mut Findings| {
@@ -39,41 +43,78 @@ pub(super) fn check(
     }
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
     outcome = outcome.and(columns(raw, source, all(), findings));
+    let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
+    let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
+    for (_, own) in &models {
+        let own = of_source.iter().chain(own).chain(&names).filter(|it| is_read(it));
+        outcome = outcome.and(lists_and_objects(&own.collect::<Vec<_>>(), findings));
+    }
     for (model, own) in &models {
-        let counted = model.features.iter().chain(&model.predictions);
-        if counted.filter_map(|it| path(&it.path)).any(|it| it.has_each()) {
-            continue;
-        }
-        if let Some(Keyed { key, path }) = of_source.iter().chain(own).find(|it| it.path.has_each())
-        {
-            let name = &model.name.0;
-            outcome = Err(findings.add(
-                key,
-                &format!(
-                    "is `{path}`: a record for each element, and model `{name}` has no feature or \
-                     prediction with a value for each"
-                ),
-                "write `[]` into the paths of its features, or a place such as `[0]` here",
-            ));
-        }
+        outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
     }
     outcome
+}
+
+/// Checks that records of one message differ in something that is counted.
+fn counted<'a>(
+    model: &RawModel,
+    mut paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let counted = model.features.iter().chain(&model.predictions);
+    if counted.filter_map(|it| path(&it.path)).any(|it| it.has_each()) {
+        return Ok(());
+    }
+    let Some(Keyed { key, path }) = paths.find(|it| it.path.has_each()) else { return Ok(()) };
+    let name = &model.name.0;
+    Err(findings.add(
+        key,
+        &format!(
+            "is `{path}`: a record for each element, and model `{name}` has no feature or \
+             prediction with a value for each"
+        ),
+        "write `[]` into the paths of its features, or a place such as `[0]` here",
+    ))
+}
+
+/// Checks that no path of a model takes a value for an object that another takes for a list.
+fn lists_and_objects(paths: &[&Keyed], findings: &mut Findings) -> Result<(), Noted> {
+    let found = list_and_object(paths.iter().map(|it| &it.path));
+    let Some((list, object)) = found.map(|(list, object)| (paths[list], paths[object])) else {
+        return Ok(());
+    };
+    Err(findings.add(
+        &object.key,
+        &format!(
+            "is `{}` beside `{}` at `{}`: the same value as an object and as a list",
+            object.path, list.path, list.key
+        ),
+        "read both from where messages have them",
+    ))
 }
 
 /// Checks that names of columns name some.
 fn columns<'a>(
     raw: &RawConfig,
     source: usize,
-    mut paths: impl Iterator<Item = &'a Keyed>,
+    paths: impl Iterator<Item = &'a Keyed> + Clone,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
+    let mut paths = paths.filter(|it| is_read(it));
     if names.has_each() {
         return Err(findings.add(
             &format!("sources[{source}].columns"),
             &format!("is `{names}`: names in each record"),
             "name one list of names, such as `dataframe_split.columns`",
+        ));
+    }
+    if let Some(rows) = paths.clone().find(|it| it.path.has_rows_of(&names)) {
+        return Err(findings.add(
+            &format!("sources[{source}].columns"),
+            &format!("is `{names}`, of which `{}` at `{}` reads records", rows.path, rows.key),
+            "name the list of names beside the list of records",
         ));
     }
     if paths.any(|it| it.path.is_named_by(&names)) {
@@ -109,12 +150,19 @@ fn keyed(key: String, text: &str) -> Option<Keyed> {
     path(text).map(|path| Keyed { key, path })
 }
 
-/// Returns the source's paths, the event time first.
-fn of_source(raw: &RawConfig, index: usize) -> Vec<Keyed> {
-    let Some(source) = raw.sources.get(index) else { return Vec::new() };
-    let event_time = keyed(format!("sources[{index}].event_time.path"), &source.event_time.path);
-    let model = source.model.as_ref().and_then(|it| keyed(format!("sources[{index}].model"), it));
-    event_time.into_iter().chain(model).collect()
+/// Whether a value is read there; none is at a prediction's identity.
+fn is_read(path: &Keyed) -> bool {
+    !path.key.ends_with(PREDICTION_ID)
+}
+
+fn event_time(raw: &RawConfig, index: usize) -> Option<Keyed> {
+    let source = raw.sources.get(index)?;
+    keyed(format!("sources[{index}].event_time.path"), &source.event_time.path)
+}
+
+fn model_name(raw: &RawConfig, index: usize) -> Option<Keyed> {
+    let text = raw.sources.get(index)?.model.as_ref()?;
+    keyed(format!("sources[{index}].model"), text)
 }
 
 fn of_model(model: &RawModel, key: &str) -> Vec<Keyed> {
@@ -123,7 +171,7 @@ fn of_model(model: &RawModel, key: &str) -> Vec<Keyed> {
     };
     let mut paths: Vec<Keyed> = Vec::new();
     paths.extend(optional("version_path", &model.version_path));
-    paths.extend(optional("prediction_id", &model.prediction_id));
+    paths.extend(optional(PREDICTION_ID, &model.prediction_id));
     for (name, columns) in [("features", &model.features), ("predictions", &model.predictions)] {
         let columns = columns.iter().enumerate();
         paths.extend(
