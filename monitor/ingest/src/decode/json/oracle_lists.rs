@@ -287,10 +287,12 @@ proptest! {
 
     #[test]
     fn where_batches_are_cut_changes_no_row_of_a_list(
-        payloads in prop::collection::vec(written(document(Shape::Own)), 0..12),
+        (shape, payloads) in shape().prop_flat_map(|shape| {
+            (Just(shape), prop::collection::vec(written(document(shape)), 0..12))
+        }),
         cuts in prop::collection::vec(0usize..12, 0..4),
     ) {
-        let schema = schema(Shape::Own);
+        let schema = schema(shape);
         let payloads: Vec<_> = payloads.into_iter().map(String::into_bytes).collect();
         let whole = decode(&schema, &payloads, &[]);
         prop_assert_eq!(decode(&schema, &payloads, &cuts), whole);
