@@ -18,7 +18,7 @@ const PARTITIONS: i32 = 2;
 const ROWS_MAX: usize = 8;
 const HOUR: i64 = 3_600;
 
-/// Hour and number of records of each good message. Those of the first hour are out of order.
+/// Hour and number of records of each good message. All records of an hour have its first second.
 const GOOD: [(i64, usize); 6] = [(0, 3), (0, 1), (0, 0), (0, 2), (0, 8), (1, 4)];
 
 /// Records of one message: seconds since 1970, amounts and countries.
