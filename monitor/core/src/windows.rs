@@ -251,6 +251,11 @@ impl Closed {
         Self { newest, remembered: BTreeMap::new(), touches: 0 }
     }
 
+    /// Returns the last event time that is closed.
+    pub(crate) fn newest_time(&self) -> Timestamp {
+        self.newest.end().plus_millis(-1)
+    }
+
     fn add(&mut self, span: WindowSpan, rows: BTreeMap<PartitionId, u64>) {
         self.newest = self.newest.max(span);
         self.touch(span).rows = rows;

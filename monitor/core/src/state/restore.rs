@@ -290,7 +290,7 @@ pub(super) struct Reading<'a> {
 pub(super) struct LeftBehind {
     /// Windows with records.
     windows: usize,
-    /// Event time of the newest of their records.
+    /// Event time of the newest of their records, or the last of those that are decided.
     newest: Option<Timestamp>,
 }
 
@@ -321,8 +321,10 @@ impl<'a> Reading<'a> {
                 if index.is_some_and(|index| self.saver.fingerprint(index) == fingerprint) {
                     closed.insert(model.clone(), row);
                 } else if index.is_some() {
-                    // What was closed once is not begun again, however it is counted now.
-                    self.dropped.entry(model.clone()).or_default();
+                    // What was closed once is not begun again, however it is counted now or later:
+                    // its panes may reach beyond what is known of its records.
+                    let dropped = self.dropped.entry(model.clone()).or_default();
+                    dropped.newest = dropped.newest.max(Some(row.newest_time()));
                     self.saver.remove(key.clone());
                 }
                 // Of a model that is not configured it stays as it is: it may come back.

@@ -525,6 +525,26 @@ fn silence_that_was_told_before_a_restart_is_not_believed_without_the_end() {
     assert!(0 < closed_after(Some(20)));
 }
 
+/// A lane gives a partition up and closes its window before it has heard how far others are; then a
+/// process has it that counts otherwise, and then the first one again.
+#[test]
+fn a_window_is_not_closed_again_when_a_configuration_comes_back() {
+    let configs = model::changing().map(|tree| model::config(&tree));
+    let logs = [10, 60].map(|seconds| regular("1", |_| 5.0, 0..seconds * 1_000, 500));
+    let lane = usize::try_from(lane_of("alpha", LANES)).unwrap();
+    let mut cluster = Cluster::new(&configs, &logs);
+    cluster.read(1, 120);
+    cluster.pass(1);
+    cluster.take(lane, 1);
+    (0..5).for_each(|_| cluster.act(Deed::Tick { millis: 31_000 }));
+    cluster.decide(lane);
+    assert_eq!(cluster.lanes[lane].pipeline.windows_closed(), 1);
+    cluster.act(Deed::EndLane { lane, config: 1 });
+    cluster.settle();
+    let (windows, ..) = cluster.finish();
+    recount(&configs[0], &logs).compare_complete(&windows);
+}
+
 /// `beta` is added when one partition has been read in part and the other goes silent.
 #[test]
 fn windows_are_whole_again_once_what_they_miss_is_known_to_have_ended() {

@@ -123,7 +123,7 @@ fn the_drawn_logs_hold_every_kind_of_record() {
     let late = seen.late.values().sum();
     let over_windows = seen.over_limit - seen.over_versions;
     for count in [seen.rejected, seen.clamped, late, seen.over_versions, over_windows] {
-        assert!(seen.messages / 1_000 < count, "too few of a kind: {seen:?}");
+        assert!(seen.messages / 2_000 < count, "too few of a kind: {seen:?}");
     }
     assert!(5 < seen.late.len(), "late records of several versions");
 }
