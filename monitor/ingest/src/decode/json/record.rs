@@ -20,8 +20,8 @@ use crate::schema::{FeatureKind, TimeFormat};
 /// Longest version, and `name=value` of a segment, in bytes: what `driftd_catalog::ModelId` and
 /// `SegmentId` accept.
 const NAME_BYTES_MAX: usize = 128;
-/// Longest version as it is written: between quotes, each byte as `\u0041`. A longer one need not be
-/// read.
+/// Longest version as it is written: between quotes, each byte as `\u0041`. A longer one need not
+/// be read.
 const VERSION_JSON_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 2;
 
 /// One record: its text, and where walks found what.
