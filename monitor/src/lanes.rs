@@ -332,10 +332,9 @@ impl<'a> Session<'a> {
                     if let Err(error) = take(lane, &mut self.reader, &mut self.unused, &message) {
                         drop(message);
                         // Its rows stay for whoever can read them.
-                        self.stop(number);
                         let is_damaged = matches!(error, LaneRowError::Damaged(_));
                         let outlook = if is_damaged { Outlook::Stays } else { Outlook::Passes };
-                        return self.stalls.stand(clock::now(), number, error, outlook);
+                        return self.let_go(number, error, outlook);
                     }
                 }
                 Some(Err(error)) => {
@@ -362,15 +361,12 @@ impl<'a> Session<'a> {
             (PartitionId { topic: Arc::clone(&topic), partition: *number }, lane.position())
         };
         let known = self.lanes.iter().map(position).collect();
-        let Found { lost, unknown } = loss::find(&self.client, &known);
-        let suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
-        for PartitionId { partition: number, .. } in suspects {
-            self.stop(number);
-            self.stalls.stand(clock::now(), number, Unexplained, Outlook::Passes);
+        let Found { lost, suspects } = loss::find(&self.client, &known);
+        for id in suspects {
+            self.let_go(id.partition, Unexplained, Outlook::Passes);
         }
-        for (PartitionId { partition: number, .. }, loss) in lost {
-            self.stop(number);
-            self.stalls.stand(clock::now(), number, RowsLost(loss), Outlook::Stays);
+        for (id, loss) in lost {
+            self.let_go(id.partition, RowsLost(loss), Outlook::Stays);
         }
     }
 
@@ -462,8 +458,7 @@ impl<'a> Session<'a> {
     fn refuse(&mut self, refusal: Refusal) {
         let Origin { owner: number, output } = refusal.origin;
         let Some(index) = output else {
-            self.stop(number);
-            return self.stalls.stand(clock::now(), number, refusal, Outlook::Passes);
+            return self.let_go(number, refusal, Outlook::Passes);
         };
         error!(lane = number, error = %refusal, "an output is left out");
         let event = self.lanes.get_mut(&number).and_then(|lane| lane.leave_out(index));
@@ -478,6 +473,17 @@ impl<'a> Session<'a> {
             }
             self.client.context().again(&self.client, number);
         }
+    }
+
+    /// Reads a lane no more that the group leaves here.
+    fn let_go(
+        &mut self,
+        number: i32,
+        why: impl std::error::Error + Send + Sync + 'static,
+        outlook: Outlook,
+    ) {
+        self.stop(number);
+        self.stalls.stand(clock::now(), number, why, outlook);
     }
 
     /// Drops a lane that the group leaves here.

@@ -251,6 +251,18 @@ pub(crate) fn put(job: &Job, rounds: std::ops::Range<i64>, moves_at: i64) {
     topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &records);
 }
 
+/// Lets event time pass every window.
+fn put_far(job: &Job) {
+    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
+    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+}
+
+/// How many windows so many records lie in.
+fn windows_of(messages: i64) -> i64 {
+    messages * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small")
+}
+
 /// Lets the members and one process alone come to the end, and compares what they say.
 pub(crate) fn compare(
     job: &Job,
@@ -258,10 +270,8 @@ pub(crate) fn compare(
     messages: i64,
     look: impl Fn(&[Member]),
 ) {
-    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
-    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
-    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
-    let windows = messages * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    put_far(job);
+    let windows = windows_of(messages);
     let digest = finish(&mut members, windows);
     look(&members);
     let one = job.write_file("whole.yaml", &whole(job).to_string());
@@ -381,11 +391,9 @@ fn outputs_that_are_refused_are_left_out_and_counted() {
     }
     let config = prepare(&job, &shared);
     put(&job, 0..ROUND, ROUND / 2);
-    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
-    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
-    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+    put_far(&job);
     let mut members = [Member::start(&config, &[])];
-    let windows = ROUND * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    let windows = windows_of(ROUND);
     let _digest = finish(&mut members, windows);
     let metrics = format!("http://{}/metrics", members[0].address);
     let lines = format!("driftd_result_lines_total{{outcome=\"failed\"}} {}", windows * 3);
@@ -424,11 +432,9 @@ fn lines_that_are_refused_together_are_sent_one_by_one() {
     topic::create(job.bootstrap(), NARROW, 1, &[("max.message.bytes", "4000")]);
     let config = prepare(&job, &shared);
     put(&job, 0..ROUND, ROUND / 2);
-    let far = |partition: i64| message(partition * 4, START + 86_400 * 365, 1);
-    let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
-    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &far);
+    put_far(&job);
     let mut members = [Member::start(&config, &[])];
-    let windows = ROUND * 5 / 3_600 * i64::try_from(MODELS.len()).expect("small");
+    let windows = windows_of(ROUND);
     let _digest = finish(&mut members, windows);
     members[0].daemon.wait_for_stderr("in batches of one", DEADLINE);
     let lines = usize::try_from(windows * 3).expect("small");

@@ -124,8 +124,9 @@ pub(crate) fn other_logs<C: ConsumerContext>(
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) lost: BTreeMap<PartitionId, Loss>,
-    /// Those of which the brokers do not say where the log begins and ends.
-    pub(crate) unknown: Vec<PartitionId>,
+    /// Those that may have lost something, too: the brokers do not say where their logs begin and
+    /// end, or nothing is seen to be lost, and so each may be the one.
+    pub(crate) suspects: Vec<PartitionId>,
 }
 
 /// Returns what is lost of partitions that would go on at these positions, as far as the brokers
@@ -144,8 +145,11 @@ pub(crate) fn find<C: ConsumerContext>(
         match bounds.get(id).map(|bounds| Loss::of(*position, *bounds)) {
             Some(None) => {}
             Some(Some(loss)) => drop(found.lost.insert(id.clone(), loss)),
-            None => found.unknown.push(id.clone()),
+            None => found.suspects.push(id.clone()),
         }
+    }
+    if found.lost.is_empty() {
+        found.suspects = positions.keys().cloned().collect();
     }
     found
 }

@@ -250,12 +250,12 @@ impl Transactions {
             name: name.to_owned(),
             batch_max: BATCH_MAX,
         };
-        transactions.begin(beat)?;
+        transactions.fence(beat)?;
         Ok(transactions)
     }
 
     /// Ends what an earlier producer of this name left open.
-    fn begin(&self, beat: &dyn Fn()) -> Result<(), TransactionError> {
+    fn fence(&self, beat: &dyn Fn()) -> Result<(), TransactionError> {
         let step = "open the transactional producer";
         self.retry(step, beat, |producer| producer.init_transactions(CALL_TIMEOUT))
             .map_err(|Failure { step, source }| TransactionError::Lost { step, source })
@@ -335,7 +335,7 @@ impl Transactions {
         warn!("messages are sent in batches of one: raise `max.message.bytes` of the topic");
         self.batch_max = 1;
         self.producer = connect(&self.kafka, &self.name, self.batch_max)?;
-        self.begin(beat)
+        self.fence(beat)
     }
 
     fn commit(

@@ -43,13 +43,11 @@ impl SourceConsumer {
                 None => fresh.push(id.clone()),
             }
         }
-        let Found { lost, unknown } = loss::find(&self.client, &known);
-        let mut suspects = if lost.is_empty() { known.into_keys().collect() } else { unknown };
-        suspects.extend(fresh);
+        let Found { lost, suspects } = loss::find(&self.client, &known);
         for (partition, loss) in lost {
             self.stall(partition, loss);
         }
-        for partition in suspects {
+        for partition in suspects.into_iter().chain(fresh) {
             self.let_go(now, partition, Unexplained);
         }
     }
