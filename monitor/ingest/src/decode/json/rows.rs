@@ -330,25 +330,16 @@ fn read_cells(
     cells: &mut Vec<Cell>,
     shared: Option<usize>,
 ) -> Result<(), Refusal> {
-    let Some(shared) = shared else {
-        for (place, kind) in &model.features {
-            cells.push(record.feature(place, *kind)?);
-        }
-        for (place, name) in &model.segments {
-            cells.push(record.segment(place, name)?);
-        }
-        return Ok(());
-    };
-    for (column, (place, kind)) in (shared..).zip(&model.features) {
-        cells.push(match place.list {
-            None => cells[column].clone(),
-            Some(_) => record.feature(place, *kind)?,
+    for (column, (place, kind)) in model.features.iter().enumerate() {
+        cells.push(match shared.filter(|_| place.list.is_none()) {
+            Some(first) => cells[first + column].clone(),
+            None => record.feature(place, *kind)?,
         });
     }
-    for (column, (place, name)) in (shared + model.features.len()..).zip(&model.segments) {
-        cells.push(match place.list {
-            None => cells[column].clone(),
-            Some(_) => record.segment(place, name)?,
+    for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
+        cells.push(match shared.filter(|_| place.list.is_none()) {
+            Some(first) => cells[first + column].clone(),
+            None => record.segment(place, name)?,
         });
     }
     Ok(())
