@@ -206,6 +206,7 @@ impl News {
             }
             Event::Assigned { .. }
             | Event::Revoked { .. }
+            | Event::LetGo(_)
             | Event::Partial(_)
             | Event::LeftOut { .. }
             | Event::Progress(_)

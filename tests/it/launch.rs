@@ -16,6 +16,9 @@ use crate::events::requested;
 
 const DEADLINE: Duration = Duration::from_mins(2);
 
+/// A job that runs until there is a file `go`, or until the test has ended and its folder is gone.
+const UNTIL_GO: &str = "echo ran >> runs; while [ -e runs ] && ! [ -e go ]; do sleep 0.05; done";
+
 /// Sends one request.
 fn request(job: &Job, id: &str, model: &str) {
     send(job, model, request_of(id, model));
@@ -201,8 +204,7 @@ fn an_expired_request_and_what_is_no_request_start_nothing() {
 #[test]
 fn a_job_whose_launcher_died_is_not_started_again() {
     let job = Job::new("launch-crash");
-    let script = "echo ran >> runs; until [ -e go ]; do sleep 0.05; done";
-    let launcher = launch(&job, script, &[]);
+    let launcher = launch(&job, UNTIL_GO, &[]);
     request(&job, "rt-a", "a");
     reports(&job, 2);
     launcher.kill(DEADLINE);
@@ -223,7 +225,7 @@ fn launchers_of_one_group_start_each_job_once() {
     let job = Job::new("launch-group");
     topic::create(job.bootstrap(), &job.topic(TopicRole::Retraining), 2, &[]);
     job.create_topic(TopicRole::Status);
-    job.write_file("job.sh", "echo ran >> runs; until [ -e go ]; do sleep 0.05; done");
+    job.write_file("job.sh", UNTIL_GO);
     let mut config = job.config();
     config["launcher"]["working_directory"] = json!(".");
     config["launcher"]["concurrency_max"] = json!(2);

@@ -40,6 +40,9 @@ pub enum Event {
         /// The lost ones.
         partitions: Vec<PartitionId>,
     },
+    /// A partition that this process still owns, and cannot read until it has tried again. It is
+    /// waited for as one that makes no progress.
+    LetGo(PartitionId),
     /// Counts of a window in one partition.
     Partial(Box<Partial>),
     /// Counts of a partition that cannot be added to others: they were made otherwise.

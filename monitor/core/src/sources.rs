@@ -36,8 +36,20 @@ enum Reader {
     Unknown,
     /// This process.
     Here,
+    /// This process, once it can: it tries again.
+    HereLater,
     /// Another process, which has said how far it is.
     Elsewhere,
+}
+
+impl Reader {
+    /// Whether the partition is this process's.
+    fn is_here(self) -> bool {
+        match self {
+            Self::Here | Self::HereLater => true,
+            Self::Unknown | Self::Elsewhere => false,
+        }
+    }
 }
 
 /// One partition of a source topic, whoever reads it.
@@ -139,7 +151,7 @@ impl Sources {
     ) {
         for (id, next_offset, watermark) in standings {
             let partition = self.partition(now, id, source);
-            if partition.reader == Reader::Here {
+            if partition.reader.is_here() {
                 continue;
             }
             if partition.next_offset != Some(next_offset) {
@@ -152,12 +164,24 @@ impl Sources {
     }
 
     pub(crate) fn assign(&mut self, now: Timestamp, source: usize, assigned: Vec<PartitionId>) {
-        self.counters[source].rebalances += 1;
+        let mut is_rebalance = assigned.is_empty();
         for id in assigned {
             let partition = self.partition(now, id, source);
-            partition.reader = Reader::Here;
             partition.paused = false;
-            partition.progressed_at = now;
+            // A try is no step forward: one that is let go of again and again is given up.
+            if partition.reader != Reader::HereLater {
+                partition.progressed_at = now;
+                is_rebalance = true;
+            }
+            partition.reader = Reader::Here;
+        }
+        self.counters[source].rebalances += u64::from(is_rebalance);
+    }
+
+    /// Takes that a partition is read no more until it is tried again.
+    pub(crate) fn let_go(&mut self, partition: &PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(partition) {
+            partition.reader = Reader::HereLater;
         }
     }
 
@@ -338,7 +362,7 @@ impl Sources {
     /// Returns the partitions that this process reads, and those that it does not.
     pub(crate) fn partitions_snapshot(&self) -> (Vec<PartitionSnapshot>, Vec<PartitionSnapshot>) {
         let (read, others): (Vec<_>, Vec<_>) =
-            self.partitions.iter().partition(|(_, partition)| partition.reader == Reader::Here);
+            self.partitions.iter().partition(|(_, partition)| partition.reader.is_here());
         let shown = |partitions: Vec<(&PartitionId, &Partition)>| {
             partitions.into_iter().map(|(id, partition)| partition.snapshot(id)).collect()
         };

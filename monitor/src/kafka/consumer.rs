@@ -446,7 +446,8 @@ impl SourceConsumer {
         for id in &partitions {
             self.stalls.leave(id.partition);
         }
-        self.release(now, partitions);
+        self.release(now, &partitions);
+        self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
     }
 
     /// Reads a partition no more that the group leaves here, until it is tried again.
@@ -458,13 +459,16 @@ impl SourceConsumer {
     ) {
         let partition = id.partition;
         self.client.context().stop(&self.client, partition);
-        self.release(now, vec![id]);
+        // Windows that are not to wait for it any longer have what was counted.
+        self.flush(&id);
+        self.release(now, std::slice::from_ref(&id));
+        self.outbox.push(Event::LetGo(id));
         self.stalls.stand(now, partition, why, Outlook::Passes);
     }
 
     /// Lets go of partitions that are no longer read here.
-    fn release(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
-        for partition in &partitions {
+    fn release(&mut self, now: Timestamp, partitions: &[PartitionId]) {
+        for partition in partitions {
             self.count(now, partition);
             self.decoders.remove(partition);
             self.held.remove(partition);
@@ -472,7 +476,7 @@ impl SourceConsumer {
         }
         // Its next reader reports past what is still on its way here.
         self.drain();
-        for partition in &partitions {
+        for partition in partitions {
             let state = self.shard.release(partition);
             match &mut self.sharing {
                 // Whoever reads it next has what was committed, and counts the rest again.
@@ -480,7 +484,6 @@ impl SourceConsumer {
                 None => state.into_iter().for_each(|state| self.parts.parked.park(state)),
             }
         }
-        self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
     }
 
     fn count_due(&mut self, now: Timestamp) {

@@ -310,3 +310,23 @@ fn silence_goes_on_when_only_the_end_moves() {
     simulation.watch_silence_at(1, 21);
     assert_eq!(closed(&simulation), [(0, 60, vec![])]);
 }
+
+#[test]
+fn a_partition_that_is_let_go_of_and_tried_again_is_given_no_more_time() {
+    let mut simulation = stuck();
+    let rebalances = simulation.snapshot().sources[0].rebalances;
+    simulation.flush(1);
+    for _ in 0..5 {
+        simulation.tick(WAIT_MAX_MILLIS / 5);
+        simulation.handle(Event::LetGo(partition(1)));
+        assert_eq!(simulation.snapshot().partitions.len(), 2, "it is still this process's");
+        simulation.handle(Event::Assigned { source: 0, partitions: vec![partition(1)] });
+    }
+    simulation.tick(GRACE_MILLIS);
+    assert_eq!(closed(&simulation), [(0, 50, vec![partition(1)])]);
+    assert_eq!(simulation.snapshot().sources[0].rebalances, rebalances);
+    // What the group gives is a rebalance, and is given its time.
+    simulation.handle(Event::Revoked { source: 0, partitions: vec![partition(1)] });
+    simulation.handle(Event::Assigned { source: 0, partitions: vec![partition(1)] });
+    assert_eq!(simulation.snapshot().sources[0].rebalances, rebalances + 2);
+}
