@@ -119,13 +119,15 @@ impl DecodeLimits {
     }
 
     /// Returns what a message takes at most while it is read, beside its bytes and its columns: its
-    /// values, and where its rows and the elements of its lists lie.
+    /// values, where its rows and the elements of its lists lie, and what is kept of others to read
+    /// it by.
     pub fn message_bytes_max(&self, schema: &SourceSchema) -> usize {
         let (rows, lists) = (self.message_rows_max(schema), schema.lists());
         let heads = 2 * rows * size_of::<batch::Head>();
         let elements = (lists * rows).min(lists * ELEMENTS_KEPT + self.payload_bytes_max / 2);
         let elements = 2 * elements * size_of::<Range<usize>>();
-        self.message_cells_max(schema) * CELL_BYTES + heads + elements
+        let layouts = if lists == 0 { json::LAYOUTS_BYTES_MAX } else { 0 };
+        self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts
     }
 }
 

@@ -2,11 +2,16 @@
 //! paths.
 //!
 //! Before: [`crate::Message`] from the consumer. After: [`super::batch`]. The way of a payload:
-//! bounds and UTF-8 here → [`walk`] finds the values and lists → [`rows`] goes through the rows of
-//! the lists, [`record`] reads the values of each → the batch appends them, all or none. Of lines
-//! each is walked by itself.
+//! bounds and UTF-8 here → a [`layout`] of documents before it reads the row at once, or else
+//! [`walk`] finds the values and lists → [`rows`] goes through the rows of the lists, [`record`]
+//! reads the values of each → the batch appends them, all or none. Of lines each is a document by
+//! itself.
 
 mod columns;
+mod cursor;
+mod decimal;
+mod key_table;
+mod layout;
 mod plan;
 mod record;
 mod rows;
@@ -21,6 +26,8 @@ mod naive;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod oracle_layouts;
+#[cfg(test)]
 mod oracle_lists;
 #[cfg(test)]
 mod samples;
@@ -31,6 +38,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::columns::Columns;
+pub(super) use self::layout::LAYOUTS_BYTES_MAX;
+use self::layout::Layouts;
 use self::plan::Plan;
 use self::rows::{Document, Rows};
 use self::value::Kind;
@@ -64,6 +73,7 @@ pub struct JsonDecoder {
     slots: Slots,
     elements: Vec<Slots>,
     columns: Columns,
+    layouts: Layouts,
     rows: Rows,
 }
 
@@ -77,6 +87,7 @@ impl JsonDecoder {
             slots: Slots::new(&plan.trie, limits.rows_max),
             elements: plan.trie.lists().iter().map(element).collect(),
             columns: Columns::default(),
+            layouts: Layouts::new(&plan),
             rows: Rows::default(),
             batch: OpenBatch::new(schema),
             plan,
@@ -122,9 +133,9 @@ impl JsonDecoder {
     }
 
     fn read_document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
-        let Self { limits, plan, slots, elements, columns, rows, .. } = self;
+        let Self { limits, plan, slots, elements, columns, layouts, rows, .. } = self;
         let limits = *limits;
-        Document { plan, payload, slots, elements, columns, rows, limits }.read(bounds)
+        Document { plan, payload, slots, elements, columns, layouts, rows, limits }.read(bounds)
     }
 }
 
@@ -163,7 +174,7 @@ fn checked_text(payload: Option<&[u8]>, limits: DecodeLimits) -> Result<&str, Re
         let detail = format_args!("a payload of {bytes} bytes, more than {bytes_max}");
         return Err(Refusal::new(RejectReason::Oversized, detail));
     }
-    std::str::from_utf8(payload).map_err(|error| {
+    simdutf8::compat::from_utf8(payload).map_err(|error| {
         let at = error.valid_up_to();
         Refusal::new(RejectReason::InvalidUtf8, format_args!("not UTF-8 from byte {at} of {bytes}"))
     })

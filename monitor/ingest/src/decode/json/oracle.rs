@@ -19,7 +19,7 @@ use crate::rejection::RejectReason;
 use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 /// Models that share paths, end at inner nodes of each other and reach into the same array.
-fn schema(time_format: TimeFormat) -> Arc<SourceSchema> {
+pub(super) fn schema(time_format: TimeFormat) -> Arc<SourceSchema> {
     use FeatureKind::{Boolean, Categorical, Float32, Float64, Integer};
     let first = ModelSchema {
         name: "first".into(),
@@ -266,7 +266,7 @@ fn document(format: TimeFormat, model: &'static str) -> BoxedStrategy<Document> 
     ])
 }
 
-fn payload(format: TimeFormat) -> impl Strategy<Value = String> {
+pub(super) fn payload(format: TimeFormat) -> impl Strategy<Value = String> {
     let document = prop_oneof![Just("first"), Just("second"), Just("third")]
         .prop_flat_map(move |model| document(format, model));
     written(document)

@@ -7,6 +7,8 @@
 use driftd_catalog::Timestamp;
 use serde::de::{Deserializer, Visitor};
 
+use super::cursor::Cursor;
+use super::decimal;
 use super::trie::Trie;
 use super::value::{self, Kind};
 use super::walk::{Found, Slots};
@@ -106,10 +108,7 @@ impl<'a> Record<'a> {
                 | TimeFormat::UnixMicros
                 | TimeFormat::UnixNanos,
                 Kind::Number,
-            ) => match value.text.parse::<i64>() {
-                Ok(number) => event_time::from_integer(format, number),
-                Err(_) => event_time::from_fraction(format, value::float64(value.text)),
-            },
+            ) => time_of_number(format, value.text),
             (
                 TimeFormat::UnixSeconds
                 | TimeFormat::UnixMillis
@@ -135,7 +134,7 @@ impl<'a> Record<'a> {
             FeatureKind::Categorical => {
                 let span = self.category(at, &value)?;
                 let bytes = self.texts().get(&span).len();
-                if LEVEL_BYTES_MAX < bytes {
+                if !is_category(bytes) {
                     return Err(invalid_name(
                         at,
                         format_args!("a category of {bytes} bytes, more than {LEVEL_BYTES_MAX}"),
@@ -155,17 +154,15 @@ impl<'a> Record<'a> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, &value)?;
         let text = self.texts().get(&span);
-        if NAME_BYTES_MAX < name.len() + "=".len() + text.len() {
-            let bytes = text.len();
-            return Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")));
+        if is_segment(name.len(), text) {
+            return Ok(Cell::Text(span));
         }
         if text.chars().any(char::is_control) {
-            return Err(invalid_name(
-                at,
-                format_args!("a segment's value with a control character"),
-            ));
+            let problem = format_args!("a segment's value with a control character");
+            return Err(invalid_name(at, problem));
         }
-        Ok(Cell::Text(span))
+        let bytes = text.len();
+        Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")))
     }
 
     /// Adds a text that is not in the payload.
@@ -210,7 +207,8 @@ impl<'a> Record<'a> {
             #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
             return self.not_finite(at, value).map(|special| Cell::Float32(special as f32));
         }
-        let number = value::float32(value.text);
+        let short = self.short_number(value).and_then(decimal::narrowed);
+        let number = short.unwrap_or_else(|| value::float32(value.text));
         if number.is_finite() { Ok(Cell::Float32(number)) } else { Err(out_of_range(at, "f32")) }
     }
 
@@ -218,8 +216,16 @@ impl<'a> Record<'a> {
         if value.kind != Kind::Number {
             return self.not_finite(at, value).map(Cell::Float64);
         }
-        let number = value::float64(value.text);
+        let short = self.short_number(value);
+        let number = short.unwrap_or_else(|| value::float64(value.text));
         if number.is_finite() { Ok(Cell::Float64(number)) } else { Err(out_of_range(at, "f64")) }
+    }
+
+    /// Reads a number as most are written, where it lies: the bytes behind it are read with it.
+    fn short_number(&self, value: &Value<'_>) -> Option<f64> {
+        let mut cursor = Cursor::new(self.payload.as_bytes(), value.start);
+        let number = cursor.short_number()?;
+        (cursor.at() == value.start + value.text.len()).then_some(number)
     }
 
     /// Reads the numbers that JSON has no token for, as text.
@@ -270,6 +276,24 @@ impl Value<'_> {
     fn as_written(&self) -> Span {
         Span::Payload(self.start..self.start + self.text.len())
     }
+}
+
+/// Reads the event time from a number.
+pub(super) fn time_of_number(format: TimeFormat, text: &str) -> Option<Timestamp> {
+    match text.parse::<i64>() {
+        Ok(number) => event_time::from_integer(format, number),
+        Err(_) => event_time::from_fraction(format, value::float64(text)),
+    }
+}
+
+/// Whether a text of so many bytes may be a category.
+pub(super) fn is_category(bytes: usize) -> bool {
+    bytes <= LEVEL_BYTES_MAX
+}
+
+/// Whether `name=text` may name a segment, whose name has `name_bytes`.
+pub(super) fn is_segment(name_bytes: usize, text: &str) -> bool {
+    name_bytes + "=".len() + text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
 fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use driftd_catalog::ModelId;
 
 use super::columns::{Columns, ColumnsProblem, NAMES_MAX};
+use super::layout::Layouts;
 use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
 use super::record::{Place, Record, blocked};
 use super::trie::List;
@@ -17,7 +18,7 @@ use super::value::Kind;
 use super::walk::{Found, Slots, walk, walk_element, walk_row};
 use super::{invalid_json, not_the_root};
 use crate::decode::batch::Head;
-use crate::decode::builders::Cell;
+use crate::decode::builders::{Cell, Texts};
 use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::Framing;
@@ -85,6 +86,7 @@ pub(super) struct Document<'a> {
     /// For each list what a walk found in the element of the row that is read.
     pub(super) elements: &'a mut [Slots],
     pub(super) columns: &'a mut Columns,
+    pub(super) layouts: &'a mut Layouts,
     pub(super) rows: &'a mut Rows,
     pub(super) limits: DecodeLimits,
 }
@@ -99,6 +101,30 @@ struct Count {
 impl Document<'_> {
     /// Reads the document inside `bounds` of the payload.
     pub(super) fn read(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {
+        if !self.plan.trie.lists().is_empty() {
+            return self.walk(bounds);
+        }
+        if self.has_room() && self.layouts.read(self.payload, &bounds, self.rows) {
+            return Ok(());
+        }
+        self.walk(bounds.clone())?;
+        if let Some(Head { model, version, .. }) = self.rows.heads.last() {
+            let texts = Texts { payload: self.payload, added: &self.rows.added };
+            let row = (*model, texts.get(version));
+            self.layouts.learn(self.plan, self.payload, bounds, row);
+        }
+        Ok(())
+    }
+
+    /// Whether one more row fits, of any model: what does not is refused by the walk.
+    fn has_room(&self) -> bool {
+        let Self { plan, rows, limits, .. } = self;
+        let columns = plan.models.iter().map(ModelPlan::columns).max().unwrap_or(0);
+        plan.framing == Framing::Document
+            || rows.heads.len() < limits.rows_max && rows.cells.len() + columns <= limits.cells_max
+    }
+
+    fn walk(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {
         let plan = self.plan;
         self.rows.firsts.clear();
         self.columns.begin();
@@ -316,7 +342,7 @@ impl Document<'_> {
     }
 
     fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
-        let Self { plan, payload, slots, elements, rows, columns: _, limits: _ } = self;
+        let Self { plan, payload, slots, elements, rows, columns: _, layouts: _, limits: _ } = self;
         let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
         (Record { payload, trie: &plan.trie, slots, elements, added }, cells)
     }

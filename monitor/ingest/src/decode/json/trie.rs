@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::key_table::KeyTable;
 use crate::path::{FieldPath, Step};
 
 pub(super) struct Trie {
@@ -40,8 +41,8 @@ pub(super) struct Node {
     pub(super) slot: Option<usize>,
     /// Wanted keys of an object, in the order they were inserted.
     keys: Vec<(Box<str>, usize)>,
-    /// Positions in `keys`, sorted by key.
-    sorted: Vec<usize>,
+    /// Positions in `keys`, found by key.
+    positions: KeyTable,
     /// Wanted elements of an array, sorted by index, each with its node.
     pub(super) elements: Vec<(usize, usize)>,
     /// The list that the array is, where all its elements are wanted.
@@ -71,8 +72,7 @@ impl Node {
         {
             return Some((guess, *node));
         }
-        let found = self.sorted.binary_search_by(|&at| (*self.keys[at].0).cmp(key)).ok()?;
-        let position = self.sorted[found];
+        let position = self.positions.find(key, |at| &self.keys[at].0)?;
         Some((position, self.keys[position].1))
     }
 }
@@ -179,10 +179,8 @@ impl Trie {
         step.append_to(&mut path);
         match step {
             Step::Key(key) => {
-                let position = node.keys.len();
                 node.keys.push((key.clone(), child));
-                let rank = node.sorted.partition_point(|&other| *node.keys[other].0 < **key);
-                node.sorted.insert(rank, position);
+                node.positions = KeyTable::of(node.keys.iter().map(|(key, _)| &**key));
             }
             Step::Index(index) => {
                 let rank = node.elements.partition_point(|&(other, _)| other < *index);

@@ -4,17 +4,18 @@
 //! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
 //! a list of rows only where its elements lie is kept; each is walked when its row is read.
 //!
+//! Each walk is tried by [`quick`], which reads nearly all there is; [`slow`] reads the rest, and
+//! has the words for what is no JSON. Where both read a document they find the same.
+//!
 //! What is checked: the whole payload is UTF-8 (before the walk) and one value of JSON's grammar.
 //! Not checked is what only matters when a value is kept: in skipped strings that `\u` escapes of
 //! surrogates come in pairs, and in skipped numbers that they fit a type. Skipping takes no stack,
 //! so nesting is unbounded there (but for the payload's own size); wanted paths are bounded.
 
-use std::fmt;
-use std::ops::Range;
+mod quick;
+mod slow;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::ops::Range;
 
 use super::trie::{Node, Trie};
 use super::value::Kind;
@@ -131,14 +132,12 @@ pub(super) fn walk(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<Kind> {
-    slots.walk += 1;
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("a document lies inside the payload");
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let kind = Inside { walker: &mut Walker { trie, origin, slots }, node: Trie::ROOT }
-        .deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(kind)
+    slots.clear();
+    if let Some(kind) = quick::document(trie, payload, bounds.clone(), slots) {
+        return Ok(kind);
+    }
+    slots.clear();
+    slow::document(trie, payload, bounds, slots)
 }
 
 /// Walks an element of a list, of which an earlier walk found the bounds.
@@ -148,10 +147,12 @@ pub(super) fn walk_element(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<()> {
-    slots.walk += 1;
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
-    Walker { trie, origin, slots }.value(Trie::ROOT, text)
+    slots.clear();
+    if quick::element(trie, payload, bounds.clone(), slots).is_some() {
+        return Ok(());
+    }
+    slots.clear();
+    slow::element(trie, payload, bounds, slots)
 }
 
 /// Walks an element that is an array of values, of which those at `wanted` positions go to nodes of
@@ -163,274 +164,10 @@ pub(super) fn walk_row(
     wanted: &[(usize, usize)],
     slots: &mut Slots,
 ) -> serde_json::Result<Option<usize>> {
-    slots.walk += 1;
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
-    let root = trie.node(Trie::ROOT);
-    let mut walker = Walker { trie, origin, slots };
-    if let Some(slot) = root.slot {
-        walker.keep(slot, text);
+    slots.clear();
+    if let Some(count) = quick::row(trie, payload, bounds.clone(), wanted, slots) {
+        return Ok(Some(count));
     }
-    match Kind::of(text) {
-        Kind::Array => {
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            deserializer.deserialize_seq(Row { walker, wanted }).map(Some)
-        }
-        Kind::Null => Ok(None),
-        found @ (Kind::Boolean | Kind::Number | Kind::Text | Kind::Object) => {
-            let mut inside = Inside { walker: &mut walker, node: Trie::ROOT };
-            inside.block(&(root.key_slots.start..root.element_slots.end), Kind::Array, found);
-            Ok(None)
-        }
-    }
-}
-
-struct Walker<'a> {
-    trie: &'a Trie,
-    /// Address of the payload's first byte.
-    origin: usize,
-    slots: &'a mut Slots,
-}
-
-impl Walker<'_> {
-    fn bounds(&self, text: &str) -> Range<usize> {
-        let start = text.as_ptr().addr() - self.origin;
-        start..start + text.len()
-    }
-
-    fn keep(&mut self, slot: usize, text: &str) {
-        let Range { start, end } = self.bounds(text);
-        self.slots.set(slot, Found::Value { start, end });
-    }
-
-    /// Takes the text of a node's value, which was checked against JSON's grammar: keeps it if a
-    /// path ends there, and goes into it if others lead on.
-    fn value(&mut self, index: usize, text: &str) -> serde_json::Result<()> {
-        let node = self.trie.node(index);
-        if let Some(slot) = node.slot {
-            self.keep(slot, text);
-        }
-        if !node.is_inner() {
-            return Ok(());
-        }
-        let inside = Inside { walker: self, node: index };
-        match Kind::of(text) {
-            Kind::Object | Kind::Array => {
-                let mut inner = serde_json::Deserializer::from_str(text);
-                inside.deserialize(&mut inner).map(|_| ())
-            }
-            Kind::Null => inside.visit_unit().map(|_| ()),
-            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
-                inside.scalar(scalar);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The value of a node that a path ends at, and perhaps others lead on from.
-struct Value<'a, 'w> {
-    walker: &'a mut Walker<'w>,
-    node: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Self { walker, node } = self;
-        if walker.trie.node(node).slot.is_none() {
-            return Inside { walker, node }.deserialize(deserializer).map(|_| ());
-        }
-        // One model may read the value, another one a part of it.
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        walker.value(node, text).map_err(D::Error::custom)
-    }
-}
-
-/// The values inside of a node that paths lead on from.
-struct Inside<'a, 'w> {
-    walker: &'a mut Walker<'w>,
-    node: usize,
-}
-
-impl Inside<'_, '_> {
-    /// Says that the paths into the `inside` of the node find a value of another kind.
-    fn block(&mut self, inside: &Range<usize>, expected: Kind, found: Kind) {
-        if !inside.is_empty() {
-            self.walker.slots.fill(inside, Found::Blocked { node: self.node, expected, found });
-        }
-    }
-
-    /// Takes a value that is not null and has nothing inside.
-    fn scalar(mut self, found: Kind) -> Kind {
-        let node = self.walker.trie.node(self.node);
-        self.walker.slots.enter(self.node, node);
-        self.block(&node.key_slots, Kind::Object, found);
-        self.block(&node.element_slots, Kind::Array, found);
-        found
-    }
-
-    /// Keeps where each element lies, and takes those that are wanted by their place as well.
-    fn list<'de, A: SeqAccess<'de>>(self, list: usize, mut elements: A) -> Result<Kind, A::Error> {
-        let Self { walker, node } = self;
-        let trie = walker.trie;
-        walker.slots.begin_list(list, trie.lists()[list].slot);
-        let mut wanted = trie.node(node).elements.iter().peekable();
-        let mut position = 0;
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            let text = element.get();
-            let bounds = walker.bounds(text);
-            walker.slots.add_element(list, bounds);
-            if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
-                walker.value(*child, text).map_err(A::Error::custom)?;
-            }
-            position += 1;
-        }
-        Ok(Kind::Array)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Inside<'_, '_> {
-    type Value = Kind;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Inside<'_, '_> {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Kind, A::Error> {
-        let node = self.walker.trie.node(self.node);
-        self.walker.slots.enter(self.node, node);
-        self.block(&node.element_slots, Kind::Array, Kind::Object);
-        let mut guess = 0;
-        while let Some(child) = map.next_key_seed(Key { node, guess })? {
-            if let Some((position, child)) = child {
-                guess = position + 1;
-                map.next_value_seed(Value { walker: self.walker, node: child })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(Kind::Object)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<Kind, A::Error> {
-        let node = self.walker.trie.node(self.node);
-        self.walker.slots.enter(self.node, node);
-        self.block(&node.key_slots, Kind::Object, Kind::Array);
-        if let Some(list) = node.list {
-            return self.list(list, elements);
-        }
-        let mut position = 0;
-        for &(wanted, child) in &node.elements {
-            while position < wanted {
-                if elements.next_element::<IgnoredAny>()?.is_none() {
-                    return Ok(Kind::Array);
-                }
-                position += 1;
-            }
-            let value = Value { walker: self.walker, node: child };
-            if elements.next_element_seed(value)?.is_none() {
-                return Ok(Kind::Array);
-            }
-            position += 1;
-        }
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Kind::Array)
-    }
-
-    /// Null: the values inside are absent.
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        self.walker.slots.enter(self.node, self.walker.trie.node(self.node));
-        Ok(Kind::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
-        Ok(self.scalar(Kind::Boolean))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
-        Ok(self.scalar(Kind::Number))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
-        Ok(self.scalar(Kind::Number))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
-        Ok(self.scalar(Kind::Number))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
-        Ok(self.scalar(Kind::Text))
-    }
-}
-
-/// The values of a row that is an array.
-struct Row<'w> {
-    walker: Walker<'w>,
-    /// Positions, and the node that each value goes to.
-    wanted: &'w [(usize, usize)],
-}
-
-impl<'de> Visitor<'de> for Row<'_> {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<usize, A::Error> {
-        let mut wanted = self.wanted.iter().peekable();
-        let mut count = 0;
-        loop {
-            if wanted.peek().is_none_or(|(position, _)| *position != count) {
-                if elements.next_element::<IgnoredAny>()?.is_none() {
-                    return Ok(count);
-                }
-            } else {
-                let Some(element) = elements.next_element::<&RawValue>()? else {
-                    return Ok(count);
-                };
-                while let Some((_, node)) = wanted.next_if(|(position, _)| *position == count) {
-                    self.walker.value(*node, element.get()).map_err(A::Error::custom)?;
-                }
-            }
-            count += 1;
-        }
-    }
-}
-
-/// A key of an object: which of the node's children it is, if any.
-struct Key<'a> {
-    node: &'a Node,
-    guess: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Option<(usize, usize)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = Option<(usize, usize)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.node.child(key, self.guess))
-    }
+    slots.clear();
+    slow::row(trie, payload, bounds, wanted, slots)
 }

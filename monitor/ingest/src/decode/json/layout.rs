@@ -1,0 +1,381 @@
+//! Layouts: the bytes between the values of records, as producers have written them lately.
+//!
+//! Before: [`super::rows`] has a document to read. After: a row, as the walk would have made it, or
+//! none, and the walk makes it.
+//!
+//! A producer writes each of its records by the same program, so that only the values differ. A
+//! document that has the bytes of a layout before, between and behind its values is read in one
+//! pass, each value straight into the cell it belongs to; where it differs, [`super::walk`] reads
+//! it, and its layout is learned. `ClickHouse` guesses keys by their place in the row before; this
+//! goes on to guess all that is between values.
+//!
+//! A layout is learned from a document that the walk has taken. Wanted values give way to others
+//! without values inside, and those that are not wanted to any, so that nothing has to be proved
+//! about the rest: what a layout takes, the walk takes, and finds the same values at the same paths.
+//! What would be refused is left to the walk, which has the words for it.
+
+mod learn;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use driftd_catalog::Timestamp;
+
+use super::cursor::{Cursor, Literal, Scalar};
+use super::plan::{ModelPlan, Plan, VersionPlan};
+use super::record::{is_category, is_segment, time_of_number};
+use super::rows::Rows;
+use super::value;
+use crate::decode::batch::Head;
+use crate::decode::builders::{Cell, Span};
+use crate::decode::event_time;
+use crate::decode::whole::Whole;
+use crate::schema::{FeatureKind, TimeFormat};
+
+/// Layouts that are kept: producers that write to one partition in turn, and models.
+const LAYOUTS_MAX: usize = 8;
+
+/// What one takes at most: 3,000 values and the bytes between them.
+const LAYOUT_BYTES_MAX: usize = 128 * 1_024;
+
+/// What all of them take at most.
+pub(in crate::decode) const LAYOUTS_BYTES_MAX: usize = LAYOUTS_MAX * LAYOUT_BYTES_MAX;
+
+/// After so many documents without a layout, most are not tried any more: their producers may
+/// write keys in no order.
+const MISSES_MAX: u32 = 64;
+
+/// Of those, one in so many is tried.
+const MISSES_TRIED: u32 = 16;
+
+/// The layouts of one partition.
+pub(super) struct Layouts {
+    models: Vec<Targets>,
+    kept: Vec<Layout>,
+    /// The one that took the last document.
+    last: usize,
+    /// Documents so far: the age of layouts.
+    documents: u64,
+    /// Documents in a row that none took.
+    misses: u32,
+}
+
+/// What a model does with the values at paths.
+struct Targets {
+    /// For each slot of the tree.
+    by_slot: Vec<Vec<Target>>,
+    columns: usize,
+}
+
+/// What a value is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// It names the model or the version, and is the same in all documents of a layout.
+    Name,
+    Time(TimeFormat),
+    Feature {
+        column: usize,
+        kind: FeatureKind,
+    },
+    /// The length of the segment's name counts, too.
+    Segment {
+        column: usize,
+        name_bytes: usize,
+    },
+}
+
+/// One layout.
+struct Layout {
+    model: usize,
+    version: Box<str>,
+    holes: Vec<Hole>,
+    /// The bytes behind the last value.
+    end: Literal,
+    columns: usize,
+    /// When it last took a document.
+    used_at: u64,
+    /// The one that took the document after the last one that this one took.
+    next: usize,
+}
+
+/// A place where values differ.
+struct Hole {
+    before: Literal,
+    value: Wanted,
+}
+
+/// What is done with the value in a hole.
+enum Wanted {
+    /// Nothing: any value will do.
+    Any,
+    /// Paths lead on from here: nothing but null leaves them absent.
+    Null,
+    One(Target),
+    Several(Vec<Target>),
+}
+
+impl Layouts {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let targets = |model| Targets::new(plan, model);
+        Self {
+            models: plan.models.iter().map(targets).collect(),
+            kept: Vec::new(),
+            last: 0,
+            documents: 0,
+            misses: 0,
+        }
+    }
+
+    /// Returns whether the next document is tried by layouts, and learned from.
+    fn is_tried(&self) -> bool {
+        self.misses < MISSES_MAX || self.misses.is_multiple_of(MISSES_TRIED)
+    }
+
+    /// Reads the document inside `bounds` by one of the layouts; returns whether one took it.
+    pub(super) fn read(&mut self, payload: &str, bounds: &Range<usize>, rows: &mut Rows) -> bool {
+        self.documents += 1;
+        if self.kept.is_empty() || !self.is_tried() {
+            return false;
+        }
+        let expected = self.kept[self.last].next;
+        let others = (0..self.kept.len()).filter(|it| *it != expected);
+        let mut order = std::iter::once(expected).chain(others);
+        let taken = order.find(|it| self.kept[*it].read(payload, bounds, rows));
+        if let Some(taken) = taken {
+            self.misses = 0;
+            self.kept[taken].used_at = self.documents;
+            self.follow(taken);
+        }
+        taken.is_some()
+    }
+
+    /// Notes which layout came after the last one.
+    fn follow(&mut self, taken: usize) {
+        self.kept[self.last].next = taken;
+        self.last = taken;
+    }
+
+    /// Learns the layout of a document that none took, from the row that it became. The one that
+    /// has not been used for longest goes.
+    pub(super) fn learn(
+        &mut self,
+        plan: &Plan,
+        payload: &str,
+        bounds: Range<usize>,
+        (model, version): (usize, &str),
+    ) {
+        let is_tried = self.is_tried();
+        self.misses = self.misses.saturating_add(1);
+        if !is_tried {
+            return;
+        }
+        let targets = &self.models[model];
+        let Some((holes, end)) = learn::layout(&plan.trie, targets, payload, bounds) else {
+            return;
+        };
+        let (columns, used_at) = (targets.columns, self.documents);
+        let version = version.into();
+        let place = if self.kept.len() < LAYOUTS_MAX {
+            self.kept.len()
+        } else {
+            let used_at = |place: &usize| self.kept[*place].used_at;
+            (0..self.kept.len()).min_by_key(used_at).unwrap_or(0)
+        };
+        let layout = Layout { model, version, holes, end, columns, used_at, next: place };
+        if place < self.kept.len() {
+            self.kept[place] = layout;
+        } else {
+            self.kept.push(layout);
+        }
+        self.follow(place);
+    }
+}
+
+impl Targets {
+    fn new(plan: &Plan, model: &ModelPlan) -> Self {
+        let mut by_slot = vec![Vec::new(); plan.trie.slots()];
+        let mut add = |slot: usize, target| by_slot[slot].push(target);
+        if plan.trie.lists().is_empty() {
+            plan.model.iter().for_each(|place| add(place.slot, Target::Name));
+            if let VersionPlan::At(place) = &model.version {
+                add(place.slot, Target::Name);
+            }
+            add(plan.event_time.slot, Target::Time(plan.time_format));
+            for (column, (place, kind)) in model.features.iter().enumerate() {
+                add(place.slot, Target::Feature { column, kind: *kind });
+            }
+            for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
+                add(place.slot, Target::Segment { column, name_bytes: name.len() });
+            }
+        }
+        Self { by_slot, columns: model.columns() }
+    }
+}
+
+impl Layout {
+    /// Reads a document into a row; leaves the rows as they were where it is another one's.
+    fn read(&self, payload: &str, bounds: &Range<usize>, rows: &mut Rows) -> bool {
+        let (cells, added) = (rows.cells.len(), rows.added.len());
+        rows.cells.resize(cells + self.columns, Cell::Null);
+        let row = &mut rows.cells[cells..];
+        let Some(event_time) = self.fill(payload, bounds, row) else {
+            rows.cells.truncate(cells);
+            return false;
+        };
+        rows.added.push_str(&self.version);
+        let version = Span::Added(added..rows.added.len());
+        rows.heads.push(Head { model: self.model, event_time, version });
+        true
+    }
+
+    /// Compares what is between values, and reads them into the row; returns the event time.
+    fn fill(&self, payload: &str, bounds: &Range<usize>, row: &mut [Cell]) -> Option<Timestamp> {
+        let mut cursor = Cursor::new(payload.as_bytes().get(..bounds.end)?, bounds.start);
+        let mut event_time = None;
+        for Hole { before, value } in &self.holes {
+            cursor.take_literal(before)?;
+            let targets = match value {
+                Wanted::One(Target::Feature { column, kind: FeatureKind::Float64 })
+                    if let Some(number) = cursor.short_number() =>
+                {
+                    row[*column] = Cell::Float64(number);
+                    continue;
+                }
+                Wanted::Any => {
+                    cursor.skip()?;
+                    continue;
+                }
+                Wanted::Null => {
+                    cursor.take_all(b"null")?;
+                    continue;
+                }
+                Wanted::One(target) => std::slice::from_ref(target),
+                Wanted::Several(targets) => targets,
+            };
+            let start = cursor.at();
+            let scalar = cursor.scalar()?;
+            let read = Read { scalar, payload, bounds: start..cursor.at() };
+            for target in targets {
+                match *target {
+                    Target::Name => return None,
+                    Target::Time(format) => event_time = Some(read.time(format)?),
+                    Target::Feature { column, kind } => row[column] = read.feature(kind)?,
+                    Target::Segment { column, name_bytes } => {
+                        row[column] = read.segment(name_bytes)?;
+                    }
+                }
+            }
+        }
+        cursor.take_literal(&self.end)?;
+        event_time.filter(|_| cursor.at() == bounds.end)
+    }
+}
+
+/// A scalar that was read, and its text in the payload.
+struct Read<'a> {
+    scalar: Scalar,
+    payload: &'a str,
+    bounds: Range<usize>,
+}
+
+impl<'a> Read<'a> {
+    fn written(&self) -> Option<&'a str> {
+        self.payload.get(self.bounds.clone())
+    }
+
+    /// Returns where text lies, or a number or a boolean as it is written.
+    fn span(&self) -> Option<Range<usize>> {
+        let Range { start, end } = self.bounds;
+        match self.scalar {
+            Scalar::Text { is_escaped: false } => Some(start + 1..end - 1),
+            Scalar::Number(_) | Scalar::Boolean(_) => Some(start..end),
+            Scalar::Text { is_escaped: true } | Scalar::Null => None,
+        }
+    }
+
+    fn time(&self, format: TimeFormat) -> Option<Timestamp> {
+        match (format, self.scalar) {
+            (TimeFormat::Rfc3339, Scalar::Text { is_escaped: false }) => {
+                event_time::from_text(self.payload.get(self.span()?)?)
+            }
+            (
+                TimeFormat::UnixSeconds
+                | TimeFormat::UnixMillis
+                | TimeFormat::UnixMicros
+                | TimeFormat::UnixNanos,
+                Scalar::Number(decimal),
+            ) => match decimal.integer() {
+                Some(number) => event_time::from_integer(format, number),
+                None => time_of_number(format, self.written()?),
+            },
+            (
+                TimeFormat::Rfc3339
+                | TimeFormat::UnixSeconds
+                | TimeFormat::UnixMillis
+                | TimeFormat::UnixMicros
+                | TimeFormat::UnixNanos,
+                Scalar::Null | Scalar::Boolean(_) | Scalar::Number(_) | Scalar::Text { .. },
+            ) => None,
+        }
+    }
+
+    #[inline]
+    fn feature(&self, kind: FeatureKind) -> Option<Cell> {
+        match (kind, self.scalar) {
+            (FeatureKind::Float64, Scalar::Number(decimal)) => {
+                let number = match decimal.float64() {
+                    Some(number) => number,
+                    None => value::float64(self.written()?),
+                };
+                number.is_finite().then_some(Cell::Float64(number))
+            }
+            (FeatureKind::Float32, Scalar::Number(decimal)) => {
+                let number = match decimal.float32() {
+                    Some(number) => number,
+                    None => value::float32(self.written()?),
+                };
+                number.is_finite().then_some(Cell::Float32(number))
+            }
+            (FeatureKind::Integer, Scalar::Number(decimal)) => match decimal.integer() {
+                Some(number) => Some(Cell::Integer(number)),
+                None => match value::whole(self.written()?) {
+                    Whole::Integer(number) => Some(Cell::Integer(number)),
+                    Whole::Fraction | Whole::OutOfRange => None,
+                },
+            },
+            (FeatureKind::Boolean, Scalar::Boolean(value)) => Some(Cell::Boolean(value)),
+            (
+                FeatureKind::Categorical,
+                Scalar::Text { .. } | Scalar::Number(_) | Scalar::Boolean(_),
+            ) => {
+                let span = self.span()?;
+                is_category(span.len()).then_some(Cell::Text(Span::Payload(span)))
+            }
+            (
+                FeatureKind::Float32
+                | FeatureKind::Float64
+                | FeatureKind::Integer
+                | FeatureKind::Categorical
+                | FeatureKind::Boolean,
+                Scalar::Null,
+            ) => Some(Cell::Null),
+            (
+                FeatureKind::Float32
+                | FeatureKind::Float64
+                | FeatureKind::Integer
+                | FeatureKind::Boolean,
+                Scalar::Boolean(_) | Scalar::Number(_) | Scalar::Text { .. },
+            ) => None,
+        }
+    }
+
+    fn segment(&self, name_bytes: usize) -> Option<Cell> {
+        if matches!(self.scalar, Scalar::Null) {
+            return Some(Cell::Null);
+        }
+        let span = self.span()?;
+        let text = self.payload.get(span.clone())?;
+        is_segment(name_bytes, text).then_some(Cell::Text(Span::Payload(span)))
+    }
+}

@@ -1,0 +1,255 @@
+//! The walk over bytes: keys are compared where they lie, and what is not wanted is passed over.
+//!
+//! Before: [`super`]. After: [`Slots`], which hold what [`super::slow`] would have found.
+//!
+//! It gives up (`None`) on what is no JSON, and on what is rare: keys with escapes, values other
+//! than null where paths lead on, nesting deeper than the cursor keeps.
+
+use std::ops::Range;
+
+use super::{Found, Slots};
+use crate::decode::json::cursor::Cursor;
+use crate::decode::json::trie::Trie;
+use crate::decode::json::value::Kind;
+
+/// Walks a document.
+pub(super) fn document(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    slots: &mut Slots,
+) -> Option<Kind> {
+    let mut walker = Walker::new(trie, payload, &bounds, slots)?;
+    walker.cursor.space();
+    let kind = walker.inside(Trie::ROOT)?;
+    walker.cursor.space();
+    (walker.cursor.at() == bounds.end).then_some(kind)
+}
+
+/// Walks an element of a list.
+pub(super) fn element(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    slots: &mut Slots,
+) -> Option<()> {
+    Walker::new(trie, payload, &bounds, slots)?.value(Trie::ROOT)
+}
+
+/// Walks an element that is an array of values; returns how many there are.
+pub(super) fn row(
+    trie: &Trie,
+    payload: &str,
+    bounds: Range<usize>,
+    wanted: &[(usize, usize)],
+    slots: &mut Slots,
+) -> Option<usize> {
+    let Range { start, end } = bounds;
+    let mut walker = Walker::new(trie, payload, &bounds, slots)?;
+    if let Some(slot) = trie.node(Trie::ROOT).slot {
+        walker.slots.set(slot, Found::Value { start, end });
+    }
+    (walker.cursor.peek() == Some(b'[')).then_some(())?;
+    let mut wanted = wanted.iter().peekable();
+    walker.elements(|walker, position| {
+        let element = walker.cursor;
+        walker.cursor.skip()?;
+        let behind = walker.cursor;
+        while let Some((_, node)) = wanted.next_if(|(wanted, _)| *wanted == position) {
+            walker.cursor = element;
+            walker.value(*node)?;
+        }
+        walker.cursor = behind;
+        Some(())
+    })
+}
+
+struct Walker<'a> {
+    trie: &'a Trie,
+    payload: &'a str,
+    cursor: Cursor<'a>,
+    slots: &'a mut Slots,
+}
+
+impl<'a> Walker<'a> {
+    fn new(
+        trie: &'a Trie,
+        payload: &'a str,
+        bounds: &Range<usize>,
+        slots: &'a mut Slots,
+    ) -> Option<Self> {
+        let cursor = Cursor::new(payload.as_bytes().get(..bounds.end)?, bounds.start);
+        Some(Self { trie, payload, cursor, slots })
+    }
+
+    /// Takes the value of a node: keeps it if a path ends there, and goes into it if others lead
+    /// on.
+    fn value(&mut self, index: usize) -> Option<()> {
+        let node = self.trie.node(index);
+        let start = self.cursor.at();
+        if node.is_inner() {
+            self.inside(index)?;
+        } else {
+            self.cursor.skip()?;
+        }
+        if let Some(slot) = node.slot {
+            self.slots.set(slot, Found::Value { start, end: self.cursor.at() });
+        }
+        Some(())
+    }
+
+    /// Goes into the value of a node that paths lead on from.
+    fn inside(&mut self, index: usize) -> Option<Kind> {
+        let node = self.trie.node(index);
+        match self.cursor.peek()? {
+            b'{' => {
+                self.slots.enter(index, node);
+                self.block(index, &node.element_slots, Kind::Array, Kind::Object);
+                self.object(index)?;
+                Some(Kind::Object)
+            }
+            b'[' => {
+                self.slots.enter(index, node);
+                self.block(index, &node.key_slots, Kind::Object, Kind::Array);
+                match node.list {
+                    Some(list) => self.list(index, list)?,
+                    None => self.array(index)?,
+                }
+                Some(Kind::Array)
+            }
+            // Null: the values inside are absent.
+            b'n' => {
+                self.slots.enter(index, node);
+                self.cursor.take_all(b"null")?;
+                Some(Kind::Null)
+            }
+            _ => None,
+        }
+    }
+
+    fn block(&mut self, node: usize, inside: &Range<usize>, expected: Kind, found: Kind) {
+        if !inside.is_empty() {
+            self.slots.fill(inside, Found::Blocked { node, expected, found });
+        }
+    }
+
+    fn object(&mut self, index: usize) -> Option<()> {
+        let node = self.trie.node(index);
+        self.cursor.step();
+        self.cursor.space();
+        if self.cursor.take(b'}') {
+            return Some(());
+        }
+        let mut guess = 0;
+        loop {
+            let key = self.payload.get(self.cursor.key()?)?;
+            self.cursor.space();
+            if let Some((position, child)) = node.child(key, guess) {
+                guess = position + 1;
+                self.value(child)?;
+            } else {
+                self.cursor.skip()?;
+            }
+            self.cursor.space();
+            if !self.cursor.take(b',') {
+                return self.cursor.take(b'}').then_some(());
+            }
+            self.cursor.space();
+        }
+    }
+
+    /// Takes the elements that are wanted by their place.
+    fn array(&mut self, index: usize) -> Option<()> {
+        let mut wanted = self.trie.node(index).elements.iter().peekable();
+        self.elements(|walker, position| match wanted.next_if(|(it, _)| *it == position) {
+            Some((_, child)) => walker.value(*child),
+            None => walker.cursor.skip().map(|_| ()),
+        })?;
+        Some(())
+    }
+
+    /// Keeps where each element lies, and takes those that are wanted by their place as well.
+    fn list(&mut self, index: usize, list: usize) -> Option<()> {
+        self.slots.begin_list(list, self.trie.lists()[list].slot);
+        let mut wanted = self.trie.node(index).elements.iter().peekable();
+        self.elements(|walker, position| {
+            let start = walker.cursor.at();
+            match wanted.next_if(|(it, _)| *it == position) {
+                Some((_, child)) => walker.value(*child)?,
+                None => walker.cursor.skip().map(|_| ())?,
+            }
+            walker.slots.add_element(list, start..walker.cursor.at());
+            Some(())
+        })?;
+        Some(())
+    }
+
+    /// Has each element of an array taken, by its position; returns how many there are.
+    fn elements(&mut self, mut take: impl FnMut(&mut Self, usize) -> Option<()>) -> Option<usize> {
+        self.cursor.step();
+        self.cursor.space();
+        if self.cursor.take(b']') {
+            return Some(0);
+        }
+        for count in 1.. {
+            take(self, count - 1)?;
+            self.cursor.space();
+            if !self.cursor.take(b',') {
+                return self.cursor.take(b']').then_some(count);
+            }
+            self.cursor.space();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftd_fixtures::trials::cases;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decode::json::walk::slow;
+    use crate::path::FieldPath;
+
+    const PATHS: [&str; 7] = ["a", "a.b", "a.b[1]", "b[]", "b[].a", "b[2]", "a[0].a"];
+
+    fn found(slots: &Slots, trie: &Trie) -> Vec<(Option<Found>, usize)> {
+        let lists = (0..trie.lists().len()).map(|list| {
+            let is_there = slots.get(trie.lists()[list].slot).is_some();
+            if is_there { slots.element_count(list) } else { 0 }
+        });
+        let counts: Vec<_> = lists.collect();
+        (0..trie.slots()).map(|slot| (slots.get(slot), counts.iter().sum())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(cases(4_000))]
+
+        /// Drawn from pieces, so that much of it is JSON and some of it nearly.
+        #[test]
+        fn what_is_found_is_what_serde_json_finds(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    "{", "}", "[", "]", ",", ":", "\"a\":", "\"b\":", "\"c\":", "{\"a\":", "{\"b\":[",
+                    "1", "null", "\"a\"", "true", " ", "{}", "[]", "[1,2]", "{\"b\":[1,2]}", "\"\\u0061\":",
+                    ",\"a\":", ",\"b\":", ",\"c\":", "{\"a\":{\"b\":[0,[1]]},\"b\":[{\"a\":1},2,{}]}",
+                ]),
+                0..12,
+            ),
+        ) {
+            let payload = pieces.concat();
+            let paths = PATHS.map(|text| FieldPath::parse(text).unwrap());
+            let trie = Trie::new(paths.iter());
+            let (mut quick, mut other) = (Slots::new(&trie, 9), Slots::new(&trie, 9));
+            quick.clear();
+            other.clear();
+            let kind = document(&trie, &payload, 0..payload.len(), &mut quick);
+            let expected = slow::document(&trie, &payload, 0..payload.len(), &mut other);
+            if let Some(kind) = kind {
+                prop_assert_eq!(kind, expected.unwrap(), "{}", payload);
+                prop_assert_eq!(found(&quick, &trie), found(&other, &trie), "{}", payload);
+            }
+        }
+    }
+}
