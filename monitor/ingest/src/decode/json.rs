@@ -12,13 +12,18 @@ mod cursor;
 mod decimal;
 mod key_table;
 mod layout;
+mod learner;
 mod plan;
+mod quick_walk;
 mod record;
 mod rows;
+mod slow_walk;
 mod trie;
 mod value;
 mod walk;
 
+#[cfg(test)]
+mod layout_tests;
 #[cfg(test)]
 mod list_tests;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which of a few keys a text is, in one look.
 //!
-//! Before: [`super::trie`] lists the wanted keys of an object. After: each key of a record is looked
-//! up in it, most of which nobody may want.
+//! Before: [`super::trie`] lists the wanted keys of an object. After: each key of a record is
+//! looked up in it, most of which nobody may want.
 //!
 //! Only configured keys are in a table, so that records cannot make it slow.
 

@@ -11,18 +11,15 @@
 //!
 //! A layout is learned from a document that the walk has taken. Wanted values give way to others
 //! without values inside, and those that are not wanted to any, so that nothing has to be proved
-//! about the rest: what a layout takes, the walk takes, and finds the same values at the same paths.
-//! What would be refused is left to the walk, which has the words for it.
-
-mod learn;
-#[cfg(test)]
-mod tests;
+//! about the rest: what a layout takes, the walk takes, and finds the same values at the same
+//! paths. What would be refused is left to the walk, which has the words for it.
 
 use std::ops::Range;
 
 use driftd_catalog::Timestamp;
 
 use super::cursor::{Cursor, Literal, Scalar};
+use super::learner;
 use super::plan::{ModelPlan, Plan, VersionPlan};
 use super::record::{is_category, is_segment, time_of_number};
 use super::rows::Rows;
@@ -34,10 +31,10 @@ use crate::decode::whole::Whole;
 use crate::schema::{FeatureKind, TimeFormat};
 
 /// Layouts that are kept: producers that write to one partition in turn, and models.
-const LAYOUTS_MAX: usize = 8;
+pub(super) const LAYOUTS_MAX: usize = 8;
 
 /// What one takes at most: 3,000 values and the bytes between them.
-const LAYOUT_BYTES_MAX: usize = 128 * 1_024;
+pub(super) const LAYOUT_BYTES_MAX: usize = 128 * 1_024;
 
 /// What all of them take at most.
 pub(in crate::decode) const LAYOUTS_BYTES_MAX: usize = LAYOUTS_MAX * LAYOUT_BYTES_MAX;
@@ -52,7 +49,7 @@ const MISSES_TRIED: u32 = 16;
 /// The layouts of one partition.
 pub(super) struct Layouts {
     models: Vec<Targets>,
-    kept: Vec<Layout>,
+    pub(super) kept: Vec<Layout>,
     /// The one that took the last document.
     last: usize,
     /// Documents so far: the age of layouts.
@@ -62,15 +59,15 @@ pub(super) struct Layouts {
 }
 
 /// What a model does with the values at paths.
-struct Targets {
+pub(super) struct Targets {
     /// For each slot of the tree.
-    by_slot: Vec<Vec<Target>>,
+    pub(super) by_slot: Vec<Vec<Target>>,
     columns: usize,
 }
 
 /// What a value is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     /// It names the model or the version, and is the same in all documents of a layout.
     Name,
     Time(TimeFormat),
@@ -86,7 +83,7 @@ enum Target {
 }
 
 /// One layout.
-struct Layout {
+pub(super) struct Layout {
     model: usize,
     version: Box<str>,
     holes: Vec<Hole>,
@@ -96,17 +93,17 @@ struct Layout {
     /// When it last took a document.
     used_at: u64,
     /// The one that took the document after the last one that this one took.
-    next: usize,
+    pub(super) next: usize,
 }
 
 /// A place where values differ.
-struct Hole {
-    before: Literal,
-    value: Wanted,
+pub(super) struct Hole {
+    pub(super) before: Literal,
+    pub(super) value: Wanted,
 }
 
 /// What is done with the value in a hole.
-enum Wanted {
+pub(super) enum Wanted {
     /// Nothing: any value will do.
     Any,
     /// Paths lead on from here: nothing but null leaves them absent.
@@ -128,7 +125,7 @@ impl Layouts {
     }
 
     /// Returns whether the next document is tried by layouts, and learned from.
-    fn is_tried(&self) -> bool {
+    pub(super) fn is_tried(&self) -> bool {
         self.misses < MISSES_MAX || self.misses.is_multiple_of(MISSES_TRIED)
     }
 
@@ -171,7 +168,7 @@ impl Layouts {
             return;
         }
         let targets = &self.models[model];
-        let Some((holes, end)) = learn::layout(&plan.trie, targets, payload, bounds) else {
+        let Some((holes, end)) = learner::layout(&plan.trie, targets, payload, bounds) else {
             return;
         };
         let (columns, used_at) = (targets.columns, self.documents);

@@ -96,7 +96,9 @@ proptest! {
     #[test]
     fn what_came_before_changes_nothing(payloads in alike()) {
         let schema = schema(TimeFormat::UnixSeconds);
-        let alone = |payload: &Vec<u8>| decode(&schema, std::slice::from_ref(payload), &[]).remove(0);
+        let alone = |payload: &Vec<u8>| {
+            decode(&schema, std::slice::from_ref(payload), &[]).remove(0)
+        };
         let expected: Vec<Outcome> = payloads.iter().map(alone).collect();
         prop_assert_eq!(decode(&schema, &payloads, &[]), expected);
     }

@@ -4,21 +4,20 @@
 //! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
 //! a list of rows only where its elements lie is kept; each is walked when its row is read.
 //!
-//! Each walk is tried by [`quick`], which reads nearly all there is; [`slow`] reads the rest, and
-//! has the words for what is no JSON. Where both read a document they find the same.
+//! Each walk is tried by [`super::quick_walk`], which reads nearly all there is;
+//! [`super::slow_walk`] reads the rest, and has the words for what is no JSON. Where both read a
+//! document they find the same.
 //!
 //! What is checked: the whole payload is UTF-8 (before the walk) and one value of JSON's grammar.
 //! Not checked is what only matters when a value is kept: in skipped strings that `\u` escapes of
 //! surrogates come in pairs, and in skipped numbers that they fit a type. Skipping takes no stack,
 //! so nesting is unbounded there (but for the payload's own size); wanted paths are bounded.
 
-mod quick;
-mod slow;
-
 use std::ops::Range;
 
 use super::trie::{Node, Trie};
 use super::value::Kind;
+use super::{quick_walk, slow_walk};
 use crate::decode::ELEMENTS_KEPT;
 
 /// What the last walk found for each slot of a trie.
@@ -88,13 +87,13 @@ impl Slots {
         self.lists[list].kept[index].clone()
     }
 
-    fn begin_list(&mut self, list: usize, slot: usize) {
+    pub(super) fn begin_list(&mut self, list: usize, slot: usize) {
         self.set(slot, Found::Value { start: 0, end: 0 });
         self.lists[list].kept.clear();
         self.lists[list].count = 0;
     }
 
-    fn add_element(&mut self, list: usize, bounds: Range<usize>) {
+    pub(super) fn add_element(&mut self, list: usize, bounds: Range<usize>) {
         let Elements { kept, count } = &mut self.lists[list];
         *count += 1;
         if kept.len() < self.elements_max {
@@ -108,16 +107,16 @@ impl Slots {
         (walk == self.walk).then_some(found)
     }
 
-    fn set(&mut self, slot: usize, found: Found) {
+    pub(super) fn set(&mut self, slot: usize, found: Found) {
         self.found[slot] = (self.walk, found);
     }
 
-    fn fill(&mut self, slots: &Range<usize>, found: Found) {
+    pub(super) fn fill(&mut self, slots: &Range<usize>, found: Found) {
         self.found[slots.clone()].fill((self.walk, found));
     }
 
     /// Prepares for the values inside `node`. A repeated key replaces what the earlier one held.
-    fn enter(&mut self, index: usize, node: &Node) {
+    pub(super) fn enter(&mut self, index: usize, node: &Node) {
         if std::mem::replace(&mut self.entered[index], self.walk) == self.walk {
             let inside = node.key_slots.start..node.element_slots.end;
             self.found[inside].iter_mut().for_each(|slot| slot.0 = 0);
@@ -133,11 +132,11 @@ pub(super) fn walk(
     slots: &mut Slots,
 ) -> serde_json::Result<Kind> {
     slots.clear();
-    if let Some(kind) = quick::document(trie, payload, bounds.clone(), slots) {
+    if let Some(kind) = quick_walk::document(trie, payload, bounds.clone(), slots) {
         return Ok(kind);
     }
     slots.clear();
-    slow::document(trie, payload, bounds, slots)
+    slow_walk::document(trie, payload, bounds, slots)
 }
 
 /// Walks an element of a list, of which an earlier walk found the bounds.
@@ -148,11 +147,11 @@ pub(super) fn walk_element(
     slots: &mut Slots,
 ) -> serde_json::Result<()> {
     slots.clear();
-    if quick::element(trie, payload, bounds.clone(), slots).is_some() {
+    if quick_walk::element(trie, payload, bounds.clone(), slots).is_some() {
         return Ok(());
     }
     slots.clear();
-    slow::element(trie, payload, bounds, slots)
+    slow_walk::element(trie, payload, bounds, slots)
 }
 
 /// Walks an element that is an array of values, of which those at `wanted` positions go to nodes of
@@ -165,9 +164,9 @@ pub(super) fn walk_row(
     slots: &mut Slots,
 ) -> serde_json::Result<Option<usize>> {
     slots.clear();
-    if let Some(count) = quick::row(trie, payload, bounds.clone(), wanted, slots) {
+    if let Some(count) = quick_walk::row(trie, payload, bounds.clone(), wanted, slots) {
         return Ok(Some(count));
     }
     slots.clear();
-    slow::row(trie, payload, bounds, wanted, slots)
+    slow_walk::row(trie, payload, bounds, wanted, slots)
 }

@@ -1,6 +1,6 @@
 //! The walk by `serde_json`: slower, for all of JSON, and with words for what is none.
 //!
-//! Before: [`super`] met what [`super::quick`] leaves open. After: [`Slots`].
+//! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`].
 
 use std::fmt;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Found, Slots};
-use crate::decode::json::trie::{Node, Trie};
-use crate::decode::json::value::Kind;
+use super::trie::{Node, Trie};
+use super::value::Kind;
+use super::walk::{Found, Slots};
 
 /// Walks the part of `payload` inside `bounds` and returns the kind of its one value.
 pub(super) fn document(

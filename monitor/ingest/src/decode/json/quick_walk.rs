@@ -1,16 +1,16 @@
 //! The walk over bytes: keys are compared where they lie, and what is not wanted is passed over.
 //!
-//! Before: [`super`]. After: [`Slots`], which hold what [`super::slow`] would have found.
+//! Before: [`super::walk`]. After: [`Slots`], which hold what [`super::slow_walk`] would have found.
 //!
 //! It gives up (`None`) on what is no JSON, and on what is rare: keys with escapes, values other
 //! than null where paths lead on, nesting deeper than the cursor keeps.
 
 use std::ops::Range;
 
-use super::{Found, Slots};
-use crate::decode::json::cursor::Cursor;
-use crate::decode::json::trie::Trie;
-use crate::decode::json::value::Kind;
+use super::cursor::Cursor;
+use super::trie::Trie;
+use super::value::Kind;
+use super::walk::{Found, Slots};
 
 /// Walks a document.
 pub(super) fn document(
@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::json::walk::slow;
+    use crate::decode::json::slow_walk;
     use crate::path::FieldPath;
 
     const PATHS: [&str; 7] = ["a", "a.b", "a.b[1]", "b[]", "b[].a", "b[2]", "a[0].a"];
@@ -245,7 +245,7 @@ mod tests {
             quick.clear();
             other.clear();
             let kind = document(&trie, &payload, 0..payload.len(), &mut quick);
-            let expected = slow::document(&trie, &payload, 0..payload.len(), &mut other);
+            let expected = slow_walk::document(&trie, &payload, 0..payload.len(), &mut other);
             if let Some(kind) = kind {
                 prop_assert_eq!(kind, expected.unwrap(), "{}", payload);
                 prop_assert_eq!(found(&quick, &trie), found(&other, &trie), "{}", payload);

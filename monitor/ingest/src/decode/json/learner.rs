@@ -1,12 +1,12 @@
 //! Makes a layout of a document: which bytes stay, and where the values are.
 //!
-//! Before: [`super::Layouts`] has a document that the walk has read. After: it keeps the layout.
+//! Before: [`super::layout`] has a document that the walk has read. After: it keeps the layout.
 
 use std::ops::Range;
 
-use super::{Hole, LAYOUT_BYTES_MAX, Target, Targets, Wanted};
-use crate::decode::json::cursor::{Cursor, Literal};
-use crate::decode::json::trie::{Node, Trie};
+use super::cursor::{Cursor, Literal};
+use super::layout::{Hole, LAYOUT_BYTES_MAX, Target, Targets, Wanted};
+use super::trie::{Node, Trie};
 
 /// Returns what is around the document's values, and the values; nothing where it is too large, or
 /// where more than the bytes between the values decides what they are: a key twice, a value with

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::*;
-use crate::decode::json::tests::{feature, path, segment};
-use crate::schema::{ModelSchema, SourceSchema, VersionField};
+use super::layout::{LAYOUTS_MAX, Layouts};
+use super::plan::Plan;
+use super::rows::Rows;
+use super::tests::{feature, path, segment};
+use crate::decode::builders::{Cell, Span};
+use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 /// Two models; `f.a` is a feature and a segment of the first.
 fn plan() -> Plan {
