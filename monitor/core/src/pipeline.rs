@@ -177,7 +177,7 @@ impl Pipeline {
             }
             Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
             Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
-            Event::LetGo(partition) => self.sources.let_go(&partition),
+            Event::LetGo(partition) => self.sources.let_go(now, &partition),
             Event::Partial(partial) => self.take_partial(now, *partial, effects),
             Event::LeftOut { model, partition, span } => {
                 self.totals.left_out += 1;

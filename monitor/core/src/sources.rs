@@ -179,9 +179,14 @@ impl Sources {
     }
 
     /// Takes that a partition is read no more until it is tried again.
-    pub(crate) fn let_go(&mut self, partition: &PartitionId) {
-        if let Some(partition) = self.partitions.get_mut(partition) {
-            partition.reader = Reader::HereLater;
+    pub(crate) fn let_go(&mut self, now: Timestamp, partition: &PartitionId) {
+        let partition = self.partitions.get_mut(partition);
+        let Some(partition) = partition.filter(|it| it.reader == Reader::Here) else { return };
+        partition.reader = Reader::HereLater;
+        partition.stalled = None;
+        if std::mem::take(&mut partition.paused) {
+            // It stood still because it was told to.
+            partition.progressed_at = now;
         }
     }
 
@@ -315,14 +320,14 @@ impl Sources {
             let panes = source.models.iter().map(|model| &config.models[*model].pane);
             let wait_max = panes.map(|pane| pane.wait_max_millis).max().unwrap_or_default();
             let drift_max = source.time.drift_max_millis;
-            let ahead_of = |reader, millis: i64| {
-                let slowest = self.slowest(now, (index, reader), wait_max);
+            let ahead_of = |readers: &[Reader], millis: i64| {
+                let slowest = self.slowest(now, (index, readers), wait_max);
                 slowest.map_or(Timestamp::MAX, |slowest| slowest.plus_millis(millis))
             };
-            let limit = ahead_of(Reader::Here, drift_max);
+            let limit = ahead_of(&[Reader::Here, Reader::HereLater], drift_max);
             // How far others are is known late: by then they are further.
             let elsewhere = drift_max.saturating_mul(ELSEWHERE_FACTOR);
-            let limit = limit.min(ahead_of(Reader::Elsewhere, elsewhere));
+            let limit = limit.min(ahead_of(&[Reader::Elsewhere], elsewhere));
             for (id, partition) in &mut self.partitions {
                 if partition.source == index && partition.reader == Reader::Here {
                     partition.align(now, id, limit, effects);
@@ -335,13 +340,13 @@ impl Sources {
     fn slowest(
         &self,
         now: Timestamp,
-        (source, reader): (usize, Reader),
+        (source, readers): (usize, &[Reader]),
         wait_max_millis: i64,
     ) -> Option<Timestamp> {
         self.partitions
             .values()
             .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
-            .filter(|it| it.reader == reader)
+            .filter(|it| readers.contains(&it.reader))
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()

@@ -266,7 +266,12 @@ impl SourceConsumer {
             self.stalled.remove(partition);
         }
         self.held.clear();
-        self.stalls.clear();
+        // What was let go of, too: it is this process's no more.
+        let mut partitions: BTreeSet<PartitionId> = partitions.into_iter().collect();
+        for partition in self.stalls.clear() {
+            partitions.insert(PartitionId { topic: Arc::clone(self.topic()), partition });
+        }
+        let partitions = partitions.into_iter().collect();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
         self.sharing = membership::sharing(&self.kafka, &self.parts);
         self.is_stale = true;

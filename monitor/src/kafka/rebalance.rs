@@ -253,7 +253,10 @@ impl Assignments {
 
     /// Tries again to read partitions that the group has given.
     pub(crate) fn retry(&self, consumer: &BaseConsumer<Self>, due: &Due) {
-        self.assign(consumer, &due.partitions, due.patience);
+        let found = self.assign(consumer, &due.partitions, due.patience);
+        if !found.is_empty() {
+            self.changes.push(Change::Assigned(found));
+        }
     }
 
     fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
@@ -262,13 +265,14 @@ impl Assignments {
         partitions.iter().map(id).collect()
     }
 
-    /// `patience`, where a try gets less than the group grants.
+    /// Begins to read partitions, and returns those that it can be gone on with. `patience`, where
+    /// a try gets less than the group grants.
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
         partitions: &[i32],
         patience: Option<Duration>,
-    ) {
+    ) -> Vec<Found> {
         let (found, mut stalled) = match &self.from {
             Origin::Here(parked) => (self.parked(parked, partitions), Vec::new()),
             Origin::Shared(resumer) => {
@@ -292,7 +296,7 @@ impl Assignments {
         if !stalled.is_empty() {
             self.changes.push(Change::Stalled(stalled));
         }
-        self.changes.push(Change::Assigned(found));
+        found
     }
 
     fn parked(&self, parked: &Parked, partitions: &[i32]) -> Vec<Found> {
@@ -449,7 +453,8 @@ impl ConsumerContext for Assignments {
     ) {
         let partitions = numbers(list);
         if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            return self.assign(consumer, &partitions, None);
+            let found = self.assign(consumer, &partitions, None);
+            return self.changes.push(Change::Assigned(found));
         }
         self.changes.push(Change::Revoked(self.ids(&partitions)));
         self.read.end(consumer, &self.topic, &partitions);

@@ -112,11 +112,13 @@ impl Stalls {
         self.health.goes_on(&self.place(partition));
     }
 
-    /// Forgets all of them.
-    pub(crate) fn clear(&mut self) {
-        for partition in std::mem::take(&mut self.all).into_keys() {
-            self.health.goes_on(&self.place(partition));
+    /// Forgets all of them, and returns which they were.
+    pub(crate) fn clear(&mut self) -> Vec<i32> {
+        let all: Vec<i32> = std::mem::take(&mut self.all).into_keys().collect();
+        for partition in &all {
+            self.health.goes_on(&self.place(*partition));
         }
+        all
     }
 
     fn place(&self, partition: i32) -> Place {

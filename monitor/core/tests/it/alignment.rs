@@ -103,3 +103,33 @@ fn a_pause_is_not_taken_for_standing_still() {
     assert_eq!(flush_count(&simulation), 0);
     assert!(simulation.windows().iter().all(|window| window.complete));
 }
+
+#[test]
+fn a_partition_that_is_tried_again_holds_back_for_as_long_as_it_is_waited_for() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.handle(Event::LetGo(partition(1)));
+    simulation.read(0, 200);
+    simulation.tick(59_999);
+    assert_eq!(pauses(&simulation), [(partition(0), true)]);
+    simulation.tick(1);
+    assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+}
+
+#[test]
+fn a_pause_before_a_partition_is_let_go_of_is_not_taken_for_standing_still() {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 100);
+    for _ in 0..10 {
+        simulation.tick(30_000);
+        simulation.read(1, 1);
+    }
+    assert_eq!(pauses(&simulation), [(partition(0), true)]);
+    simulation.handle(Event::LetGo(partition(0)));
+    simulation.handle(Event::Assigned { source: 0, partitions: vec![partition(0)] });
+    // The other one overtakes: windows wait for this one, which has not moved for minutes.
+    simulation.read(1, 200);
+    simulation.tick(1);
+    assert_eq!(flush_count(&simulation), 0);
+}
