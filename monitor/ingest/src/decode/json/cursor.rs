@@ -1,7 +1,7 @@
 //! JSON's tokens, read from bytes without a document and without a copy.
 //!
-//! Before: a payload that is UTF-8. After: [`super::walk`] and [`super::layout`] follow what is
-//! wanted through it.
+//! Before: a payload that is UTF-8. After: [`super::quick_walk`] and [`super::layout`] follow what
+//! is wanted through it, [`super::record`] reads numbers.
 //!
 //! What a cursor takes is JSON's grammar, no more. What it does not take may be JSON all the same:
 //! it gives up (`None`) on what is rare, and `serde_json` decides. So it says nothing about errors.
@@ -29,6 +29,7 @@ pub(super) struct Cursor<'a> {
 }
 
 /// Bytes that are expected, the first eight of them compared at once.
+#[derive(PartialEq, Eq)]
 pub(super) struct Literal {
     word: u64,
     mask: u64,

@@ -30,6 +30,7 @@ const HALF_OF_F32: u64 = 1 << 28;
 /// Returns the `f64` nearest to a number of at most 15 digits, `places` of them behind the point.
 #[inline]
 pub(super) fn quotient(is_negative: bool, mantissa: u64, places: usize) -> f64 {
+    debug_assert!(mantissa < 10_u64.pow(15), "it is exact");
     // As a signed number: the conversion of an unsigned one takes longer.
     let size = mantissa.cast_signed() as f64 / POWERS[places];
     if is_negative { -size } else { size }

@@ -12,7 +12,8 @@
 //! A layout is learned from a document that the walk has taken. Wanted values give way to others
 //! without values inside, and those that are not wanted to any, so that nothing has to be proved
 //! about the rest: what a layout takes, the walk takes, and finds the same values at the same
-//! paths. What would be refused is left to the walk, which has the words for it.
+//! paths. Where paths of other models lead, the walk looks at more than the grammar, so there only
+//! null is passed over. What would be refused is left to the walk, which has the words for it.
 
 use std::ops::Range;
 
@@ -33,18 +34,21 @@ use crate::schema::{FeatureKind, TimeFormat};
 /// Layouts that are kept: producers that write to one partition in turn, and models.
 pub(super) const LAYOUTS_MAX: usize = 8;
 
-/// What one takes at most: 3,000 values and the bytes between them.
-pub(super) const LAYOUT_BYTES_MAX: usize = 128 * 1_024;
+/// What one takes at most: nearly 3,000 values, if there is little between them.
+pub(super) const LAYOUT_BYTES_MAX: usize = 256 * 1_024;
 
 /// What all of them take at most.
 pub(in crate::decode) const LAYOUTS_BYTES_MAX: usize = LAYOUTS_MAX * LAYOUT_BYTES_MAX;
 
-/// After so many documents without a layout, most are not tried any more: their producers may
-/// write keys in no order.
+/// After so many documents in a row that none took, most are not tried any more: their producers
+/// may write keys in no order.
 const MISSES_MAX: u32 = 64;
 
 /// Of those, one in so many is tried.
-const MISSES_TRIED: u32 = 16;
+const MISSES_TRIED: u64 = 16;
+
+/// Documents that none took and that are not learned from, while no lesson has served: at most.
+const PAUSE_MAX: u32 = 256;
 
 /// The layouts of one partition.
 pub(super) struct Layouts {
@@ -55,15 +59,15 @@ pub(super) struct Layouts {
     /// Documents so far: the age of layouts.
     documents: u64,
     /// Documents in a row that none took.
-    misses: u32,
+    pub(super) misses: u32,
+    /// Documents that are not learned from before the next lesson.
+    pause: u32,
+    /// The pause after the next lesson: doubled by each, until a layout serves that was learned.
+    next_pause: u32,
 }
 
-/// What a model does with the values at paths.
-pub(super) struct Targets {
-    /// For each slot of the tree.
-    pub(super) by_slot: Vec<Vec<Target>>,
-    columns: usize,
-}
+/// What a model does with the values at paths: by slot of the tree.
+pub(super) struct Targets(Vec<(usize, Target)>);
 
 /// What a value is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +86,21 @@ pub(super) enum Target {
     },
 }
 
-/// One layout.
-pub(super) struct Layout {
-    model: usize,
-    version: Box<str>,
-    holes: Vec<Hole>,
+/// The bytes between values, and what the values are for.
+#[derive(PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) model: usize,
+    pub(super) version: Box<str>,
+    pub(super) holes: Vec<Hole>,
     /// The bytes behind the last value.
-    end: Literal,
-    columns: usize,
+    pub(super) end: Literal,
+    pub(super) columns: usize,
+}
+
+/// One layout, and what became of it.
+pub(super) struct Layout {
+    body: Body,
+    has_served: bool,
     /// When it last took a document.
     used_at: u64,
     /// The one that took the document after the last one that this one took.
@@ -97,12 +108,14 @@ pub(super) struct Layout {
 }
 
 /// A place where values differ.
+#[derive(PartialEq, Eq)]
 pub(super) struct Hole {
     pub(super) before: Literal,
     pub(super) value: Wanted,
 }
 
 /// What is done with the value in a hole.
+#[derive(PartialEq, Eq)]
 pub(super) enum Wanted {
     /// Nothing: any value will do.
     Any,
@@ -114,37 +127,61 @@ pub(super) enum Wanted {
 
 impl Layouts {
     pub(super) fn new(plan: &Plan) -> Self {
-        let targets = |model| Targets::new(plan, model);
+        // Where there are lists, documents are walked.
+        let models = if plan.trie.lists().is_empty() { &plan.models[..] } else { &[] };
         Self {
-            models: plan.models.iter().map(targets).collect(),
+            models: models.iter().map(|model| Targets::new(plan, model)).collect(),
             kept: Vec::new(),
             last: 0,
             documents: 0,
             misses: 0,
+            pause: 0,
+            next_pause: 1,
         }
-    }
-
-    /// Returns whether the next document is tried by layouts, and learned from.
-    pub(super) fn is_tried(&self) -> bool {
-        self.misses < MISSES_MAX || self.misses.is_multiple_of(MISSES_TRIED)
     }
 
     /// Reads the document inside `bounds` by one of the layouts; returns whether one took it.
-    pub(super) fn read(&mut self, payload: &str, bounds: &Range<usize>, rows: &mut Rows) -> bool {
+    pub(super) fn read(
+        &mut self,
+        payload: &str,
+        bounds: &Range<usize>,
+        rows: &mut Rows,
+        cells_max: usize,
+    ) -> bool {
         self.documents += 1;
-        if self.kept.is_empty() || !self.is_tried() {
+        let is_tried = self.misses < MISSES_MAX || self.documents.is_multiple_of(MISSES_TRIED);
+        let taken = if is_tried { self.find(payload, bounds, rows, cells_max) } else { None };
+        let Some(taken) = taken else {
+            self.misses = self.misses.saturating_add(1);
             return false;
+        };
+        self.misses = 0;
+        let layout = &mut self.kept[taken];
+        layout.used_at = self.documents;
+        if !std::mem::replace(&mut layout.has_served, true) {
+            (self.pause, self.next_pause) = (0, 1);
         }
-        let expected = self.kept[self.last].next;
+        self.follow(taken);
+        true
+    }
+
+    /// Returns the layout that takes a document, the one first that has followed the last one.
+    fn find(
+        &self,
+        payload: &str,
+        bounds: &Range<usize>,
+        rows: &mut Rows,
+        cells_max: usize,
+    ) -> Option<usize> {
+        let expected = self.kept.get(self.last)?.next;
         let others = (0..self.kept.len()).filter(|it| *it != expected);
         let mut order = std::iter::once(expected).chain(others);
-        let taken = order.find(|it| self.kept[*it].read(payload, bounds, rows));
-        if let Some(taken) = taken {
-            self.misses = 0;
-            self.kept[taken].used_at = self.documents;
-            self.follow(taken);
-        }
-        taken.is_some()
+        order.find(|it| self.kept[*it].body.read(payload, bounds, rows, cells_max))
+    }
+
+    #[cfg(test)]
+    pub(super) fn pause(&self) -> u32 {
+        self.pause
     }
 
     /// Notes which layout came after the last one.
@@ -153,8 +190,7 @@ impl Layouts {
         self.last = taken;
     }
 
-    /// Learns the layout of a document that none took, from the row that it became. The one that
-    /// has not been used for longest goes.
+    /// Learns the layout of a document that none took, from the row that it became.
     pub(super) fn learn(
         &mut self,
         plan: &Plan,
@@ -162,24 +198,33 @@ impl Layouts {
         bounds: Range<usize>,
         (model, version): (usize, &str),
     ) {
-        let is_tried = self.is_tried();
-        self.misses = self.misses.saturating_add(1);
-        if !is_tried {
+        if let Some(pause) = self.pause.checked_sub(1) {
+            self.pause = pause;
             return;
         }
-        let targets = &self.models[model];
-        let Some((holes, end)) = learner::layout(&plan.trie, targets, payload, bounds) else {
+        self.pause = self.next_pause;
+        self.next_pause = PAUSE_MAX.min(2 * self.next_pause);
+        let Some((holes, end)) = learner::layout(&plan.trie, &self.models[model], payload, bounds)
+        else {
             return;
         };
-        let (columns, used_at) = (targets.columns, self.documents);
-        let version = version.into();
+        let columns = plan.models[model].columns();
+        self.keep(Body { model, version: version.into(), holes, end, columns });
+    }
+
+    /// Keeps a layout, unless it is there: then a value was one that it leaves to the walk. The one
+    /// that has not been used for longest goes.
+    fn keep(&mut self, body: Body) {
+        if self.kept.iter().any(|layout| layout.body == body) {
+            return;
+        }
         let place = if self.kept.len() < LAYOUTS_MAX {
             self.kept.len()
         } else {
             let used_at = |place: &usize| self.kept[*place].used_at;
-            (0..self.kept.len()).min_by_key(used_at).unwrap_or(0)
+            (0..self.kept.len()).min_by_key(used_at).expect("layouts are kept")
         };
-        let layout = Layout { model, version, holes, end, columns, used_at, next: place };
+        let layout = Layout { body, has_served: false, used_at: self.documents, next: place };
         if place < self.kept.len() {
             self.kept[place] = layout;
         } else {
@@ -191,28 +236,41 @@ impl Layouts {
 
 impl Targets {
     fn new(plan: &Plan, model: &ModelPlan) -> Self {
-        let mut by_slot = vec![Vec::new(); plan.trie.slots()];
-        let mut add = |slot: usize, target| by_slot[slot].push(target);
-        if plan.trie.lists().is_empty() {
-            plan.model.iter().for_each(|place| add(place.slot, Target::Name));
-            if let VersionPlan::At(place) = &model.version {
-                add(place.slot, Target::Name);
-            }
-            add(plan.event_time.slot, Target::Time(plan.time_format));
-            for (column, (place, kind)) in model.features.iter().enumerate() {
-                add(place.slot, Target::Feature { column, kind: *kind });
-            }
-            for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
-                add(place.slot, Target::Segment { column, name_bytes: name.len() });
-            }
+        let mut targets = Vec::new();
+        targets.extend(plan.model.as_ref().map(|place| (place.slot, Target::Name)));
+        if let VersionPlan::At(place) = &model.version {
+            targets.push((place.slot, Target::Name));
         }
-        Self { by_slot, columns: model.columns() }
+        targets.push((plan.event_time.slot, Target::Time(plan.time_format)));
+        for (column, (place, kind)) in model.features.iter().enumerate() {
+            targets.push((place.slot, Target::Feature { column, kind: *kind }));
+        }
+        for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
+            targets.push((place.slot, Target::Segment { column, name_bytes: name.len() }));
+        }
+        targets.sort_by_key(|(slot, _)| *slot);
+        Self(targets)
+    }
+
+    /// Returns what the values of a range of slots are for.
+    pub(super) fn of(&self, slots: Range<usize>) -> &[(usize, Target)] {
+        let at = |slot: usize| self.0.partition_point(|(other, _)| *other < slot);
+        &self.0[at(slots.start)..at(slots.end)]
     }
 }
 
-impl Layout {
+impl Body {
     /// Reads a document into a row; leaves the rows as they were where it is another one's.
-    fn read(&self, payload: &str, bounds: &Range<usize>, rows: &mut Rows) -> bool {
+    fn read(
+        &self,
+        payload: &str,
+        bounds: &Range<usize>,
+        rows: &mut Rows,
+        cells_max: usize,
+    ) -> bool {
+        if rows.reserve(self.columns, cells_max).is_err() {
+            return false;
+        }
         let (cells, added) = (rows.cells.len(), rows.added.len());
         rows.cells.resize(cells + self.columns, Cell::Null);
         let row = &mut rows.cells[cells..];
@@ -248,7 +306,7 @@ impl Layout {
                     continue;
                 }
                 Wanted::One(target) => std::slice::from_ref(target),
-                Wanted::Several(targets) => targets,
+                Wanted::Several(targets) => &targets[..],
             };
             let start = cursor.at();
             let scalar = cursor.scalar()?;

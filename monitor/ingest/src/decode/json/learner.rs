@@ -17,9 +17,6 @@ pub(super) fn layout(
     payload: &str,
     bounds: Range<usize>,
 ) -> Option<(Vec<Hole>, Literal)> {
-    if !trie.lists().is_empty() {
-        return None;
-    }
     let bytes = payload.as_bytes().get(..bounds.end)?;
     let mut learner = Learner {
         trie,
@@ -64,7 +61,8 @@ impl<'a> Learner<'a> {
     /// Takes a value; `None`: of no path.
     fn value(&mut self, index: Option<usize>) -> Option<()> {
         let node = index.map(|index| (index, self.trie.node(index)));
-        let Some((index, node)) = node.filter(|(_, node)| self.is_wanted(node)) else {
+        let is_passed = |node: &Node| self.of(node).is_empty() && !node.is_inner();
+        let Some((index, node)) = node.filter(|(_, node)| !is_passed(node)) else {
             return self.hole(Wanted::Any);
         };
         let is_again = std::mem::replace(&mut self.seen[index], true);
@@ -113,15 +111,21 @@ impl<'a> Learner<'a> {
     }
 
     fn scalar(&mut self, node: &'a Node) -> Option<()> {
-        let (targets, leads_on) = (self.of(node), self.leads_on(node));
-        match targets {
-            [] => self.hole(Wanted::Null),
-            _ if leads_on => None,
+        let is_name = |(_, target): &(usize, Target)| *target == Target::Name;
+        match self.of(node) {
+            [] => {
+                (self.cursor.peek() == Some(b'n')).then_some(())?;
+                self.hole(Wanted::Null)
+            }
+            _ if self.leads_on(node) => None,
             // It stays among the bytes around values.
-            names if names.iter().all(|it| *it == Target::Name) => self.cursor.scalar().map(|_| ()),
-            targets if targets.contains(&Target::Name) => None,
-            [target] => self.hole(Wanted::One(*target)),
-            several => self.hole(Wanted::Several(several.to_vec())),
+            names if names.iter().all(is_name) => self.cursor.scalar().map(|_| ()),
+            targets if targets.iter().any(is_name) => None,
+            [(_, target)] => self.hole(Wanted::One(*target)),
+            several => {
+                self.bytes += size_of_val(several);
+                self.hole(Wanted::Several(several.iter().map(|(_, target)| *target).collect()))
+            }
         }
     }
 
@@ -133,18 +137,13 @@ impl<'a> Learner<'a> {
         Some(())
     }
 
-    fn is_wanted(&self, node: &Node) -> bool {
-        !self.of(node).is_empty() || self.leads_on(node)
-    }
-
     /// Returns what the value of a node is for.
-    fn of(&self, node: &Node) -> &'a [Target] {
-        node.slot.map_or(&[][..], |slot| &self.targets.by_slot[slot])
+    fn of(&self, node: &Node) -> &'a [(usize, Target)] {
+        node.slot.map_or(&[], |slot| self.targets.of(slot..slot + 1))
     }
 
     /// Returns whether a value inside of the node's is for something.
     fn leads_on(&self, node: &Node) -> bool {
-        let mut inside = node.key_slots.start..node.element_slots.end;
-        inside.any(|slot| !self.targets.by_slot[slot].is_empty())
+        !self.targets.of(node.key_slots.start..node.element_slots.end).is_empty()
     }
 }

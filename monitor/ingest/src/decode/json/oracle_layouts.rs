@@ -4,11 +4,15 @@
 use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use serde_json::Deserializer;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::value::RawValue;
+use serde_json::{Deserializer, Value};
 
-use super::naive::Outcome;
+use super::JsonDecoder;
+use super::naive::{LIMITS, Outcome};
 use super::oracle::{decode, mutated, payload, schema};
+use crate::decode::{Decode as _, Message};
 use crate::schema::TimeFormat;
 
 /// Values that fit some places, and what is nearly one.
@@ -64,13 +68,20 @@ fn with_value(payload: &str, place: Index, value: &str) -> String {
     [before, value, rest].concat()
 }
 
+/// The document as most producers write it, with each key once.
+fn without_escapes(payload: &str) -> String {
+    serde_json::from_str::<Value>(payload).map_or(payload.to_owned(), |value| value.to_string())
+}
+
 /// Documents that differ in a value here and there, and some that are broken.
 fn alike() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let long = Just("\"".to_owned() + &"x".repeat(257) + "\"");
     let value = prop_oneof![30 => select(&VALUES[..]).prop_map(str::to_owned), 1 => long];
     let changes = prop::collection::vec((any::<Index>(), value), 0..3);
     let changed = (prop::bool::ANY, changes);
-    let documents = prop::collection::vec(payload(TimeFormat::UnixSeconds), 1..3);
+    let plain = payload(TimeFormat::UnixSeconds).prop_map(|it| without_escapes(&it));
+    let document = prop_oneof![2 => plain, 1 => payload(TimeFormat::UnixSeconds)];
+    let documents = prop::collection::vec(document, 1..3);
     let broken = mutated(payload(TimeFormat::UnixSeconds));
     (documents, prop::collection::vec(changed, 1..12), broken).prop_map(
         |(documents, changed, broken)| {
@@ -102,4 +113,21 @@ proptest! {
         let expected: Vec<Outcome> = payloads.iter().map(alone).collect();
         prop_assert_eq!(decode(&schema, &payloads, &[]), expected);
     }
+}
+
+/// Without it the property above would say nothing.
+#[test]
+fn layouts_take_a_good_part_of_the_drawn_documents() {
+    let mut runner = TestRunner::deterministic();
+    let (mut taken, mut all) = (0, 0);
+    for _ in 0..100 {
+        let payloads = alike().new_tree(&mut runner).unwrap().current();
+        let mut decoder = JsonDecoder::new(schema(TimeFormat::UnixSeconds), LIMITS);
+        for (offset, payload) in (0..).zip(&payloads) {
+            decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
+            all += 1;
+            taken += usize::from(decoder.layouts.misses == 0);
+        }
+    }
+    assert!(all < 6 * taken, "{taken} of {all}");
 }

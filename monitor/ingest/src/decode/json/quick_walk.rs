@@ -214,13 +214,32 @@ mod tests {
 
     const PATHS: [&str; 7] = ["a", "a.b", "a.b[1]", "b[]", "b[].a", "b[2]", "a[0].a"];
 
-    fn found(slots: &Slots, trie: &Trie) -> Vec<(Option<Found>, usize)> {
-        let lists = (0..trie.lists().len()).map(|list| {
+    type All = (Vec<Option<Found>>, Vec<Vec<Range<usize>>>);
+
+    fn found(slots: &Slots, trie: &Trie) -> All {
+        let elements = (0..trie.lists().len()).map(|list| {
             let is_there = slots.get(trie.lists()[list].slot).is_some();
-            if is_there { slots.element_count(list) } else { 0 }
+            let count = if is_there { slots.element_count(list) } else { 0 };
+            (0..count.min(9)).map(|element| slots.element(list, element)).collect()
         });
-        let counts: Vec<_> = lists.collect();
-        (0..trie.slots()).map(|slot| (slots.get(slot), counts.iter().sum())).collect()
+        ((0..trie.slots()).map(|slot| slots.get(slot)).collect(), elements.collect())
+    }
+
+    #[test]
+    fn ordinary_documents_are_walked() {
+        let paths = PATHS.map(|text| FieldPath::parse(text).unwrap());
+        let trie = Trie::new(paths.iter());
+        let mut slots = Slots::new(&trie, 9);
+        for payload in [
+            r#"{"a":{"b":[1,2]},"b":[{"a":1},{"a":2}],"c":"d"}"#,
+            r#" { "a" : [ { "a" : -1.5e3 } ] , "b" : [ ] , "c" : { "d" : [ [ ] , { } ] } } "#,
+            r#"{"a":null,"b":null,"c":"\u0041 é"}"#,
+            "{}",
+        ] {
+            slots.clear();
+            let kind = document(&trie, payload, 0..payload.len(), &mut slots);
+            assert_eq!(kind, Some(Kind::Object), "{payload}");
+        }
     }
 
     proptest! {

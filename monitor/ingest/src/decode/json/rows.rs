@@ -62,7 +62,7 @@ impl Rows {
     }
 
     /// Refuses more values than a message may have, and else makes room for so many more.
-    fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
+    pub(super) fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
         let held = self.cells.len();
         let cells = held + more;
         if cells_max < cells {
@@ -104,7 +104,10 @@ impl Document<'_> {
         if !self.plan.trie.lists().is_empty() {
             return self.walk(bounds);
         }
-        if self.has_room() && self.layouts.read(self.payload, &bounds, self.rows) {
+        let DecodeLimits { rows_max, cells_max, payload_bytes_max: _ } = self.limits;
+        let is_read = self.rows.heads.len() < rows_max
+            && self.layouts.read(self.payload, &bounds, self.rows, cells_max);
+        if is_read {
             return Ok(());
         }
         self.walk(bounds.clone())?;
@@ -114,14 +117,6 @@ impl Document<'_> {
             self.layouts.learn(self.plan, self.payload, bounds, row);
         }
         Ok(())
-    }
-
-    /// Whether one more row fits, of any model: what does not is refused by the walk.
-    fn has_room(&self) -> bool {
-        let Self { plan, rows, limits, .. } = self;
-        let columns = plan.models.iter().map(ModelPlan::columns).max().unwrap_or(0);
-        plan.framing == Framing::Document
-            || rows.heads.len() < limits.rows_max && rows.cells.len() + columns <= limits.cells_max
     }
 
     fn walk(&mut self, bounds: Range<usize>) -> Result<(), Refusal> {

@@ -180,7 +180,7 @@ impl Trie {
         match step {
             Step::Key(key) => {
                 node.keys.push((key.clone(), child));
-                node.positions = KeyTable::of(node.keys.iter().map(|(key, _)| &**key));
+                node.positions.push(|position| &node.keys[position].0);
             }
             Step::Index(index) => {
                 let rank = node.elements.partition_point(|&(other, _)| other < *index);

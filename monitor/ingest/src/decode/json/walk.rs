@@ -1,4 +1,4 @@
-//! One streaming pass over a record: finds the wanted values, checks and skips the rest.
+//! The walk over a record: finds the wanted values, checks and skips the rest.
 //!
 //! Before: [`super::trie`] says what is wanted. After: [`super::record`] reads the values found in
 //! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
