@@ -1,6 +1,7 @@
 //! The walk over bytes: keys are compared where they lie, and what is not wanted is passed over.
 //!
-//! Before: [`super::walk`]. After: [`Slots`], which hold what [`super::slow_walk`] would have found.
+//! Before: [`super::walk`]. After: [`Slots`], which hold what [`super::slow_walk`] would have
+//! found.
 //!
 //! It gives up (`None`) on what is no JSON, and on what is rare: keys with escapes, values other
 //! than null where paths lead on, nesting deeper than the cursor keeps.
