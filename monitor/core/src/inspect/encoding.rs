@@ -1,0 +1,253 @@
+//! What the bytes of one message are, by their first bytes, their headers and JSON's grammar.
+//!
+//! Before: a [`SampledMessage`]. After: [`super::body`] and [`super::tree`] look into the JSON
+//! documents that are found here; every other encoding is named and counted only.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::Show;
+use crate::sample::SampledMessage;
+
+/// Bytes shown of a message that is neither text nor of a known encoding.
+const SHOWN_BYTES: usize = 8;
+
+/// Length of a schema registry's prefix: 0, and the id of the schema in four bytes.
+const REGISTRY_PREFIX: usize = 5;
+
+/// Length of the prefix of AWS Glue: 3, the compression, and the id in sixteen bytes.
+const GLUE_PREFIX: usize = 18;
+
+/// Headers by which a registry's schema is named without a prefix.
+const REGISTRY_HEADERS: [&str; 3] =
+    ["__value_schema_id", "apicurio.value.globalId", "apicurio.value.contentId"];
+
+/// What a message is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Encoding {
+    /// One JSON object.
+    JsonDocument,
+    /// One JSON list of objects.
+    JsonList,
+    /// Several JSON objects, one a line.
+    JsonLines,
+    /// JSON that is neither an object nor a list of them.
+    JsonOther,
+    /// Text that begins like JSON and is none.
+    BrokenJson,
+    /// The prefix of a Confluent schema registry.
+    Registry,
+    /// Named by a header that a schema registry's serializer writes.
+    RegistryHeader,
+    /// The prefix of AWS Glue's registry.
+    Glue,
+    /// Avro with the fingerprint of its schema.
+    AvroSingleObject,
+    /// A whole file of Avro.
+    AvroFile,
+    /// Arrow's stream format.
+    ArrowStream,
+    /// Arrow's file format.
+    ArrowFile,
+    /// A whole file of Parquet.
+    Parquet,
+    /// Compressed before it was given to Kafka, by gzip.
+    Gzip,
+    /// Compressed before it was given to Kafka, by zstd.
+    Zstd,
+    /// Text of another kind.
+    Text,
+    /// Bytes of another kind.
+    Binary,
+    /// No bytes.
+    Empty,
+    /// No payload.
+    Tombstone,
+}
+
+impl Encoding {
+    /// Returns what to call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JsonDocument => "JSON, one object a message",
+            Self::JsonList => "JSON, a list of objects",
+            Self::JsonLines => "JSON, one object a line",
+            Self::JsonOther => "JSON without an object",
+            Self::BrokenJson => "text that begins like JSON and is none",
+            Self::Registry => "schema registry's prefix (Confluent wire format)",
+            Self::RegistryHeader => "schema registry, by a header",
+            Self::Glue => "AWS Glue registry's prefix",
+            Self::AvroSingleObject => "Avro, single object",
+            Self::AvroFile => "Avro, a whole file",
+            Self::ArrowStream => "Arrow IPC stream",
+            Self::ArrowFile => "Arrow IPC file",
+            Self::Parquet => "Parquet, a whole file",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Text => "other text",
+            Self::Binary => "other bytes",
+            Self::Empty => "no bytes",
+            Self::Tombstone => "tombstone",
+        }
+    }
+
+    /// Returns the values of `sources[].format` that read it; none where driftd cannot.
+    pub const fn formats(self) -> &'static [&'static str] {
+        match self {
+            Self::JsonDocument | Self::JsonList => &["json", "ndjson"],
+            Self::JsonLines => &["ndjson"],
+            Self::JsonOther
+            | Self::BrokenJson
+            | Self::Registry
+            | Self::RegistryHeader
+            | Self::Glue
+            | Self::AvroSingleObject
+            | Self::AvroFile
+            | Self::ArrowStream
+            | Self::ArrowFile
+            | Self::Parquet
+            | Self::Gzip
+            | Self::Zstd
+            | Self::Text
+            | Self::Binary
+            | Self::Empty
+            | Self::Tombstone => &[],
+        }
+    }
+
+    /// Returns what to know or to do where driftd cannot read it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::JsonDocument | Self::JsonList | Self::JsonLines => "",
+            Self::JsonOther => "a record is an object: nothing in it can be named by a path",
+            Self::BrokenJson => "each is one rejection `invalid_json`",
+            Self::Registry => {
+                "Avro, Protobuf or JSON Schema: which of them, only the registry can tell"
+            }
+            Self::RegistryHeader => {
+                "the bytes alone do not tell Avro from Protobuf; the registry can"
+            }
+            Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
+            Self::AvroSingleObject => "needs the schema with that fingerprint",
+            Self::AvroFile | Self::Parquet => "`driftd replay` reads Parquet files, not messages",
+            Self::ArrowStream | Self::ArrowFile => "have the producer write JSON beside it",
+            Self::Gzip | Self::Zstd => {
+                "have the producer set `compression.type` instead: Kafka then undoes it"
+            }
+            Self::Text => "such as CSV, or a line of a log",
+            Self::Binary => "such as Protobuf without a prefix: only its producer can tell",
+            Self::Empty | Self::Tombstone => "each is one rejection `empty_payload`",
+        }
+    }
+
+    /// Returns whether it is JSON that paths lead into.
+    pub(super) fn has_documents(self) -> bool {
+        !self.formats().is_empty()
+    }
+}
+
+/// Tells the encoding of a message, and the JSON documents in it.
+pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
+    let none = |encoding| (encoding, Vec::new());
+    let Some(payload) = message.payload.as_deref() else { return none(Encoding::Tombstone) };
+    if payload.is_empty() {
+        return none(Encoding::Empty);
+    }
+    if let Some(encoding) = by_magic(payload) {
+        return none(encoding);
+    }
+    if message.headers.iter().any(|(key, _)| REGISTRY_HEADERS.contains(&key.as_str())) {
+        return none(Encoding::RegistryHeader);
+    }
+    match std::str::from_utf8(payload) {
+        Ok(text) => of_text(text),
+        Err(_) => none(Encoding::Binary),
+    }
+}
+
+fn by_magic(payload: &[u8]) -> Option<Encoding> {
+    let is = |magic: &[u8]| payload.starts_with(magic);
+    match payload {
+        _ if is(&[0xC3, 0x01]) && 10 <= payload.len() => Some(Encoding::AvroSingleObject),
+        _ if is(b"Obj\x01") => Some(Encoding::AvroFile),
+        _ if is(&[0xFF; 4]) => Some(Encoding::ArrowStream),
+        _ if is(b"ARROW1") => Some(Encoding::ArrowFile),
+        _ if is(b"PAR1") => Some(Encoding::Parquet),
+        _ if is(&[0x1F, 0x8B]) => Some(Encoding::Gzip),
+        _ if is(&[0x28, 0xB5, 0x2F, 0xFD]) => Some(Encoding::Zstd),
+        [0, ..] if REGISTRY_PREFIX <= payload.len() => Some(Encoding::Registry),
+        [3, 0 | 5, ..] if GLUE_PREFIX <= payload.len() => Some(Encoding::Glue),
+        _ => None,
+    }
+}
+
+fn of_text(text: &str) -> (Encoding, Vec<Value>) {
+    match serde_json::from_str::<Value>(text) {
+        Ok(document @ Value::Object(_)) => (Encoding::JsonDocument, vec![document]),
+        Ok(Value::Array(items)) if items.iter().all(Value::is_object) => {
+            (Encoding::JsonList, vec![Value::Array(items)])
+        }
+        Ok(_) => (Encoding::JsonOther, Vec::new()),
+        Err(_) => match lines(text) {
+            Some(documents) => (Encoding::JsonLines, documents),
+            None if text.trim_start().starts_with(['{', '[']) => (Encoding::BrokenJson, Vec::new()),
+            None => (Encoding::Text, Vec::new()),
+        },
+    }
+}
+
+/// Reads one object a line, if every line that is not blank is one.
+fn lines(text: &str) -> Option<Vec<Value>> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let documents: Option<Vec<Value>> =
+        lines.map(|line| serde_json::from_str(line).ok().filter(Value::is_object)).collect();
+    documents.filter(|it| !it.is_empty())
+}
+
+/// Says in one line by what an encoding was told.
+pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show) -> String {
+    let payload = message.payload.as_deref().unwrap_or_default();
+    let bytes = payload.len();
+    match encoding {
+        Encoding::Registry => {
+            let id = payload.get(1..REGISTRY_PREFIX).unwrap_or_default();
+            let id = id.iter().fold(0_u32, |id, byte| (id << 8) | u32::from(*byte));
+            let json = payload.get(REGISTRY_PREFIX) == Some(&b'{');
+            let body = if json { "; the body begins like JSON" } else { "" };
+            format!("{bytes} bytes, first 0, then schema id {id}{body}")
+        }
+        Encoding::RegistryHeader => {
+            let found = REGISTRY_HEADERS
+                .iter()
+                .find(|it| message.headers.iter().any(|(key, _)| key == *it));
+            format!("{bytes} bytes, header `{}`", found.unwrap_or(&""))
+        }
+        Encoding::Binary if show == Show::Shapes => format!("{bytes} bytes"),
+        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject => {
+            let first = payload.iter().take(SHOWN_BYTES).fold(String::new(), |mut text, byte| {
+                // Writing to a text cannot fail.
+                _ = write!(text, " {byte:02x}");
+                text
+            });
+            format!("{bytes} bytes, first{first}")
+        }
+        Encoding::JsonLines => {
+            let lines = payload.split(|byte| *byte == b'\n').count();
+            format!("{bytes} bytes in {lines} lines")
+        }
+        Encoding::JsonDocument
+        | Encoding::JsonList
+        | Encoding::JsonOther
+        | Encoding::BrokenJson
+        | Encoding::AvroFile
+        | Encoding::ArrowStream
+        | Encoding::ArrowFile
+        | Encoding::Parquet
+        | Encoding::Gzip
+        | Encoding::Zstd
+        | Encoding::Text
+        | Encoding::Empty
+        | Encoding::Tombstone => format!("{bytes} bytes"),
+    }
+}

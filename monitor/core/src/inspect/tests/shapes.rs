@@ -1,0 +1,255 @@
+//! Messages of every shape: each is proposed so that all of it decodes.
+
+use driftd_fixtures::messages;
+use serde_json::json;
+
+use super::*;
+use crate::config::{Config, Role, load};
+
+/// What is expected of a proposal. Features and predictions are a path and a type in each line.
+struct Expected<'a> {
+    event_time: &'a str,
+    columns: Option<&'a str>,
+    features: &'a str,
+    predictions: &'a str,
+    records: u64,
+}
+
+#[track_caller]
+fn check(messages: &[SampledMessage], expected: &Expected<'_>) {
+    let proposal = proposal(messages);
+    let yaml = &proposal.yaml;
+    let config = load(yaml, &|_| None).unwrap();
+    let schema = &config.sources[0].schema;
+    assert_eq!(schema.event_time.as_str(), expected.event_time, "{yaml}");
+    let columns = schema.columns.as_ref().map(driftd_ingest::FieldPath::as_str);
+    assert_eq!(columns, expected.columns, "{yaml}");
+    assert_eq!(watched(&config, 0, Role::Feature), lines(expected.features), "{yaml}");
+    assert_eq!(watched(&config, 0, Role::Prediction), lines(expected.predictions), "{yaml}");
+    let trial = &proposal.trial;
+    assert_eq!(trial.accepted, messages.len() as u64, "{:?} {yaml}", trial.refused);
+    assert_eq!(trial.records, expected.records, "{yaml}");
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
+fn watched(config: &Config, model: usize, role: Role) -> Vec<String> {
+    let fields = &config.sources[0].schema.models[model].features;
+    let features = config.models[model].features.iter().zip(fields);
+    let features = features.filter(|(feature, _)| feature.role == role);
+    features.map(|(_, field)| format!("{} {:?}", field.path, field.kind).to_lowercase()).collect()
+}
+
+#[track_caller]
+fn check_body(
+    message: &str,
+    columns: Option<&str>,
+    features: &str,
+    predictions: &str,
+    records: u64,
+) {
+    let expected = Expected { event_time: "time", columns, features, predictions, records };
+    check(&of_texts(&[message]), &expected);
+}
+
+#[test]
+fn bodies_of_kserve_become_records() {
+    let features = "data.instances[][0] float64
+        data.instances[][1] float64
+        data.instances[][2] float64
+        data.instances[][3] float64";
+    check_body(messages::KSERVE_REQUEST, None, features, "", 2);
+    check_body(messages::KSERVE_RESPONSE, None, "data.predictions[] float64", "", 2);
+}
+
+#[test]
+fn bodies_of_mlflow_become_records() {
+    let prediction = "response.predictions[] float64";
+    let features = "request.dataframe_records[].feature1 float64
+        request.dataframe_records[].feature2 float64
+        request.dataframe_records[].kind categorical";
+    check_body(messages::MLFLOW_RECORDS, None, features, prediction, 2);
+    let features = "request.inputs[][0] float64
+        request.inputs[][1] float64";
+    check_body(messages::MLFLOW_INPUTS, None, features, prediction, 3);
+    let columns = Some("request.dataframe_split.columns");
+    let features = "request.dataframe_split.data[].feature1 float64
+        request.dataframe_split.data[].feature2 float64
+        request.dataframe_split.data[].feature3 float64
+        request.dataframe_split.data[].feature4 float64";
+    check_body(messages::MLFLOW_SPLIT, columns, features, prediction, 2);
+}
+
+#[test]
+fn bodies_of_tensorflow_and_seldon_become_records() {
+    let features = "request.inputs.tag[] categorical
+        request.inputs.signal[][0] float64
+        request.inputs.signal[][1] float64
+        request.inputs.signal[][2] float64
+        request.inputs.signal[][3] float64
+        request.inputs.signal[][4] float64";
+    let prediction = "response.outputs[] float64";
+    check_body(messages::TENSORFLOW_COLUMNS, None, features, prediction, 2);
+    let features = "request.data.ndarray[].age float64
+        request.data.ndarray[].hours float64";
+    let predictions = "response.data.ndarray[][0] float64
+        response.data.ndarray[][1] float64";
+    check_body(messages::SELDON_NDARRAY, Some("request.data.names"), features, predictions, 2);
+}
+
+#[test]
+fn tensors_with_a_column_each_are_read_by_their_place() {
+    let tensor = |name: &str, data: Value| json!({"name": name, "shape": [3, 1], "datatype": "FP32", "data": data});
+    let message = json!({
+        "time": 1_700_000_000.5,
+        "request": {"inputs": [
+            tensor("age", json!([20, 30, 40])),
+            tensor("place", json!([[1, 2], [3, 4], [5, 6]])),
+            {"name": "flat", "shape": [3, 2], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]},
+        ]},
+        "response": {"outputs": [tensor("score", json!([0.1, 0.2, 0.3]))]},
+    });
+    let expected = Expected {
+        event_time: "time",
+        columns: None,
+        features: "request.inputs[0].data[] float64
+            request.inputs[1].data[][0] float64
+            request.inputs[1].data[][1] float64",
+        predictions: "response.outputs[0].data[] float64",
+        records: 3,
+    };
+    let messages = of_documents(&[message]);
+    check(&messages, &expected);
+    let yaml = proposal(&messages).yaml;
+    for name in ["name: \"age\"", "name: \"place_1\"", "name: \"score\""] {
+        assert!(yaml.contains(name), "{name}: {yaml}");
+    }
+    assert!(yaml.contains("request.inputs[2].data: a tensor whose rows are not lists"), "{yaml}");
+}
+
+#[test]
+fn a_message_may_be_the_list_of_its_records() {
+    let record =
+        |at: i64| json!({"created_at": 1_700_000_000_000_i64 + at, "age": at, "score": 0.5});
+    let messages = of_documents(&[json!([record(1), record(2)]), json!([record(3)])]);
+    let expected = Expected {
+        event_time: "[].created_at",
+        columns: None,
+        features: "[].age float64",
+        predictions: "[].score float64",
+        records: 3,
+    };
+    check(&messages, &expected);
+    assert!(proposal(&messages).yaml.contains("format: unix_millis"));
+}
+
+#[test]
+fn a_message_may_have_one_record_a_line() {
+    let line = r#"{"ts": 1700000000, "x": 1.5}"#;
+    let messages = of_texts(&[&format!("{line}\n{line}\n"), line]);
+    let expected = Expected {
+        event_time: "ts",
+        columns: None,
+        features: "x float64",
+        predictions: "",
+        records: 3,
+    };
+    check(&messages, &expected);
+    assert!(proposal(&messages).yaml.contains("format: ndjson"));
+}
+
+#[test]
+fn times_of_records_are_read_where_records_are_counted() {
+    let document = |rows: Value| json!({"rows": rows});
+    let row = |x: f64| json!({"time": "2026-11-24T10:15:00Z", "x": x});
+    let messages = of_documents(&[document(json!([row(1.5), row(2.5)])), document(json!([]))]);
+    let expected = Expected {
+        event_time: "rows[].time",
+        columns: None,
+        features: "rows[].x float64",
+        predictions: "",
+        records: 2,
+    };
+    check(&messages, &expected);
+}
+
+#[test]
+fn answers_beside_the_features_of_one_record_are_parts_of_one_answer() {
+    let document = json!({
+        "time": "2026-11-24T10:15:00Z",
+        "features": {"age": 41.5},
+        "predictions": [0.25, 0.75],
+    });
+    let expected = Expected {
+        event_time: "time",
+        columns: None,
+        features: "features.age float64",
+        predictions: "predictions[0] float64
+            predictions[1] float64",
+        records: 1,
+    };
+    check(&of_documents(&[document]), &expected);
+}
+
+#[test]
+fn columns_that_are_not_in_all_messages_are_left_out() {
+    let document = |names: &[&str]| {
+        let row: Vec<_> = (0..names.len()).collect();
+        let split = json!({"columns": names, "data": [row]});
+        json!({"time": "2026-11-24T10:15:00Z", "dataframe_split": split})
+    };
+    let messages = of_documents(&[document(&["a", "b"]), document(&["c", "a"])]);
+    let expected = Expected {
+        event_time: "time",
+        columns: Some("dataframe_split.columns"),
+        features: "dataframe_split.data[].a float64",
+        predictions: "",
+        records: 2,
+    };
+    check(&messages, &expected);
+}
+
+#[test]
+fn requests_and_responses_in_one_topic_are_two_models() {
+    let texts = [messages::KSERVE_REQUEST, messages::KSERVE_RESPONSE];
+    let proposal = proposal(&of_texts(&texts));
+    let config = load(&proposal.yaml, &|_| None).unwrap();
+    let names: Vec<_> = config.models.iter().map(|it| &*it.name).collect();
+    let kind = |part: &str| format!("org.kubeflow.serving.inference.{part}");
+    assert_eq!(names, [kind("request"), kind("response")]);
+    let model = config.sources[0].schema.model.as_ref();
+    assert_eq!(model.map(driftd_ingest::FieldPath::as_str), Some("type"));
+    assert_eq!(watched(&config, 0, Role::Feature).len(), 4);
+    assert_eq!(watched(&config, 1, Role::Feature), ["data.predictions[] float64"]);
+    assert_eq!(proposal.trial.accepted, 2);
+}
+
+#[test]
+fn models_of_one_topic_have_the_features_of_their_own_messages() {
+    let document = |index: u64| {
+        let time = "2026-11-24T10:15:00Z";
+        if index.is_multiple_of(2) {
+            json!({"time": time, "model_name": "a", "model_version": index % 6, "features": {"x": 0.5}})
+        } else {
+            json!({"time": time, "model_name": "b", "model_version": "v1", "features": {"y": true}})
+        }
+    };
+    let proposal = proposal(&of_documents(&(0..30).map(document).collect::<Vec<_>>()));
+    let config = load(&proposal.yaml, &|_| None).unwrap();
+    assert_eq!(watched(&config, 0, Role::Feature), ["features.x float64"]);
+    assert_eq!(watched(&config, 1, Role::Feature), ["features.y boolean"]);
+    assert_eq!(proposal.trial.accepted, 30, "{:?}", proposal.trial.refused);
+}
+
+#[test]
+fn large_messages_raise_the_bounds() {
+    let rows: Vec<_> = (0..10_001).map(|it| json!([it, "x".repeat(99)])).collect();
+    let document = json!({"time": "2026-11-24T10:15:00Z", "instances": rows});
+    let proposal = proposal(&of_documents(&[document]));
+    let config = load(&proposal.yaml, &|_| None).unwrap();
+    assert_eq!(config.sources[0].payload_bytes_max, 2 << 20);
+    assert_eq!(config.sources[0].rows_max, 20_002);
+    assert_eq!(proposal.trial.records, 10_001, "{:?}", proposal.trial.refused);
+}
