@@ -1,7 +1,9 @@
 //! `driftd check`: everything that can be known before the daemon starts.
 //!
 //! The configuration first, all its errors at once; then the reference profiles, the memory that it
-//! needs, the cluster and its topics.
+//! needs, the cluster and its topics, and what their newest messages become ([`records`]).
+
+mod records;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_ingest::VersionField;
 
+use self::records::Show;
 use crate::config_file::Loaded;
 use crate::console::{say, thousands};
 use crate::kafka::probe::{self, Finding};
@@ -28,6 +31,9 @@ pub struct CheckArgs {
     /// Make the topics of `scale_out` that are not there.
     #[arg(long, conflicts_with = "offline")]
     pub create_topics: bool,
+    /// Show no values of the record that stands for each topic: they may be personal data.
+    #[arg(long, conflicts_with = "offline")]
+    pub no_values: bool,
 }
 
 /// Prints what was found; returns whether all of it is well.
@@ -39,10 +45,17 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
     }];
     findings.extend(references(loaded));
     findings.push(memory(args, config));
+    let mut tried = Vec::new();
     if !args.offline {
         match &config.kafka {
             Some(kafka) => {
-                findings.extend(probe::look(config, kafka));
+                let reached = probe::look(config, kafka);
+                // Without an answer from the cluster there is one finding, and it says so.
+                if reached.first().is_some_and(|cluster| cluster.outcome.is_ok()) {
+                    let show = if args.no_values { Show::Shapes } else { Show::Values };
+                    tried = records::look(config, kafka, show);
+                }
+                findings.extend(reached);
                 if let Some(scale_out) = &config.scale_out {
                     findings.extend(shared_topics(args, kafka, scale_out));
                 }
@@ -61,7 +74,10 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
             Err(problem) => say(format_args!("FAIL  {}: {problem}", finding.subject)),
         }
     }
-    findings.iter().all(|finding| finding.outcome.is_ok())
+    for topic in &tried {
+        say(topic.text.trim_end());
+    }
+    findings.iter().all(|finding| finding.outcome.is_ok()) && tried.iter().all(|it| it.is_well)
 }
 
 fn shared_topics(

@@ -13,6 +13,7 @@ use crate::console::complain;
 use crate::demo::{self, DemoArgs};
 use crate::explain::{self, ExplainArgs};
 use crate::export::{self, ExportArgs};
+use crate::inspect::{self, InspectArgs, InspectError};
 use crate::launch::{self, LaunchArgs};
 use crate::reference::{self, ReferenceArgs};
 use crate::replay::{self, ReplayArgs};
@@ -37,6 +38,7 @@ const INVARIANT: u8 = 70;
     after_help = "\
 Start here:
   driftd demo                                  everything in one process, on real data
+  driftd inspect --help                        find out what a topic holds, and get a configuration
   driftd reference build --help                freeze a reference from Parquet or CSV
   driftd check --config driftd.yaml            find every mistake before it matters
   driftd run --config driftd.yaml              watch
@@ -56,7 +58,9 @@ struct Cli {
 enum Command {
     /// Watch the configured topics until a signal.
     Run(RunArgs),
-    /// Find what is wrong: configuration, cluster, topics, references.
+    /// Find out what a topic holds, and get a configuration that reads it.
+    Inspect(InspectArgs),
+    /// Find what is wrong: configuration, cluster, topics, records, references.
     Check(CheckArgs),
     /// Build and look at reference profiles.
     Reference(ReferenceArgs),
@@ -115,6 +119,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let loaded = configured(&args.config)?;
             let _telemetry = telemetry::start(format, "info", Some(&loaded.config.telemetry))?;
             run::run(&args, &loaded)?;
+        }
+        Command::Inspect(args) => {
+            let _telemetry = telemetry::start(format, "error", None)?;
+            inspect::run(&args).map_err(|error| match error {
+                InspectError::Config(error) => error.into(),
+                other => anyhow::Error::from(other),
+            })?;
         }
         Command::Check(args) => {
             let _telemetry = telemetry::start(format, "error", None)?;

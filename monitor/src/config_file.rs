@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs, io};
 
-use driftd_core::config::{Config, ConfigErrors, load};
+use driftd_core::config::{Config, ConfigErrors, KafkaConfig, load, load_kafka};
 
 /// A valid configuration and where it came from.
 #[derive(Clone, Debug)]
@@ -42,15 +42,29 @@ pub enum ConfigFileError {
 }
 
 /// Reads and checks a configuration file.
-#[expect(clippy::disallowed_methods, reason = "the edge reads files and the environment")]
 pub fn read(path: &Path) -> Result<Loaded, ConfigFileError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigFileError::Read { path: path.to_owned(), source })?;
-    let config = load(&text, &|name| env::var(name).ok())
+    let config = load(&text(path)?, &variable)
         .map_err(|errors| ConfigFileError::Invalid { path: path.to_owned(), errors })?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         Some(_) | None => PathBuf::from("."),
     };
     Ok(Loaded { config: Arc::new(config), folder })
+}
+
+/// Reads and checks the connection to Kafka of a file that may have nothing else yet.
+pub(crate) fn read_kafka(path: &Path) -> Result<KafkaConfig, ConfigFileError> {
+    load_kafka(&text(path)?, &variable)
+        .map_err(|errors| ConfigFileError::Invalid { path: path.to_owned(), errors })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge reads files")]
+fn text(path: &Path) -> Result<String, ConfigFileError> {
+    fs::read_to_string(path)
+        .map_err(|source| ConfigFileError::Read { path: path.to_owned(), source })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }

@@ -32,9 +32,35 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// Writes text of a message so that no terminal takes it for a command: control characters, and
+/// what turns or hides its neighbours, are escaped.
+pub(crate) fn shown(text: &str) -> String {
+    let is_plain = |c: char| matches!(c, ' '..='~' | '…') || c.is_alphanumeric();
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_messages_says_nothing_to_a_terminal() {
+        for (text, expected) in [
+            ("größe \"x\\'", "größe \"x\\'"),
+            ("\u{1b}[31m\n", r"\u{1b}[31m\u{a}"),
+            ("a\u{202e}b\u{9b}", r"a\u{202e}b\u{9b}"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
 
     #[test]
     fn thousands_are_separated_from_the_right() {

@@ -3,7 +3,8 @@
 //! Before: the configured cluster. After: [`consumer`] threads feed [`crate::daemon`] with counted
 //! [`batch`](self)es, [`outputs`] carries what it decides and [`read_back`] looks what is there
 //! already, [`producer`] sends everything else, [`watch`] tells what no message tells (partitions,
-//! ends of partitions), [`probe`] serves `driftd check`.
+//! ends of partitions), [`probe`] and [`sampler`] serve `driftd check` and
+//! `driftd inspect`.
 
 pub(crate) mod abandoned;
 pub(crate) mod batch;
@@ -20,6 +21,7 @@ pub mod producer;
 pub(crate) mod read_back;
 pub mod rebalance;
 pub(crate) mod replaced;
+pub mod sampler;
 pub(crate) mod sharing;
 pub(crate) mod stalls;
 pub(crate) mod state_topic;

@@ -21,6 +21,7 @@ pub mod explain;
 pub mod export;
 mod failpoint;
 pub mod http;
+pub mod inspect;
 pub mod kafka;
 mod lanes;
 pub mod launch;

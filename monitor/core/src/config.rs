@@ -44,6 +44,22 @@ pub fn load(
     findings.conclude(config)
 }
 
+/// Reads and checks the name of a job and its connection to Kafka alone: whoever looks at a topic
+/// for the first time has nothing else yet.
+pub fn load_kafka(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<KafkaConfig, ConfigErrors> {
+    let mut findings = Findings::default();
+    let config = structure::read_kafka(text, environment, &mut findings)
+        .and_then(|raw| validate::validate(&raw, &mut findings));
+    let kafka = config.and_then(|it| {
+        let hint = "add it, with `brokers`";
+        it.kafka.ok_or_else(|| findings.add("kafka", "is not there", hint))
+    });
+    findings.conclude(kafka)
+}
+
 /// Everything one daemon does.
 #[derive(Debug)]
 pub struct Config {

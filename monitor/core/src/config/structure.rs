@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 use serde_saphyr::UserMessageFormatter;
 
 use super::error::{ConfigError, Findings, Noted, place};
@@ -42,6 +42,33 @@ pub(super) fn read(
 ) -> Result<RawConfig, Noted> {
     let tree = parse(text).map_err(|error| findings.push(error))?;
     structure(tree, environment, findings)
+}
+
+/// Reads the keys `name` and `kafka`, and nothing of the others: something valid stands in for what
+/// a configuration cannot be without.
+pub(super) fn read_kafka(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> Result<RawConfig, Noted> {
+    let tree = parse(text).map_err(|error| findings.push(error))?;
+    let mut part = json!({
+        "sources": [{"topic": "t", "start": "latest", "event_time": {"path": "t"}}],
+        "models": [{
+            "name": "m",
+            "source": "t",
+            "version": "1",
+            "references": "r",
+            "window": {"length": "1h"},
+            "features": [{"name": "x", "path": "x", "type": "float64"}],
+        }],
+    });
+    for key in ["name", "kafka"] {
+        if let Some(value) = tree.get(key) {
+            part[key] = value.clone();
+        }
+    }
+    structure(part, environment, findings)
 }
 
 fn parse(text: &str) -> Result<Value, ConfigError> {

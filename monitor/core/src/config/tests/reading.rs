@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{ConfigErrors, load};
+use super::super::{ConfigErrors, load, load_kafka};
 use super::{check, check_one, compare, load_tree, put, smallest};
 
 #[track_caller]
@@ -399,5 +399,30 @@ fn pointers(tree: &Value, pointer: &str, found: &mut Vec<String>) {
         let place = format!("{pointer}/{key}");
         pointers(value, &place, found);
         found.push(place);
+    }
+}
+
+#[test]
+fn the_connection_can_be_read_from_a_file_that_has_nothing_else() {
+    let read = |text: &str| {
+        let variable = |name: &str| (name == "USER").then(|| "me".to_owned());
+        load_kafka(text, &variable).map_err(|errors| errors.to_string())
+    };
+    let text = "{name: job, kafka: {brokers: ['k:1'], properties: {sasl.username: '${USER}'}}}";
+    let kafka = read(text).unwrap();
+    assert_eq!((&*kafka.brokers, &*kafka.group), ("k:1", "job"));
+    assert_eq!(kafka.properties, [("sasl.username".to_owned(), "me".to_owned())]);
+    assert_eq!(
+        read("{name: job, kafka: {brokers: ['k:1']}, models: wrong}").unwrap().brokers,
+        "k:1"
+    );
+    for (text, message) in [
+        ("name: job", "`kafka`: is not there; add it, with `brokers`"),
+        (
+            "{name: job, kafka: {brokers: [k]}}",
+            "`kafka.brokers[0]`: `k` is not `host:port`; write it like `broker-1.example.org:9092`",
+        ),
+    ] {
+        assert_eq!(read(text).unwrap_err(), message);
     }
 }
