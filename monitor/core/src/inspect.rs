@@ -1,7 +1,8 @@
 //! What a topic holds, told from some of its messages, and a configuration that reads it.
 //!
 //! Before: the edge has read a bounded number of [`SampledMessage`]s. After: `driftd inspect`
-//! prints the [`Inspection`]. Messages in, findings out: nothing is read here, and nothing is counted.
+//! prints the [`Inspection`]. Messages in, findings out: nothing is read here, and nothing is
+//! counted.
 //!
 //! The way through the files:
 //! 1. [`encoding`] tells what the bytes of a message are; [`body`] which protocol's body a document

@@ -121,17 +121,20 @@ mod tests {
         };
         let inspection = inspect(&messages, &request);
         let sample = Sample { messages, partitions: 2, held: 1_203, cut: Some(Cut::Time) };
-        let expected = r"topic logs: 3 messages looked at, the newest of 1,203 in 2 partitions
+        let expected = "\
+topic logs: 3 messages looked at, the newest of 1,203 in 2 partitions
 no more were read: it took 30 s
 
 formats
        2  JSON, one object a message: read with `format: json`
           first: [1] at offset 6, 72 bytes
-       1  schema registry's prefix (Confluent wire format): not read: Avro, Protobuf or JSON Schema: which of them, only the registry can tell
+       1  schema registry's prefix (Confluent wire format): not read: \
+Avro, Protobuf or JSON Schema: which of them, only the registry can tell
           first: [1] at offset 8, 6 bytes, first 0, then schema id 5
 
 contents
-       2  `instances`: request of the V1 protocol (KServe, TensorFlow, MLflow), at re\u{1b}[31m.instances
+       2  `instances`: request of the V1 protocol (KServe, TensorFlow, MLflow), \
+at re\\u{1b}[31m.instances
 ";
         assert_eq!(found(&args(), &sample, &inspection), expected);
     }

@@ -128,6 +128,21 @@ fn without_values_nothing_is_told_but_names_of_models() {
 }
 
 #[test]
+fn numbers_are_integers_where_enough_of_them_are_written_so() {
+    let kind = |written: &str, count: usize| {
+        let text = format!(r#"{{"time": "2026-11-24T10:15:00Z", "x": {written}}}"#);
+        let yaml = proposal(&of_texts(&vec![text.as_str(); count])).yaml;
+        yaml.lines()
+            .find_map(|line| Some(line.split_once("type: ")?.1.split_once('}')?.0.to_owned()))
+    };
+    for (written, count, expected) in
+        [("7", 20, "integer"), ("7", 19, "float64"), ("7.0", 99, "float64"), ("7e0", 99, "float64")]
+    {
+        assert_eq!(kind(written, count).as_deref(), Some(expected), "{count} of {written}");
+    }
+}
+
+#[test]
 fn rare_texts_are_not_shown() {
     let names = ["Ada", "Bob", "Cem", "Dua", "Eve"].iter().cycle().take(20);
     let documents: Vec<_> = names.map(|name| json!({"time": 1, "name": name})).collect();

@@ -16,14 +16,12 @@ pub(super) const DISTINCT_MAX: usize = 256;
 /// Longest text that is kept as it is, in bytes; longer ones are told apart by a hash.
 const KEPT_BYTES: usize = 64;
 
-/// Numbers beyond are not whole to an `f64`.
-const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-
 /// Text, numbers and booleans at one path. Nulls are none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Values {
     pub(super) booleans: u64,
-    /// Numbers that a column of 64-bit integers takes.
+    /// Numbers of 64 bits that are written without a fraction: `0.0` is somebody's float, which
+    /// was whole by chance.
     pub(super) integers: u64,
     pub(super) other_numbers: u64,
     /// Numbers beyond the range of an `f64`.
@@ -69,8 +67,8 @@ impl Values {
             self.endless += 1;
             return;
         };
-        let is_whole = number.is_i64() || value.fract() == 0.0 && value.abs() < EXACT;
-        *(if is_whole { &mut self.integers } else { &mut self.other_numbers }) += 1;
+        let is_integer = number.is_i64();
+        *(if is_integer { &mut self.integers } else { &mut self.other_numbers }) += 1;
         let (least, greatest) = self.range.unwrap_or((value, value));
         self.range = Some((least.min(value), greatest.max(value)));
         self.count(&number.to_string());
@@ -203,7 +201,7 @@ mod tests {
             json!(null),
             json!([1]),
         ]);
-        assert_eq!((values.booleans, values.integers, values.other_numbers), (1, 2, 2));
+        assert_eq!((values.booleans, values.integers, values.other_numbers), (1, 1, 3));
         assert_eq!((values.specials, values.texts, values.total()), (1, 5, 11));
         assert_eq!((values.times, values.dates, values.uuids, values.phrases), (1, 1, 1, 1));
         assert_eq!(values.range, Some((-0.5, u64::MAX as f64)));
