@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use driftd_fixtures::driftd::{Driftd, Ended};
 use driftd_tests::job::{Job, TopicRole};
+use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -90,8 +91,62 @@ fn a_job_that_can_start_is_well() {
     parts.push("memory: ".to_owned());
     parts.push(format!("kafka {}: 1 brokers", job.bootstrap()));
     parts.extend(TopicRole::ALL.map(|role| format!("topic {}: ", job.topic(role))));
+    let topic = job.topic(TopicRole::Inference);
+    parts.push(format!("records of {topic}: the topic holds no message to try"));
     expect_lines(&ended.stdout, "ok ", &parts);
     expect_lines(&ended.stdout, "FAIL ", &[]);
+}
+
+/// Puts messages into the first partition of the topic of inference logs.
+fn put(job: &Job, payloads: &[&str]) {
+    let message = |payload: &&str| Raw {
+        partition: 0,
+        key: "key".to_owned(),
+        payload: Some(payload.as_bytes().to_vec()),
+    };
+    let messages: Vec<Raw> = payloads.iter().map(message).collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &messages);
+}
+
+#[test]
+fn messages_are_tried_and_one_record_is_shown() {
+    const GOOD: &str = r#"{"event_time": "2013-07-01T00:00:00Z", "model": {"name": "small"},
+        "features": {"amount": 1.5, "items": null, "country": "DE"}}"#;
+    let job = Job::new("check-records");
+    job.create_topics();
+    build_reference(&job);
+    put(&job, &[GOOD, &GOOD.replace("1.5", "true"), &GOOD.replace("small", "other"), GOOD]);
+    let ended = check(&job, &job.config()).expect_code(0);
+    let topic = job.topic(TopicRole::Inference);
+    let good = format!("records of {topic}: 2 of the newest 4 messages are good, 2 records");
+    expect_lines(&ended.stdout, "warn ", &[good]);
+    let parts = [
+        "1  wrong_type, first [0] at offset 1: `features.amount`: expected a number",
+        "1  unknown_model, first [0] at offset 2: ",
+        "one of them, [0] at offset 3: small/1, event time 2013-07-01T00:00:00Z",
+        "feature     amount   float32      1.5\n",
+        "feature     items    integer      null\n",
+        "feature     country  categorical  DE\n",
+    ];
+    for part in parts {
+        assert!(ended.stdout.contains(part), "no `{part}`: {}", ended.stdout);
+    }
+    let args = ["check", "--no-values", "--config", &job.write(&job.config())];
+    let without = Driftd::run(&args, &[], DEADLINE).expect_code(0).stdout;
+    assert!(without.contains("country  categorical  …\n") && !without.contains("1.5"), "{without}");
+}
+
+#[test]
+fn a_topic_of_which_nothing_can_be_decoded_is_a_problem() {
+    let job = Job::new("check-hopeless");
+    job.create_topics();
+    build_reference(&job);
+    put(&job, &["amount,items", "1.5,3"]);
+    let ended = check(&job, &job.config()).expect_code(1);
+    let topic = job.topic(TopicRole::Inference);
+    let problem = format!("records of {topic}: none of the newest 2 messages can be decoded");
+    expect_lines(&ended.stdout, "FAIL ", &[problem]);
+    assert!(ended.stdout.contains("2  invalid_json, first [0] at offset 0: "), "{}", ended.stdout);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod durable;
 mod events;
 mod explain;
 mod generated;
+mod inspect;
 mod judges;
 mod launch;
 mod loss;

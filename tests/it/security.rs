@@ -62,6 +62,10 @@ fn play(job: &Job, config: &Value) {
     topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &records());
     let path = job.write(config);
     let checked = Driftd::run(&["check", "--config", &path], &[], DEADLINE).expect_code(0);
+    let topic = job.topic(TopicRole::Inference);
+    let args = ["inspect", "--topic", &topic, "--config", &path];
+    let inspected = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+    assert!(inspected.stdout.contains("messages decode by this proposal"), "{}", inspected.stdout);
     let mut daemon = Driftd::start(&["run", "--config", &path, "--log-format", "json"], &[]);
     let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     let has_lines = |records: &[driftd_tests::reader::Record]| {
@@ -74,7 +78,8 @@ fn play(job: &Job, config: &Value) {
     });
     daemon.wait_for_http(&format!("{origin}/readyz"), DEADLINE, |_| true);
     let ended = daemon.terminate(DEADLINE).expect_code(0);
-    for text in [&checked.stdout, &checked.stderr, &status.body, &ended.stderr] {
+    let texts = [&checked.stdout, &checked.stderr, &inspected.stdout, &inspected.stderr];
+    for text in texts.into_iter().chain([&status.body, &ended.stderr]) {
         assert!(!text.contains(PASSWORD), "the password is shown: {text}");
     }
 }
