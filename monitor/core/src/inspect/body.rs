@@ -79,11 +79,12 @@ pub(super) type Seen = (Body, String);
 /// Finds the bodies of a document.
 pub(super) fn of_document(document: &Value) -> Vec<Seen> {
     let mut seen = Vec::new();
-    if document.as_array().and_then(|it| it.first()).is_some_and(is_event) {
-        seen.push((Body::BatchedEvents, String::new()));
+    let first = document.as_array().and_then(|it| it.first());
+    search(first.unwrap_or(document), "", 0, &mut seen);
+    let of_batch = (Body::StructuredEvent, String::new());
+    if let Some(event) = seen.iter_mut().find(|it| first.is_some() && **it == of_batch) {
+        event.0 = Body::BatchedEvents;
     }
-    let root = document.as_array().and_then(|it| it.first()).unwrap_or(document);
-    search(root, "", 0, &mut seen);
     seen
 }
 
@@ -92,9 +93,11 @@ pub(super) fn is_binary_event(message: &SampledMessage) -> bool {
     message.header("ce_specversion").is_some()
 }
 
-/// Returns whether the document is an event with the data inside.
-pub(super) fn is_event(document: &Value) -> bool {
-    ["specversion", "id", "source", "type"].iter().all(|key| document.get(key).is_some())
+/// Attributes that every `CloudEvent` has.
+pub(super) const EVENT: [&str; 4] = ["specversion", "id", "source", "type"];
+
+fn is_event(document: &Value) -> bool {
+    EVENT.iter().all(|key| document.get(key).is_some())
 }
 
 fn search(value: &Value, path: &str, depth: usize, seen: &mut Vec<Seen>) {

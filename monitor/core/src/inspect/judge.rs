@@ -211,7 +211,8 @@ pub(super) fn judge(field: &Field<'_>, around: Surroundings) -> Judgement {
     let left = |reason: &str| Judgement::Left(reason.to_owned());
     let side = side(field);
     let name = field.keys.last().map(|it| plain(it)).unwrap_or_default();
-    if around.is_event && field.keys.len() == 1 && field.list.is_none() {
+    let is_outside = field.list.is_none() || field.path.starts_with("[]");
+    if around.is_event && field.keys.len() == 1 && is_outside {
         return left(if EVENT_ATTRIBUTES.contains(&name.as_str()) {
             "an attribute of the CloudEvent"
         } else {

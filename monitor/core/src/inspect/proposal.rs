@@ -108,6 +108,18 @@ impl Group {
         Self { name: name.to_owned(), tree, lists }
     }
 
+    /// Whether nearly all documents, or elements of their lists, are `CloudEvents`.
+    fn are_events(&self) -> bool {
+        let root = self.tree.node(Tree::ROOT);
+        let is_list = self.lists.contains(&Tree::ROOT);
+        let event = root.each.filter(|_| is_list).unwrap_or(Tree::ROOT);
+        let is_there = |key: &&str| {
+            let found = self.tree.child(event, key).map_or(0, |it| self.tree.node(it).present);
+            self.tree.node(event).present * REQUIRED <= found * 100
+        };
+        body::EVENT.iter().all(is_there)
+    }
+
     fn fields(&self, columns: Option<&str>) -> Fields<'_> {
         fields::find(&self.tree, &self.lists, columns)
     }
@@ -119,7 +131,7 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
     let documents = || messages.iter().flat_map(|it| encoding::look(it).1);
     let all = Group::of("model", documents);
     let fields = all.fields(None);
-    let is_event = documents().next().is_some_and(|it| body::is_event(&it));
+    let is_event = all.are_events();
     let named = model_field(&fields, is_event, &all.lists);
     let groups = match named {
         None => Vec::new(),

@@ -227,6 +227,32 @@ fn requests_and_responses_in_one_topic_are_two_models() {
 }
 
 #[test]
+fn attributes_of_events_are_no_features_in_batches_of_events_either() {
+    let event = |id: &str| {
+        json!({
+            "specversion": "1.0",
+            "id": id,
+            "source": "/here",
+            "type": "scored",
+            "time": "2026-11-24T10:15:00Z",
+            "data": {"age": 41.5, "score": 0.25},
+        })
+    };
+    let messages = of_documents(&[json!([event("a"), event("b")]), json!([event("c")])]);
+    let expected = Expected {
+        event_time: "[].time",
+        columns: None,
+        features: "[].data.age float64",
+        predictions: "[].data.score float64",
+        records: 3,
+    };
+    check(&messages, &expected);
+    let bodies = inspect(&messages, &request(Show::Values)).bodies;
+    let bodies: Vec<_> = bodies.iter().map(|it| (it.body, it.count)).collect();
+    assert_eq!(bodies, [(Body::BatchedEvents, 2)]);
+}
+
+#[test]
 fn models_of_one_topic_have_the_features_of_their_own_messages() {
     let document = |index: u64| {
         let time = "2026-11-24T10:15:00Z";
