@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
+use driftd_core::inspect::Show;
 use driftd_ingest::VersionField;
 
-use self::records::Show;
 use crate::config_file::Loaded;
 use crate::console::{say, thousands};
 use crate::kafka::probe::{self, Finding};

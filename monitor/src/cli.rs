@@ -13,7 +13,7 @@ use crate::console::complain;
 use crate::demo::{self, DemoArgs};
 use crate::explain::{self, ExplainArgs};
 use crate::export::{self, ExportArgs};
-use crate::inspect::{self, InspectArgs, InspectError};
+use crate::inspect::{self, InspectArgs};
 use crate::launch::{self, LaunchArgs};
 use crate::reference::{self, ReferenceArgs};
 use crate::replay::{self, ReplayArgs};
@@ -122,10 +122,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Inspect(args) => {
             let _telemetry = telemetry::start(format, "error", None)?;
-            inspect::run(&args).map_err(|error| match error {
-                InspectError::Config(error) => error.into(),
-                other => anyhow::Error::from(other),
-            })?;
+            inspect::run(&args)?;
         }
         Command::Check(args) => {
             let _telemetry = telemetry::start(format, "error", None)?;

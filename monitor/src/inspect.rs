@@ -16,7 +16,7 @@ use driftd_core::inspect::{Request, Show, inspect};
 
 use crate::config_file::{self, ConfigFileError};
 use crate::console::say;
-use crate::kafka::sampler::{Bounds, SampleError, Side, sample};
+use crate::kafka::sampler::{Bounds, Side, sample};
 use crate::whole_file::{WholeFile, WriteError};
 
 /// Time that reading may take: a topic that answers at all gives thousands of messages in it.
@@ -80,26 +80,20 @@ pub struct InspectArgs {
     pub no_values: bool,
 }
 
-/// A topic that could not be inspected.
+/// A proposal that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum InspectError {
-    #[error(transparent)]
-    Config(#[from] ConfigFileError),
-    #[error(transparent)]
-    Sample(#[from] SampleError),
+enum InspectError {
     #[error("`{}` is there already: name another file, or remove it", path.display())]
     Exists { path: PathBuf },
     #[error("no configuration to write: {reason}")]
     NoProposal { reason: String },
-    #[error(transparent)]
-    Write(#[from] WriteError),
 }
 
 /// Reads, looks, prints and writes.
-pub(crate) fn run(args: &InspectArgs) -> Result<(), InspectError> {
+pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     if let Some(path) = args.output.as_ref().filter(|path| path.exists()) {
-        return Err(InspectError::Exists { path: path.clone() });
+        return Err(InspectError::Exists { path: path.clone() }.into());
     }
     let kafka = connection(args)?;
     let messages = usize::try_from(args.messages).unwrap_or(usize::MAX);
@@ -126,7 +120,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), InspectError> {
         }
         (Err(reason), None) => say(format_args!("\nno configuration is proposed: {reason}")),
         (Err(reason), Some(_)) => {
-            return Err(InspectError::NoProposal { reason: reason.clone() });
+            return Err(InspectError::NoProposal { reason: reason.clone() }.into());
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use driftd_core::config::{Config, KafkaConfig, Role};
+use driftd_core::inspect::Show;
 use driftd_core::sample::{Record, Trial, try_out};
 use driftd_ingest::FeatureKind;
 
@@ -20,13 +21,6 @@ const BOUNDS: Bounds = Bounds { messages: 100, time: Duration::from_secs(10) };
 
 /// Longest name and value in the table, in characters.
 const CELL_CHARS: usize = 60;
-
-/// Whether values are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Show {
-    Values,
-    Shapes,
-}
 
 /// What was found of one source.
 pub(super) struct Tried {

@@ -33,11 +33,15 @@ pub(super) fn found(args: &InspectArgs, sample: &Sample, inspection: &Inspection
     }
     if !inspection.encodings.is_empty() {
         _ = writeln!(text, "\nformats");
-        inspection.encodings.iter().for_each(|it| encoding(&mut text, it));
+        for seen in &inspection.encodings {
+            encoding(&mut text, seen);
+        }
     }
     if !inspection.bodies.is_empty() {
         _ = writeln!(text, "\ncontents");
-        inspection.bodies.iter().for_each(|it| body(&mut text, it));
+        for seen in &inspection.bodies {
+            body(&mut text, seen);
+        }
     }
     text
 }
