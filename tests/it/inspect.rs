@@ -83,7 +83,7 @@ fn a_topic_becomes_a_configuration_that_check_accepts() {
         r#"prediction_id: "request_id" # in all 200 records"#,
         r#"{name: "amount", path: "features.amount", type: float64} # in all 200 records; 0 to 99.5"#,
         r#"{name: "items", path: "features.items", type: integer}"#,
-        r#"type: categorical} # in all 200 records; DE 75%, FR 25%"#,
+        "type: categorical} # in all 200 records; DE 75%, FR 25%",
         r#"{name: "premium", path: "features.premium", type: boolean}"#,
         "# left out: features.session: an identifier or free text: 200 different texts in 200",
         r#"{name: "score", path: "prediction.score", type: float64}"#,

@@ -70,11 +70,10 @@ pub(crate) enum Cut {
 pub(crate) enum SampleError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("no answer from `{brokers}` within 10 s{last}: check the brokers and the network")]
+    #[error("no answer from {told}: check the brokers and the network")]
     NoAnswer {
-        brokers: String,
-        /// What the client was told last.
-        last: String,
+        /// By whom and within which time, and what the client was told last.
+        told: String,
         #[source]
         source: KafkaError,
     },
@@ -107,7 +106,9 @@ pub(crate) fn sample(
             return read_error(source);
         }
         let last = trouble::hear(&client).map_or(String::new(), |last| format!(" (last: {last})"));
-        SampleError::NoAnswer { brokers: kafka.brokers.clone(), last, source }
+        let seconds = ANSWER_TIMEOUT.as_secs();
+        let told = format!("`{}` within {seconds} s{last}", kafka.brokers);
+        SampleError::NoAnswer { told, source }
     })?;
     if found.is_empty() {
         return Err(SampleError::NoTopic { topic: topic.to_string() });
