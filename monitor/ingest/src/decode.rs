@@ -4,6 +4,7 @@
 //! columns and records its offsets. What a batch holds open is in `decode/batch.rs`; the formats
 //! are the other files under `decode/`.
 
+mod avro;
 mod batch;
 mod builders;
 pub mod event_time;
@@ -16,9 +17,13 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
+pub use self::avro::{
+    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, ProgramTooLarge,
+    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem,
+};
 pub use self::json::JsonDecoder;
 pub use self::whole::Whole;
-use crate::rejection::Rejection;
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::{Framing, SourceSchema};
 
 /// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
@@ -105,10 +110,11 @@ impl DecodeLimits {
     /// payload that has all its values itself takes twice its bytes for more.
     pub const CELLS_MAX: usize = 1 << 20;
 
-    /// Returns how many rows a message may have: an element of a list, or a line, has two bytes.
+    /// Returns how many rows a message may have. Its bytes are no bound: an element of a list of
+    /// Avro may have none.
     pub fn message_rows_max(&self, schema: &SourceSchema) -> usize {
         let has_one = schema.lists() == 0 && schema.framing == Framing::Document;
-        if has_one { 1 } else { self.rows_max.min(self.payload_bytes_max / 2) }
+        if has_one { 1 } else { self.rows_max }
     }
 
     /// Returns how many values the rows of a message may have.
@@ -149,4 +155,20 @@ pub trait Decode: Send {
 
     /// Closes the open batch and returns it; the next message opens a new one.
     fn finish(&mut self) -> Decoded;
+}
+
+/// Returns the payload within the limits.
+fn checked_payload(payload: Option<&[u8]>, limits: DecodeLimits) -> Result<&[u8], Refusal> {
+    let payload = payload.ok_or_else(|| {
+        Refusal::new(RejectReason::EmptyPayload, format_args!("no payload: a tombstone"))
+    })?;
+    let (bytes, bytes_max) = (payload.len(), limits.payload_bytes_max);
+    if payload.is_empty() {
+        return Err(Refusal::new(RejectReason::EmptyPayload, format_args!("a payload of 0 bytes")));
+    }
+    if bytes_max < bytes {
+        let detail = format_args!("a payload of {bytes} bytes, more than {bytes_max}");
+        return Err(Refusal::new(RejectReason::Oversized, detail));
+    }
+    Ok(payload)
 }

@@ -6,15 +6,16 @@
 //!
 //! The way through the files:
 //! 1. `schema.rs`: what a source's records look like ([`SourceSchema`]), with paths from `path.rs`.
-//! 2. `decode.rs`: the contract every format keeps ([`Decode`]); `decode/json.rs` is one format.
+//! 2. `decode.rs`: the contract every format keeps ([`Decode`]); `decode/json.rs` and
+//!    `decode/avro.rs` are the formats.
 //! 3. `rejection.rs`: why a record was refused.
 //! 4. `columns.rs`: Arrow arrays as the column views that detectors count.
 //!
 //! Three rules hold for every format:
 //! * A message becomes all of its rows, mostly one, or exactly one rejection; nothing else is lost
 //!   with it.
-//! * The decision about a message depends on its bytes and the schema alone, never on where a batch
-//!   was cut or on the messages before it, so that a replay decides the same.
+//! * The decision about a message depends on its bytes and the schemas alone, never on where a
+//!   batch was cut or on the messages before it, so that a replay decides the same.
 //! * Input is hostile: sizes, names and depths are bounded, and nothing a record says can panic.
 //!
 //! No I/O, no clock, no threads.
@@ -62,7 +63,9 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, Row, Whole, event_time,
+    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, Decode, DecodeLimits,
+    Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, ProgramTooLarge, Row, SCHEMA_BYTES_MAX,
+    SchemaId, SchemaProblem, Whole, event_time,
 };
 pub use path::{FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

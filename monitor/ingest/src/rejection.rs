@@ -27,10 +27,15 @@ pub enum RejectReason {
     EmptyPayload,
     /// More bytes than [`crate::DecodeLimits::payload_bytes_max`].
     Oversized,
-    /// The payload is text, and not UTF-8.
+    /// The payload is text, or has text that is read, and that is not UTF-8.
     InvalidUtf8,
     /// The payload is not exactly one JSON value.
     InvalidJson,
+    /// The payload does not begin as the source's framing says, or is not exactly one value of its
+    /// writer's schema.
+    InvalidAvro,
+    /// The payload names a schema that does not exist, or one that is none of Avro.
+    UnknownSchema,
     /// Event time, model or version is absent or null.
     MissingField,
     /// A value is of a kind that its column cannot hold, or the record is not an object.
@@ -58,11 +63,13 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
         Self::InvalidJson,
+        Self::InvalidAvro,
+        Self::UnknownSchema,
         Self::MissingField,
         Self::WrongType,
         Self::NumberOutOfRange,
@@ -82,6 +89,8 @@ impl RejectReason {
             Self::Oversized => "oversized",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidJson => "invalid_json",
+            Self::InvalidAvro => "invalid_avro",
+            Self::UnknownSchema => "unknown_schema",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",
             Self::NumberOutOfRange => "number_out_of_range",

@@ -140,7 +140,7 @@ impl ModelSchema {
     }
 
     /// Returns those that values of a record are read at: all but the prediction's identity.
-    fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
+    pub(crate) fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let version = match &self.version {
             VersionField::Fixed(_) => None,
             VersionField::Path(path) => Some(path),

@@ -28,15 +28,16 @@ pub(super) enum Cell {
 /// Where a text lies; kept instead of the text so that cells outlive no payload and are reused.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Span {
-    /// As written in the payload.
+    /// As written in the payload, or in the schema of its writer.
     Payload(Range<usize>),
-    /// Beside the payload: a text whose escapes are resolved, or one fixed by the schema.
+    /// Beside it: a text that is not written there as it is, or one fixed by the source's schema.
     Added(Range<usize>),
 }
 
 /// The texts of one record that spans point into.
 #[derive(Clone, Copy)]
 pub(super) struct Texts<'a> {
+    /// Where the payload is no text: what the writer's schema has of it.
     pub(super) payload: &'a str,
     pub(super) added: &'a str,
 }

@@ -19,20 +19,25 @@ impl Whole {
     /// `5.0` and `1e3` are whole: writers of columns with gaps produce them. Their nearest `f64`
     /// decides, and must be below 2^53.
     pub fn read(text: &str) -> Option<Self> {
-        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
         if let Ok(value) = text.parse::<i64>() {
             return Some(Self::Integer(value));
         }
         let value: f64 = text.parse().ok()?;
         let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
-        has_digits.then_some(if EXACT <= value.abs() {
+        has_digits.then(|| Self::of(value))
+    }
+
+    /// Reads a number that is one already, and not NaN.
+    pub(super) fn of(value: f64) -> Self {
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+        if EXACT <= value.abs() {
             Self::OutOfRange
         } else if value.fract() != 0.0 {
             Self::Fraction
         } else {
             #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
             Self::Integer(value as i64)
-        })
+        }
     }
 }
 

@@ -1,0 +1,188 @@
+//! Avro: one binary value a message, read by the configured paths and the schema of its writer.
+//!
+//! Before: [`crate::Message`] from the consumer, who brings the programs of the writers
+//! ([`AvroDecoder::missing`], [`AvroDecoder::learn`]). After: [`super::batch`].
+//!
+//! The way of a schema: [`schema`] and [`parse`] make a model of its text → [`program`] compiles it
+//! together with the source's paths ([`wants`], [`plan`]). The way of a payload: bounds and
+//! [`framing`] → [`walk`] runs the program over the [`bytes`] and keeps the wanted values, [`skip`]
+//! passes over the rest → [`rows`] goes through the rows of the lists, [`record`] reads the values
+//! of each → the batch appends them, all or none.
+
+mod bytes;
+mod canonical;
+mod framing;
+mod parse;
+mod plan;
+mod program;
+mod record;
+mod rows;
+mod schema;
+mod skip;
+mod value;
+mod walk;
+mod wants;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use self::framing::{AvroFraming, SchemaId};
+use self::plan::Plan;
+pub use self::program::{AvroProgram, ProgramTooLarge};
+use self::rows::{Datum, Rows};
+pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
+use self::walk::Slots;
+use super::batch::{Accepted, OpenBatch};
+use super::builders::Texts;
+use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
+use crate::rejection::{Refusal, RejectReason, Rejection};
+use crate::schema::SourceSchema;
+
+/// Most programs that a decoder keeps: more writers at a time than there are versions of a schema
+/// in use. One that was given away is missing again.
+const PROGRAMS_MAX: usize = 64;
+
+/// Decodes the Avro records of one partition.
+///
+/// A path's keys are fields of records and keys of maps; a union is the value of its branch, and
+/// null is absent. Everything else is as [`super::JsonDecoder`] has it: what is missing and what is
+/// refused, lists of rows, and what columns take. What Avro says more exactly counts: dates and
+/// timestamps are event times in their own unit, decimals are numbers, enums are text.
+///
+/// A message names the schema of its writer. Before it is decoded, [`Self::missing`] says whether
+/// that is one that the decoder does not know; [`Self::learn`] brings it. A message whose schema is
+/// not brought is refused as `unknown_schema`. So a caller who cannot tell yet whether a schema
+/// exists must not decode the message yet.
+pub struct AvroDecoder {
+    limits: DecodeLimits,
+    framing: AvroFraming,
+    plan: Plan,
+    programs: BTreeMap<SchemaId, Known>,
+    /// The program that the last message was read by.
+    last: Option<(SchemaId, Arc<AvroProgram>)>,
+    /// How often another program than the last was needed.
+    turn: u64,
+    batch: OpenBatch,
+    // Reused from message to message.
+    slots: Slots,
+    elements: Vec<Slots>,
+    rows: Rows,
+}
+
+/// A program, and when a message turned to it last.
+struct Known {
+    program: Arc<AvroProgram>,
+    turn: u64,
+}
+
+impl AvroDecoder {
+    /// Plans the decoding of the schema's paths. The programs to learn are compiled for the same
+    /// schema.
+    ///
+    /// # Panics
+    /// When the schema has names of columns, or lines: both are of JSON.
+    pub fn new(schema: Arc<SourceSchema>, framing: AvroFraming, limits: DecodeLimits) -> Self {
+        assert!(schema.columns.is_none(), "names of columns are of JSON");
+        assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");
+        let plan = Plan::new(&schema);
+        Self {
+            limits,
+            framing,
+            slots: Slots::new(&plan.wants),
+            elements: plan.wants.lists().iter().map(|list| Slots::new(&list.element)).collect(),
+            rows: Rows::default(),
+            programs: BTreeMap::new(),
+            last: None,
+            turn: 0,
+            batch: OpenBatch::new(schema),
+            plan,
+        }
+    }
+
+    /// Returns the schema that the message names, if the decoder does not know it. `None` as well
+    /// for a message that is refused whatever schemas there are.
+    pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+        let payload = checked_payload(message.payload, self.limits).ok()?;
+        let (id, _) = self.framing.open(payload).ok()?;
+        let is_last = self.last.as_ref().is_some_and(|(last, _)| *last == id);
+        (!is_last && !self.programs.contains_key(&id)).then_some(id)
+    }
+
+    /// Takes the program for messages that name a schema. Of many, the one that is unused for
+    /// longest is forgotten.
+    pub fn learn(&mut self, id: SchemaId, program: Arc<AvroProgram>) {
+        self.last = None;
+        if self.programs.len() == PROGRAMS_MAX && !self.programs.contains_key(&id) {
+            let oldest = self.programs.iter().min_by_key(|(_, known)| known.turn);
+            if let Some((&oldest, _)) = oldest {
+                self.programs.remove(&oldest);
+            }
+        }
+        self.turn += 1;
+        self.programs.insert(id, Known { program, turn: self.turn });
+    }
+
+    /// Returns the program for messages that name a schema.
+    fn program(&mut self, id: SchemaId) -> Result<Arc<AvroProgram>, Refusal> {
+        if let Some((last, program)) = &self.last
+            && *last == id
+        {
+            return Ok(Arc::clone(program));
+        }
+        let Some(known) = self.programs.get_mut(&id) else {
+            let detail = format_args!("{id} is not known, or not one of Avro");
+            return Err(Refusal::new(RejectReason::UnknownSchema, detail));
+        };
+        self.turn += 1;
+        known.turn = self.turn;
+        self.last = Some((id, Arc::clone(&known.program)));
+        Ok(Arc::clone(&known.program))
+    }
+
+    /// Appends the message's rows, or refuses it and leaves the batch as it was.
+    fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
+        let payload = checked_payload(message.payload, self.limits)?;
+        let (id, start) = self.framing.open(payload)?;
+        let program = self.program(id)?;
+        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
+        rows.clear();
+        let limits = *limits;
+        Datum { plan, program: &program, payload, slots, elements, rows, limits }.read(start)?;
+        let texts = Texts { payload: &program.symbols, added: &rows.added };
+        let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
+        batch.accept(message, &accepted).map_err(|(row, refusal)| {
+            if plan.wants.lists().is_empty() { refusal } else { refusal.in_row(row) }
+        })
+    }
+}
+
+impl Decode for AvroDecoder {
+    fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        self.batch.begin(message);
+        match self.read(message) {
+            Ok(()) => None,
+            Err(refusal) => self.batch.reject(message, refusal),
+        }
+    }
+
+    fn messages(&self) -> usize {
+        self.batch.messages()
+    }
+
+    fn rows(&self) -> usize {
+        self.batch.rows()
+    }
+
+    fn finish(&mut self) -> Decoded {
+        self.batch.finish()
+    }
+}

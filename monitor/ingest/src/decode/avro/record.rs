@@ -1,0 +1,395 @@
+//! The values of one record: what each column, name and time takes of what a message says.
+//!
+//! Before: [`super::walk`] has found the values. After: [`super::rows`] puts the cells of a row
+//! together. The rules are those of JSON, where a value has a kind that JSON has too; a logical
+//! type of Avro says more than a number does, and is believed.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::str;
+
+use driftd_catalog::Timestamp;
+
+use super::plan::Place;
+use super::program::AvroProgram;
+use super::schema::WholeMeaning;
+use super::value::{Kind, Number, Text, Value};
+use super::walk::Slots;
+use super::wants::Wants;
+use crate::decode::builders::{Cell, Span, Texts};
+use crate::decode::whole::Whole;
+use crate::decode::{LEVEL_BYTES_MAX, event_time};
+use crate::rejection::{Refusal, RejectReason};
+use crate::schema::{FeatureKind, TimeFormat};
+
+/// Longest version, and `name=value` of a segment, in bytes: what `driftd_catalog::ModelId` and
+/// `SegmentId` accept.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A date is an `int`, so its seconds fit.
+const DAY_SECONDS: i64 = 86_400;
+
+/// One record: its message, and what walks found in it.
+pub(super) struct Record<'a> {
+    pub(super) payload: &'a [u8],
+    pub(super) program: &'a AvroProgram,
+    pub(super) wants: &'a Wants,
+    /// Values that the record shares with the others of its message.
+    pub(super) slots: &'a Slots,
+    /// Values of its own, inside of its element of each list.
+    pub(super) elements: &'a [Slots],
+    /// The texts of [`Span::Added`], one behind the other.
+    pub(super) added: &'a mut String,
+}
+
+impl Record<'_> {
+    /// Reads the model's name.
+    pub(super) fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
+        let value = self.required(at)?;
+        match value {
+            Value::Text(text) => self.text(at, text),
+            Value::Absent
+            | Value::Blocked { .. }
+            | Value::Boolean(_)
+            | Value::Number(_)
+            | Value::Other(_)
+            | Value::List => Err(wrong_type(at, "text", value.kind())),
+        }
+    }
+
+    /// Reads the version: text, or a number as JSON has it.
+    pub(super) fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
+        let value = self.required(at)?;
+        let found = value.kind();
+        if found != Kind::Text && found != Kind::Number {
+            return Err(wrong_type(at, "text or a number", found));
+        }
+        let span = self.category(at, value)?;
+        let bytes = self.texts().get(&span).len();
+        if bytes <= NAME_BYTES_MAX {
+            return Ok(span);
+        }
+        let detail = format_args!("the model's version has {bytes} bytes");
+        Err(Refusal::new(RejectReason::InvalidName, detail))
+    }
+
+    /// Reads the event time: a date or timestamp, or else what the source says it is.
+    pub(super) fn event_time(
+        &mut self,
+        at: &Place,
+        format: TimeFormat,
+    ) -> Result<Timestamp, Refusal> {
+        let value = self.required(at)?;
+        let mut written = format;
+        let time = match value {
+            Value::Number(Number::Whole(number, meaning)) if meaning != WholeMeaning::Number => {
+                let (unit, number) = in_unit(meaning, number);
+                written = unit;
+                event_time::from_integer(unit, number)
+            }
+            Value::Number(_) if format == TimeFormat::Rfc3339 => {
+                return Err(wrong_type(at, "RFC 3339 text", value.kind()));
+            }
+            Value::Number(Number::Whole(number, _)) => event_time::from_integer(format, number),
+            Value::Number(number) => event_time::from_fraction(format, self.float64(at, number)?),
+            Value::Text(text) if format == TimeFormat::Rfc3339 => {
+                let span = self.text(at, text)?;
+                event_time::from_text(self.texts().get(&span))
+            }
+            Value::Absent
+            | Value::Blocked { .. }
+            | Value::Boolean(_)
+            | Value::Text(_)
+            | Value::Other(_)
+            | Value::List => {
+                let is_text = format == TimeFormat::Rfc3339;
+                let expected = if is_text { "RFC 3339 text" } else { "a number" };
+                return Err(wrong_type(at, expected, value.kind()));
+            }
+        };
+        time.ok_or_else(|| {
+            let path = &at.path;
+            let expected = format_args!("`{path}`: expected {written} in the years 1870 to 9999");
+            Refusal::new(RejectReason::InvalidTime, expected)
+        })
+    }
+
+    /// Reads a feature's or prediction's cell.
+    pub(super) fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        match (kind, value) {
+            (FeatureKind::Float32, Value::Number(number)) => {
+                self.float32(at, number).map(Cell::Float32)
+            }
+            (FeatureKind::Float64, Value::Number(number)) => {
+                self.float64(at, number).map(Cell::Float64)
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
+            (FeatureKind::Float32, _) => {
+                self.not_finite(at, value).map(|special| Cell::Float32(special as f32))
+            }
+            (FeatureKind::Float64, _) => self.not_finite(at, value).map(Cell::Float64),
+            (FeatureKind::Integer, Value::Number(number)) => {
+                self.integer(at, number).map(Cell::Integer)
+            }
+            (FeatureKind::Integer, _) => Err(wrong_type(at, "a whole number", value.kind())),
+            (FeatureKind::Categorical, _) => {
+                let span = self.category(at, value)?;
+                let bytes = self.texts().get(&span).len();
+                if LEVEL_BYTES_MAX < bytes {
+                    return Err(invalid_name(
+                        at,
+                        format_args!("a category of {bytes} bytes, more than {LEVEL_BYTES_MAX}"),
+                    ));
+                }
+                Ok(Cell::Text(span))
+            }
+            (FeatureKind::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(value)),
+            (FeatureKind::Boolean, _) => Err(wrong_type(at, "a boolean", value.kind())),
+        }
+    }
+
+    /// Reads the cell of the segment called `name`.
+    pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        let span = self.category(at, value)?;
+        let text = self.texts().get(&span);
+        if NAME_BYTES_MAX < name.len() + "=".len() + text.len() {
+            let bytes = text.len();
+            return Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(invalid_name(
+                at,
+                format_args!("a segment's value with a control character"),
+            ));
+        }
+        Ok(Cell::Text(span))
+    }
+
+    /// Adds a text that is not in the payload.
+    pub(super) fn add_text(&mut self, text: &str) -> Span {
+        let start = self.added.len();
+        self.added.push_str(text);
+        Span::Added(start..self.added.len())
+    }
+
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts { payload: &self.program.symbols, added: self.added }
+    }
+
+    /// Returns the value at a path; `None` when it is absent or null.
+    fn value(&self, at: &Place) -> Result<Option<Value>, Refusal> {
+        let (wants, slots) = match at.list {
+            None => (self.wants, self.slots),
+            Some(list) => (&self.wants.lists()[list].element, &self.elements[list]),
+        };
+        match slots.get(at.slot) {
+            Value::Absent => Ok(None),
+            Value::Blocked { want, expected, found } => {
+                Err(blocked(&wants.node(want).path, expected, found))
+            }
+            value @ (Value::Boolean(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::Other(_)
+            | Value::List) => Ok(Some(value)),
+        }
+    }
+
+    fn required(&self, at: &Place) -> Result<Value, Refusal> {
+        let path = &at.path;
+        self.value(at)?.ok_or_else(|| {
+            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
+        })
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "rounded to the nearest, or refused")]
+    fn float32(&self, at: &Place, number: Number) -> Result<f32, Refusal> {
+        let (rounded, is_finite) = match number {
+            Number::Whole(number, _) => (number as f32, true),
+            Number::Float(number) => (number, number.is_finite()),
+            Number::Double(number) => (number as f32, number.is_finite()),
+            Number::Decimal { start, end, scale } => {
+                (parsed(&self.decimal(at, start..end, scale)?), true)
+            }
+        };
+        if rounded.is_finite() == is_finite { Ok(rounded) } else { Err(out_of_range(at, "f32")) }
+    }
+
+    fn float64(&self, at: &Place, number: Number) -> Result<f64, Refusal> {
+        match number {
+            Number::Whole(number, _) => Ok(number as f64),
+            Number::Float(number) => Ok(number.into()),
+            Number::Double(number) => Ok(number),
+            Number::Decimal { start, end, scale } => {
+                self.decimal(at, start..end, scale).map(|text| parsed(&text))
+            }
+        }
+    }
+
+    /// Reads the numbers that JSON has no token for, as text: a producer of both writes the same.
+    fn not_finite(&self, at: &Place, value: Value) -> Result<f64, Refusal> {
+        let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+        let Value::Text(Text::Payload { start, end }) = value else {
+            return Err(wrong_type(at, expected, value.kind()));
+        };
+        match &self.payload[start..end] {
+            b"NaN" => Ok(f64::NAN),
+            b"Infinity" => Ok(f64::INFINITY),
+            b"-Infinity" => Ok(f64::NEG_INFINITY),
+            _ => Err(wrong_type(at, expected, value.kind())),
+        }
+    }
+
+    fn integer(&self, at: &Place, number: Number) -> Result<i64, Refusal> {
+        let whole = match number {
+            Number::Whole(number, _) => return Ok(number),
+            Number::Decimal { start, end, scale } => {
+                Whole::read(&self.decimal(at, start..end, scale)?)
+            }
+            Number::Float(_) | Number::Double(_) => {
+                Some(self.float64(at, number)?).filter(|it| it.is_finite()).map(Whole::of)
+            }
+        };
+        match whole {
+            None => Err(not_whole(at, "NaN or infinity")),
+            Some(Whole::Integer(number)) => Ok(number),
+            Some(Whole::OutOfRange) => Err(out_of_range(at, "i64")),
+            Some(Whole::Fraction) => Err(not_whole(at, "a fraction")),
+        }
+    }
+
+    /// Reads text, or a number or a boolean as JSON has it.
+    fn category(&mut self, at: &Place, value: Value) -> Result<Span, Refusal> {
+        match value {
+            Value::Text(text) => self.text(at, text),
+            Value::Boolean(value) => Ok(self.add_text(if value { "true" } else { "false" })),
+            Value::Number(number) => self.number_text(at, number),
+            Value::Absent | Value::Blocked { .. } | Value::Other(_) | Value::List => {
+                Err(wrong_type(at, "text, a number or a boolean", value.kind()))
+            }
+        }
+    }
+
+    fn text(&mut self, at: &Place, text: Text) -> Result<Span, Refusal> {
+        match text {
+            Text::Symbol { start, end } => Ok(Span::Payload(start..end)),
+            Text::Uuid { start } => Ok(self.uuid(start)),
+            Text::Payload { start, end } => {
+                let text = str::from_utf8(&self.payload[start..end]).map_err(|_| {
+                    let path = &at.path;
+                    let detail = format_args!("`{path}`: text that is not UTF-8");
+                    Refusal::new(RejectReason::InvalidUtf8, detail)
+                })?;
+                Ok(self.add_text(text))
+            }
+        }
+    }
+
+    fn number_text(&mut self, at: &Place, number: Number) -> Result<Span, Refusal> {
+        match number {
+            Number::Whole(number, _) => Ok(self.add(format_args!("{number}"))),
+            // Each with no more digits than tell it from others of its width.
+            Number::Float(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
+            Number::Double(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
+            Number::Float(_) | Number::Double(_) => {
+                let number = self.float64(at, number)?;
+                let (infinite, sign) = (number.is_infinite(), number.is_sign_negative());
+                Ok(self.add_text(match (infinite, sign) {
+                    (false, _) => "NaN",
+                    (true, false) => "Infinity",
+                    (true, true) => "-Infinity",
+                }))
+            }
+            Number::Decimal { .. } => {
+                let expected = "text, a number that is no decimal, or a boolean";
+                Err(wrong_type(at, expected, Kind::Number))
+            }
+        }
+    }
+
+    fn add(&mut self, text: std::fmt::Arguments<'_>) -> Span {
+        let start = self.added.len();
+        self.added.write_fmt(text).expect("a string takes text");
+        Span::Added(start..self.added.len())
+    }
+
+    fn uuid(&mut self, start: usize) -> Span {
+        let from = self.added.len();
+        for (index, byte) in self.payload[start..start + 16].iter().enumerate() {
+            let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+            self.add(format_args!("{dash}{byte:02x}"));
+        }
+        Span::Added(from..self.added.len())
+    }
+
+    /// Writes a decimal as text, from which numbers are rounded once.
+    fn decimal(&self, at: &Place, place: Range<usize>, scale: usize) -> Result<String, Refusal> {
+        let too_large = || out_of_range(at, "a decimal of 128 bits");
+        let bytes = &self.payload[place];
+        let sign = if bytes.first().is_some_and(|first| 0x80 <= *first) { 0xff } else { 0 };
+        let leading = bytes.iter().take_while(|byte| **byte == sign).count();
+        let digits = &bytes[leading..];
+        let mut wide = [sign; 16];
+        let from = wide.len().checked_sub(digits.len()).ok_or_else(too_large)?;
+        wide[from..].copy_from_slice(digits);
+        if (wide[0] ^ sign) & 0x80 != 0 {
+            return Err(too_large());
+        }
+        let number = i128::from_be_bytes(wide);
+        Ok(if scale == 0 { number.to_string() } else { format!("{number}e-{scale}") })
+    }
+}
+
+/// Returns a whole number with the unit that it says itself.
+fn in_unit(meaning: WholeMeaning, number: i64) -> (TimeFormat, i64) {
+    match meaning {
+        WholeMeaning::Number | WholeMeaning::TimestampMillis => (TimeFormat::UnixMillis, number),
+        WholeMeaning::TimestampMicros => (TimeFormat::UnixMicros, number),
+        WholeMeaning::TimestampNanos => (TimeFormat::UnixNanos, number),
+        WholeMeaning::Date => (TimeFormat::UnixSeconds, number * DAY_SECONDS),
+    }
+}
+
+fn not_whole(at: &Place, found: &str) -> Refusal {
+    let path = &at.path;
+    let detail = format_args!("`{path}`: expected a whole number, found {found}");
+    Refusal::new(RejectReason::WrongType, detail)
+}
+
+fn json(number: &impl serde::Serialize) -> String {
+    serde_json::to_string(number).expect("JSON has finite numbers")
+}
+
+fn parsed<T: str::FromStr>(decimal: &str) -> T {
+    let Ok(number) = decimal.parse() else { unreachable!("digits with an exponent are a number") };
+    number
+}
+
+/// Refuses a path that goes through a value of another kind.
+pub(super) fn blocked(path: &str, expected: Kind, found: Kind) -> Refusal {
+    let detail = format_args!("`{path}`: expected {expected}, found {found}");
+    Refusal::new(RejectReason::WrongType, detail)
+}
+
+fn wrong_type(at: &Place, expected: &str, found: Kind) -> Refusal {
+    let path = &at.path;
+    Refusal::new(
+        RejectReason::WrongType,
+        format_args!("`{path}`: expected {expected}, found {found}"),
+    )
+}
+
+fn out_of_range(at: &Place, width: &str) -> Refusal {
+    let path = &at.path;
+    Refusal::new(
+        RejectReason::NumberOutOfRange,
+        format_args!("`{path}`: a number beyond the range of {width}"),
+    )
+}
+
+fn invalid_name(at: &Place, problem: std::fmt::Arguments<'_>) -> Refusal {
+    let path = &at.path;
+    Refusal::new(RejectReason::InvalidName, format_args!("`{path}`: {problem}"))
+}

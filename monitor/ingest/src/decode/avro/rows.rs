@@ -1,0 +1,312 @@
+//! Reads the rows of one message: how many there are, and the cells of each.
+//!
+//! Before: [`super::walk`] has found the message's values and lists. After: [`super::AvroDecoder`]
+//! hands all rows to the batch, or none. Values that rows share are read once a message. The rules
+//! are those of JSON's lists (decision 0009).
+
+use std::collections::BTreeMap;
+
+use driftd_catalog::ModelId;
+
+use super::bytes::Malformed;
+use super::plan::{ModelPlan, Place, Plan, VersionPlan};
+use super::program::AvroProgram;
+use super::record::{Record, blocked};
+use super::value::{Kind, Value};
+use super::walk::{Slots, walk};
+use crate::decode::batch::Head;
+use crate::decode::builders::Cell;
+use crate::decode::{CELLS_KEPT, DecodeLimits};
+use crate::rejection::{Refusal, RejectReason};
+
+/// The rows of one message that are read. Kept from message to message for its memory.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) heads: Vec<Head>,
+    /// For each row one a column of its model.
+    pub(super) cells: Vec<Cell>,
+    /// Texts that are not in the writer's schema.
+    pub(super) added: String,
+    /// For each model of the message its first row, from which later ones take what they share.
+    firsts: BTreeMap<usize, First>,
+}
+
+/// Where the first row of a model lies.
+#[derive(Clone, Copy)]
+struct First {
+    head: usize,
+    /// The first of its cells.
+    cells: usize,
+}
+
+impl Rows {
+    /// Forgets the message before, and gives back what only a large one needs.
+    pub(super) fn clear(&mut self) {
+        self.heads.clear();
+        self.cells.clear();
+        self.cells.shrink_to(CELLS_KEPT);
+        self.added.clear();
+        self.firsts.clear();
+    }
+
+    /// Refuses more values than a message may have, and else makes room for so many more.
+    fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
+        let held = self.cells.len();
+        let cells = held + more;
+        if cells_max < cells {
+            let detail = format_args!("rows with {cells} values, more than {cells_max}");
+            return Err(Refusal::new(RejectReason::TooManyRows, detail));
+        }
+        if self.cells.capacity() < cells {
+            // Doubled where rows come one by one, but not beyond what may come.
+            self.cells.reserve_exact(more.max(held.min(cells_max - held)));
+        }
+        Ok(())
+    }
+}
+
+/// One message, as it is read into rows.
+pub(super) struct Datum<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) program: &'a AvroProgram,
+    pub(super) payload: &'a [u8],
+    /// What a walk found in the message.
+    pub(super) slots: &'a mut Slots,
+    /// For each list what a walk found in the element of the row that is read.
+    pub(super) elements: &'a mut [Slots],
+    pub(super) rows: &'a mut Rows,
+    pub(super) limits: DecodeLimits,
+}
+
+/// How many rows a message has, and the list that says so.
+#[derive(Clone, Copy)]
+struct Count {
+    list: usize,
+    rows: usize,
+}
+
+impl Datum<'_> {
+    /// Reads the value that begins at `start` and is the rest of the payload.
+    pub(super) fn read(&mut self, start: usize) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let kind = walk(self.program, &plan.wants, self.payload, start, self.slots)
+            .map_err(Malformed::refusal)?;
+        if kind != plan.root {
+            return Err(not_the_root(plan.root, kind));
+        }
+        if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
+            return self.read_rows_of_many();
+        }
+        let index = self.model_index()?;
+        let model = &plan.models[index];
+        if plan.lists.is_empty() && model.lists.is_empty() {
+            self.rows.reserve(model.columns(), self.limits.cells_max)?;
+            return self.read_row(index, None);
+        }
+        let count = self.count(plan.lists.iter().chain(&model.lists))?;
+        self.rows.reserve(count.rows * model.columns(), self.limits.cells_max)?;
+        for row in 0..count.rows {
+            self.enter(&plan.lists, row)
+                .and_then(|()| self.enter(&model.lists, row))
+                .and_then(|()| self.read_row_of_list(index))
+                .map_err(|refusal| refusal.in_row(row))?;
+        }
+        Ok(())
+    }
+
+    /// Reads rows that each name a model.
+    fn read_rows_of_many(&mut self) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let count = self.count(plan.lists.iter())?;
+        for row in 0..count.rows {
+            let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
+            let index = read.map_err(|refusal| refusal.in_row(row))?;
+            let model @ ModelPlan { lists, .. } = &plan.models[index];
+            self.rows
+                .reserve(model.columns(), self.limits.cells_max)
+                .map_err(|refusal| refusal.in_row(row))?;
+            if !self.rows.firsts.contains_key(&index) {
+                lists.iter().try_for_each(|list| self.measure(*list, &count))?;
+            }
+            self.enter(lists, row)
+                .and_then(|()| self.read_row_of_list(index))
+                .map_err(|refusal| refusal.in_row(row))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the length of the lists. One that is absent or null has no value for any row.
+    fn count<'l>(&self, lists: impl Iterator<Item = &'l usize> + Clone) -> Result<Count, Refusal> {
+        let mut count: Option<Count> = None;
+        for &list in lists.clone() {
+            match &count {
+                None => count = self.length(list)?.map(|rows| Count { list, rows }),
+                Some(count) => self.measure(list, count)?,
+            }
+        }
+        count.ok_or_else(|| {
+            let mut paths = lists.map(|list| self.plan.wants.lists()[*list].path());
+            let path = paths.next().unwrap_or_default();
+            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
+        })
+    }
+
+    /// Compares a list with the others, unless it is absent or null.
+    fn measure(&self, list: usize, count: &Count) -> Result<(), Refusal> {
+        let Some(rows) = self.length(list)? else { return Ok(()) };
+        if rows == count.rows {
+            return Ok(());
+        }
+        let path = |list: usize| self.plan.wants.lists()[list].path();
+        let (one, other, expected) = (path(count.list), path(list), count.rows);
+        Err(Refusal::new(
+            RejectReason::UnequalLists,
+            format_args!("`{other}` has {rows} elements, but `{one}` has {expected}"),
+        ))
+    }
+
+    fn length(&self, list: usize) -> Result<Option<usize>, Refusal> {
+        let wants = &self.plan.wants;
+        match self.slots.get(wants.lists()[list].slot) {
+            Value::Blocked { want, expected, found } => {
+                Err(blocked(&wants.node(want).path, expected, found))
+            }
+            Value::List => {
+                let length = self.slots.element_count(list);
+                if length <= self.limits.rows_max {
+                    return Ok(Some(length));
+                }
+                let (path, rows_max) = (wants.lists()[list].path(), self.limits.rows_max);
+                let detail =
+                    format_args!("`{path}` has {length} elements: more than {rows_max} rows");
+                Err(Refusal::new(RejectReason::TooManyRows, detail))
+            }
+            Value::Absent
+            | Value::Boolean(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::Other(_) => Ok(None),
+        }
+    }
+
+    /// Finds the row's values in its elements of the lists.
+    fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
+        for &list in lists {
+            let wanted = &self.plan.wants.lists()[list];
+            let found = &mut self.elements[list];
+            if !matches!(self.slots.get(wanted.slot), Value::List) {
+                found.clear();
+                continue;
+            }
+            self.slots
+                .list(list)
+                .read(self.program, &wanted.element, self.payload, row, found)
+                .map_err(Malformed::refusal)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whose record it is: an index into the schema's models.
+    fn model_index(&mut self) -> Result<usize, Refusal> {
+        let plan = self.plan;
+        let Some(place) = &plan.model else { return Ok(0) };
+        let (mut record, _) = self.record();
+        let name = record.model(place)?;
+        let name = record.texts().get(&name);
+        plan.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
+    }
+
+    /// Reads a row of the model `index`. What it shares with the first one of the same model is
+    /// taken from there, so that a message that mixes models reads it no more often than another.
+    fn read_row_of_list(&mut self, index: usize) -> Result<(), Refusal> {
+        let Rows { heads, cells, added: _, firsts } = &*self.rows;
+        let first = firsts.get(&index).copied();
+        let here = First { head: heads.len(), cells: cells.len() };
+        self.read_row(index, first)?;
+        if first.is_none() {
+            self.rows.firsts.insert(index, here);
+        }
+        Ok(())
+    }
+
+    fn read_row(&mut self, index: usize, first: Option<First>) -> Result<(), Refusal> {
+        let plan = self.plan;
+        let model = &plan.models[index];
+        let shared = first.map(|first| self.rows.heads[first.head].clone());
+        let (mut record, cells) = self.record();
+        let version = match (&model.version, &shared) {
+            (VersionPlan::Fixed(version), None) => record.add_text(version),
+            (VersionPlan::At(place), None) => record.version(place)?,
+            (VersionPlan::At(place), Some(_)) if place.list.is_some() => record.version(place)?,
+            (VersionPlan::Fixed(_) | VersionPlan::At(_), Some(shared)) => shared.version.clone(),
+        };
+        let event_time = match &shared {
+            Some(shared) if plan.event_time.list.is_none() => shared.event_time,
+            Some(_) | None => record.event_time(&plan.event_time, plan.time_format)?,
+        };
+        read_cells(model, &mut record, cells, first.map(|first| first.cells))?;
+        self.rows.heads.push(Head { model: index, event_time, version });
+        Ok(())
+    }
+
+    fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
+        let Self { plan, program, payload, slots, elements, rows, limits: _ } = self;
+        let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
+        (Record { payload, program, wants: &plan.wants, slots, elements, added }, cells)
+    }
+}
+
+/// Reads the features, then the segments: one cell a column. What rows share is copied from the
+/// cells that begin at `shared`.
+fn read_cells(
+    model: &ModelPlan,
+    record: &mut Record<'_>,
+    cells: &mut Vec<Cell>,
+    shared: Option<usize>,
+) -> Result<(), Refusal> {
+    for (column, (place, kind)) in model.features.iter().enumerate() {
+        cells.push(match shared.filter(|_| place.list.is_none()) {
+            Some(first) => cells[first + column].clone(),
+            None => record.feature(place, *kind)?,
+        });
+    }
+    for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
+        cells.push(match shared.filter(|_| place.list.is_none()) {
+            Some(first) => cells[first + column].clone(),
+            None => record.segment(place, name)?,
+        });
+    }
+    Ok(())
+}
+
+/// Says what a message is that is neither one record nor, where `expected`, a list of them.
+fn not_the_root(expected: Kind, found: Kind) -> Refusal {
+    let hint = if (expected, found) == (Kind::Record, Kind::Array) {
+        "; the paths of a list of records begin with `[]`"
+    } else if (expected, found) == (Kind::Array, Kind::Record) {
+        "; the paths of one record begin with a key"
+    } else {
+        ""
+    };
+    Refusal::new(
+        RejectReason::WrongType,
+        format_args!("the message: expected {expected}, found {found}{hint}"),
+    )
+}
+
+/// Tells a name that no model could have from one that no model has.
+fn unknown_model(at: &Place, name: &str) -> Refusal {
+    let (path, bytes) = (&at.path, name.len());
+    match ModelId::try_new(name, "any") {
+        Ok(_) => Refusal::new(
+            RejectReason::UnknownModel,
+            format_args!("`{path}`: no configured model has this name of {bytes} bytes"),
+        ),
+        Err(_) => Refusal::new(
+            RejectReason::InvalidName,
+            format_args!(
+                "`{path}`: no name, or too long or with a control character, of {bytes} bytes"
+            ),
+        ),
+    }
+}
