@@ -3,6 +3,7 @@
 //! Before: `raw` is the file as written, `validate` the only way from there to a [`Config`].
 //! After: [`crate::shard`] and [`crate::pipeline`] run by it, the edge connects by it.
 
+mod avro;
 mod duration;
 mod error;
 mod interpolate;
@@ -26,6 +27,7 @@ use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
 use driftd_ingest::{FeatureKind, SourceSchema};
 
+pub use avro::{AvroConfig, Credentials, RegistryConfig, SourceFormat};
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
 pub use schema::schema;
@@ -194,6 +196,8 @@ pub struct SourceConfig {
     pub topic: Arc<str>,
     /// Where to begin.
     pub start: FirstStart,
+    /// What messages are written in.
+    pub format: SourceFormat,
     /// How records are read. Its models are [`SourceConfig::models`], in order.
     pub schema: Arc<SourceSchema>,
     /// Index into [`Config::models`] of each model of the schema.

@@ -3,6 +3,7 @@
 //! Owns the keys, their types, bounds and literal defaults. Checks nothing that needs two values:
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
+mod avro;
 mod memory;
 mod source;
 mod state;
@@ -13,6 +14,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::avro::{RawAvro, RawAvroFraming, RawRegistry};
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{RawFormat, RawSource, RawStart, RawTimeFormat};

@@ -3,6 +3,7 @@
 //! Before: [`super::raw`], whose keys have their types already. After: everything. Checks what
 //! needs more than one value, or more than a pattern, and finds all of it at once. One file a part.
 
+mod avro;
 mod features;
 pub(super) mod kafka;
 mod lists;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::text::{DurationText, Topic};
+use super::avro::RawAvro;
 
 /// One topic of inference logs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,6 +18,8 @@ pub(in crate::config) struct RawSource {
     /// Format of the messages.
     #[serde(default)]
     pub(in crate::config) format: RawFormat,
+    /// Where the schemas of Avro messages come from. Needed with `format: avro`.
+    pub(in crate::config) avro: Option<RawAvro>,
     /// Where a start without stored `state` begins to read; one with it goes on where the last one
     /// ended.
     pub(in crate::config) start: RawStart,
@@ -55,6 +58,8 @@ pub(in crate::config) enum RawFormat {
     Json,
     /// One JSON document a line; blank lines are passed over.
     Ndjson,
+    /// One Avro value a message.
+    Avro,
 }
 
 /// Where a start without stored state begins to read.

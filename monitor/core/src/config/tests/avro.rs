@@ -1,0 +1,146 @@
+//! Messages of Avro: where their schemas come from.
+
+use std::path::PathBuf;
+
+use driftd_ingest::AvroFraming;
+use serde_json::{Value, json};
+
+use super::super::{AvroConfig, Credentials, RegistryConfig, SourceFormat};
+use super::{check, load_tree, put, smallest};
+
+const ORIGINS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
+
+fn avro(avro: Value) -> [(&'static str, Value); 2] {
+    [("/sources/0/format", json!("avro")), ("/sources/0/avro", avro)]
+}
+
+fn loaded(section: Value) -> AvroConfig {
+    let mut tree = smallest();
+    for (pointer, value) in avro(section) {
+        put(&mut tree, pointer, value);
+    }
+    let config = load_tree(&tree).unwrap();
+    let SourceFormat::Avro(found) = config.sources[0].format.clone() else {
+        panic!("the format is Avro")
+    };
+    found
+}
+
+#[test]
+fn schemas_come_from_a_file_from_files_or_from_a_registry() {
+    let config = loaded(json!({"schema": "a.avsc"}));
+    assert_eq!(config, AvroConfig::Schema("a.avsc".into()));
+    assert_eq!(config.framing(), AvroFraming::Bare);
+    let config = loaded(json!({"schemas": ["a.avsc", "b.avsc"]}));
+    assert_eq!(config, AvroConfig::Schemas(vec!["a.avsc".into(), "b.avsc".into()]));
+    assert_eq!(config.framing(), AvroFraming::SingleObject);
+    let config = loaded(json!({"registry": {"url": "http://registry:8081/"}}));
+    let expected = RegistryConfig {
+        url: "http://registry:8081".to_owned(),
+        framing: AvroFraming::Confluent,
+        credentials: Credentials::None,
+        ca_file: None,
+    };
+    assert_eq!(config, AvroConfig::Registry(expected));
+}
+
+#[test]
+fn a_registry_may_ask_who_it_is() {
+    let registry = |registry: Value| match loaded(json!({"registry": registry})) {
+        AvroConfig::Registry(found) => found,
+        AvroConfig::Schema(_) | AvroConfig::Schemas(_) => panic!("it is a registry"),
+    };
+    let found = registry(json!({
+        "url": "https://r/apis/ccompat/v7", "framing": "apicurio", "ca_file": "ca.pem",
+        "username": "driftd", "password": "Hunter 2",
+    }));
+    assert_eq!(found.framing, AvroFraming::Apicurio);
+    assert_eq!(found.ca_file, Some(PathBuf::from("ca.pem")));
+    let (username, password) = ("driftd".to_owned(), "Hunter 2".to_owned());
+    assert_eq!(found.credentials, Credentials::Password { username, password });
+    assert!(!format!("{found:?}").contains("Hunter"), "{found:?}");
+    let found = registry(json!({"url": "https://r", "token": "Hunter2"}));
+    assert_eq!(found.credentials, Credentials::Token("Hunter2".to_owned()));
+    assert!(!format!("{found:?}").contains("Hunter"), "{found:?}");
+}
+
+#[test]
+fn one_origin_of_schemas_is_named_and_no_other_format() {
+    check(
+        &[("/sources/0/format", json!("avro"))],
+        &[&format!("`sources[0].avro`: is missing; {ORIGINS}")],
+    );
+    check(
+        &[("/sources/0/avro", json!({"schema": "a.avsc"}))],
+        &["`sources[0].avro`: is of another format than the topic's; write `format: avro` beside \
+           it, or remove it"],
+    );
+    check(&avro(json!({})), &[&format!("`sources[0].avro`: names no schemas; {ORIGINS}")]);
+    check(
+        &avro(json!({"schema": "a", "schemas": ["b"]})),
+        &[&format!("`sources[0].avro`: names more than one origin of schemas; {ORIGINS}")],
+    );
+    check(
+        &avro(json!({"schemas": ["a", ""]})),
+        &["`sources[0].avro.schemas[1]`: names no file; write the path of a schema's file"],
+    );
+}
+
+#[test]
+fn names_of_columns_are_of_json() {
+    let mut changes = avro(json!({"schema": "a.avsc"})).to_vec();
+    changes.push(("/sources/0/columns", json!("split.columns")));
+    changes.push(("/models/0/features/0/path", json!("split.data[].x")));
+    check(
+        &changes,
+        &["`sources[0].columns`: is for lists of JSON: fields of Avro have their names; remove \
+           it, and write the names of fields into the paths"],
+    );
+}
+
+#[test]
+fn a_registry_has_an_address_without_secrets_and_one_way_to_sign_in() {
+    let address = "write it like `https://registry.example.org:8081`";
+    for (registry, message) in [
+        (
+            json!({"url": "registry:8081"}),
+            format!(".url`: `registry:8081` is not an HTTP address; {address}"),
+        ),
+        (
+            json!({"url": "http:///x"}),
+            format!(".url`: `http:///x` is not an HTTP address; {address}"),
+        ),
+        (
+            json!({"url": "http://user:Hunter2@r"}),
+            ".url`: holds an `@`, as before a password; use `username` and `password`".to_owned(),
+        ),
+        (
+            json!({"url": "http://r", "ca_file": "ca.pem"}),
+            ".ca_file`: is not used without TLS; write `https://` in `url`, or remove it"
+                .to_owned(),
+        ),
+        (
+            json!({"url": "http://r", "username": "u"}),
+            "`: has only one of `username` and `password`; write both, or neither".to_owned(),
+        ),
+        (
+            json!({"url": "http://r", "username": "u:v", "password": "p"}),
+            ".username`: has a `:`; write the name alone; it cannot have one".to_owned(),
+        ),
+        (
+            json!({"url": "http://r", "token": "t", "password": "p"}),
+            ".token`: is beside another way to sign in; keep the token, or both `username` and \
+             `password`"
+                .to_owned(),
+        ),
+        (
+            json!({"url": "http://r", "token": "t\n"}),
+            ".token`: has a character that no token has, such as a space or line break; write \
+             the token alone"
+                .to_owned(),
+        ),
+    ] {
+        let message = format!("`sources[0].avro.registry{message}");
+        check(&avro(json!({"registry": registry})), &[&message]);
+    }
+}
