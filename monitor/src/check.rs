@@ -1,7 +1,8 @@
 //! `driftd check`: everything that can be known before the daemon starts.
 //!
-//! The configuration first, all its errors at once; then the reference profiles, the memory that it
-//! needs, the cluster and its topics, and what their newest messages become ([`records`]).
+//! The configuration first, all its errors at once; then the reference profiles, the schemas of
+//! messages, the memory that it needs, the cluster and its topics, and what their newest messages
+//! become ([`records`]).
 
 mod records;
 
@@ -18,6 +19,7 @@ use crate::kafka::probe::{self, Finding};
 use crate::kafka::topics::{self, TopicError};
 use crate::memory::Memory;
 use crate::references::References;
+use crate::registry::Writers;
 
 /// Options of `driftd check`.
 #[derive(Debug, clap::Args)]
@@ -44,6 +46,7 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
         outcome: Ok(summary(config)),
     }];
     findings.extend(references(loaded));
+    findings.extend(writers(args, loaded));
     findings.push(memory(args, config));
     let mut tried = Vec::new();
     if !args.offline {
@@ -119,6 +122,22 @@ fn memory(args: &CheckArgs, config: &Config) -> Finding {
     let memory = Memory::of(config, &partitions.unwrap_or_default()).admit();
     let outcome = memory.map(|memory| memory.to_string()).map_err(|error| error.to_string());
     Finding { subject: "memory".to_owned(), outcome }
+}
+
+/// Reads the schemas of messages, and asks their registries.
+fn writers(args: &CheckArgs, loaded: &Loaded) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in &loaded.config.sources {
+        let outcome = match Writers::open(source, &loaded.folder) {
+            Ok(None) => continue,
+            Ok(Some(writers)) if writers.asks() && args.offline => continue,
+            Ok(Some(writers)) => writers.look().map_err(anyhow::Error::from),
+            Err(error) => Err(error.into()),
+        };
+        let subject = format!("schemas of {}", source.topic);
+        findings.push(Finding { subject, outcome: outcome.map_err(|it| format!("{it:#}")) });
+    }
+    findings
 }
 
 fn summary(config: &Config) -> String {

@@ -47,6 +47,7 @@ use crate::lanes::{Lanes, News};
 use crate::memory::{Memory, MemoryError};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
+use crate::registry::{self, Writers, WritersError};
 use crate::stage::{Keeper, Stage, Start, end};
 use crate::store::{FolderStore, StoreError};
 use crate::unique;
@@ -100,6 +101,9 @@ pub enum StartError {
     /// The state of an earlier run cannot be read.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The schemas of a topic's messages cannot be had.
+    #[error(transparent)]
+    Writers(#[from] WritersError),
     /// A profile that stored windows were counted against cannot be used.
     #[error(transparent)]
     Reference(#[from] ReferenceFileError),
@@ -131,6 +135,8 @@ struct Shared {
     config: Arc<Config>,
     kafka: KafkaConfig,
     references: Arc<References>,
+    /// For each source the schemas of its messages, where those are of Avro.
+    writers: Vec<Option<Arc<Writers>>>,
     producer: Arc<Producer>,
     memory: Arc<Memory>,
     health: Arc<Health>,
@@ -178,6 +184,7 @@ impl Daemon {
         let (events, receiver) = events(EVENTS_MAX);
         let shared = Shared {
             references: Arc::new(References::new(folder, Arc::clone(&config))),
+            writers: registry::of_sources(&config, folder)?,
             producer: Arc::new(Producer::connect(&kafka, reports.clone())?),
             memory: Arc::new(memory),
             health: Arc::new(Health::new(clock::instant())),
@@ -340,6 +347,7 @@ impl Started {
             config: Arc::clone(&shared.config),
             source,
             references: Arc::clone(&shared.references),
+            writers: shared.writers[source].clone(),
             parked: shared.parked.clone(),
             index,
             member: Arc::clone(&shared.member),

@@ -29,6 +29,7 @@ pub mod memory;
 pub mod outbox;
 pub mod reference;
 pub mod references;
+pub mod registry;
 pub mod replay;
 pub mod run;
 mod stage;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and start programs")]
 
+mod avro;
 mod bad_input;
 mod check;
 mod churn;
@@ -18,6 +19,7 @@ mod loss;
 mod main_job;
 mod outage;
 mod produce;
+mod registry;
 mod rules;
 mod scale_out;
 mod security;

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
-use driftd_core::config::SourceConfig;
+use driftd_core::config::{SourceConfig, SourceFormat};
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message, Rejection, Row, SourceSchema,
+    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message,
+    Rejection, Row, SchemaId, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -26,9 +27,41 @@ const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 /// A partial batch is counted after this long, so that a slow topic is seen soon.
 const LINGER_MILLIS: i64 = 200;
 
+/// A decoder of the topic's format.
+enum Decoder {
+    Json(Box<JsonDecoder>),
+    Avro(Box<AvroDecoder>),
+}
+
+impl Decoder {
+    fn new(source: &SourceConfig) -> Self {
+        let (schema, limits) = (Arc::clone(&source.schema), limits(source));
+        match &source.format {
+            SourceFormat::Json => Self::Json(Box::new(JsonDecoder::new(schema, limits))),
+            SourceFormat::Avro(avro) => {
+                Self::Avro(Box::new(AvroDecoder::new(schema, avro.framing(), limits)))
+            }
+        }
+    }
+
+    fn get(&self) -> &dyn Decode {
+        match self {
+            Self::Json(decoder) => &**decoder,
+            Self::Avro(decoder) => &**decoder,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn Decode {
+        match self {
+            Self::Json(decoder) => &mut **decoder,
+            Self::Avro(decoder) => &mut **decoder,
+        }
+    }
+}
+
 /// The open batch of a partition.
 pub(super) struct OpenBatch {
-    decoder: Box<dyn Decode>,
+    decoder: Decoder,
     /// With so many rows or messages it is full.
     rows_max: usize,
     payload_bytes: usize,
@@ -49,7 +82,7 @@ impl OpenBatch {
     /// The first message has this offset, or a later one; `None`: any.
     pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
         Self {
-            decoder: Box::new(JsonDecoder::new(Arc::clone(&source.schema), limits(source))),
+            decoder: Decoder::new(source),
             rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
             opened_at: now,
@@ -82,7 +115,23 @@ impl OpenBatch {
         }
         self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
-        self.decoder.decode(message)
+        self.decoder.get_mut().decode(message)
+    }
+
+    /// Returns the schema that has to be brought before a message is decoded.
+    pub(super) fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+        match &self.decoder {
+            Decoder::Json(_) => None,
+            Decoder::Avro(decoder) => decoder.missing(message),
+        }
+    }
+
+    /// Brings it.
+    pub(super) fn learn(&mut self, id: SchemaId, program: Arc<AvroProgram>) {
+        match &mut self.decoder {
+            Decoder::Json(_) => unreachable!("messages of JSON name no schema"),
+            Decoder::Avro(decoder) => decoder.learn(id, program),
+        }
     }
 
     /// Has the log compared with the one that was read before, should this message come once more.
@@ -101,12 +150,13 @@ impl OpenBatch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.decoder.messages() == 0
+        self.decoder.get().messages() == 0
     }
 
     /// Returns whether it has to be counted before more is read.
     pub(super) fn is_full(&self) -> bool {
-        let read = self.decoder.messages().max(self.decoder.rows());
+        let decoder = self.decoder.get();
+        let read = decoder.messages().max(decoder.rows());
         self.rows_max <= read || PAYLOAD_BYTES_MAX <= self.payload_bytes
     }
 
@@ -117,7 +167,7 @@ impl OpenBatch {
     /// Closes the batch; the next message opens another.
     pub(super) fn finish(&mut self) -> Decoded {
         self.payload_bytes = 0;
-        self.decoder.finish()
+        self.decoder.get_mut().finish()
     }
 }
 
@@ -215,7 +265,7 @@ mod tests {
         for message in messages {
             batch.decode(at(0), message);
         }
-        (batch.decoder.messages(), batch.is_other_log())
+        (batch.decoder.get().messages(), batch.is_other_log())
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! group never expels the member.
 
 mod losses;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
+use driftd_ingest::SchemaId;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message as _};
 use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
@@ -44,6 +45,9 @@ use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
 use crate::outbox::{EventSender, Outbox};
 use crate::references::References;
+use crate::registry::Writers;
+
+use self::reading::Room;
 
 /// Messages polled before everything else has its turn.
 const POLL_MESSAGES_MAX: usize = batch::MESSAGES_MAX;
@@ -81,6 +85,8 @@ pub struct ConsumerParts {
     pub source: usize,
     /// Where reference profiles are.
     pub references: Arc<References>,
+    /// Where schemas of messages are, where those are of Avro.
+    pub writers: Option<Arc<Writers>>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
     /// Number of the thread among those of its source.
@@ -116,6 +122,8 @@ pub struct SourceConsumer {
     is_stale: bool,
     /// Owned, and not read.
     stalls: Stalls,
+    /// Of those the ones that wait for a schema.
+    waiting: BTreeMap<i32, SchemaId>,
     shard: Shard,
     decoders: BTreeMap<PartitionId, OpenBatch>,
     outbox: Outbox,
@@ -143,6 +151,7 @@ impl SourceConsumer {
                 Arc::clone(&parts.config.sources[parts.source].topic),
                 Arc::clone(&parts.health),
             ),
+            waiting: BTreeMap::new(),
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
             parts,
@@ -198,7 +207,7 @@ impl SourceConsumer {
             let heartbeat = &self.parts.heartbeat;
             sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
         }
-        if let Some(due) = self.stalls.due(now) {
+        if let Some(due) = self.stalls.due(now).and_then(|due| self.with_schemas(now, due)) {
             self.client.context().retry(&self.client, &due);
         }
         self.poll(now);
@@ -272,6 +281,7 @@ impl SourceConsumer {
             partitions.insert(PartitionId { topic: Arc::clone(self.topic()), partition });
         }
         let partitions = partitions.into_iter().collect();
+        self.waiting.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
         self.sharing = membership::sharing(&self.kafka, &self.parts);
         self.is_stale = true;
@@ -358,16 +368,12 @@ impl SourceConsumer {
             match self.client.poll(timeout) {
                 None => return,
                 Some(Ok(message)) => {
-                    let message_parts = MessageParts {
-                        topic: &self.parts.config.sources[self.parts.source].topic,
-                        producer: &self.parts.producer,
-                        dead_letter_topic: self.parts.config.sources[self.parts.source]
-                            .dead_letter_topic
-                            .as_deref(),
-                        source: self.parts.source,
-                    };
-                    if decode(&mut self.decoders, &message_parts, now, &message) {
-                        return;
+                    let read = reading::decode(&mut self.decoders, &self.parts, now, &message);
+                    drop(message);
+                    match read {
+                        Ok(Room::Left) => {}
+                        Ok(Room::None) => return,
+                        Err(missing) => return self.wait_for_schema(missing),
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.note_end(partition),
@@ -450,6 +456,7 @@ impl SourceConsumer {
         info!(topic = %self.topic(), ?partitions, "partitions revoked");
         for id in &partitions {
             self.stalls.leave(id.partition);
+            self.waiting.remove(&id.partition);
         }
         self.release(now, &partitions);
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
@@ -669,29 +676,4 @@ impl SourceConsumer {
 enum SharingError {
     #[error("what is shared cannot be committed")]
     Commit(#[from] TransactionError),
-}
-
-/// What decoding a message needs beside the message.
-struct MessageParts<'a> {
-    topic: &'a Arc<str>,
-    producer: &'a Producer,
-    dead_letter_topic: Option<&'a str>,
-    source: usize,
-}
-
-/// Returns whether the partition's batch is full.
-fn decode(
-    decoders: &mut BTreeMap<PartitionId, OpenBatch>,
-    parts: &MessageParts<'_>,
-    now: Timestamp,
-    message: &BorrowedMessage<'_>,
-) -> bool {
-    let id = PartitionId { topic: Arc::clone(parts.topic), partition: message.partition() };
-    // A message fetched just before its partition was revoked: its new owner reads it.
-    let Some(batch) = decoders.get_mut(&id) else { return false };
-    let rejection = batch.decode(now, &batch::message(message));
-    if let (Some(rejection), Some(topic)) = (rejection, parts.dead_letter_topic) {
-        parts.producer.dead_letter(topic, parts.source, message, rejection);
-    }
-    batch.is_full()
 }

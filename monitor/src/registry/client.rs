@@ -1,0 +1,270 @@
+//! Asks a schema registry, with the interface of Confluent's: one request at a time, each bounded.
+//!
+//! Before: [`super::Writers`] misses a schema. After: it compiles what the registry has. Whether a
+//! schema does not exist, or the registry does not say, is told apart here: for the first a message
+//! is rejected, for the second it waits.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use driftd_core::config::{Credentials, RegistryConfig};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use ureq::http::StatusCode;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::{Agent, Body};
+
+use super::WritersError;
+use crate::clock::Stopwatch;
+
+/// A registry that is there answers in milliseconds.
+const REQUEST_MAX: Duration = Duration::from_secs(5);
+/// A schema with all that it refers to.
+const ASK_MAX: Duration = Duration::from_secs(15);
+/// Longest answer: a schema's text is half of it at most, and escaped in it.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Schemas that one refers to, directly or not.
+const REFERENCES_MAX: usize = 64;
+/// What a registry says besides 404 when it has no such schema.
+const NO_SCHEMA: u32 = 40_403;
+
+/// A registry, and who asks it.
+#[derive(Debug)]
+pub(super) struct Client {
+    url: String,
+    agent: Agent,
+    credentials: Credentials,
+}
+
+/// A schema and those that it refers to, each behind those that it refers to itself.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) schema: String,
+    pub(super) references: Vec<String>,
+}
+
+/// A registry that does not say what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No answer.
+    #[error("the schema registry {url} does not answer")]
+    Silent {
+        /// Its address.
+        url: String,
+        /// Why not.
+        source: Box<ureq::Error>,
+    },
+    /// An answer that refuses.
+    #[error("the schema registry {url} answers {status} when asked for `{path}`")]
+    Refused {
+        /// Its address.
+        url: String,
+        /// What was asked for.
+        path: String,
+        /// Its answer.
+        status: StatusCode,
+    },
+    /// An answer that is none of a registry.
+    #[error("{url} does not answer like a schema registry when asked for `{path}`")]
+    Foreign {
+        /// Its address.
+        url: String,
+        /// What was asked for.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A schema with very many others.
+    #[error("a schema of the registry {url} refers to more than {REFERENCES_MAX} others")]
+    References {
+        /// Its address.
+        url: String,
+    },
+    /// Many answers that each took long.
+    #[error("the schema registry {url} takes longer than {ASK_MAX:?} for a schema")]
+    Slow {
+        /// Its address.
+        url: String,
+    },
+}
+
+/// A schema as a registry tells it.
+#[derive(Deserialize)]
+struct Answer {
+    schema: String,
+    #[serde(default)]
+    references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    subject: String,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    error_code: u32,
+}
+
+/// What is asked on behalf of one schema.
+struct Asking<'a> {
+    client: &'a Client,
+    beat: &'a dyn Fn(),
+    since: Stopwatch,
+    seen: BTreeSet<(String, u32)>,
+    /// Texts, each behind those that it needs.
+    found: Vec<String>,
+}
+
+impl Client {
+    /// Prepares to ask; nothing is sent. Relative paths start at `folder`.
+    pub(super) fn open(config: &RegistryConfig, folder: &Path) -> Result<Self, WritersError> {
+        let roots = match &config.ca_file {
+            Some(file) => certificates(&folder.join(file))?,
+            None => RootCerts::PlatformVerifier,
+        };
+        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(roots).build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_MAX))
+            .tls_config(tls)
+            .proxy(None)
+            .max_redirects(0)
+            .user_agent("driftd")
+            .build();
+        let credentials = config.credentials.clone();
+        Ok(Self { url: config.url.clone(), agent: agent.new_agent(), credentials })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks for a schema by its number; `None` when the registry says that there is none.
+    pub(super) fn schema(
+        &self,
+        number: u64,
+        beat: &dyn Fn(),
+    ) -> Result<Option<Registered>, RegistryError> {
+        beat();
+        let path = format!("/schemas/ids/{number}");
+        let (status, body) = self.get(&path)?;
+        let problem = || serde_json::from_str::<Problem>(&body);
+        if status == StatusCode::NOT_FOUND
+            && problem().is_ok_and(|problem| problem.error_code == NO_SCHEMA)
+        {
+            return Ok(None);
+        }
+        let answer: Answer = self.read(&path, status, &body)?;
+        let mut asking = Asking {
+            client: self,
+            beat,
+            since: Stopwatch::start(),
+            seen: BTreeSet::new(),
+            found: Vec::new(),
+        };
+        answer.references.iter().try_for_each(|reference| asking.reference(reference))?;
+        Ok(Some(Registered { schema: answer.schema, references: asking.found }))
+    }
+
+    /// Asks whether it is a registry that answers who asks.
+    pub(super) fn look(&self) -> Result<(), RegistryError> {
+        let path = "/schemas/types";
+        let (status, body) = self.get(path)?;
+        self.read::<Vec<String>>(path, status, &body).map(|_| ())
+    }
+
+    fn get(&self, path: &str) -> Result<(StatusCode, String), RegistryError> {
+        let silent =
+            |source| RegistryError::Silent { url: self.url.clone(), source: Box::new(source) };
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = request.header("Accept", "application/json");
+        let request = match &self.credentials {
+            Credentials::None => request,
+            Credentials::Password { username, password } => {
+                let both = STANDARD.encode(format!("{username}:{password}"));
+                request.header("Authorization", format!("Basic {both}"))
+            }
+            Credentials::Token(token) => request.header("Authorization", format!("Bearer {token}")),
+        };
+        let mut answer = request.call().map_err(silent)?;
+        let status = answer.status();
+        let body: &mut Body = answer.body_mut();
+        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(silent)?;
+        Ok((status, body))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        status: StatusCode,
+        body: &str,
+    ) -> Result<T, RegistryError> {
+        let (url, path) = (self.url.clone(), path.to_owned());
+        if status != StatusCode::OK {
+            return Err(RegistryError::Refused { url, path, status });
+        }
+        serde_json::from_str(body).map_err(|source| RegistryError::Foreign { url, path, source })
+    }
+}
+
+impl Asking<'_> {
+    /// Asks for a schema that another one refers to, and first for those that it refers to itself.
+    fn reference(&mut self, reference: &Reference) -> Result<(), RegistryError> {
+        let Reference { subject, version } = reference;
+        if !self.seen.insert((subject.clone(), *version)) {
+            return Ok(());
+        }
+        let url = || self.client.url.clone();
+        if REFERENCES_MAX < self.seen.len() {
+            return Err(RegistryError::References { url: url() });
+        }
+        if ASK_MAX <= self.since.elapsed() {
+            return Err(RegistryError::Slow { url: url() });
+        }
+        (self.beat)();
+        let path = format!("/subjects/{}/versions/{version}", encoded(subject));
+        let (status, body) = self.client.get(&path)?;
+        let answer: Answer = self.client.read(&path, status, &body)?;
+        answer.references.iter().try_for_each(|inner| self.reference(inner))?;
+        self.found.push(answer.schema);
+        Ok(())
+    }
+}
+
+/// Writes a text as a part of a path: anything may be in a subject's name.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(byte.into());
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a string takes text");
+        }
+    }
+    encoded
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge reads files")]
+fn certificates(path: &Path) -> Result<RootCerts, WritersError> {
+    let owned = || path.to_owned();
+    let pem = std::fs::read(path).map_err(|source| WritersError::Read { path: owned(), source })?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        let item = item.map_err(|source| WritersError::Certificates { path: owned(), source })?;
+        if let PemItem::Certificate(certificate) = item {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        let source = ureq::Error::Tls("no certificate in it");
+        return Err(WritersError::Certificates { path: owned(), source });
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
