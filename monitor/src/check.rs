@@ -56,7 +56,7 @@ pub fn run(args: &CheckArgs, loaded: &Loaded) -> bool {
                 // Without an answer from the cluster there is one finding, and it says so.
                 if reached.first().is_some_and(|cluster| cluster.outcome.is_ok()) {
                     let show = if args.no_values { Show::Shapes } else { Show::Values };
-                    tried = records::look(config, kafka, show);
+                    tried = records::look(loaded, kafka, show);
                 }
                 findings.extend(reached);
                 if let Some(scale_out) = &config.scale_out {

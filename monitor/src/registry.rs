@@ -181,19 +181,16 @@ impl Writers {
         };
         known.silent = None;
         let program = registered.and_then(|registered| self.compile(id, &registered));
-        match &program {
-            Some(program) => {
-                if known.programs.len() == PROGRAMS_MAX {
-                    known.programs.clear();
-                }
-                known.programs.insert(id, Arc::clone(program));
+        if let Some(program) = &program {
+            if known.programs.len() == PROGRAMS_MAX {
+                known.programs.clear();
             }
-            None => {
-                if known.absent.len() == ABSENT_MAX {
-                    known.absent.clear();
-                }
-                known.absent.insert(id, now);
+            known.programs.insert(id, Arc::clone(program));
+        } else {
+            if known.absent.len() == ABSENT_MAX {
+                known.absent.clear();
             }
+            known.absent.insert(id, now);
         }
         Ok(program)
     }

@@ -257,7 +257,9 @@ fn check_windows(job: &Job) {
     }
     let each = usize::try_from(HOURS).expect("few") * 3;
     assert_eq!(lines["json"].len(), each);
-    lines.values_mut().for_each(|lines| lines.sort_by_key(Value::to_string));
+    for lines in lines.values_mut() {
+        lines.sort_by_key(Value::to_string);
+    }
     assert_eq!(lines["avro"], lines["json"]);
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// What one that did not answer is left alone for takes a fifth of it.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn config(avro: Value) -> Config {
+fn config(avro: &Value) -> Config {
     let config = json!({
         "name": "job",
         "sources": [{
@@ -39,8 +39,8 @@ fn config(avro: Value) -> Config {
     config::load(&config.to_string(), &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn open(registry: Value) -> Writers {
-    let config = config(json!({"registry": registry}));
+fn open(registry: &Value) -> Writers {
+    let config = config(&json!({"registry": registry}));
     let writers = Writers::open(&config.sources[0], Path::new("."));
     writers.expect("nothing is read").expect("the format is Avro")
 }
@@ -49,7 +49,7 @@ fn ask(writers: &Writers, id: u64) -> Result<Option<Arc<AvroProgram>>, Arc<Regis
     writers.program(SchemaId::registered(id), &|| ())
 }
 
-fn record(name: &str, fields: Value) -> Value {
+fn record(name: &str, fields: &Value) -> Value {
     json!({"type": "record", "name": name, "fields": fields})
 }
 
@@ -59,12 +59,12 @@ fn a_schema_is_asked_for_once_with_all_that_it_refers_to() {
     registry.rise();
     let inner = json!([{"name": "x", "type": "D"}]);
     registry.register_subject("D", &json!({"type": "fixed", "name": "D", "size": 8}), &[]);
-    registry.register_subject("n.In", &record("In", inner), &["D"]);
+    registry.register_subject("n.In", &record("In", &inner), &["D"]);
     let outer = json!([
         {"name": "t", "type": "long"}, {"name": "in", "type": "In"}, {"name": "d", "type": "D"},
     ]);
-    registry.register(7, &record("Out", outer), &["n.In", "D"]);
-    let writers = open(json!({"url": registry.url()}));
+    registry.register(7, &record("Out", &outer), &["n.In", "D"]);
+    let writers = open(&json!({"url": registry.url()}));
     let first = ask(&writers, 7).expect("it answers").expect("there is one");
     let expected = ["/schemas/ids/7", "/subjects/n.In/versions/1", "/subjects/D/versions/1"];
     assert_eq!(registry.asked(), expected);
@@ -77,8 +77,8 @@ fn a_schema_is_asked_for_once_with_all_that_it_refers_to() {
 fn schemas_that_refer_to_each_other_end_and_serve_nobody() {
     let registry = Registry::start();
     registry.rise();
-    registry.register_subject("A", &record("A", json!([{"name": "b", "type": "B"}])), &["B"]);
-    registry.register_subject("B", &record("B", json!([{"name": "a", "type": "A"}])), &["A"]);
+    registry.register_subject("A", &record("A", &json!([{"name": "b", "type": "B"}])), &["B"]);
+    registry.register_subject("B", &record("B", &json!([{"name": "a", "type": "A"}])), &["A"]);
     registry.register(1, &json!("A"), &["A"]);
     // A schema of another kind.
     registry.put(
@@ -86,7 +86,7 @@ fn schemas_that_refer_to_each_other_end_and_serve_nobody() {
         200,
         &json!({"schema": "message M {}", "schemaType": "PROTOBUF"}),
     );
-    let writers = open(json!({"url": registry.url()}));
+    let writers = open(&json!({"url": registry.url()}));
     assert!(ask(&writers, 1).expect("it answers").is_none());
     assert!(ask(&writers, 2).expect("it answers").is_none());
 }
@@ -95,7 +95,7 @@ fn schemas_that_refer_to_each_other_end_and_serve_nobody() {
 fn that_there_is_no_schema_is_another_answer_than_none() {
     let registry = Registry::start();
     registry.rise();
-    let writers = open(json!({"url": registry.url()}));
+    let writers = open(&json!({"url": registry.url()}));
     assert!(ask(&writers, 9).expect("it answers").is_none());
     assert!(ask(&writers, 9).expect("it is known").is_none());
     assert_eq!(registry.asked(), ["/schemas/ids/9"]);
@@ -107,7 +107,7 @@ fn that_there_is_no_schema_is_another_answer_than_none() {
         (302, json!({}), "answers 302 Found when asked for"),
         (200, json!({"scheme": ""}), "does not answer like a schema registry"),
     ] {
-        let writers = open(json!({"url": registry.url()}));
+        let writers = open(&json!({"url": registry.url()}));
         registry.put("/schemas/ids/3", status, &body);
         let error = ask(&writers, 3).expect_err("it does not say").to_string();
         assert!(error.contains(expected), "{error}");
@@ -118,8 +118,8 @@ fn that_there_is_no_schema_is_another_answer_than_none() {
 fn one_that_does_not_answer_is_asked_again_after_a_pause() {
     let registry = Registry::start();
     let fields = json!([{"name": "t", "type": "long"}]);
-    registry.register(5, &record("R", fields), &[]);
-    let writers = open(json!({"url": registry.url()}));
+    registry.register(5, &record("R", &fields), &[]);
+    let writers = open(&json!({"url": registry.url()}));
     let error = ask(&writers, 5).expect_err("it is down");
     assert!(error.to_string().ends_with("does not answer"), "{error}");
     registry.rise();
@@ -137,36 +137,36 @@ fn who_asks_says_who_it_is() {
     // `driftd:Hunter 2`
     registry.ask_for("Basic ZHJpZnRkOkh1bnRlciAy");
     let url = registry.url();
-    let error = ask(&open(json!({"url": url})), 4).expect_err("it does not say").to_string();
+    let error = ask(&open(&json!({"url": url})), 4).expect_err("it does not say").to_string();
     assert!(error.contains("401 Unauthorized"), "{error}");
     let known = json!({"url": url, "username": "driftd", "password": "Hunter 2"});
-    assert!(ask(&open(known), 4).expect("it answers").is_none());
+    assert!(ask(&open(&known), 4).expect("it answers").is_none());
     registry.ask_for("Bearer abc.def");
     let known = json!({"url": url, "token": "abc.def"});
-    assert!(ask(&open(known), 4).expect("it answers").is_none());
+    assert!(ask(&open(&known), 4).expect("it answers").is_none());
 }
 
 #[test]
 fn schemas_in_files_are_known_from_the_start_by_their_fingerprints() {
     let dir = WorkDir::new("schemas");
-    let first = record("R", json!([{"name": "t", "type": "long"}])).to_string();
+    let first = record("R", &json!([{"name": "t", "type": "long"}])).to_string();
     dir.write("first.avsc", &first);
     dir.write("second.avsc", &first.replace("\"R\"", "\"S\""));
     dir.write("none.avsc", "{}");
-    let open = |avro: Value| {
+    let open = |avro: &Value| {
         let config = config(avro);
         Writers::open(&config.sources[0], dir.path()).map(|it| it.expect("the format is Avro"))
     };
-    let one = open(json!({"schema": "first.avsc"})).expect("it is a schema");
+    let one = open(&json!({"schema": "first.avsc"})).expect("it is a schema");
     assert!(one.program(SchemaId::ONLY, &|| ()).expect("nobody is asked").is_some());
-    let both = open(json!({"schemas": ["first.avsc", "second.avsc"]})).expect("they are schemas");
+    let both = open(&json!({"schemas": ["first.avsc", "second.avsc"]})).expect("they are schemas");
     let fingerprint = AvroSchema::parse(&first, &[]).expect("a schema").fingerprint();
     let known = SchemaId::of_fingerprint(fingerprint.expect("it refers to no other"));
     assert!(both.program(known, &|| ()).expect("nobody is asked").is_some());
     let other = SchemaId::of_fingerprint(known.number() ^ 1);
     assert!(both.program(other, &|| ()).expect("nobody is asked").is_none());
     for (file, expected) in [("none.avsc", "is no Avro schema"), ("absent.avsc", "cannot read")] {
-        let error = open(json!({"schema": file})).expect_err("it is no schema").to_string();
+        let error = open(&json!({"schema": file})).expect_err("it is no schema").to_string();
         assert!(error.contains(expected) && error.contains(file), "{error}");
     }
 }
@@ -177,7 +177,7 @@ fn a_registry_with_tls_is_one_whose_certificate_is_trusted() {
     let broker = SecuredBroker::shared();
     for (authority, is_trusted) in [("ca.pem", true), ("other-ca.pem", false)] {
         let url = format!("https://{}", broker.tls());
-        let writers = open(json!({"url": url, "ca_file": broker.file(authority)}));
+        let writers = open(&json!({"url": url, "ca_file": broker.file(authority)}));
         let error = ask(&writers, 1).expect_err("it is no registry");
         let RegistryError::Silent { url: _, source } = &*error else { panic!("{error}") };
         let is_refused = source.to_string().contains("certificate verify failed");

@@ -144,6 +144,6 @@ fn propose(messages: &[SampledMessage], request: &Request) -> Result<Proposal, S
     let yaml = yaml::write(&draft, request, messages.len());
     let config = config::load(&yaml, &|_| None)
         .map_err(|errors| format!("what was found makes no valid configuration: {errors}"))?;
-    let trial = try_out(&config, 0, messages);
+    let trial = try_out(&config, 0, messages, &mut |_| None);
     Ok(Proposal { yaml, trial })
 }

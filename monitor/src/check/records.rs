@@ -7,14 +7,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use driftd_core::config::{Config, KafkaConfig, Role};
+use driftd_core::config::{KafkaConfig, Role};
 use driftd_core::inspect::Show;
-use driftd_core::sample::{Record, Trial, try_out};
+use driftd_core::sample::{Record, SampledMessage, Trial, try_out};
 use driftd_ingest::FeatureKind;
 
+use crate::config_file::Loaded;
 use crate::console::{shown, thousands};
 use crate::inspect::refusals;
 use crate::kafka::sampler::{Bounds, SampleError, Side, sample};
+use crate::registry::Writers;
 
 /// Enough to see a mistake, and read in no time.
 const BOUNDS: Bounds = Bounds { messages: 100, time: Duration::from_secs(10) };
@@ -30,7 +32,8 @@ pub(super) struct Tried {
 }
 
 /// Reads and decodes some messages of each source.
-pub(super) fn look(config: &Config, kafka: &KafkaConfig, show: Show) -> Vec<Tried> {
+pub(super) fn look(loaded: &Loaded, kafka: &KafkaConfig, show: Show) -> Vec<Tried> {
+    let config = &loaded.config;
     let sources = config.sources.iter().enumerate();
     let tried = sources.filter_map(|(index, source)| {
         let topic = &*source.topic;
@@ -39,7 +42,7 @@ pub(super) fn look(config: &Config, kafka: &KafkaConfig, show: Show) -> Vec<Trie
                 let text = format!("warn  records of {topic}: none came within 10 s\n");
                 Some(Tried { is_well: true, text })
             }
-            Ok(sample) => Some(say_trial(topic, &try_out(config, index, &sample.messages), show)),
+            Ok(sample) => try_all(loaded, index, &sample.messages, show),
             // Said of the topic already.
             Err(SampleError::NoTopic { .. }) => None,
             Err(error) => {
@@ -50,6 +53,26 @@ pub(super) fn look(config: &Config, kafka: &KafkaConfig, show: Show) -> Vec<Trie
         }
     });
     tried.collect()
+}
+
+/// Decodes messages of a source; nothing is said where their schemas cannot be read, for that is
+/// said of the schemas.
+fn try_all(
+    loaded: &Loaded,
+    index: usize,
+    messages: &[SampledMessage],
+    show: Show,
+) -> Option<Tried> {
+    let config = &loaded.config;
+    let source = &config.sources[index];
+    let writers = Writers::open(source, &loaded.folder).ok()?;
+    let mut is_silent = false;
+    let trial = try_out(config, index, messages, &mut |id| {
+        let program = writers.as_ref()?.program(id, &|| {});
+        is_silent |= program.is_err();
+        program.ok().flatten()
+    });
+    (!is_silent).then(|| say_trial(&source.topic, &trial, show))
 }
 
 fn say_trial(topic: &str, trial: &Trial, show: Show) -> Tried {

@@ -49,9 +49,10 @@ pub(super) fn found(args: &InspectArgs, sample: &Sample, inspection: &Inspection
 fn encoding(text: &mut String, seen: &SeenEncoding) {
     let SeenEncoding { encoding, count, partition, offset, evidence } = seen;
     let count = thousands(*count);
-    let reading = match encoding.formats().first() {
-        Some(format) => format!("read with `format: {format}`"),
-        None => format!("not read: {}", encoding.advice()),
+    let reading = match (encoding.formats().first(), encoding.advice()) {
+        (Some(format), "") => format!("read with `format: {format}`"),
+        (Some(format), advice) => format!("read with `format: {format}`, {advice}"),
+        (None, advice) => format!("not read: {advice}"),
     };
     _ = writeln!(text, "{count:>8}  {}: {reading}", encoding.name());
     _ = writeln!(text, "          first: [{partition}] at offset {offset}, {evidence}");

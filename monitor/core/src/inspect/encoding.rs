@@ -97,12 +97,11 @@ impl Encoding {
         match self {
             Self::JsonDocument | Self::JsonList => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
+            Self::Registry | Self::AvroSingleObject => &["avro"],
             Self::JsonOther
             | Self::BrokenJson
-            | Self::Registry
             | Self::RegistryHeader
             | Self::Glue
-            | Self::AvroSingleObject
             | Self::AvroFile
             | Self::ArrowStream
             | Self::ArrowFile
@@ -116,20 +115,22 @@ impl Encoding {
         }
     }
 
-    /// Returns what to know or to do where driftd cannot read it.
+    /// Returns what to know or to do where driftd cannot read it, or not by itself.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::JsonDocument | Self::JsonList | Self::JsonLines => "",
             Self::JsonOther => "a record is an object: nothing in it can be named by a path",
             Self::BrokenJson => "each is one rejection `invalid_json`",
             Self::Registry => {
-                "Avro, Protobuf or JSON Schema: which of them, only the registry can tell"
+                "if it is Avro, which the registry can tell: name it in `avro.registry`"
             }
             Self::RegistryHeader => {
                 "the bytes alone do not tell Avro from Protobuf; the registry can"
             }
             Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
-            Self::AvroSingleObject => "needs the schema with that fingerprint",
+            Self::AvroSingleObject => {
+                "with the schemas that have these fingerprints in `avro.schemas`"
+            }
             Self::AvroFile | Self::Parquet => "`driftd replay` reads Parquet files, not messages",
             Self::ArrowStream | Self::ArrowFile => "have the producer write JSON beside it",
             Self::Gzip | Self::Zstd => {
@@ -143,7 +144,7 @@ impl Encoding {
 
     /// Returns whether it is JSON that paths lead into.
     pub(super) fn has_documents(self) -> bool {
-        !self.formats().is_empty()
+        matches!(self, Self::JsonDocument | Self::JsonList | Self::JsonLines)
     }
 }
 

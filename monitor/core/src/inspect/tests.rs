@@ -257,7 +257,7 @@ fn encodings_are_told_by_their_first_bytes() {
         let [seen] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!((seen.encoding, seen.partition, seen.count), (encoding, 2, 1));
         assert!(seen.evidence.contains(evidence), "{encoding:?}: {}", seen.evidence);
-        assert_eq!(encoding.formats().is_empty(), !encoding.advice().is_empty(), "{encoding:?}");
+        assert!(!encoding.formats().is_empty() || !encoding.advice().is_empty(), "{encoding:?}");
     }
 }
 
@@ -280,7 +280,8 @@ fn what_is_said_to_be_read_is_what_a_source_takes() {
     let formats = &schema["$defs"]["Source"]["properties"]["format"];
     let mut taken: Vec<String> = Vec::new();
     collect_consts(formats, &mut taken);
-    let encodings = [Encoding::JsonDocument, Encoding::JsonList, Encoding::JsonLines];
+    taken.sort_unstable();
+    let encodings = [Encoding::JsonDocument, Encoding::JsonLines, Encoding::AvroSingleObject];
     let mut read: Vec<_> = encodings.iter().flat_map(|it| it.formats()).copied().collect();
     read.sort_unstable();
     read.dedup();

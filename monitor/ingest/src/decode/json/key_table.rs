@@ -76,7 +76,9 @@ mod tests {
 
     fn table(keys: &[String]) -> KeyTable {
         let mut table = KeyTable::default();
-        keys.iter().for_each(|_| table.push(|position| &keys[position]));
+        for _ in keys {
+            table.push(|position| &keys[position]);
+        }
         table
     }
 
