@@ -116,12 +116,12 @@ fn what_cannot_be_read_is_named_with_its_evidence() {
     let ended = inspect(&job, &["--brokers", job.bootstrap()]).expect_code(0);
     let parts = [
         "205 messages looked at",
-        "schema registry's prefix (Confluent wire format): not read: Avro, Protobuf or JSON Schema",
+        "schema registry's prefix (Confluent wire format): read with `format: avro`, if it is Avro",
         "first 0, then schema id 258",
         "tombstone: not read",
         "text that begins like JSON and is none: not read: each is one rejection `invalid_json`",
         "gzip: not read: have the producer set `compression.type` instead",
-        "Avro, single object: not read",
+        "Avro, single object: read with `format: avro`, with the schemas",
         "\nname: \"inspect-mixed-inference\"\n",
         "200 of 205 messages decode by this proposal",
         "empty_payload, first [1] at offset 50: no payload: a tombstone",
