@@ -15,7 +15,7 @@ use driftd_core::config::KafkaConfig;
 use driftd_core::inspect::{Request, Show, inspect};
 
 use crate::config_file::{self, ConfigFileError};
-use crate::console::say;
+use crate::console::{say, shown};
 use crate::kafka::sampler::{Bounds, Side, sample};
 use crate::whole_file::{WholeFile, WriteError};
 
@@ -118,7 +118,9 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
             let path = path.display();
             say(format_args!("next: look it through, then `driftd check --config {path}`"));
         }
-        (Err(reason), None) => say(format_args!("\nno configuration is proposed: {reason}")),
+        (Err(reason), None) => {
+            say(format_args!("\nno configuration is proposed: {}", shown(reason)));
+        }
         (Err(reason), Some(_)) => {
             return Err(InspectError::NoProposal { reason: reason.clone() }.into());
         }

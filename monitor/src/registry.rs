@@ -53,9 +53,20 @@ enum Origin {
 struct Known {
     programs: BTreeMap<SchemaId, Arc<AvroProgram>>,
     /// Numbers that stand for no schema of use, and since when that is known.
-    absent: BTreeMap<SchemaId, Instant>,
+    absent: BTreeMap<SchemaId, (Instant, Absent)>,
     /// When it did not answer last.
     silent: Option<(Instant, Arc<RegistryError>)>,
+}
+
+/// Why there is no program.
+#[derive(Debug)]
+enum Absent {
+    /// It may be registered yet.
+    Unregistered,
+    /// The registry has other words for this one; it may have better ones yet.
+    Refused(Arc<RegistryError>),
+    /// The schema cannot be read, and never will be.
+    Unusable,
 }
 
 /// Schemas that a start cannot do without.
@@ -138,11 +149,12 @@ impl Writers {
         match &self.origin {
             Origin::Files(programs) => Ok(programs.get(&id).cloned()),
             Origin::Registry { client, known } => {
-                // While one thread asks, the others wait for what it hears.
-                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.lookup(id, clock::instant()).unwrap_or_else(|| {
+                let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+                let found = lock().lookup(id, clock::instant());
+                // Nobody waits for an answer but who asks: it can take long.
+                found.unwrap_or_else(|| {
                     let registered = client.schema(id.number(), beat);
-                    self.keep(&mut known, id, registered)
+                    self.keep(&mut lock(), id, registered)
                 })
             }
         }
@@ -175,22 +187,23 @@ impl Writers {
             Ok(registered) => registered,
             Err(error) => {
                 let error = Arc::new(error);
-                known.silent = Some((now, Arc::clone(&error)));
+                if error.is_of_all() {
+                    known.silent = Some((now, Arc::clone(&error)));
+                } else {
+                    known.miss(id, now, Absent::Refused(Arc::clone(&error)));
+                }
                 return Err(error);
             }
         };
         known.silent = None;
-        let program = registered.and_then(|registered| self.compile(id, &registered));
-        if let Some(program) = &program {
-            if known.programs.len() == PROGRAMS_MAX {
-                known.programs.clear();
-            }
-            known.programs.insert(id, Arc::clone(program));
-        } else {
-            if known.absent.len() == ABSENT_MAX {
-                known.absent.clear();
-            }
-            known.absent.insert(id, now);
+        let Some(registered) = registered else {
+            known.miss(id, now, Absent::Unregistered);
+            return Ok(None);
+        };
+        let program = self.compile(id, &registered);
+        match &program {
+            Some(program) => known.learn(id, program),
+            None => known.miss(id, now, Absent::Unusable),
         }
         Ok(program)
     }
@@ -217,6 +230,20 @@ impl Writers {
 }
 
 impl Known {
+    fn learn(&mut self, id: SchemaId, program: &Arc<AvroProgram>) {
+        if self.programs.len() == PROGRAMS_MAX {
+            self.programs.clear();
+        }
+        self.programs.insert(id, Arc::clone(program));
+    }
+
+    fn miss(&mut self, id: SchemaId, now: Instant, why: Absent) {
+        if self.absent.len() == ABSENT_MAX {
+            self.absent.clear();
+        }
+        self.absent.insert(id, (now, why));
+    }
+
     /// Returns what is known already, or holds still.
     fn lookup(
         &mut self,
@@ -227,8 +254,15 @@ impl Known {
             return Some(Ok(Some(Arc::clone(program))));
         }
         let is_young = |since: Instant, age: Duration| now.saturating_duration_since(since) < age;
-        if self.absent.get(&id).is_some_and(|since| is_young(*since, ABSENT_MAX_AGE)) {
-            return Some(Ok(None));
+        match self.absent.get(&id) {
+            Some((_, Absent::Unusable)) => return Some(Ok(None)),
+            Some((since, Absent::Unregistered)) if is_young(*since, ABSENT_MAX_AGE) => {
+                return Some(Ok(None));
+            }
+            Some((since, Absent::Refused(error))) if is_young(*since, SILENCE) => {
+                return Some(Err(Arc::clone(error)));
+            }
+            Some((_, Absent::Unregistered | Absent::Refused(_))) | None => {}
         }
         self.silent
             .as_ref()

@@ -184,3 +184,30 @@ fn a_registry_with_tls_is_one_whose_certificate_is_trusted() {
         assert_eq!(is_refused, !is_trusted, "{source}");
     }
 }
+
+/// Whoever writes to the topic writes such numbers, and a registry has other words for them.
+#[test]
+fn a_number_that_no_registry_gives_is_no_schema_and_not_asked_for() {
+    let registry = Registry::start();
+    registry.rise();
+    let confluent = open(&json!({"url": registry.url()}));
+    assert!(ask(&confluent, 1 << 31).expect("it is known").is_none());
+    assert!(ask(&confluent, (1 << 31) - 1).expect("it answers").is_none());
+    let apicurio = open(&json!({"url": registry.url(), "framing": "apicurio"}));
+    assert!(ask(&apicurio, u64::MAX).expect("it is known").is_none());
+    assert!(ask(&apicurio, 1 << 31).expect("it answers").is_none());
+    assert_eq!(registry.asked(), ["/schemas/ids/2147483647", "/schemas/ids/2147483648"]);
+}
+
+#[test]
+fn what_is_wrong_with_one_schema_does_not_hold_up_the_others() {
+    let registry = Registry::start();
+    registry.rise();
+    registry.put("/schemas/ids/3", 403, &json!({"error_code": 40301}));
+    registry.register(4, &record("R", &json!([{"name": "t", "type": "long"}])), &[]);
+    let writers = open(&json!({"url": registry.url()}));
+    ask(&writers, 3).expect_err("it is refused");
+    ask(&writers, 3).expect_err("it is still");
+    assert_eq!(registry.asked(), ["/schemas/ids/3"]);
+    assert!(ask(&writers, 4).expect("it answers").is_some());
+}

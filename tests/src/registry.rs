@@ -119,7 +119,8 @@ fn registered(schema: &Value, references: &[&str]) -> Value {
 fn answer(state: &Mutex<State>, mut client: &TcpStream) {
     let mut lines = BufReader::new(client).lines().map_while(Result::ok);
     let Some(request) = lines.next() else { return };
-    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default().to_owned();
     let sent = lines.take_while(|line| !line.is_empty()).find_map(|line| {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())

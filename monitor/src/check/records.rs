@@ -55,8 +55,8 @@ pub(super) fn look(loaded: &Loaded, kafka: &KafkaConfig, show: Show) -> Vec<Trie
     tried.collect()
 }
 
-/// Decodes messages of a source; nothing is said where their schemas cannot be read, for that is
-/// said of the schemas.
+/// Decodes messages of a source; nothing is said where the files of their schemas cannot be read,
+/// for that is said of the schemas.
 fn try_all(
     loaded: &Loaded,
     index: usize,
@@ -66,13 +66,18 @@ fn try_all(
     let config = &loaded.config;
     let source = &config.sources[index];
     let writers = Writers::open(source, &loaded.folder).ok()?;
-    let mut is_silent = false;
+    let mut trouble = None;
     let trial = try_out(config, index, messages, &mut |id| {
         let program = writers.as_ref()?.program(id, &|| {});
-        is_silent |= program.is_err();
-        program.ok().flatten()
+        program.unwrap_or_else(|error| {
+            trouble = Some(error);
+            None
+        })
     });
-    (!is_silent).then(|| say_trial(&source.topic, &trial, show))
+    let Some(error) = trouble else { return Some(say_trial(&source.topic, &trial, show)) };
+    let error = anyhow::Error::from(error);
+    let text = format!("FAIL  records of {}: not tried: {error:#}\n", source.topic);
+    Some(Tried { is_well: false, text })
 }
 
 fn say_trial(topic: &str, trial: &Trial, show: Show) -> Tried {
@@ -100,7 +105,11 @@ fn say_trial(topic: &str, trial: &Trial, show: Show) -> Tried {
 
 fn table(text: &mut String, record: &Record, show: Show) {
     let Record { partition, offset, model, version, event_time, values } = record;
-    let (model, version) = (cell(model), cell(version));
+    let model = cell(model);
+    let (version, event_time) = match show {
+        Show::Values => (cell(version), event_time.to_string()),
+        Show::Shapes => ("…".to_owned(), "…".to_owned()),
+    };
     // Writing to a text cannot fail.
     _ = writeln!(
         text,

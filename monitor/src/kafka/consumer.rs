@@ -471,8 +471,11 @@ impl SourceConsumer {
     ) {
         let partition = id.partition;
         self.client.context().stop(&self.client, partition);
-        // Windows that are not to wait for it any longer have what was counted.
+        // Windows that are not to wait for it any longer have what was counted, and a start
+        // meanwhile knows where it stands.
         self.flush(&id);
+        self.shard.checkpoint(&mut self.outputs);
+        self.send_outputs();
         self.release(now, std::slice::from_ref(&id));
         self.outbox.push(Event::LetGo(id));
         self.stalls.stand(now, partition, why, Outlook::Passes);

@@ -169,6 +169,19 @@ fn spans(held: &[(i32, (i64, i64))], side: Side, messages: usize) -> Spans {
     spans
 }
 
+/// Whether the client tries again by itself: a broker of several is away.
+fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+        )
+    )
+}
+
 struct Reading<'a> {
     client: &'a BaseConsumer<Trouble>,
     topic: &'a str,
@@ -187,6 +200,7 @@ impl Reading<'_> {
         self.client.assign(&list)?;
         let stopwatch = Stopwatch::start();
         let mut bytes = 0;
+        let mut trouble = None;
         while !self.spans.is_empty() {
             match self.client.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
@@ -201,6 +215,7 @@ impl Reading<'_> {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.leave(partition)?,
+                Some(Err(error)) if passes(&error) => trouble = Some(error),
                 Some(Err(error)) => return Err(error),
                 None => {}
             }
@@ -208,7 +223,8 @@ impl Reading<'_> {
                 return Ok(Some(Cut::Bytes));
             }
             if time <= stopwatch.elapsed() {
-                return Ok(Some(Cut::Time));
+                let is_in_vain = self.messages.is_empty();
+                return trouble.filter(|_| is_in_vain).map_or(Ok(Some(Cut::Time)), Err);
             }
         }
         Ok(None)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use driftd_core::config::{Credentials, RegistryConfig};
+use driftd_ingest::AvroFraming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::StatusCode;
@@ -29,6 +30,8 @@ const ASK_MAX: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Schemas that one refers to, directly or not.
 const REFERENCES_MAX: usize = 64;
+/// The texts of all of them.
+const REFERENCES_BYTES_MAX: usize = 8 << 20;
 /// What a registry says besides 404 when it has no such schema.
 const NO_SCHEMA: u32 = 40_403;
 
@@ -38,6 +41,8 @@ pub(super) struct Client {
     url: String,
     agent: Agent,
     credentials: Credentials,
+    /// The greatest number that it gives; it has other words for greater ones than for unknown ones.
+    number_max: u64,
 }
 
 /// A schema and those that it refers to, each behind those that it refers to itself.
@@ -80,7 +85,10 @@ pub enum RegistryError {
         source: serde_json::Error,
     },
     /// A schema with very many others.
-    #[error("a schema of the registry {url} refers to more than {REFERENCES_MAX} others")]
+    #[error(
+        "a schema of the registry {url} refers to more than {REFERENCES_MAX} others, or to more \
+         than {REFERENCES_BYTES_MAX} bytes of them"
+    )]
     References {
         /// Its address.
         url: String,
@@ -122,6 +130,17 @@ struct Asking<'a> {
     found: Vec<String>,
 }
 
+impl RegistryError {
+    /// Whether it says something about the registry, and not about one schema.
+    pub(super) fn is_of_all(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Refused { status, .. } => status.is_server_error(),
+            Self::Foreign { .. } | Self::References { .. } | Self::Slow { .. } => false,
+        }
+    }
+}
+
 impl Client {
     /// Prepares to ask; nothing is sent. Relative paths start at `folder`.
     pub(super) fn open(config: &RegistryConfig, folder: &Path) -> Result<Self, WritersError> {
@@ -138,8 +157,14 @@ impl Client {
             .max_redirects(0)
             .user_agent("driftd")
             .build();
-        let credentials = config.credentials.clone();
-        Ok(Self { url: config.url.clone(), agent: agent.new_agent(), credentials })
+        let number_max = match config.framing {
+            AvroFraming::Apicurio => i64::MAX.unsigned_abs(),
+            AvroFraming::Confluent | AvroFraming::SingleObject | AvroFraming::Bare => {
+                i32::MAX.unsigned_abs().into()
+            }
+        };
+        let (url, credentials) = (config.url.clone(), config.credentials.clone());
+        Ok(Self { url, agent: agent.new_agent(), credentials, number_max })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -153,6 +178,9 @@ impl Client {
         beat: &dyn Fn(),
     ) -> Result<Option<Registered>, RegistryError> {
         beat();
+        if self.number_max < number {
+            return Ok(None);
+        }
         let path = format!("/schemas/ids/{number}");
         let (status, body) = self.get(&path)?;
         let problem = || serde_json::from_str::<Problem>(&body);
@@ -222,14 +250,16 @@ impl Asking<'_> {
             return Ok(());
         }
         let url = || self.client.url.clone();
-        if REFERENCES_MAX < self.seen.len() {
+        let bytes: usize = self.found.iter().map(String::len).sum();
+        if REFERENCES_MAX < self.seen.len() || REFERENCES_BYTES_MAX < bytes {
             return Err(RegistryError::References { url: url() });
         }
         if ASK_MAX <= self.since.elapsed() {
             return Err(RegistryError::Slow { url: url() });
         }
         (self.beat)();
-        let path = format!("/subjects/{}/versions/{version}", encoded(subject));
+        // Messages outlive the subjects of their schemas.
+        let path = format!("/subjects/{}/versions/{version}?deleted=true", encoded(subject));
         let (status, body) = self.client.get(&path)?;
         let answer: Answer = self.client.read(&path, status, &body)?;
         answer.references.iter().try_for_each(|inner| self.reference(inner))?;

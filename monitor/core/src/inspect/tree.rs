@@ -17,6 +17,9 @@ use super::values::Values;
 /// must not fill the memory.
 const NODES_MAX: usize = 4_096;
 
+/// Longest key: a path is not longer.
+const KEY_BYTES_MAX: usize = 128;
+
 /// Most keys of one object that are told apart.
 const KEYS_MAX: usize = 1_024;
 
@@ -186,6 +189,10 @@ impl Tree {
     fn key(&mut self, node: NodeId, key: &str) -> Option<NodeId> {
         if let Some(known) = self.child(node, key) {
             return Some(known);
+        }
+        if KEY_BYTES_MAX < key.len() {
+            self.bounds.insert(format!("keys longer than {KEY_BYTES_MAX} bytes are not looked at"));
+            return None;
         }
         if KEYS_MAX <= self.nodes[node].keys.len() {
             self.bounds.insert(format!("of an object's keys the first {KEYS_MAX} are looked at"));

@@ -7,18 +7,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_ingest::SchemaId;
 use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::{ConsumerParts, SourceConsumer};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::stalls::{Due, Outlook};
 use crate::registry::RegistryError;
 
-/// Whether a batch takes more messages.
+/// A message for which a registry was asked takes longer than this.
+const ASKED_MIN: Duration = Duration::from_millis(2);
+
+/// Whether more messages are taken before everything else has its turn.
 pub(super) enum Room {
     Left,
     None,
@@ -43,6 +47,7 @@ pub(super) fn decode(
     // A message fetched just before its partition was revoked: its new owner reads it.
     let Some(batch) = decoders.get_mut(&id) else { return Ok(Room::Left) };
     let record = batch::message(message);
+    let stopwatch = Stopwatch::start();
     if let (Some(schema), Some(writers)) = (batch.missing(&record), &parts.writers) {
         match writers.program(schema, &|| parts.heartbeat.beat(clock::instant())) {
             Ok(Some(program)) => batch.learn(schema, program),
@@ -55,7 +60,9 @@ pub(super) fn decode(
     if let (Some(rejection), Some(topic)) = (rejection, source.dead_letter_topic.as_deref()) {
         parts.producer.dead_letter(topic, parts.source, message, rejection);
     }
-    Ok(if batch.is_full() { Room::None } else { Room::Left })
+    // A registry that was asked took its time: everything else has its turn.
+    let is_late = parts.writers.is_some() && ASKED_MIN <= stopwatch.elapsed();
+    Ok(if batch.is_full() || is_late { Room::None } else { Room::Left })
 }
 
 impl SourceConsumer {

@@ -46,6 +46,7 @@ impl Rows {
         self.cells.clear();
         self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
+        self.added.shrink_to(CELLS_KEPT);
         self.firsts.clear();
     }
 

@@ -96,6 +96,9 @@ impl Cursor {
         self.next += 1;
         self.left -= 1;
         self.at = bytes.at();
+        if self.end.is_some_and(|end| end < self.at) {
+            return Err(bytes.malformed(Problem::Block));
+        }
         if self.left == 0 {
             bytes.end_block(self.end)?;
             self.end = None;

@@ -50,6 +50,7 @@ impl Rows {
         self.cells.clear();
         self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
+        self.added.shrink_to(CELLS_KEPT);
     }
 
     /// Refuses more rows than a message may have: those of all its documents together.
