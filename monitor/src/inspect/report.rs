@@ -133,8 +133,8 @@ no more were read: it took 30 s
 formats
        2  JSON, one object a message: read with `format: json`
           first: [1] at offset 6, 72 bytes
-       1  schema registry's prefix (Confluent wire format): not read: \
-Avro, Protobuf or JSON Schema: which of them, only the registry can tell
+       1  schema registry's prefix (Confluent wire format): read with `format: avro`, \
+if it is Avro, which the registry can tell: name it in `avro.registry`
           first: [1] at offset 8, 6 bytes, first 0, then schema id 5
 
 contents

@@ -41,7 +41,7 @@ pub(super) struct Client {
     url: String,
     agent: Agent,
     credentials: Credentials,
-    /// The greatest number that it gives; it has other words for greater ones than for unknown ones.
+    /// The greatest number that it gives: of greater ones it does not say that it has none.
     number_max: u64,
 }
 
