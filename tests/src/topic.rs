@@ -47,6 +47,12 @@ pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, 
         Ok([Ok(_)]) => {}
         failed => panic!("cannot make topic `{topic}`: {failed:?}"),
     }
+    // Brokers hear of it a moment after the controller has made it.
+    wait::until("the topic to be there", TIMEOUT, || {
+        let metadata = admin.inner().fetch_metadata(Some(topic), TIMEOUT).expect("an answer");
+        let found = metadata.topics().iter().map(|it| it.partitions().len()).sum::<usize>();
+        (0 < found).then_some(())
+    });
 }
 
 /// Gives a topic these settings, and the broker's own for all others.

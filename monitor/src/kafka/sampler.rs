@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use driftd_catalog::Timestamp;
@@ -115,8 +116,8 @@ pub(crate) fn sample(
     }
     let mut held = Vec::new();
     for id in &found {
-        let ends = client.fetch_watermarks(&topic, id.partition, ANSWER_TIMEOUT);
-        held.push((id.partition, ends.map_err(read_error)?));
+        let ends = ends(&client, &topic, id.partition).map_err(read_error)?;
+        held.push((id.partition, ends));
     }
     let spans = spans(&held, side, bounds.messages);
     let mut reading = Reading { client: &client, topic: &topic, spans, messages: Vec::new() };
@@ -127,7 +128,37 @@ pub(crate) fn sample(
     Ok(Sample { messages, partitions: found.len(), held, cut })
 }
 
-/// Whether no broker answered, and not one that refused.
+/// Returns the first offset of a partition and the one behind its last. A topic that was made a
+/// moment ago, or a leader that moved, is asked again.
+fn ends(
+    client: &BaseConsumer<Trouble>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
+    let stopwatch = Stopwatch::start();
+    loop {
+        match client.fetch_watermarks(topic, partition, ANSWER_TIMEOUT) {
+            Err(error) if is_moving(&error) && stopwatch.elapsed() < ANSWER_TIMEOUT => {
+                thread::park_timeout(POLL_TIMEOUT);
+            }
+            ends => return ends,
+        }
+    }
+}
+
+fn is_moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
+}
+
+/// Whether no broker answered, and not one that refused; the client tries again by itself.
 fn is_silence(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
@@ -169,19 +200,6 @@ fn spans(held: &[(i32, (i64, i64))], side: Side, messages: usize) -> Spans {
     spans
 }
 
-/// Whether the client tries again by itself: a broker of several is away.
-fn passes(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-        )
-    )
-}
-
 struct Reading<'a> {
     client: &'a BaseConsumer<Trouble>,
     topic: &'a str,
@@ -215,7 +233,7 @@ impl Reading<'_> {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.leave(partition)?,
-                Some(Err(error)) if passes(&error) => trouble = Some(error),
+                Some(Err(error)) if is_silence(&error) => trouble = Some(error),
                 Some(Err(error)) => return Err(error),
                 None => {}
             }
