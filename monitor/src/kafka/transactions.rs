@@ -124,11 +124,7 @@ pub(crate) struct Mark {
 
 /// What topics refuse, by the row's place in the transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    refused: Mutex<BTreeMap<usize, Refusal>>,
-    /// Of another row it is not known whether its topic takes it.
-    is_open: AtomicBool,
-}
+pub(crate) struct Answers(Mutex<BTreeMap<usize, Refusal>>);
 
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -148,22 +144,19 @@ impl ProducerContext for Answers {
 
 impl Answers {
     fn note(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
-        let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code)) else {
-            self.is_open.store(true, Ordering::Relaxed);
-            return;
-        };
-        let Mark { number, origin } = mark;
-        let refusal = Refusal { topic: topic.to_owned(), bytes, code, origin };
-        self.lock().insert(number, refusal);
+        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code)) {
+            let Mark { number, origin } = mark;
+            let refusal = Refusal { topic: topic.to_owned(), bytes, code, origin };
+            self.lock().insert(number, refusal);
+        }
     }
 
     fn take(&self) -> BTreeMap<usize, Refusal> {
-        self.is_open.store(false, Ordering::Relaxed);
         mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Refusal>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -311,32 +304,24 @@ impl Transactions {
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
     }
 
-    /// Ends a transaction of which rows were refused, and finds the one that is by itself. Where
-    /// that is not found out, a new producer tries again.
+    /// Ends a transaction of which rows were refused, and finds the one that is by itself.
     fn search(
         &mut self,
-        mut suspects: BTreeMap<usize, Refusal>,
+        suspects: BTreeMap<usize, Refusal>,
         beat: &dyn Fn(),
         fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
-        Failure { step, source }: Failure,
+        failure: Failure,
     ) -> TransactionError {
-        let producer = Arc::clone(&self.producer);
-        let answers = producer.context();
         let abort = || {
             beat();
-            producer.abort_transaction(CALL_TIMEOUT)
+            self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        if abort().is_err() {
-            return TransactionError::Lost { step, source };
-        }
-        suspects.extend(answers.take());
-        let is_filled = self.fill(Some(suspects), fill).is_ok();
-        // Looked at before the abort: what is purged with the transaction is not answered for.
-        let is_all = is_filled && !answers.is_open.load(Ordering::Relaxed);
-        let found = answers.take().into_values().next();
-        match (abort(), found) {
+        let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
+        let found = self.producer.context().take().into_values().next();
+        let Failure { step, source } = failure;
+        match (searched, found) {
             (Ok(()), Some(refusal)) => refusal.into(),
-            (Ok(()), None) if is_all && 1 < self.batch_max => match self.narrow(beat) {
+            (Ok(()), None) if 1 < self.batch_max => match self.narrow(beat) {
                 Ok(()) => TransactionError::Aborted { step, source },
                 Err(error) => error,
             },
