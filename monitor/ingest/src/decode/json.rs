@@ -51,7 +51,7 @@ use self::value::Kind;
 use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
-use super::{Decode, DecodeLimits, Decoded, Message};
+use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::{Framing, SourceSchema};
 
@@ -168,19 +168,9 @@ impl Decode for JsonDecoder {
 
 /// Returns the payload as text within the limits.
 fn checked_text(payload: Option<&[u8]>, limits: DecodeLimits) -> Result<&str, Refusal> {
-    let payload = payload.ok_or_else(|| {
-        Refusal::new(RejectReason::EmptyPayload, format_args!("no payload: a tombstone"))
-    })?;
-    let (bytes, bytes_max) = (payload.len(), limits.payload_bytes_max);
-    if payload.is_empty() {
-        return Err(Refusal::new(RejectReason::EmptyPayload, format_args!("a payload of 0 bytes")));
-    }
-    if bytes_max < bytes {
-        let detail = format_args!("a payload of {bytes} bytes, more than {bytes_max}");
-        return Err(Refusal::new(RejectReason::Oversized, detail));
-    }
+    let payload = checked_payload(payload, limits)?;
     simdutf8::compat::from_utf8(payload).map_err(|error| {
-        let at = error.valid_up_to();
+        let (at, bytes) = (error.valid_up_to(), payload.len());
         Refusal::new(RejectReason::InvalidUtf8, format_args!("not UTF-8 from byte {at} of {bytes}"))
     })
 }

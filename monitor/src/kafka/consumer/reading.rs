@@ -19,7 +19,7 @@ use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::stalls::{Due, Outlook};
 use crate::registry::RegistryError;
 
-/// A message for which a registry was asked takes longer than this.
+/// A registry that is asked takes longer than this, what is known of it does not.
 const ASKED_MIN: Duration = Duration::from_millis(2);
 
 /// Whether more messages are taken before everything else has its turn.
@@ -47,9 +47,13 @@ pub(super) fn decode(
     // A message fetched just before its partition was revoked: its new owner reads it.
     let Some(batch) = decoders.get_mut(&id) else { return Ok(Room::Left) };
     let record = batch::message(message);
-    let stopwatch = Stopwatch::start();
+    let mut is_late = false;
     if let (Some(schema), Some(writers)) = (batch.missing(&record), &parts.writers) {
-        match writers.program(schema, &|| parts.heartbeat.beat(clock::instant())) {
+        let stopwatch = Stopwatch::start();
+        let program = writers.program(schema, &|| parts.heartbeat.beat(clock::instant()));
+        // A registry that was asked took its time: everything else has its turn.
+        is_late = ASKED_MIN <= stopwatch.elapsed();
+        match program {
             Ok(Some(program)) => batch.learn(schema, program),
             // The decoder refuses the message.
             Ok(None) => {}
@@ -60,8 +64,6 @@ pub(super) fn decode(
     if let (Some(rejection), Some(topic)) = (rejection, source.dead_letter_topic.as_deref()) {
         parts.producer.dead_letter(topic, parts.source, message, rejection);
     }
-    // A registry that was asked took its time: everything else has its turn.
-    let is_late = parts.writers.is_some() && ASKED_MIN <= stopwatch.elapsed();
     Ok(if batch.is_full() || is_late { Room::None } else { Room::Left })
 }
 

@@ -61,7 +61,7 @@ pub(super) struct Layouts {
     /// Documents in a row that none took.
     pub(super) misses: u32,
     /// Documents that are not learned from before the next lesson.
-    pause: u32,
+    pub(super) pause: u32,
     /// The pause after the next lesson: doubled by each, until a layout serves that was learned.
     next_pause: u32,
 }
@@ -177,11 +177,6 @@ impl Layouts {
         let others = (0..self.kept.len()).filter(|it| *it != expected);
         let mut order = std::iter::once(expected).chain(others);
         order.find(|it| self.kept[*it].body.read(payload, bounds, rows, cells_max))
-    }
-
-    #[cfg(test)]
-    pub(super) fn pause(&self) -> u32 {
-        self.pause
     }
 
     /// Notes which layout came after the last one.

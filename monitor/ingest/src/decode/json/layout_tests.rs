@@ -44,7 +44,7 @@ fn learned(documents: &[(&str, usize, &str)]) -> Layouts {
 
 /// Learns a document's layout, whatever pause there is.
 fn learn(layouts: &mut Layouts, plan: &Plan, document: &str, row: (usize, &str)) {
-    for _ in 0..=layouts.pause() {
+    for _ in 0..=layouts.pause {
         layouts.learn(plan, document, 0..document.len(), row);
     }
 }
@@ -232,7 +232,7 @@ fn where_no_layout_serves_few_documents_are_learned_from() {
     for number in 0..2_000 {
         let document = document(number);
         assert_eq!(read(&mut layouts, &document), None);
-        lessons += usize::from(layouts.pause() == 0);
+        lessons += usize::from(layouts.pause == 0);
         layouts.learn(&plan, &document, 0..document.len(), (1, "9"));
     }
     assert!(lessons < 20, "{lessons}");
