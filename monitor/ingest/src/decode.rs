@@ -9,6 +9,9 @@ mod batch;
 mod builders;
 pub mod event_time;
 mod json;
+mod key_table;
+mod plan;
+mod trie;
 mod whole;
 
 use std::ops::Range;

@@ -4,7 +4,7 @@
 //! ([`AvroDecoder::missing`], [`AvroDecoder::learn`]). After: [`super::batch`].
 //!
 //! The way of a schema: [`schema`] and [`parse`] make a model of its text → [`program`] compiles it
-//! together with the source's paths ([`wants`], [`plan`]). The way of a payload: bounds and
+//! together with the source's paths ([`super::trie`], [`super::plan`]). The way of a payload: bounds and
 //! [`framing`] → [`walk`] runs the program over the [`bytes`] and keeps the wanted values, [`skip`]
 //! passes over the rest → [`rows`] goes through the rows of the lists, [`record`] reads the values
 //! of each → the batch appends them, all or none.
@@ -13,7 +13,6 @@ mod bytes;
 mod canonical;
 mod framing;
 mod parse;
-mod plan;
 mod program;
 mod record;
 mod rows;
@@ -21,7 +20,6 @@ mod schema;
 mod skip;
 mod value;
 mod walk;
-mod wants;
 
 #[cfg(test)]
 mod oracle;
@@ -36,13 +34,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::framing::{AvroFraming, SchemaId};
-use self::plan::Plan;
 pub use self::program::{AvroProgram, ProgramTooLarge};
 use self::rows::{Datum, Rows};
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
+use super::plan::Plan;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
@@ -97,8 +95,8 @@ impl AvroDecoder {
         Self {
             limits,
             framing,
-            slots: Slots::new(&plan.wants),
-            elements: plan.wants.lists().iter().map(|list| Slots::new(&list.element)).collect(),
+            slots: Slots::new(&plan.trie),
+            elements: plan.trie.lists().iter().map(|list| Slots::new(&list.element)).collect(),
             rows: Rows::default(),
             programs: BTreeMap::new(),
             last: None,
@@ -160,7 +158,7 @@ impl AvroDecoder {
         let texts = Texts { payload: &program.symbols, added: &rows.added };
         let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
         batch.accept(message, &accepted).map_err(|(row, refusal)| {
-            if plan.wants.lists().is_empty() { refusal } else { refusal.in_row(row) }
+            if plan.trie.lists().is_empty() { refusal } else { refusal.in_row(row) }
         })
     }
 }

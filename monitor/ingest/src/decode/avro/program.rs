@@ -1,7 +1,7 @@
 //! A program for messages of one writer: its schema and what is wanted, compiled together, so that
 //! reading a message looks up no name of a field.
 //!
-//! Before: [`super::wants`] and [`super::schema`]. After: [`super::walk`] runs it. A type of the
+//! Before: [`crate::decode::trie`] and [`super::schema`]. After: [`super::walk`] runs it. A type of the
 //! schema is compiled once for each node of the wanted tree that meets it, so recursive types end
 //! where the paths do.
 
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::plan::Plan;
 use super::schema::{AvroSchema, BytesMeaning, Shape, WholeMeaning};
 use super::value::Kind;
-use super::wants::{Want, Wants};
+use crate::decode::plan::Plan;
+use crate::decode::trie::{Node, Trie};
 use crate::schema::SourceSchema;
 
 /// Most operations of a program: wide records fit, with a union for each value.
@@ -124,14 +124,14 @@ impl AvroProgram {
         let plan = Plan::new(source);
         let mut compiler = Compiler {
             schema: &writer,
-            wants: &plan.wants,
+            trie: &plan.trie,
             list: None,
             ops: Vec::new(),
             size: 0,
             symbols: String::new(),
             known: BTreeMap::new(),
         };
-        let root = compiler.op(Wants::ROOT, writer.root)?;
+        let root = compiler.op(Trie::ROOT, writer.root)?;
         let Compiler { ops, symbols, .. } = compiler;
         Ok(Arc::new(Self { ops, root, symbols, schema: writer }))
     }
@@ -168,7 +168,7 @@ fn fields(schema: &AvroSchema, record: usize) -> &[(Box<str>, usize)] {
 struct Compiler<'a> {
     schema: &'a AvroSchema,
     /// The tree that is compiled, and the list whose elements it is of.
-    wants: &'a Wants,
+    trie: &'a Trie,
     list: Option<usize>,
     ops: Vec<Op>,
     /// Operations, and what they list.
@@ -243,34 +243,32 @@ impl<'a> Compiler<'a> {
         Ok(places.into())
     }
 
-    fn want(&self, want: usize) -> &'a Want {
-        self.wants.node(want)
+    fn want(&self, want: usize) -> &'a Node {
+        self.trie.node(want)
     }
 
     fn record(&mut self, want: usize, record: usize, fields: &[(Box<str>, usize)]) -> Compiled<Op> {
-        let keys = &self.want(want).keys;
+        let wanted = self.want(want);
         let mut ops = Vec::new();
-        if !keys.is_empty() {
-            for (field, (name, node)) in fields.iter().enumerate() {
-                let Some(child) = keys.get(name) else { continue };
-                self.grow(1)?;
-                ops.push(FieldOp { field, op: self.op(*child, *node)? });
-            }
+        for (field, (name, node)) in fields.iter().enumerate() {
+            let Some((_, child)) = wanted.child(name, 0) else { continue };
+            self.grow(1)?;
+            ops.push(FieldOp { field, op: self.op(child, *node)? });
         }
         Ok(Op::Record { want, record, fields: ops.into() })
     }
 
     fn map(&mut self, want: usize, value: usize) -> Compiled<Op> {
         let mut entries = BTreeMap::new();
-        for (key, child) in &self.want(want).keys {
+        for (key, child) in self.want(want).keys() {
             self.grow(1)?;
-            entries.insert(key.clone(), self.op(*child, value)?);
+            entries.insert(key.into(), self.op(child, value)?);
         }
         Ok(Op::Map { want, value, entries })
     }
 
     fn array(&mut self, want: usize, item: usize) -> Compiled<Op> {
-        let Want { elements: wanted, list, .. } = self.want(want);
+        let Node { elements: wanted, list, .. } = self.want(want);
         let mut elements = Vec::new();
         for (index, child) in wanted {
             self.grow(1)?;
@@ -279,13 +277,13 @@ impl<'a> Compiler<'a> {
         let list = match *list {
             None => None,
             Some(list) => {
-                let tree = self.wants;
-                self.wants = &tree.lists()[list].element;
+                let tree = self.trie;
+                self.trie = &tree.lists()[list].element;
                 // A path has one `[]`, so the tree of a list has no lists.
                 self.list = Some(list);
-                let op = self.op(Wants::ROOT, item)?;
+                let op = self.op(Trie::ROOT, item)?;
                 self.list = None;
-                self.wants = tree;
+                self.trie = tree;
                 Some(ListOp { list, op })
             }
         };

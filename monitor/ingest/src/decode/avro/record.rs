@@ -10,13 +10,13 @@ use std::str;
 
 use driftd_catalog::Timestamp;
 
-use super::plan::Place;
 use super::program::AvroProgram;
 use super::schema::WholeMeaning;
 use super::value::{Kind, Number, Text, Value};
 use super::walk::Slots;
-use super::wants::Wants;
 use crate::decode::builders::{Cell, Span, Texts};
+use crate::decode::plan::Place;
+use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::decode::{LEVEL_BYTES_MAX, event_time};
 use crate::rejection::{Refusal, RejectReason};
@@ -33,7 +33,7 @@ const DAY_SECONDS: i64 = 86_400;
 pub(super) struct Record<'a> {
     pub(super) payload: &'a [u8],
     pub(super) program: &'a AvroProgram,
-    pub(super) wants: &'a Wants,
+    pub(super) trie: &'a Trie,
     /// Values that the record shares with the others of its message.
     pub(super) slots: &'a Slots,
     /// Values of its own, inside of its element of each list.
@@ -180,14 +180,14 @@ impl Record<'_> {
 
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value>, Refusal> {
-        let (wants, slots) = match at.list {
-            None => (self.wants, self.slots),
-            Some(list) => (&self.wants.lists()[list].element, &self.elements[list]),
+        let (trie, slots) = match at.list {
+            None => (self.trie, self.slots),
+            Some(list) => (&self.trie.lists()[list].element, &self.elements[list]),
         };
         match slots.get(at.slot) {
             Value::Absent => Ok(None),
             Value::Blocked { want, expected, found } => {
-                Err(blocked(&wants.node(want).path, expected, found))
+                Err(blocked(&trie.node(want).path, expected, found))
             }
             value @ (Value::Boolean(_)
             | Value::Number(_)

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use driftd_catalog::ModelId;
 
 use super::bytes::Malformed;
-use super::plan::{ModelPlan, Place, Plan, VersionPlan};
 use super::program::AvroProgram;
 use super::record::{Record, blocked};
 use super::value::{Kind, Value};
 use super::walk::{Slots, walk};
 use crate::decode::batch::Head;
 use crate::decode::builders::Cell;
+use crate::decode::plan::{ModelPlan, Place, Plan, VersionPlan};
 use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
 
@@ -90,10 +90,11 @@ impl Datum<'_> {
     /// Reads the value that begins at `start` and is the rest of the payload.
     pub(super) fn read(&mut self, start: usize) -> Result<(), Refusal> {
         let plan = self.plan;
-        let kind = walk(self.program, &plan.wants, self.payload, start, self.slots)
+        let kind = walk(self.program, &plan.trie, self.payload, start, self.slots)
             .map_err(Malformed::refusal)?;
-        if kind != plan.root {
-            return Err(not_the_root(plan.root, kind));
+        let expected = if plan.is_list { Kind::Array } else { Kind::Record };
+        if kind != expected {
+            return Err(not_the_root(expected, kind));
         }
         if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
             return self.read_rows_of_many();
@@ -146,7 +147,7 @@ impl Datum<'_> {
             }
         }
         count.ok_or_else(|| {
-            let mut paths = lists.map(|list| self.plan.wants.lists()[*list].path());
+            let mut paths = lists.map(|list| self.plan.trie.lists()[*list].path());
             let path = paths.next().unwrap_or_default();
             Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
         })
@@ -158,7 +159,7 @@ impl Datum<'_> {
         if rows == count.rows {
             return Ok(());
         }
-        let path = |list: usize| self.plan.wants.lists()[list].path();
+        let path = |list: usize| self.plan.trie.lists()[list].path();
         let (one, other, expected) = (path(count.list), path(list), count.rows);
         Err(Refusal::new(
             RejectReason::UnequalLists,
@@ -167,17 +168,17 @@ impl Datum<'_> {
     }
 
     fn length(&self, list: usize) -> Result<Option<usize>, Refusal> {
-        let wants = &self.plan.wants;
-        match self.slots.get(wants.lists()[list].slot) {
+        let trie = &self.plan.trie;
+        match self.slots.get(trie.lists()[list].slot) {
             Value::Blocked { want, expected, found } => {
-                Err(blocked(&wants.node(want).path, expected, found))
+                Err(blocked(&trie.node(want).path, expected, found))
             }
             Value::List => {
                 let length = self.slots.element_count(list);
                 if length <= self.limits.rows_max {
                     return Ok(Some(length));
                 }
-                let (path, rows_max) = (wants.lists()[list].path(), self.limits.rows_max);
+                let (path, rows_max) = (trie.lists()[list].path(), self.limits.rows_max);
                 let detail =
                     format_args!("`{path}` has {length} elements: more than {rows_max} rows");
                 Err(Refusal::new(RejectReason::TooManyRows, detail))
@@ -193,7 +194,7 @@ impl Datum<'_> {
     /// Finds the row's values in its elements of the lists.
     fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
         for &list in lists {
-            let wanted = &self.plan.wants.lists()[list];
+            let wanted = &self.plan.trie.lists()[list];
             let found = &mut self.elements[list];
             if !matches!(self.slots.get(wanted.slot), Value::List) {
                 found.clear();
@@ -253,7 +254,7 @@ impl Datum<'_> {
     fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
         let Self { plan, program, payload, slots, elements, rows, limits: _ } = self;
         let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
-        (Record { payload, program, wants: &plan.wants, slots, elements, added }, cells)
+        (Record { payload, program, trie: &plan.trie, slots, elements, added }, cells)
     }
 }
 

@@ -12,7 +12,7 @@ use super::program::{AvroProgram, FieldOp, ListOp, Op, Scalar};
 use super::schema::BytesMeaning;
 use super::skip::{skip, skip_block, skip_fields, skip_items};
 use super::value::{Kind, Number, Text, Value};
-use super::wants::Wants;
+use crate::decode::trie::Trie;
 
 /// What the last walk found for each slot of a tree.
 pub(super) struct Slots {
@@ -22,9 +22,9 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(wants: &Wants) -> Self {
-        let lists = vec![Cursor::default(); wants.lists().len()];
-        Self { found: vec![Value::Absent; wants.slots()], lists }
+    pub(super) fn new(trie: &Trie) -> Self {
+        let lists = vec![Cursor::default(); trie.lists().len()];
+        Self { found: vec![Value::Absent; trie.slots()], lists }
     }
 
     /// Forgets what the last walk found.
@@ -66,7 +66,7 @@ impl Cursor {
     pub(super) fn read(
         &mut self,
         program: &AvroProgram,
-        wants: &Wants,
+        trie: &Trie,
         payload: &[u8],
         element: usize,
         slots: &mut Slots,
@@ -92,7 +92,7 @@ impl Cursor {
             }
         }
         slots.clear();
-        Walker { program, wants, slots, payload }.run(self.op, &mut bytes)?;
+        Walker { program, trie, slots, payload }.run(self.op, &mut bytes)?;
         self.next += 1;
         self.left -= 1;
         self.at = bytes.at();
@@ -110,21 +110,21 @@ impl Cursor {
 /// Reads the message's value, from `at` to its end, and returns its kind.
 pub(super) fn walk(
     program: &AvroProgram,
-    wants: &Wants,
+    trie: &Trie,
     payload: &[u8],
     at: usize,
     slots: &mut Slots,
 ) -> Result<Kind, Malformed> {
     slots.clear();
     let mut bytes = Bytes::new(payload, at);
-    let kind = Walker { program, wants, slots, payload }.run(program.root, &mut bytes)?;
+    let kind = Walker { program, trie, slots, payload }.run(program.root, &mut bytes)?;
     bytes.end()?;
     Ok(kind)
 }
 
 struct Walker<'a> {
     program: &'a AvroProgram,
-    wants: &'a Wants,
+    trie: &'a Trie,
     slots: &'a mut Slots,
     payload: &'a [u8],
 }
@@ -187,14 +187,14 @@ impl Walker<'_> {
 
     /// Leaves a value where a path ends.
     fn leave(&mut self, want: usize, value: Value) {
-        if let Some(slot) = self.wants.node(want).slot {
+        if let Some(slot) = self.trie.node(want).slot {
             self.slots.found[slot] = value;
         }
     }
 
     /// Says of paths into a value of another kind that they find this one.
     fn block(&mut self, want: usize, found: Kind) {
-        let node = self.wants.node(want);
+        let node = self.trie.node(want);
         if found != Kind::Record && !node.key_slots.is_empty() {
             let blocked = Value::Blocked { want, expected: Kind::Record, found };
             self.slots.found[node.key_slots.clone()].fill(blocked);
@@ -225,9 +225,13 @@ impl Walker<'_> {
                 skip(&self.program.schema, value, bytes)?;
                 continue;
             };
-            let child = self.wants.node(want).keys[key];
-            let slots = self.wants.node(child).slots();
-            self.slots.found[slots].fill(Value::Absent);
+            let node = self.trie.node(want);
+            let (_, child) = node.child(key, 0).expect("an entry is one of the wanted keys");
+            let child = self.trie.node(child);
+            if let Some(slot) = child.slot {
+                self.slots.found[slot] = Value::Absent;
+            }
+            self.slots.found[child.inside()].fill(Value::Absent);
             self.run(*op, bytes)?;
         }
         bytes.end_block(block.end)
@@ -264,7 +268,7 @@ impl Walker<'_> {
             count = end_count;
         }
         if let Some(ListOp { list, op }) = list {
-            let slot = self.wants.lists()[list].slot;
+            let slot = self.trie.lists()[list].slot;
             self.slots.found[slot] = Value::List;
             self.slots.lists[list] =
                 Cursor { count, item, op, next: 0, at: start, left: 0, end: None };

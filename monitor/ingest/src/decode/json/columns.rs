@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-use super::trie::Trie;
+use crate::decode::trie::Trie;
 
 /// Most names of a message: as many as the places of a list that a path can name.
 pub(super) const NAMES_MAX: usize = 65_536;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::cursor::{Cursor, Literal};
 use super::layout::{Hole, LAYOUT_BYTES_MAX, Target, Targets, Wanted};
-use super::trie::{Node, Trie};
+use crate::decode::trie::{Node, Trie};
 
 /// Returns what is around the document's values, and the values; nothing where it is too large, or
 /// where more than the bytes between the values decides what they are: a key twice, a value with
@@ -144,6 +144,6 @@ impl<'a> Learner<'a> {
 
     /// Returns whether a value inside of the node's is for something.
     fn leads_on(&self, node: &Node) -> bool {
-        !self.targets.of(node.key_slots.start..node.element_slots.end).is_empty()
+        !self.targets.of(node.inside()).is_empty()
     }
 }

@@ -9,9 +9,9 @@
 use std::ops::Range;
 
 use super::cursor::Cursor;
-use super::trie::Trie;
 use super::value::Kind;
 use super::walk::{Found, Slots};
+use crate::decode::trie::Trie;
 
 /// Walks a document.
 pub(super) fn document(

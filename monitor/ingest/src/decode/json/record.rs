@@ -9,13 +9,13 @@ use serde::de::{Deserializer, Visitor};
 
 use super::cursor::Cursor;
 use super::decimal;
-use super::trie::Trie;
 use super::value::{self, Kind};
 use super::walk::{Found, Slots};
 use crate::decode::builders::{Cell, Span, Texts};
+use crate::decode::plan::Place;
+use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::decode::{LEVEL_BYTES_MAX, event_time};
-use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
 
@@ -36,14 +36,6 @@ pub(super) struct Record<'a> {
     pub(super) elements: &'a [Slots],
     /// The texts of [`Span::Added`], one behind the other.
     pub(super) added: &'a mut String,
-}
-
-/// A path of the schema and its slot.
-pub(super) struct Place {
-    /// The list of which every element has such a value; `None` when the message has one.
-    pub(super) list: Option<usize>,
-    pub(super) slot: usize,
-    pub(super) path: FieldPath,
 }
 
 /// A value that is present and not null.

@@ -11,14 +11,14 @@ use driftd_catalog::ModelId;
 
 use super::columns::{Columns, ColumnsProblem, NAMES_MAX};
 use super::layout::Layouts;
-use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
-use super::record::{Place, Record, blocked};
-use super::trie::List;
+use super::record::{Record, blocked};
 use super::value::Kind;
 use super::walk::{Found, Slots, walk, walk_element, walk_row};
 use super::{invalid_json, not_the_root};
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Texts};
+use crate::decode::plan::{ModelPlan, NamedList, Place, Plan, VersionPlan};
+use crate::decode::trie::List;
 use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::Framing;
@@ -126,8 +126,9 @@ impl Document<'_> {
         self.columns.begin();
         let kind = walk(&plan.trie, self.payload, bounds, self.slots)
             .map_err(|error| invalid_json(&error))?;
-        if kind != plan.root {
-            return Err(not_the_root(plan.root, kind));
+        let expected = if plan.is_list { Kind::Array } else { Kind::Object };
+        if kind != expected {
+            return Err(not_the_root(expected, kind));
         }
         if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
             return self.read_rows_of_many();

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::trie::{Node, Trie};
 use super::value::Kind;
 use super::walk::{Found, Slots};
+use crate::decode::trie::{Node, Trie};
 
 /// Walks the part of `payload` inside `bounds` and returns the kind of its one value.
 pub(super) fn document(
@@ -65,7 +65,7 @@ pub(super) fn row(
         Kind::Null => Ok(None),
         found @ (Kind::Boolean | Kind::Number | Kind::Text | Kind::Object) => {
             let mut inside = Inside { walker: &mut walker, node: Trie::ROOT };
-            inside.block(&(root.key_slots.start..root.element_slots.end), Kind::Array, found);
+            inside.block(&root.inside(), Kind::Array, found);
             Ok(None)
         }
     }

@@ -1,6 +1,6 @@
 //! The walk over a record: finds the wanted values, checks and skips the rest.
 //!
-//! Before: [`super::trie`] says what is wanted. After: [`super::record`] reads the values found in
+//! Before: [`crate::decode::trie`] says what is wanted. After: [`super::record`] reads the values found in
 //! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
 //! a list of rows only where its elements lie is kept; each is walked when its row is read.
 //!
@@ -15,10 +15,10 @@
 
 use std::ops::Range;
 
-use super::trie::{Node, Trie};
 use super::value::Kind;
 use super::{quick_walk, slow_walk};
 use crate::decode::ELEMENTS_KEPT;
+use crate::decode::trie::{Node, Trie};
 
 /// What the last walk found for each slot of a trie.
 pub(super) struct Slots {
@@ -118,8 +118,7 @@ impl Slots {
     /// Prepares for the values inside `node`. A repeated key replaces what the earlier one held.
     pub(super) fn enter(&mut self, index: usize, node: &Node) {
         if std::mem::replace(&mut self.entered[index], self.walk) == self.walk {
-            let inside = node.key_slots.start..node.element_slots.end;
-            self.found[inside].iter_mut().for_each(|slot| slot.0 = 0);
+            self.found[node.inside()].iter_mut().for_each(|slot| slot.0 = 0);
         }
     }
 }

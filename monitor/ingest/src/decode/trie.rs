@@ -1,6 +1,7 @@
 //! All paths of a source as one tree, so that a record is walked once whatever is asked of it.
 //!
-//! Before: [`super::JsonDecoder`] inserts the schema's paths. After: [`super::walk`] follows it.
+//! Before: [`super::plan`] inserts the schema's paths. After: JSON's walk follows it, and for Avro it
+//! is compiled together with a writer's schema.
 //! Each path has a slot; slots are numbered depth first, so that a subtree's slots are one range.
 //!
 //! A path with `[]` ends at its list, which has a slot too; what follows the `[]` is a path of a
@@ -54,6 +55,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// Returns the slots of the values inside of the node's.
+    pub(super) fn inside(&self) -> Range<usize> {
+        self.key_slots.start..self.element_slots.end
+    }
+
     /// Returns whether paths lead on from here.
     pub(super) fn is_inner(&self) -> bool {
         !self.keys.is_empty() || !self.elements.is_empty() || self.list.is_some()

@@ -1,22 +1,19 @@
 //! What a schema asks of each message: one tree of paths, and for each value its place in it.
 //!
-//! Before: [`SourceSchema`]. After: [`super::walk`] follows the tree, [`super::rows`] reads the
-//! places.
+//! Before: [`SourceSchema`]. After: the walk of a format follows the tree, its rows read the places.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::Place;
 use super::trie::Trie;
-use super::value::Kind;
 use crate::path::FieldPath;
 use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 pub(super) struct Plan {
     pub(super) trie: Trie,
     pub(super) framing: Framing,
-    /// What a document is: an object, or the list of its rows.
-    pub(super) root: Kind,
+    /// Whether a document is the list of its rows.
+    pub(super) is_list: bool,
     pub(super) event_time: Place,
     pub(super) time_format: TimeFormat,
     pub(super) model: Option<Place>,
@@ -31,6 +28,14 @@ pub(super) struct Plan {
     pub(super) named_lists: Vec<usize>,
     /// Of `lists` those that are read by the names of columns.
     pub(super) named: Vec<NamedList>,
+}
+
+/// A path of the schema and its slot.
+pub(super) struct Place {
+    /// The list of which every element has such a value; `None` when the message has one.
+    pub(super) list: Option<usize>,
+    pub(super) slot: usize,
+    pub(super) path: FieldPath,
 }
 
 /// A list of which a row is an array of values in the order of the names.
@@ -62,17 +67,16 @@ pub(super) enum VersionPlan {
 impl Plan {
     pub(super) fn new(schema: &SourceSchema) -> Self {
         let source_paths = || schema.model.iter().chain([&schema.event_time]);
-        let all = || source_paths().chain(schema.models.iter().flat_map(model_paths));
+        let all = || source_paths().chain(schema.models.iter().flat_map(ModelSchema::read_paths));
         let trie = Trie::new(all().chain(&schema.columns));
         let columns = schema.columns.as_ref().map(|it| place(&trie, it));
-        let root = if schema.event_time.begins_with_each() { Kind::Array } else { Kind::Object };
         let lists = lists(&trie, source_paths(), &[]);
         let model = |model| ModelPlan::new(model, schema, &trie, &lists);
         let all_named = named_lists(schema, &trie, all());
         let source_named = named_lists(schema, &trie, source_paths());
         Self {
             framing: schema.framing,
-            root,
+            is_list: schema.event_time.begins_with_each(),
             event_time: place(&trie, &schema.event_time),
             time_format: schema.time_format,
             model: schema.model.as_ref().map(|it| place(&trie, it)),
@@ -94,7 +98,7 @@ impl ModelPlan {
         let segments = segments.map(|it| (place(trie, &it.path), Arc::clone(&it.name)));
         let source_paths = || source.model.iter().chain([&source.event_time]);
         let by_source = named_lists(source, trie, source_paths());
-        let named = named_lists(source, trie, source_paths().chain(model_paths(model)));
+        let named = named_lists(source, trie, source_paths().chain(model.read_paths()));
         let again = named.iter().map(|it| it.list).filter(|list| {
             known.contains(list) && by_source.iter().all(|other| other.list != *list)
         });
@@ -105,7 +109,7 @@ impl ModelPlan {
             },
             features: features.collect(),
             segments: segments.collect(),
-            lists: lists(trie, model_paths(model), known),
+            lists: lists(trie, model.read_paths(), known),
             named_again: again.collect(),
             named,
         }
@@ -155,14 +159,4 @@ fn named_lists<'a>(
         names: names.into_iter().map(Box::from).collect(),
     };
     lists.into_iter().map(named).collect()
-}
-
-fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {
-    let version = match &model.version {
-        VersionField::Fixed(_) => None,
-        VersionField::Path(path) => Some(path),
-    };
-    let features = model.features.iter().map(|feature| &feature.path);
-    let segments = model.segments.iter().map(|segment| &segment.path);
-    version.into_iter().chain(features).chain(segments)
 }
