@@ -10,6 +10,7 @@ mod builders;
 pub mod event_time;
 mod json;
 mod key_table;
+mod place;
 mod plan;
 mod trie;
 mod whole;

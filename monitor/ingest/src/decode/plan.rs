@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::place::Place;
 use super::trie::Trie;
 use crate::path::FieldPath;
 use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
@@ -28,14 +29,6 @@ pub(super) struct Plan {
     pub(super) named_lists: Vec<usize>,
     /// Of `lists` those that are read by the names of columns.
     pub(super) named: Vec<NamedList>,
-}
-
-/// A path of the schema and its slot.
-pub(super) struct Place {
-    /// The list of which every element has such a value; `None` when the message has one.
-    pub(super) list: Option<usize>,
-    pub(super) slot: usize,
-    pub(super) path: FieldPath,
 }
 
 /// A list of which a row is an array of values in the order of the names.

@@ -15,16 +15,12 @@ use super::schema::WholeMeaning;
 use super::value::{Kind, Number, Text, Value};
 use super::walk::Slots;
 use crate::decode::builders::{Cell, Span, Texts};
-use crate::decode::plan::Place;
+use crate::decode::event_time;
+use crate::decode::place::{Place, blocked, check_version};
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
-use crate::decode::{LEVEL_BYTES_MAX, event_time};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
-
-/// Longest version, and `name=value` of a segment, in bytes: what `driftd_catalog::ModelId` and
-/// `SegmentId` accept.
-const NAME_BYTES_MAX: usize = 128;
 
 /// A date is an `int`, so its seconds fit.
 const DAY_SECONDS: i64 = 86_400;
@@ -53,7 +49,7 @@ impl Record<'_> {
             | Value::Boolean(_)
             | Value::Number(_)
             | Value::Other(_)
-            | Value::List => Err(wrong_type(at, "text", value.kind())),
+            | Value::List => Err(at.wrong_type("text", value.kind())),
         }
     }
 
@@ -62,15 +58,11 @@ impl Record<'_> {
         let value = self.required(at)?;
         let found = value.kind();
         if found != Kind::Text && found != Kind::Number {
-            return Err(wrong_type(at, "text or a number", found));
+            return Err(at.wrong_type("text or a number", found));
         }
         let span = self.category(at, value)?;
-        let bytes = self.texts().get(&span).len();
-        if bytes <= NAME_BYTES_MAX {
-            return Ok(span);
-        }
-        let detail = format_args!("the model's version has {bytes} bytes");
-        Err(Refusal::new(RejectReason::InvalidName, detail))
+        check_version(self.texts().get(&span).len())?;
+        Ok(span)
     }
 
     /// Reads the event time: a date or timestamp, or else what the source says it is.
@@ -88,7 +80,7 @@ impl Record<'_> {
                 event_time::from_integer(unit, number)
             }
             Value::Number(_) if format == TimeFormat::Rfc3339 => {
-                return Err(wrong_type(at, "RFC 3339 text", value.kind()));
+                return Err(at.wrong_type("RFC 3339 text", value.kind()));
             }
             Value::Number(Number::Whole(number, _)) => event_time::from_integer(format, number),
             Value::Number(number) => event_time::from_fraction(format, self.float64(at, number)?),
@@ -104,14 +96,10 @@ impl Record<'_> {
             | Value::List => {
                 let is_text = format == TimeFormat::Rfc3339;
                 let expected = if is_text { "RFC 3339 text" } else { "a number" };
-                return Err(wrong_type(at, expected, value.kind()));
+                return Err(at.wrong_type(expected, value.kind()));
             }
         };
-        time.ok_or_else(|| {
-            let path = &at.path;
-            let expected = format_args!("`{path}`: expected {written} in the years 1870 to 9999");
-            Refusal::new(RejectReason::InvalidTime, expected)
-        })
+        time.ok_or_else(|| at.invalid_time(written))
     }
 
     /// Reads a feature's or prediction's cell.
@@ -132,20 +120,14 @@ impl Record<'_> {
             (FeatureKind::Integer, Value::Number(number)) => {
                 self.integer(at, number).map(Cell::Integer)
             }
-            (FeatureKind::Integer, _) => Err(wrong_type(at, "a whole number", value.kind())),
+            (FeatureKind::Integer, _) => Err(at.wrong_type("a whole number", value.kind())),
             (FeatureKind::Categorical, _) => {
                 let span = self.category(at, value)?;
-                let bytes = self.texts().get(&span).len();
-                if LEVEL_BYTES_MAX < bytes {
-                    return Err(invalid_name(
-                        at,
-                        format_args!("a category of {bytes} bytes, more than {LEVEL_BYTES_MAX}"),
-                    ));
-                }
+                at.check_category(self.texts().get(&span).len())?;
                 Ok(Cell::Text(span))
             }
             (FeatureKind::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(value)),
-            (FeatureKind::Boolean, _) => Err(wrong_type(at, "a boolean", value.kind())),
+            (FeatureKind::Boolean, _) => Err(at.wrong_type("a boolean", value.kind())),
         }
     }
 
@@ -153,17 +135,7 @@ impl Record<'_> {
     pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, value)?;
-        let text = self.texts().get(&span);
-        if NAME_BYTES_MAX < name.len() + "=".len() + text.len() {
-            let bytes = text.len();
-            return Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(invalid_name(
-                at,
-                format_args!("a segment's value with a control character"),
-            ));
-        }
+        at.check_segment(name, self.texts().get(&span))?;
         Ok(Cell::Text(span))
     }
 
@@ -198,10 +170,7 @@ impl Record<'_> {
     }
 
     fn required(&self, at: &Place) -> Result<Value, Refusal> {
-        let path = &at.path;
-        self.value(at)?.ok_or_else(|| {
-            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
-        })
+        self.value(at)?.ok_or_else(|| at.missing())
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "rounded to the nearest, or refused")]
@@ -214,7 +183,7 @@ impl Record<'_> {
                 (parsed(&self.decimal(at, start..end, scale)?), true)
             }
         };
-        if rounded.is_finite() == is_finite { Ok(rounded) } else { Err(out_of_range(at, "f32")) }
+        if rounded.is_finite() == is_finite { Ok(rounded) } else { Err(at.out_of_range("f32")) }
     }
 
     fn float64(&self, at: &Place, number: Number) -> Result<f64, Refusal> {
@@ -232,13 +201,13 @@ impl Record<'_> {
     fn not_finite(&self, at: &Place, value: Value) -> Result<f64, Refusal> {
         let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
         let Value::Text(Text::Payload { start, end }) = value else {
-            return Err(wrong_type(at, expected, value.kind()));
+            return Err(at.wrong_type(expected, value.kind()));
         };
         match &self.payload[start..end] {
             b"NaN" => Ok(f64::NAN),
             b"Infinity" => Ok(f64::INFINITY),
             b"-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(wrong_type(at, expected, value.kind())),
+            _ => Err(at.wrong_type(expected, value.kind())),
         }
     }
 
@@ -253,10 +222,10 @@ impl Record<'_> {
             }
         };
         match whole {
-            None => Err(not_whole(at, "NaN or infinity")),
+            None => Err(at.wrong_type("a whole number", "NaN or infinity")),
             Some(Whole::Integer(number)) => Ok(number),
-            Some(Whole::OutOfRange) => Err(out_of_range(at, "i64")),
-            Some(Whole::Fraction) => Err(not_whole(at, "a fraction")),
+            Some(Whole::OutOfRange) => Err(at.out_of_range("i64")),
+            Some(Whole::Fraction) => Err(at.wrong_type("a whole number", "a fraction")),
         }
     }
 
@@ -267,7 +236,7 @@ impl Record<'_> {
             Value::Boolean(value) => Ok(self.add_text(if value { "true" } else { "false" })),
             Value::Number(number) => self.number_text(at, number),
             Value::Absent | Value::Blocked { .. } | Value::Other(_) | Value::List => {
-                Err(wrong_type(at, "text, a number or a boolean", value.kind()))
+                Err(at.wrong_type("text, a number or a boolean", value.kind()))
             }
         }
     }
@@ -278,9 +247,8 @@ impl Record<'_> {
             Text::Uuid { start } => Ok(self.uuid(start)),
             Text::Payload { start, end } => {
                 let text = str::from_utf8(&self.payload[start..end]).map_err(|_| {
-                    let path = &at.path;
-                    let detail = format_args!("`{path}`: text that is not UTF-8");
-                    Refusal::new(RejectReason::InvalidUtf8, detail)
+                    let problem = format_args!("text that is not UTF-8");
+                    at.refusal(RejectReason::InvalidUtf8, problem)
                 })?;
                 Ok(self.add_text(text))
             }
@@ -304,7 +272,7 @@ impl Record<'_> {
             }
             Number::Decimal { .. } => {
                 let expected = "text, a number that is no decimal, or a boolean";
-                Err(wrong_type(at, expected, Kind::Number))
+                Err(at.wrong_type(expected, Kind::Number))
             }
         }
     }
@@ -326,7 +294,7 @@ impl Record<'_> {
 
     /// Writes a decimal as text, from which numbers are rounded once.
     fn decimal(&self, at: &Place, place: Range<usize>, scale: usize) -> Result<String, Refusal> {
-        let too_large = || out_of_range(at, "a decimal of 128 bits");
+        let too_large = || at.out_of_range("a decimal of 128 bits");
         let bytes = &self.payload[place];
         let sign = if bytes.first().is_some_and(|first| 0x80 <= *first) { 0xff } else { 0 };
         let leading = bytes.iter().take_while(|byte| **byte == sign).count();
@@ -352,12 +320,6 @@ fn in_unit(meaning: WholeMeaning, number: i64) -> (TimeFormat, i64) {
     }
 }
 
-fn not_whole(at: &Place, found: &str) -> Refusal {
-    let path = &at.path;
-    let detail = format_args!("`{path}`: expected a whole number, found {found}");
-    Refusal::new(RejectReason::WrongType, detail)
-}
-
 fn json(number: &impl serde::Serialize) -> String {
     serde_json::to_string(number).expect("JSON has finite numbers")
 }
@@ -365,31 +327,4 @@ fn json(number: &impl serde::Serialize) -> String {
 fn parsed<T: str::FromStr>(decimal: &str) -> T {
     let Ok(number) = decimal.parse() else { unreachable!("digits with an exponent are a number") };
     number
-}
-
-/// Refuses a path that goes through a value of another kind.
-pub(super) fn blocked(path: &str, expected: Kind, found: Kind) -> Refusal {
-    let detail = format_args!("`{path}`: expected {expected}, found {found}");
-    Refusal::new(RejectReason::WrongType, detail)
-}
-
-fn wrong_type(at: &Place, expected: &str, found: Kind) -> Refusal {
-    let path = &at.path;
-    Refusal::new(
-        RejectReason::WrongType,
-        format_args!("`{path}`: expected {expected}, found {found}"),
-    )
-}
-
-fn out_of_range(at: &Place, width: &str) -> Refusal {
-    let path = &at.path;
-    Refusal::new(
-        RejectReason::NumberOutOfRange,
-        format_args!("`{path}`: a number beyond the range of {width}"),
-    )
-}
-
-fn invalid_name(at: &Place, problem: std::fmt::Arguments<'_>) -> Refusal {
-    let path = &at.path;
-    Refusal::new(RejectReason::InvalidName, format_args!("`{path}`: {problem}"))
 }

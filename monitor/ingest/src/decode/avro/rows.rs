@@ -10,12 +10,13 @@ use driftd_catalog::ModelId;
 
 use super::bytes::Malformed;
 use super::program::AvroProgram;
-use super::record::{Record, blocked};
+use super::record::Record;
 use super::value::{Kind, Value};
 use super::walk::{Slots, walk};
 use crate::decode::batch::Head;
 use crate::decode::builders::Cell;
-use crate::decode::plan::{ModelPlan, Place, Plan, VersionPlan};
+use crate::decode::place::{Place, blocked};
+use crate::decode::plan::{ModelPlan, Plan, VersionPlan};
 use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
 

@@ -21,12 +21,13 @@ use driftd_catalog::Timestamp;
 
 use super::cursor::{Cursor, Literal, Scalar};
 use super::learner;
-use super::record::{is_category, is_segment, time_of_number};
+use super::record::time_of_number;
 use super::rows::Rows;
 use super::value;
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Span};
 use crate::decode::event_time;
+use crate::decode::place::{is_category, is_segment};
 use crate::decode::plan::{ModelPlan, Plan, VersionPlan};
 use crate::decode::whole::Whole;
 use crate::schema::{FeatureKind, TimeFormat};

@@ -12,16 +12,13 @@ use super::decimal;
 use super::value::{self, Kind};
 use super::walk::{Found, Slots};
 use crate::decode::builders::{Cell, Span, Texts};
-use crate::decode::plan::Place;
+use crate::decode::event_time;
+use crate::decode::place::{NAME_BYTES_MAX, Place, blocked, check_version};
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
-use crate::decode::{LEVEL_BYTES_MAX, event_time};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
 
-/// Longest version, and `name=value` of a segment, in bytes: what `driftd_catalog::ModelId` and
-/// `SegmentId` accept.
-const NAME_BYTES_MAX: usize = 128;
 /// Longest version as it is written: between quotes, each byte as `\u0041`. A longer one need not
 /// be read.
 const VERSION_JSON_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 2;
@@ -52,7 +49,7 @@ impl<'a> Record<'a> {
         if value.kind == Kind::Text {
             self.text(at, &value)
         } else {
-            Err(wrong_type(at, "text", value.kind))
+            Err(at.wrong_type("text", value.kind))
         }
     }
 
@@ -67,16 +64,12 @@ impl<'a> Record<'a> {
             }
             Kind::Text => {
                 let span = self.text(at, &value)?;
-                let bytes = self.texts().get(&span).len();
-                if bytes <= NAME_BYTES_MAX {
-                    return Ok(span);
-                }
-                let detail = format_args!("the model's version has {bytes} bytes");
-                Err(Refusal::new(RejectReason::InvalidName, detail))
+                check_version(self.texts().get(&span).len())?;
+                Ok(span)
             }
             Kind::Number => Ok(value.as_written()),
             Kind::Null | Kind::Boolean | Kind::Array | Kind::Object => {
-                Err(wrong_type(at, "text or a number", value.kind))
+                Err(at.wrong_type("text or a number", value.kind))
             }
         }
     }
@@ -93,7 +86,7 @@ impl<'a> Record<'a> {
                 let span = self.text(at, &value)?;
                 event_time::from_text(self.texts().get(&span))
             }
-            (TimeFormat::Rfc3339, found) => return Err(wrong_type(at, "RFC 3339 text", found)),
+            (TimeFormat::Rfc3339, found) => return Err(at.wrong_type("RFC 3339 text", found)),
             (
                 TimeFormat::UnixSeconds
                 | TimeFormat::UnixMillis
@@ -107,13 +100,9 @@ impl<'a> Record<'a> {
                 | TimeFormat::UnixMicros
                 | TimeFormat::UnixNanos,
                 found,
-            ) => return Err(wrong_type(at, "a number", found)),
+            ) => return Err(at.wrong_type("a number", found)),
         };
-        time.ok_or_else(|| {
-            let path = &at.path;
-            let expected = format_args!("`{path}`: expected {format} in the years 1870 to 9999");
-            Refusal::new(RejectReason::InvalidTime, expected)
-        })
+        time.ok_or_else(|| at.invalid_time(format))
     }
 
     /// Reads a feature's or prediction's cell.
@@ -125,19 +114,13 @@ impl<'a> Record<'a> {
             FeatureKind::Integer => integer(at, &value),
             FeatureKind::Categorical => {
                 let span = self.category(at, &value)?;
-                let bytes = self.texts().get(&span).len();
-                if !is_category(bytes) {
-                    return Err(invalid_name(
-                        at,
-                        format_args!("a category of {bytes} bytes, more than {LEVEL_BYTES_MAX}"),
-                    ));
-                }
+                at.check_category(self.texts().get(&span).len())?;
                 Ok(Cell::Text(span))
             }
             FeatureKind::Boolean if value.kind == Kind::Boolean => {
                 Ok(Cell::Boolean(value.text == "true"))
             }
-            FeatureKind::Boolean => Err(wrong_type(at, "a boolean", value.kind)),
+            FeatureKind::Boolean => Err(at.wrong_type("a boolean", value.kind)),
         }
     }
 
@@ -145,16 +128,8 @@ impl<'a> Record<'a> {
     pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, &value)?;
-        let text = self.texts().get(&span);
-        if is_segment(name.len(), text) {
-            return Ok(Cell::Text(span));
-        }
-        if text.chars().any(char::is_control) {
-            let problem = format_args!("a segment's value with a control character");
-            return Err(invalid_name(at, problem));
-        }
-        let bytes = text.len();
-        Err(invalid_name(at, format_args!("a segment's value of {bytes} bytes")))
+        at.check_segment(name, self.texts().get(&span))?;
+        Ok(Cell::Text(span))
     }
 
     /// Adds a text that is not in the payload.
@@ -188,10 +163,7 @@ impl<'a> Record<'a> {
     }
 
     fn required(&self, at: &Place) -> Result<Value<'a>, Refusal> {
-        let path = &at.path;
-        self.value(at)?.ok_or_else(|| {
-            Refusal::new(RejectReason::MissingField, format_args!("`{path}`: absent or null"))
-        })
+        self.value(at)?.ok_or_else(|| at.missing())
     }
 
     fn float32(&mut self, at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
@@ -201,7 +173,7 @@ impl<'a> Record<'a> {
         }
         let short = self.short_number(value).and_then(decimal::narrowed);
         let number = short.unwrap_or_else(|| value::float32(value.text));
-        if number.is_finite() { Ok(Cell::Float32(number)) } else { Err(out_of_range(at, "f32")) }
+        if number.is_finite() { Ok(Cell::Float32(number)) } else { Err(at.out_of_range("f32")) }
     }
 
     fn float64(&mut self, at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
@@ -210,7 +182,7 @@ impl<'a> Record<'a> {
         }
         let short = self.short_number(value);
         let number = short.unwrap_or_else(|| value::float64(value.text));
-        if number.is_finite() { Ok(Cell::Float64(number)) } else { Err(out_of_range(at, "f64")) }
+        if number.is_finite() { Ok(Cell::Float64(number)) } else { Err(at.out_of_range("f64")) }
     }
 
     /// Reads a number as most are written, where it lies: the bytes behind it are read with it.
@@ -224,14 +196,14 @@ impl<'a> Record<'a> {
     fn not_finite(&mut self, at: &Place, value: &Value<'_>) -> Result<f64, Refusal> {
         let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
         if value.kind != Kind::Text {
-            return Err(wrong_type(at, expected, value.kind));
+            return Err(at.wrong_type(expected, value.kind));
         }
         let span = self.text(at, value)?;
         match self.texts().get(&span) {
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(wrong_type(at, expected, value.kind)),
+            _ => Err(at.wrong_type(expected, value.kind)),
         }
     }
 
@@ -241,7 +213,7 @@ impl<'a> Record<'a> {
             Kind::Text => self.text(at, value),
             Kind::Number | Kind::Boolean => Ok(value.as_written()),
             Kind::Null | Kind::Array | Kind::Object => {
-                Err(wrong_type(at, "text, a number or a boolean", value.kind))
+                Err(at.wrong_type("text, a number or a boolean", value.kind))
             }
         }
     }
@@ -256,9 +228,8 @@ impl<'a> Record<'a> {
         serde_json::Deserializer::from_str(value.text)
             .deserialize_str(AppendTo(self.added))
             .map_err(|_| {
-                let path = &at.path;
-                let detail = format_args!("`{path}`: text with half a surrogate pair");
-                Refusal::new(RejectReason::InvalidJson, detail)
+                let problem = format_args!("text with half a surrogate pair");
+                at.refusal(RejectReason::InvalidJson, problem)
             })?;
         Ok(Span::Added(start..self.added.len()))
     }
@@ -278,56 +249,15 @@ pub(super) fn time_of_number(format: TimeFormat, text: &str) -> Option<Timestamp
     }
 }
 
-/// Whether a text of so many bytes may be a category.
-pub(super) fn is_category(bytes: usize) -> bool {
-    bytes <= LEVEL_BYTES_MAX
-}
-
-/// Whether `name=text` may name a segment, whose name has `name_bytes`.
-pub(super) fn is_segment(name_bytes: usize, text: &str) -> bool {
-    name_bytes + "=".len() + text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control)
-}
-
 fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
     if value.kind != Kind::Number {
-        return Err(wrong_type(at, "a whole number", value.kind));
+        return Err(at.wrong_type("a whole number", value.kind));
     }
     match value::whole(value.text) {
         Whole::Integer(number) => Ok(Cell::Integer(number)),
-        Whole::OutOfRange => Err(out_of_range(at, "i64")),
-        Whole::Fraction => {
-            let path = &at.path;
-            let detail = format_args!("`{path}`: expected a whole number, found a fraction");
-            Err(Refusal::new(RejectReason::WrongType, detail))
-        }
+        Whole::OutOfRange => Err(at.out_of_range("i64")),
+        Whole::Fraction => Err(at.wrong_type("a whole number", "a fraction")),
     }
-}
-
-/// Refuses a path that goes through a value of another kind.
-pub(super) fn blocked(path: &str, expected: Kind, found: Kind) -> Refusal {
-    let detail = format_args!("`{path}`: expected {expected}, found {found}");
-    Refusal::new(RejectReason::WrongType, detail)
-}
-
-fn wrong_type(at: &Place, expected: &str, found: Kind) -> Refusal {
-    let path = &at.path;
-    Refusal::new(
-        RejectReason::WrongType,
-        format_args!("`{path}`: expected {expected}, found {found}"),
-    )
-}
-
-fn out_of_range(at: &Place, width: &str) -> Refusal {
-    let path = &at.path;
-    Refusal::new(
-        RejectReason::NumberOutOfRange,
-        format_args!("`{path}`: a number beyond the range of {width}"),
-    )
-}
-
-fn invalid_name(at: &Place, problem: std::fmt::Arguments<'_>) -> Refusal {
-    let path = &at.path;
-    Refusal::new(RejectReason::InvalidName, format_args!("`{path}`: {problem}"))
 }
 
 /// Receives a string from `serde_json` without a string of its own.

@@ -11,13 +11,14 @@ use driftd_catalog::ModelId;
 
 use super::columns::{Columns, ColumnsProblem, NAMES_MAX};
 use super::layout::Layouts;
-use super::record::{Record, blocked};
+use super::record::Record;
 use super::value::Kind;
 use super::walk::{Found, Slots, walk, walk_element, walk_row};
 use super::{invalid_json, not_the_root};
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Texts};
-use crate::decode::plan::{ModelPlan, NamedList, Place, Plan, VersionPlan};
+use crate::decode::place::{Place, blocked};
+use crate::decode::plan::{ModelPlan, NamedList, Plan, VersionPlan};
 use crate::decode::trie::List;
 use crate::decode::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
