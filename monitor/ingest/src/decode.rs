@@ -12,6 +12,7 @@ mod json;
 mod key_table;
 mod place;
 mod plan;
+mod rows;
 mod trie;
 mod whole;
 

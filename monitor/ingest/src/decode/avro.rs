@@ -4,18 +4,18 @@
 //! ([`AvroDecoder::missing`], [`AvroDecoder::learn`]). After: [`super::batch`].
 //!
 //! The way of a schema: [`schema`] and [`parse`] make a model of its text → [`program`] compiles it
-//! together with the source's paths ([`super::trie`], [`super::plan`]). The way of a payload: bounds and
-//! [`framing`] → [`walk`] runs the program over the [`bytes`] and keeps the wanted values, [`skip`]
-//! passes over the rest → [`rows`] goes through the rows of the lists, [`record`] reads the values
-//! of each → the batch appends them, all or none.
+//! together with the source's paths ([`super::trie`], [`super::plan`]). The way of a payload:
+//! bounds and [`framing`] → [`walk`] runs the program over the [`bytes`] and keeps the wanted
+//! values, [`skip`] passes over the rest → [`super::rows`] goes through the rows of the lists,
+//! [`record`] reads the values of each → the batch appends them, all or none.
 
 mod bytes;
 mod canonical;
+mod document;
 mod framing;
 mod parse;
 mod program;
 mod record;
-mod rows;
 mod schema;
 mod skip;
 mod value;
@@ -33,14 +33,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::document::AvroDocument;
 pub use self::framing::{AvroFraming, SchemaId};
 pub use self::program::{AvroProgram, ProgramTooLarge};
-use self::rows::{Datum, Rows};
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::plan::Plan;
+use super::rows::Rows;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
@@ -154,7 +155,8 @@ impl AvroDecoder {
         let Self { limits, plan, slots, elements, rows, batch, .. } = self;
         rows.clear();
         let limits = *limits;
-        Datum { plan, program: &program, payload, slots, elements, rows, limits }.read(start)?;
+        let document = AvroDocument { plan, program: &program, payload, slots, elements };
+        document.read(start, rows, limits)?;
         let texts = Texts { payload: &program.symbols, added: &rows.added };
         let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
         batch.accept(message, &accepted).map_err(|(row, refusal)| {

@@ -3,18 +3,18 @@
 //!
 //! Before: [`crate::Message`] from the consumer. After: [`super::batch`]. The way of a payload:
 //! bounds and UTF-8 here → a [`layout`] of documents before it reads the row at once, or else
-//! [`walk`] finds the values and lists → [`rows`] goes through the rows of the lists, [`record`]
-//! reads the values of each → the batch appends them, all or none. Of lines each is a document by
-//! itself.
+//! [`walk`] finds the values and lists → [`super::rows`] goes through the rows of the lists,
+//! [`record`] reads the values of each → the batch appends them, all or none. Of lines each is a
+//! document by itself.
 
 mod columns;
 mod cursor;
 mod decimal;
+mod document;
 mod layout;
 mod learner;
 mod quick_walk;
 mod record;
-mod rows;
 mod slow_walk;
 mod value;
 mod walk;
@@ -40,14 +40,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::columns::Columns;
+use self::document::JsonDocument;
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
-use self::rows::{Document, Rows};
 use self::value::Kind;
 use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::plan::Plan;
+use super::rows::Rows;
 use super::trie;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, RejectReason, Rejection};
@@ -138,7 +139,8 @@ impl JsonDecoder {
     fn read_document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
         let Self { limits, plan, slots, elements, columns, layouts, rows, .. } = self;
         let limits = *limits;
-        Document { plan, payload, slots, elements, columns, layouts, rows, limits }.read(bounds)
+        let document = JsonDocument { plan, payload, slots, elements, columns };
+        document.read(bounds, layouts, rows, limits)
     }
 }
 

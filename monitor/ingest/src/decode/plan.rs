@@ -1,6 +1,7 @@
 //! What a schema asks of each message: one tree of paths, and for each value its place in it.
 //!
-//! Before: [`SourceSchema`]. After: the walk of a format follows the tree, its rows read the places.
+//! Before: [`SourceSchema`]. After: the walk of a format follows the tree, its rows read the
+//! places.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! All paths of a source as one tree, so that a record is walked once whatever is asked of it.
 //!
-//! Before: [`super::plan`] inserts the schema's paths. After: JSON's walk follows it, and for Avro it
-//! is compiled together with a writer's schema.
-//! Each path has a slot; slots are numbered depth first, so that a subtree's slots are one range.
+//! Before: [`super::plan`] inserts the schema's paths. After: JSON's walk follows it, and for Avro
+//! it is compiled together with a writer's schema. Each path has a slot; slots are numbered depth
+//! first, so that a subtree's slots are one range.
 //!
 //! A path with `[]` ends at its list, which has a slot too; what follows the `[]` is a path of a
 //! tree of the list's own, by which each element is walked.

@@ -1,9 +1,9 @@
 //! A program for messages of one writer: its schema and what is wanted, compiled together, so that
 //! reading a message looks up no name of a field.
 //!
-//! Before: [`crate::decode::trie`] and [`super::schema`]. After: [`super::walk`] runs it. A type of the
-//! schema is compiled once for each node of the wanted tree that meets it, so recursive types end
-//! where the paths do.
+//! Before: [`crate::decode::trie`] and [`super::schema`]. After: [`super::walk`] runs it. A type of
+//! the schema is compiled once for each node of the wanted tree that meets it, so recursive types
+//! end where the paths do.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The values of one record: what each column, name and time takes of what a message says.
 //!
-//! Before: [`super::walk`] has found the values. After: [`super::rows`] puts the cells of a row
-//! together. The rules are those of JSON, where a value has a kind that JSON has too; a logical
+//! Before: [`super::walk`] has found the values. After: [`crate::decode::rows`] puts the cells of a
+//! row together. The rules are those of JSON, where a value has a kind that JSON has too; a logical
 //! type of Avro says more than a number does, and is believed.
 
 use std::fmt::Write;
@@ -17,6 +17,7 @@ use super::walk::Slots;
 use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{Place, blocked, check_version};
+use crate::decode::rows::Record;
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
@@ -26,7 +27,7 @@ use crate::schema::{FeatureKind, TimeFormat};
 const DAY_SECONDS: i64 = 86_400;
 
 /// One record: its message, and what walks found in it.
-pub(super) struct Record<'a> {
+pub(super) struct AvroRecord<'a> {
     pub(super) payload: &'a [u8],
     pub(super) program: &'a AvroProgram,
     pub(super) trie: &'a Trie,
@@ -38,9 +39,9 @@ pub(super) struct Record<'a> {
     pub(super) added: &'a mut String,
 }
 
-impl Record<'_> {
+impl Record for AvroRecord<'_> {
     /// Reads the model's name.
-    pub(super) fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
+    fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         match value {
             Value::Text(text) => self.text(at, text),
@@ -54,7 +55,7 @@ impl Record<'_> {
     }
 
     /// Reads the version: text, or a number as JSON has it.
-    pub(super) fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
+    fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         let found = value.kind();
         if found != Kind::Text && found != Kind::Number {
@@ -66,11 +67,7 @@ impl Record<'_> {
     }
 
     /// Reads the event time: a date or timestamp, or else what the source says it is.
-    pub(super) fn event_time(
-        &mut self,
-        at: &Place,
-        format: TimeFormat,
-    ) -> Result<Timestamp, Refusal> {
+    fn event_time(&mut self, at: &Place, format: TimeFormat) -> Result<Timestamp, Refusal> {
         let value = self.required(at)?;
         let mut written = format;
         let time = match value {
@@ -103,7 +100,7 @@ impl Record<'_> {
     }
 
     /// Reads a feature's or prediction's cell.
-    pub(super) fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+    fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         match (kind, value) {
             (FeatureKind::Float32, Value::Number(number)) => {
@@ -132,7 +129,7 @@ impl Record<'_> {
     }
 
     /// Reads the cell of the segment called `name`.
-    pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
+    fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, value)?;
         at.check_segment(name, self.texts().get(&span))?;
@@ -140,16 +137,18 @@ impl Record<'_> {
     }
 
     /// Adds a text that is not in the payload.
-    pub(super) fn add_text(&mut self, text: &str) -> Span {
+    fn add_text(&mut self, text: &str) -> Span {
         let start = self.added.len();
         self.added.push_str(text);
         Span::Added(start..self.added.len())
     }
 
-    pub(super) fn texts(&self) -> Texts<'_> {
+    fn texts(&self) -> Texts<'_> {
         Texts { payload: &self.program.symbols, added: self.added }
     }
+}
 
+impl AvroRecord<'_> {
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value>, Refusal> {
         let (trie, slots) = match at.list {

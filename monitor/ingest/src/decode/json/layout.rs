@@ -1,7 +1,7 @@
 //! Layouts: the bytes between the values of records, as producers have written them lately.
 //!
-//! Before: [`super::rows`] has a document to read. After: a row, as the walk would have made it, or
-//! none, and the walk makes it.
+//! Before: [`super::document`] has a document to read. After: a row, as the walk would have made
+//! it, or none, and the walk makes it.
 //!
 //! A producer writes each of its records by the same program, so that only the values differ. A
 //! document that has the bytes of a layout before, between and behind its values is read in one
@@ -22,13 +22,13 @@ use driftd_catalog::Timestamp;
 use super::cursor::{Cursor, Literal, Scalar};
 use super::learner;
 use super::record::time_of_number;
-use super::rows::Rows;
 use super::value;
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Span};
 use crate::decode::event_time;
 use crate::decode::place::{is_category, is_segment};
 use crate::decode::plan::{ModelPlan, Plan, VersionPlan};
+use crate::decode::rows::Rows;
 use crate::decode::whole::Whole;
 use crate::schema::{FeatureKind, TimeFormat};
 

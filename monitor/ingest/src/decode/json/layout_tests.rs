@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::layout::{LAYOUTS_MAX, Layouts};
-use super::rows::Rows;
 use super::tests::{feature, path, segment};
 use crate::decode::builders::{Cell, Span};
 use crate::decode::plan::Plan;
+use crate::decode::rows::Rows;
 use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 /// Two models; `f.a` is a feature and a segment of the first.

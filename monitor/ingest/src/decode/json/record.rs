@@ -1,7 +1,7 @@
 //! Reads the values that a walk found: each becomes a name, a time or a cell, or refuses the
 //! record.
 //!
-//! Before: [`super::walk`]. After: [`super::rows`] gathers the cells of the message's rows.
+//! Before: [`super::walk`]. After: [`crate::decode::rows`] gathers the cells of the message's rows.
 //! A detail names the path, what it expected and what it found; never the record's own text.
 
 use driftd_catalog::Timestamp;
@@ -14,6 +14,7 @@ use super::walk::{Found, Slots};
 use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{NAME_BYTES_MAX, Place, blocked, check_version};
+use crate::decode::rows::Record;
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
@@ -24,7 +25,7 @@ use crate::schema::{FeatureKind, TimeFormat};
 const VERSION_JSON_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 2;
 
 /// One record: its text, and where walks found what.
-pub(super) struct Record<'a> {
+pub(super) struct JsonRecord<'a> {
     pub(super) payload: &'a str,
     pub(super) trie: &'a Trie,
     /// Values that the record shares with the others of its message.
@@ -42,9 +43,9 @@ struct Value<'a> {
     start: usize,
 }
 
-impl<'a> Record<'a> {
+impl Record for JsonRecord<'_> {
     /// Reads the model's name.
-    pub(super) fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
+    fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         if value.kind == Kind::Text {
             self.text(at, &value)
@@ -54,7 +55,7 @@ impl<'a> Record<'a> {
     }
 
     /// Reads the version: text, or a number as it is written.
-    pub(super) fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
+    fn version(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         match value.kind {
             Kind::Text if VERSION_JSON_BYTES_MAX < value.text.len() => {
@@ -75,11 +76,7 @@ impl<'a> Record<'a> {
     }
 
     /// Reads the event time.
-    pub(super) fn event_time(
-        &mut self,
-        at: &Place,
-        format: TimeFormat,
-    ) -> Result<Timestamp, Refusal> {
+    fn event_time(&mut self, at: &Place, format: TimeFormat) -> Result<Timestamp, Refusal> {
         let value = self.required(at)?;
         let time = match (format, value.kind) {
             (TimeFormat::Rfc3339, Kind::Text) => {
@@ -106,7 +103,7 @@ impl<'a> Record<'a> {
     }
 
     /// Reads a feature's or prediction's cell.
-    pub(super) fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+    fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         match kind {
             FeatureKind::Float32 => self.float32(at, &value),
@@ -125,7 +122,7 @@ impl<'a> Record<'a> {
     }
 
     /// Reads the cell of the segment called `name`.
-    pub(super) fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
+    fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         let span = self.category(at, &value)?;
         at.check_segment(name, self.texts().get(&span))?;
@@ -133,16 +130,18 @@ impl<'a> Record<'a> {
     }
 
     /// Adds a text that is not in the payload.
-    pub(super) fn add_text(&mut self, text: &str) -> Span {
+    fn add_text(&mut self, text: &str) -> Span {
         let start = self.added.len();
         self.added.push_str(text);
         Span::Added(start..self.added.len())
     }
 
-    pub(super) fn texts(&self) -> Texts<'_> {
+    fn texts(&self) -> Texts<'_> {
         Texts { payload: self.payload, added: self.added }
     }
+}
 
+impl<'a> JsonRecord<'a> {
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value<'a>>, Refusal> {
         let (trie, slots) = match at.list {

@@ -1,8 +1,9 @@
 //! The walk over a record: finds the wanted values, checks and skips the rest.
 //!
-//! Before: [`crate::decode::trie`] says what is wanted. After: [`super::record`] reads the values found in
-//! [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the payload. Of
-//! a list of rows only where its elements lie is kept; each is walked when its row is read.
+//! Before: [`crate::decode::trie`] says what is wanted. After: [`super::record`] reads the values
+//! found in [`Slots`]. No document is built: a slot holds where a value's JSON text lies in the
+//! payload. Of a list of rows only where its elements lie is kept; each is walked when its row is
+//! read.
 //!
 //! Each walk is tried by [`super::quick_walk`], which reads nearly all there is;
 //! [`super::slow_walk`] reads the rest, and has the words for what is no JSON. Where both read a

@@ -1,24 +1,62 @@
-//! Reads the rows of one message: how many there are, and the cells of each.
+//! The rows of one message: how many there are, and the cells of each, whatever the format.
 //!
-//! Before: [`super::walk`] has found the message's values and lists. After: [`super::AvroDecoder`]
-//! hands all rows to the batch, or none. Values that rows share are read once a message. The rules
-//! are those of JSON's lists (decision 0009).
+//! Before: a format has found the document's values and lists ([`Document`]). After: its decoder
+//! hands all rows to the batch, or none. Values that rows share are read once a document.
 
 use std::collections::BTreeMap;
 
-use driftd_catalog::ModelId;
+use driftd_catalog::{ModelId, Timestamp};
 
-use super::bytes::Malformed;
-use super::program::AvroProgram;
-use super::record::Record;
-use super::value::{Kind, Value};
-use super::walk::{Slots, walk};
-use crate::decode::batch::Head;
-use crate::decode::builders::Cell;
-use crate::decode::place::{Place, blocked};
-use crate::decode::plan::{ModelPlan, Plan, VersionPlan};
-use crate::decode::{CELLS_KEPT, DecodeLimits};
+use super::batch::Head;
+use super::builders::{Cell, Span, Texts};
+use super::place::Place;
+use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
+use super::{CELLS_KEPT, DecodeLimits};
 use crate::rejection::{Refusal, RejectReason};
+use crate::schema::{FeatureKind, Framing, TimeFormat};
+
+/// A document of which a format has found the values and lists.
+pub(super) trait Document {
+    /// Reads the values of one row.
+    type Record<'r>: Record
+    where
+        Self: 'r;
+
+    /// Returns how many elements a list has; `None` when it is absent or null.
+    fn length(&self, list: usize) -> Result<Option<usize>, Refusal>;
+
+    /// Reads the names of columns, if any of the lists is there that are read by them.
+    fn name_columns(&mut self, named: &[NamedList]) -> Result<(), Refusal>;
+
+    /// Finds a row's values in its elements of the lists, some of which are read by names.
+    fn enter(&mut self, lists: &[usize], named: &[NamedList], row: usize) -> Result<(), Refusal>;
+
+    /// Returns the row that was entered; what is not in the payload is added to `added`.
+    fn record<'r>(&'r self, added: &'r mut String) -> Self::Record<'r>;
+}
+
+/// One row of a document.
+pub(super) trait Record {
+    /// Reads the model's name.
+    fn model(&mut self, at: &Place) -> Result<Span, Refusal>;
+
+    /// Reads the version.
+    fn version(&mut self, at: &Place) -> Result<Span, Refusal>;
+
+    /// Reads the event time.
+    fn event_time(&mut self, at: &Place, format: TimeFormat) -> Result<Timestamp, Refusal>;
+
+    /// Reads a feature's or prediction's cell.
+    fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal>;
+
+    /// Reads the cell of the segment called `name`.
+    fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal>;
+
+    /// Adds a text that is not in the payload.
+    fn add_text(&mut self, text: &str) -> Span;
+
+    fn texts(&self) -> Texts<'_>;
+}
 
 /// The rows of one message that are read. Kept from message to message for its memory.
 #[derive(Default)]
@@ -26,9 +64,9 @@ pub(super) struct Rows {
     pub(super) heads: Vec<Head>,
     /// For each row one a column of its model.
     pub(super) cells: Vec<Cell>,
-    /// Texts that are not in the writer's schema.
+    /// Texts that are not in the payload as they are.
     pub(super) added: String,
-    /// For each model of the message its first row, from which later ones take what they share.
+    /// For each model of the document its first row, from which later ones take what they share.
     firsts: BTreeMap<usize, First>,
 }
 
@@ -48,11 +86,19 @@ impl Rows {
         self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
         self.added.shrink_to(CELLS_KEPT);
-        self.firsts.clear();
+    }
+
+    /// Refuses more rows than a message may have: those of all its documents together.
+    fn admit(&self, more: usize, rows_max: usize) -> Result<(), Refusal> {
+        if self.heads.len() + more <= rows_max {
+            return Ok(());
+        }
+        let detail = format_args!("more than {rows_max} rows up to here");
+        Err(Refusal::new(RejectReason::TooManyRows, detail))
     }
 
     /// Refuses more values than a message may have, and else makes room for so many more.
-    fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
+    pub(super) fn reserve(&mut self, more: usize, cells_max: usize) -> Result<(), Refusal> {
         let held = self.cells.len();
         let cells = held + more;
         if cells_max < cells {
@@ -60,57 +106,55 @@ impl Rows {
             return Err(Refusal::new(RejectReason::TooManyRows, detail));
         }
         if self.cells.capacity() < cells {
-            // Doubled where rows come one by one, but not beyond what may come.
+            // Doubled where documents or rows come one by one, but not beyond what may come.
             self.cells.reserve_exact(more.max(held.min(cells_max - held)));
         }
         Ok(())
     }
 }
 
-/// One message, as it is read into rows.
-pub(super) struct Datum<'a> {
+/// Reads the rows of one document.
+pub(super) struct Reader<'a, D> {
     pub(super) plan: &'a Plan,
-    pub(super) program: &'a AvroProgram,
-    pub(super) payload: &'a [u8],
-    /// What a walk found in the message.
-    pub(super) slots: &'a mut Slots,
-    /// For each list what a walk found in the element of the row that is read.
-    pub(super) elements: &'a mut [Slots],
+    pub(super) document: D,
     pub(super) rows: &'a mut Rows,
     pub(super) limits: DecodeLimits,
 }
 
-/// How many rows a message has, and the list that says so.
+/// How many rows a document has, and the list that says so.
 #[derive(Clone, Copy)]
 struct Count {
     list: usize,
     rows: usize,
 }
 
-impl Datum<'_> {
-    /// Reads the value that begins at `start` and is the rest of the payload.
-    pub(super) fn read(&mut self, start: usize) -> Result<(), Refusal> {
+impl<D: Document> Reader<'_, D> {
+    /// Adds all of them.
+    pub(super) fn read(&mut self) -> Result<(), Refusal> {
         let plan = self.plan;
-        let kind = walk(self.program, &plan.trie, self.payload, start, self.slots)
-            .map_err(Malformed::refusal)?;
-        let expected = if plan.is_list { Kind::Array } else { Kind::Record };
-        if kind != expected {
-            return Err(not_the_root(expected, kind));
-        }
+        self.rows.firsts.clear();
         if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
             return self.read_rows_of_many();
         }
         let index = self.model_index()?;
         let model = &plan.models[index];
         if plan.lists.is_empty() && model.lists.is_empty() {
-            self.rows.reserve(model.columns(), self.limits.cells_max)?;
+            if plan.framing == Framing::Lines {
+                self.rows.admit(1, self.limits.rows_max)?;
+                self.rows.reserve(model.columns(), self.limits.cells_max)?;
+            }
             return self.read_row(index, None);
         }
         let count = self.count(plan.lists.iter().chain(&model.lists))?;
+        self.rows.admit(count.rows, self.limits.rows_max)?;
         self.rows.reserve(count.rows * model.columns(), self.limits.cells_max)?;
+        if 0 < count.rows {
+            self.document.name_columns(&model.named)?;
+        }
         for row in 0..count.rows {
-            self.enter(&plan.lists, row)
-                .and_then(|()| self.enter(&model.lists, row))
+            self.document
+                .enter(&plan.lists, &model.named, row)
+                .and_then(|()| self.document.enter(&model.lists, &model.named, row))
                 .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
         }
@@ -121,17 +165,25 @@ impl Datum<'_> {
     fn read_rows_of_many(&mut self) -> Result<(), Refusal> {
         let plan = self.plan;
         let count = self.count(plan.lists.iter())?;
+        self.rows.admit(count.rows, self.limits.rows_max)?;
+        if 0 < count.rows {
+            self.document.name_columns(&plan.named)?;
+        }
         for row in 0..count.rows {
-            let read = self.enter(&plan.lists, row).and_then(|()| self.model_index());
-            let index = read.map_err(|refusal| refusal.in_row(row))?;
-            let model @ ModelPlan { lists, .. } = &plan.models[index];
+            let read = self.document.enter(&plan.lists, &plan.named, row);
+            let index = read.and_then(|()| self.model_index());
+            let index = index.map_err(|refusal| refusal.in_row(row))?;
+            let model @ ModelPlan { lists, named, named_again, .. } = &plan.models[index];
             self.rows
                 .reserve(model.columns(), self.limits.cells_max)
                 .map_err(|refusal| refusal.in_row(row))?;
             if !self.rows.firsts.contains_key(&index) {
                 lists.iter().try_for_each(|list| self.measure(*list, &count))?;
+                self.document.name_columns(named)?;
             }
-            self.enter(lists, row)
+            self.document
+                .enter(named_again, named, row)
+                .and_then(|()| self.document.enter(lists, named, row))
                 .and_then(|()| self.read_row_of_list(index))
                 .map_err(|refusal| refusal.in_row(row))?;
         }
@@ -169,51 +221,19 @@ impl Datum<'_> {
     }
 
     fn length(&self, list: usize) -> Result<Option<usize>, Refusal> {
-        let trie = &self.plan.trie;
-        match self.slots.get(trie.lists()[list].slot) {
-            Value::Blocked { want, expected, found } => {
-                Err(blocked(&trie.node(want).path, expected, found))
-            }
-            Value::List => {
-                let length = self.slots.element_count(list);
-                if length <= self.limits.rows_max {
-                    return Ok(Some(length));
-                }
-                let (path, rows_max) = (trie.lists()[list].path(), self.limits.rows_max);
-                let detail =
-                    format_args!("`{path}` has {length} elements: more than {rows_max} rows");
-                Err(Refusal::new(RejectReason::TooManyRows, detail))
-            }
-            Value::Absent
-            | Value::Boolean(_)
-            | Value::Number(_)
-            | Value::Text(_)
-            | Value::Other(_) => Ok(None),
-        }
-    }
-
-    /// Finds the row's values in its elements of the lists.
-    fn enter(&mut self, lists: &[usize], row: usize) -> Result<(), Refusal> {
-        for &list in lists {
-            let wanted = &self.plan.trie.lists()[list];
-            let found = &mut self.elements[list];
-            if !matches!(self.slots.get(wanted.slot), Value::List) {
-                found.clear();
-                continue;
-            }
-            self.slots
-                .list(list)
-                .read(self.program, &wanted.element, self.payload, row, found)
-                .map_err(Malformed::refusal)?;
-        }
-        Ok(())
+        let rows_max = self.limits.rows_max;
+        let length = self.document.length(list)?;
+        let Some(length) = length.filter(|length| rows_max < *length) else { return Ok(length) };
+        let path = self.plan.trie.lists()[list].path();
+        let detail = format_args!("`{path}` has {length} elements: more than {rows_max} rows");
+        Err(Refusal::new(RejectReason::TooManyRows, detail))
     }
 
     /// Returns whose record it is: an index into the schema's models.
     fn model_index(&mut self) -> Result<usize, Refusal> {
         let plan = self.plan;
         let Some(place) = &plan.model else { return Ok(0) };
-        let (mut record, _) = self.record();
+        let mut record = self.document.record(&mut self.rows.added);
         let name = record.model(place)?;
         let name = record.texts().get(&name);
         plan.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
@@ -235,8 +255,9 @@ impl Datum<'_> {
     fn read_row(&mut self, index: usize, first: Option<First>) -> Result<(), Refusal> {
         let plan = self.plan;
         let model = &plan.models[index];
-        let shared = first.map(|first| self.rows.heads[first.head].clone());
-        let (mut record, cells) = self.record();
+        let Rows { heads, cells, added, firsts: _ } = &mut *self.rows;
+        let shared = first.map(|first| heads[first.head].clone());
+        let mut record = self.document.record(added);
         let version = match (&model.version, &shared) {
             (VersionPlan::Fixed(version), None) => record.add_text(version),
             (VersionPlan::At(place), None) => record.version(place)?,
@@ -248,14 +269,8 @@ impl Datum<'_> {
             Some(_) | None => record.event_time(&plan.event_time, plan.time_format)?,
         };
         read_cells(model, &mut record, cells, first.map(|first| first.cells))?;
-        self.rows.heads.push(Head { model: index, event_time, version });
+        heads.push(Head { model: index, event_time, version });
         Ok(())
-    }
-
-    fn record(&mut self) -> (Record<'_>, &mut Vec<Cell>) {
-        let Self { plan, program, payload, slots, elements, rows, limits: _ } = self;
-        let Rows { heads: _, cells, added, firsts: _ } = &mut **rows;
-        (Record { payload, program, trie: &plan.trie, slots, elements, added }, cells)
     }
 }
 
@@ -263,7 +278,7 @@ impl Datum<'_> {
 /// cells that begin at `shared`.
 fn read_cells(
     model: &ModelPlan,
-    record: &mut Record<'_>,
+    record: &mut impl Record,
     cells: &mut Vec<Cell>,
     shared: Option<usize>,
 ) -> Result<(), Refusal> {
@@ -282,34 +297,17 @@ fn read_cells(
     Ok(())
 }
 
-/// Says what a message is that is neither one record nor, where `expected`, a list of them.
-fn not_the_root(expected: Kind, found: Kind) -> Refusal {
-    let hint = if (expected, found) == (Kind::Record, Kind::Array) {
-        "; the paths of a list of records begin with `[]`"
-    } else if (expected, found) == (Kind::Array, Kind::Record) {
-        "; the paths of one record begin with a key"
-    } else {
-        ""
-    };
-    Refusal::new(
-        RejectReason::WrongType,
-        format_args!("the message: expected {expected}, found {found}{hint}"),
-    )
-}
-
 /// Tells a name that no model could have from one that no model has.
 fn unknown_model(at: &Place, name: &str) -> Refusal {
-    let (path, bytes) = (&at.path, name.len());
+    let bytes = name.len();
     match ModelId::try_new(name, "any") {
-        Ok(_) => Refusal::new(
+        Ok(_) => at.refusal(
             RejectReason::UnknownModel,
-            format_args!("`{path}`: no configured model has this name of {bytes} bytes"),
+            format_args!("no configured model has this name of {bytes} bytes"),
         ),
-        Err(_) => Refusal::new(
+        Err(_) => at.refusal(
             RejectReason::InvalidName,
-            format_args!(
-                "`{path}`: no name, or too long or with a control character, of {bytes} bytes"
-            ),
+            format_args!("no name, or too long or with a control character, of {bytes} bytes"),
         ),
     }
 }
