@@ -15,6 +15,18 @@ fn two() -> Simulation {
     Simulation::new(&model::config(&tree), &[log.clone(), log], 1)
 }
 
+/// The first partition has been paused since the second one crept on.
+fn paused_for_minutes() -> Simulation {
+    let mut simulation = two();
+    simulation.read(1, 1);
+    simulation.read(0, 100);
+    for _ in 0..10 {
+        simulation.tick(30_000);
+        simulation.read(1, 1);
+    }
+    simulation
+}
+
 /// Which partitions were paused (`true`) and resumed (`false`), in order.
 fn pauses(simulation: &Simulation) -> Vec<(PartitionId, bool)> {
     let changes = simulation.effects.iter().filter_map(|effect| {
@@ -90,13 +102,7 @@ fn a_partition_that_is_dead_holds_nobody_back_for_longer_than_wait_max() {
 
 #[test]
 fn a_pause_is_not_taken_for_standing_still() {
-    let mut simulation = two();
-    simulation.read(1, 1);
-    simulation.read(0, 100);
-    for _ in 0..10 {
-        simulation.tick(30_000);
-        simulation.read(1, 1);
-    }
+    let mut simulation = paused_for_minutes();
     // The slow one overtakes: windows wait for the other, which has not moved for minutes.
     simulation.read(1, 200);
     simulation.tick(1);
@@ -118,13 +124,7 @@ fn a_partition_that_is_tried_again_holds_back_for_as_long_as_it_is_waited_for() 
 
 #[test]
 fn a_pause_before_a_partition_is_let_go_of_is_not_taken_for_standing_still() {
-    let mut simulation = two();
-    simulation.read(1, 1);
-    simulation.read(0, 100);
-    for _ in 0..10 {
-        simulation.tick(30_000);
-        simulation.read(1, 1);
-    }
+    let mut simulation = paused_for_minutes();
     assert_eq!(pauses(&simulation), [(partition(0), true)]);
     simulation.handle(Event::LetGo(partition(0)));
     simulation.handle(Event::Assigned { source: 0, partitions: vec![partition(0)] });
