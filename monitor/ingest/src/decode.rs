@@ -7,13 +7,18 @@
 mod avro;
 mod batch;
 mod builders;
+#[cfg(test)]
+mod draw;
 pub mod event_time;
 mod json;
 mod key_table;
 mod place;
 mod plan;
+mod programs;
+mod protobuf;
 mod rows;
 mod trie;
+mod typed;
 mod whole;
 
 use std::ops::Range;
@@ -23,10 +28,15 @@ use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
 pub use self::avro::{
-    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, ProgramTooLarge,
-    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem,
+    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
+    SchemaProblem,
 };
 pub use self::json::JsonDecoder;
+pub use self::programs::{Program, ProgramTooLarge, SchemaId};
+pub use self::protobuf::{
+    DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
+    ProtobufSchema, ProtobufSchemaError,
+};
 pub use self::whole::Whole;
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::{Framing, SourceSchema};
@@ -145,6 +155,17 @@ impl DecodeLimits {
 /// A format's decoder for one partition. It never fails as a whole: one bad record is one
 /// rejection.
 pub trait Decode: Send {
+    /// Returns the schema that the message names, if the decoder does not know it. Decoded before
+    /// [`Decode::learn`] has brought it, the message is refused. `None` as well for a message that
+    /// is refused whatever schemas there are.
+    fn missing(&self, message: &Message<'_>) -> Option<SchemaId>;
+
+    /// Takes the program for messages that name a schema.
+    ///
+    /// # Panics
+    /// When the program is of another format.
+    fn learn(&mut self, id: SchemaId, program: Program);
+
     /// Adds one message to the open batch; returns its rejection when it was refused, so that the
     /// message can be dead-lettered while it is still there.
     ///

@@ -7,7 +7,7 @@
 //! together with the source's paths ([`super::trie`], [`super::plan`]). The way of a payload:
 //! bounds and [`framing`] → [`walk`] runs the program over the [`bytes`] and keeps the wanted
 //! values, [`skip`] passes over the rest → [`super::rows`] goes through the rows of the lists,
-//! [`record`] reads the values of each → the batch appends them, all or none.
+//! [`super::typed`] reads the values of each → the batch appends them, all or none.
 
 mod bytes;
 mod canonical;
@@ -15,10 +15,8 @@ mod document;
 mod framing;
 mod parse;
 mod program;
-mod record;
 mod schema;
 mod skip;
-mod value;
 mod walk;
 
 #[cfg(test)]
@@ -30,25 +28,21 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::document::AvroDocument;
-pub use self::framing::{AvroFraming, SchemaId};
-pub use self::program::{AvroProgram, ProgramTooLarge};
+pub use self::framing::AvroFraming;
+pub use self::program::AvroProgram;
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::plan::Plan;
+use super::programs::{Program, Programs, SchemaId};
 use super::rows::Rows;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
-use crate::rejection::{Refusal, RejectReason, Rejection};
+use crate::rejection::{Refusal, Rejection};
 use crate::schema::SourceSchema;
-
-/// Most programs that a decoder keeps: more writers at a time than there are versions of a schema
-/// in use. One that was given away is missing again.
-const PROGRAMS_MAX: usize = 64;
 
 /// Decodes the Avro records of one partition.
 ///
@@ -65,22 +59,12 @@ pub struct AvroDecoder {
     limits: DecodeLimits,
     framing: AvroFraming,
     plan: Plan,
-    programs: BTreeMap<SchemaId, Known>,
-    /// The program that the last message was read by.
-    last: Option<(SchemaId, Arc<AvroProgram>)>,
-    /// How often another program than the last was needed.
-    turn: u64,
+    programs: Programs<AvroProgram>,
     batch: OpenBatch,
     // Reused from message to message.
     slots: Slots,
     elements: Vec<Slots>,
     rows: Rows,
-}
-
-/// A program, and when a message turned to it last.
-struct Known {
-    program: Arc<AvroProgram>,
-    turn: u64,
 }
 
 impl AvroDecoder {
@@ -99,9 +83,7 @@ impl AvroDecoder {
             slots: Slots::new(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| Slots::new(&list.element)).collect(),
             rows: Rows::default(),
-            programs: BTreeMap::new(),
-            last: None,
-            turn: 0,
+            programs: Programs::default(),
             batch: OpenBatch::new(schema),
             plan,
         }
@@ -112,46 +94,20 @@ impl AvroDecoder {
     pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
         let (id, _) = self.framing.open(payload).ok()?;
-        let is_last = self.last.as_ref().is_some_and(|(last, _)| *last == id);
-        (!is_last && !self.programs.contains_key(&id)).then_some(id)
+        (!self.programs.has(id)).then_some(id)
     }
 
     /// Takes the program for messages that name a schema. Of many, the one that is unused for
     /// longest is forgotten.
     pub fn learn(&mut self, id: SchemaId, program: Arc<AvroProgram>) {
-        self.last = None;
-        if self.programs.len() == PROGRAMS_MAX && !self.programs.contains_key(&id) {
-            let oldest = self.programs.iter().min_by_key(|(_, known)| known.turn);
-            if let Some((&oldest, _)) = oldest {
-                self.programs.remove(&oldest);
-            }
-        }
-        self.turn += 1;
-        self.programs.insert(id, Known { program, turn: self.turn });
-    }
-
-    /// Returns the program for messages that name a schema.
-    fn program(&mut self, id: SchemaId) -> Result<Arc<AvroProgram>, Refusal> {
-        if let Some((last, program)) = &self.last
-            && *last == id
-        {
-            return Ok(Arc::clone(program));
-        }
-        let Some(known) = self.programs.get_mut(&id) else {
-            let detail = format_args!("{id} is not known, or not one of Avro");
-            return Err(Refusal::new(RejectReason::UnknownSchema, detail));
-        };
-        self.turn += 1;
-        known.turn = self.turn;
-        self.last = Some((id, Arc::clone(&known.program)));
-        Ok(Arc::clone(&known.program))
+        self.programs.learn(id, program);
     }
 
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
         let (id, start) = self.framing.open(payload)?;
-        let program = self.program(id)?;
+        let program = self.programs.get(id, "Avro")?;
         let Self { limits, plan, slots, elements, rows, batch, .. } = self;
         rows.clear();
         let limits = *limits;
@@ -166,6 +122,17 @@ impl AvroDecoder {
 }
 
 impl Decode for AvroDecoder {
+    fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+        Self::missing(self, message)
+    }
+
+    fn learn(&mut self, id: SchemaId, program: Program) {
+        match program {
+            Program::Avro(program) => Self::learn(self, id, program),
+            Program::Protobuf(_) => unreachable!("the program is of another format"),
+        }
+    }
+
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
         self.batch.begin(message);
         match self.read(message) {

@@ -48,6 +48,7 @@ use self::walk::Slots;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::plan::Plan;
+use super::programs::{Program, SchemaId};
 use super::rows::Rows;
 use super::trie;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
@@ -145,6 +146,14 @@ impl JsonDecoder {
 }
 
 impl Decode for JsonDecoder {
+    fn missing(&self, _: &Message<'_>) -> Option<SchemaId> {
+        None
+    }
+
+    fn learn(&mut self, _: SchemaId, _: Program) {
+        unreachable!("messages of JSON name no schema")
+    }
+
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
         self.batch.begin(message);
         match self.read(message) {

@@ -6,13 +6,13 @@
 
 use super::bytes::Malformed;
 use super::program::AvroProgram;
-use super::record::AvroRecord;
-use super::value::{Kind, Value};
 use super::walk::{Slots, walk};
 use crate::decode::DecodeLimits;
 use crate::decode::place::blocked;
 use crate::decode::plan::{NamedList, Plan};
 use crate::decode::rows::{Document, Reader, Rows};
+use crate::decode::typed::record::TypedRecord;
+use crate::decode::typed::value::{Found, Kind, Value};
 use crate::rejection::{Refusal, RejectReason};
 
 /// What a walk finds in a message.
@@ -47,7 +47,7 @@ impl AvroDocument<'_> {
 
 impl Document for AvroDocument<'_> {
     type Record<'r>
-        = AvroRecord<'r>
+        = TypedRecord<'r, Slots>
     where
         Self: 'r;
 
@@ -62,6 +62,7 @@ impl Document for AvroDocument<'_> {
             | Value::Boolean(_)
             | Value::Number(_)
             | Value::Text(_)
+            | Value::Time { .. }
             | Value::Other(_) => Ok(None),
         }
     }
@@ -87,9 +88,10 @@ impl Document for AvroDocument<'_> {
         Ok(())
     }
 
-    fn record<'r>(&'r self, added: &'r mut String) -> AvroRecord<'r> {
+    fn record<'r>(&'r self, added: &'r mut String) -> TypedRecord<'r, Slots> {
         let Self { plan, program, payload, slots, elements } = self;
-        AvroRecord { payload, program, trie: &plan.trie, slots, elements, added }
+        let (trie, symbols) = (&plan.trie, &*program.symbols);
+        TypedRecord { payload, symbols, trie, slots, elements, added }
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Before: the payload. After: [`super::AvroDecoder`] finds the program of that schema.
 
-use std::fmt;
-
+use crate::decode::programs::SchemaId;
 use crate::rejection::{Refusal, RejectReason};
 
 /// What comes before the value of a message.
@@ -17,52 +16,6 @@ pub enum AvroFraming {
     SingleObject,
     /// Nothing: all messages have one schema, [`SchemaId::ONLY`].
     Bare,
-}
-
-/// What a message calls the schema of its writer: a registry's number or a fingerprint, as the
-/// source's framing says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SchemaId {
-    framing: Name,
-    number: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
-    Registered,
-    Fingerprint,
-    Only,
-}
-
-impl SchemaId {
-    /// The schema of messages that do not name theirs.
-    pub const ONLY: Self = Self { framing: Name::Only, number: 0 };
-
-    /// Returns what a message calls the schema of this fingerprint.
-    pub const fn of_fingerprint(fingerprint: u64) -> Self {
-        Self { framing: Name::Fingerprint, number: fingerprint }
-    }
-
-    /// Returns what a message calls the schema of this number in a registry.
-    pub const fn registered(number: u64) -> Self {
-        Self { framing: Name::Registered, number }
-    }
-
-    /// Returns the number or fingerprint; zero for [`Self::ONLY`].
-    pub const fn number(self) -> u64 {
-        self.number
-    }
-}
-
-impl fmt::Display for SchemaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { framing, number } = self;
-        match framing {
-            Name::Registered => write!(f, "schema {number} of the registry"),
-            Name::Fingerprint => write!(f, "the schema of fingerprint {number:016x}"),
-            Name::Only => f.write_str("the schema"),
-        }
-    }
 }
 
 impl AvroFraming {

@@ -10,31 +10,19 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
-use arrow::record_batch::RecordBatch;
 use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::reference::{Reader, json, write};
-use super::samples::{KEYS, Leaf, Rest, Schemas, Tape, Values};
+use super::samples::{Schemas, Values};
 use super::{AvroDecoder, AvroFraming, AvroProgram, AvroSchema, SchemaId, canonical};
-use crate::decode::{Decode, DecodeLimits, Decoded, JsonDecoder, Message, Row};
+use crate::decode::draw::{LIMITS, Outcome, Rest, Tape, decoded_json, draw_source, outcome, tape};
+use crate::decode::{Decode, Message};
 use crate::path::FieldPath;
-use crate::rejection::RejectReason;
 use crate::schema::{
-    FeatureField, FeatureKind, ModelSchema, SegmentField, SourceSchema, TimeFormat, VersionField,
+    FeatureField, FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField,
 };
-
-const LIMITS: DecodeLimits =
-    DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 5, cells_max: 40 };
-
-/// What must be equal however a message was written.
-type Outcome = (Vec<Row>, Vec<Arc<str>>, Vec<Option<RecordBatch>>, Vec<RejectReason>);
-
-fn outcome(decoded: Decoded) -> Outcome {
-    let reasons = decoded.rejections.iter().map(|rejection| rejection.reason).collect();
-    (decoded.rows, decoded.versions, decoded.batches, reasons)
-}
 
 /// A source and a writer that may meet.
 struct Case {
@@ -64,11 +52,7 @@ impl Case {
     }
 
     fn json(&self, value: &Value) -> Outcome {
-        let payload = json(value).to_string();
-        let mut decoder = JsonDecoder::new(Arc::clone(&self.source), LIMITS);
-        let payload = Some(payload.as_bytes());
-        decoder.decode(&Message { payload, offset: 0, timestamp: None });
-        outcome(decoder.finish())
+        decoded_json(&self.source, &json(value))
     }
 }
 
@@ -81,92 +65,6 @@ fn crate_written(schema: &Schema, value: &Value) -> Vec<u8> {
 /// Reads a value by the crate.
 fn crate_read(schema: &Schema, mut bytes: &[u8]) -> Value {
     GenericDatumReader::builder(schema).build().unwrap().read_value(&mut bytes).unwrap()
-}
-
-/// Paths that go together in one message.
-const TOGETHER: [&str; 12] = [
-    "a", "b.a", "b.b", "b.c[0]", "b.c[1]", "c.a.b", "d[].a", "d[].b.a", "d[].c[1]", "e[]",
-    "b.e[].a", "d[].a",
-];
-
-fn draw_path(tape: &mut Tape<'_>, is_list: bool) -> String {
-    let before = if is_list { "[]" } else { "" };
-    if !tape.once_in(16) {
-        let paths = if is_list { &TOGETHER[..6] } else { &TOGETHER[..] };
-        let path = tape.one_of(paths);
-        return if is_list { format!("[].{path}") } else { path.to_owned() };
-    }
-    let mut text = before.to_owned();
-    for step in 0..=tape.below(3) {
-        match tape.below(8) {
-            5 if 0 < step => text.push_str(tape.one_of(&["[0]", "[1]", "[3]"])),
-            6 | 7 if 0 < step && !text.contains("[]") => text.push_str("[]"),
-            _ => {
-                text.push_str(if text.is_empty() { "" } else { "." });
-                text.push_str(tape.one_of(&KEYS[..5]));
-            }
-        }
-    }
-    text
-}
-
-fn draw_source(tape: &mut Tape<'_>) -> Option<(SourceSchema, Vec<(FieldPath, Leaf)>)> {
-    let is_list = tape.once_in(6);
-    let before = if is_list { "[]." } else { "" };
-    let mut paths = Vec::new();
-    let mut path = |text: &str, leaf: Leaf| {
-        let path = FieldPath::parse(text).ok()?;
-        paths.push((path.clone(), leaf));
-        Some(path)
-    };
-    let event_time = path(&format!("{before}t"), Leaf::Time)?;
-    let by = match tape.below(4) {
-        0 => Some(path(&format!("{before}m"), Leaf::Model)?),
-        1 if !is_list => Some(path("m[]", Leaf::Model)?),
-        _ => None,
-    };
-    let mut models = Vec::new();
-    for name in ["first", "second"].iter().take(if by.is_some() { 2 } else { 1 }) {
-        let version = match tape.below(3) {
-            0 => VersionField::Path(path(&format!("{before}v"), Leaf::Version)?),
-            _ => VersionField::Fixed("1".into()),
-        };
-        let mut features = Vec::new();
-        for number in 0..=tape.below(4) {
-            let (kind, leaf) = tape.one_of(&[
-                (FeatureKind::Float64, Leaf::Number),
-                (FeatureKind::Float32, Leaf::Number),
-                (FeatureKind::Integer, Leaf::Whole),
-                (FeatureKind::Categorical, Leaf::Text),
-                (FeatureKind::Boolean, Leaf::Boolean),
-            ]);
-            let path = path(&draw_path(tape, is_list), leaf)?;
-            features.push(FeatureField { name: number.to_string().into(), path, kind });
-        }
-        let mut segments = Vec::new();
-        if tape.once_in(3) {
-            let path = path(&draw_path(tape, is_list), Leaf::Text)?;
-            segments.push(SegmentField { name: "s".into(), path });
-        }
-        let name = (*name).into();
-        models.push(ModelSchema { name, version, prediction_id: None, features, segments });
-    }
-    let source = SourceSchema::try_new(event_time, TimeFormat::UnixSeconds, by, models).ok()?;
-    Some((source, paths))
-}
-
-/// A tape that is shown as its length: what is drawn from it is shown in its place.
-#[derive(Clone)]
-struct Bytes(Vec<u8>);
-
-impl std::fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a tape of {} bytes", self.0.len())
-    }
-}
-
-fn tape() -> impl Strategy<Value = Bytes> {
-    prop::collection::vec(any::<u8>(), 200..600).prop_map(Bytes)
 }
 
 proptest! {

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::schema::{
     AvroSchema, AvroSchemaError, BytesMeaning, NODES_MAX, Node, SCHEMA_BYTES_MAX, SchemaProblem,
-    Shape, WholeMeaning,
+    Shape,
 };
+use crate::decode::typed::value::WholeMeaning;
 
 /// Most digits behind the point of a decimal: an `i128`, which its digits must fit, has 39.
 const SCALE_MAX: usize = 38;

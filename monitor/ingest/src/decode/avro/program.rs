@@ -9,17 +9,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::schema::{AvroSchema, BytesMeaning, Shape, WholeMeaning};
-use super::value::Kind;
+use super::schema::{AvroSchema, BytesMeaning, Shape};
 use crate::decode::plan::Plan;
+use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX};
 use crate::decode::trie::{Node, Trie};
+use crate::decode::typed::value::{Kind, WholeMeaning};
 use crate::schema::SourceSchema;
-
-/// Most operations of a program: wide records fit, with a union for each value.
-const OPS_MAX: usize = 1 << 17;
-
-/// Most bytes of the symbols of its enums.
-const SYMBOL_BYTES_MAX: usize = 1 << 20;
 
 /// How messages of one writer are read for one source. Compiled once, shared by the decoders of all
 /// partitions.
@@ -106,14 +101,6 @@ impl Scalar {
         }
     }
 }
-
-/// A schema that is too large to be read by so many paths.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "reading the configured paths by this schema takes more than {OPS_MAX} operations, or its \
-     enums have more than {SYMBOL_BYTES_MAX} bytes of symbols"
-)]
-pub struct ProgramTooLarge;
 
 impl AvroProgram {
     /// Compiles the reading of the source's paths in messages with the writer's schema.

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
 
-use super::samples::{Tape, collect_named};
+use super::samples::collect_named;
+use crate::decode::draw::{Tape, json_number};
 
 /// Reads the bytes from front to back.
 pub(super) struct Reader<'a> {
@@ -215,8 +216,8 @@ pub(super) fn json(value: &Value) -> Json {
         Value::Boolean(value) => Json::from(*value),
         Value::Int(value) => Json::from(*value),
         Value::Long(value) | Value::TimestampMicros(value) => Json::from(*value),
-        Value::Float(value) => number((*value).into()),
-        Value::Double(value) => number(*value),
+        Value::Float(value) => json_number((*value).into()),
+        Value::Double(value) => json_number(*value),
         Value::String(text) | Value::Enum(_, text) => Json::from(text.as_str()),
         Value::Union(_, value) => json(value),
         Value::Record(fields) => {
@@ -228,13 +229,5 @@ pub(super) fn json(value: &Value) -> Json {
         }
         Value::Array(items) => items.iter().map(json).collect(),
         _ => panic!("no such value is drawn: {value:?}"),
-    }
-}
-
-fn number(value: f64) -> Json {
-    match Number::from_f64(value) {
-        Some(number) => Json::Number(number),
-        None if value.is_nan() => Json::from("NaN"),
-        None => Json::from(if value < 0.0 { "-Infinity" } else { "Infinity" }),
     }
 }

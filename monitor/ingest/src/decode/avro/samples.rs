@@ -1,7 +1,6 @@
 //! Draws schemas and values for the tests.
 //!
-//! Before: [`super::oracle`]. Everything is drawn from a tape of bytes, which proptest shortens and
-//! lowers until a failure is as small as it gets.
+//! Before: [`super::oracle`].
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the crate has types that are never drawn")]
 
@@ -11,52 +10,8 @@ use apache_avro::Schema;
 use apache_avro::types::Value;
 use serde_json::{Value as Json, json};
 
+use crate::decode::draw::{KEYS, Leaf, Rest, Tape, double, text, under_key, under_place};
 use crate::path::Step;
-
-/// Bytes that decide what is drawn; zeros when they are used up.
-pub(super) struct Tape<'a> {
-    rest: std::slice::Iter<'a, u8>,
-}
-
-impl<'a> Tape<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes.iter() }
-    }
-
-    /// Draws a number below `count`.
-    pub(super) fn below(&mut self, count: usize) -> usize {
-        usize::from(self.rest.next().copied().unwrap_or(0)) % count
-    }
-
-    /// Draws yes once in so many times.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == times - 1
-    }
-
-    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    fn long(&mut self) -> i64 {
-        let bytes = [0; 8].map(|_: u8| self.one_of(&[0, 1, 7, 0x80, 0xff]));
-        i64::from_le_bytes(bytes)
-    }
-}
-
-/// What is wanted at the end of a path, so that most values fit.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Leaf {
-    Number,
-    Whole,
-    Text,
-    Boolean,
-    Model,
-    Version,
-    Time,
-}
-
-/// The part of a path below the type that is drawn.
-pub(super) type Rest<'a> = (&'a [Step], Leaf);
 
 /// Draws types, and numbers those that need a name.
 #[derive(Default)]
@@ -180,26 +135,6 @@ impl Schemas {
     }
 }
 
-/// Keys of the paths that are drawn.
-pub(super) const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "t", "m", "v"];
-
-/// Returns what is left of a path behind a key: the given one, or any.
-fn under_key<'a>(rest: &Rest<'a>, key: Option<&str>) -> Option<Rest<'a>> {
-    match rest.0.split_first() {
-        Some((Step::Key(first), below)) if key.is_none_or(|key| **first == *key) => {
-            Some((below, rest.1))
-        }
-        Some((Step::Key(_) | Step::Index(_) | Step::Each, _)) | None => None,
-    }
-}
-
-fn under_place<'a>(rest: &Rest<'a>) -> Option<Rest<'a>> {
-    match rest.0.split_first() {
-        Some((Step::Index(_) | Step::Each, below)) => Some((below, rest.1)),
-        Some((Step::Key(_), _)) | None => None,
-    }
-}
-
 /// Draws values of a schema.
 pub(super) struct Values<'s> {
     named: BTreeMap<String, &'s Schema>,
@@ -279,27 +214,6 @@ impl<'s> Values<'s> {
             15 => tape.below(7),
             _ => self.length,
         }
-    }
-}
-
-fn double(tape: &mut Tape<'_>) -> f64 {
-    match tape.below(60) {
-        57 => f64::from_bits(tape.long().cast_unsigned()),
-        58 => -0.0,
-        59 => 1e300,
-        _ => f64::from(u16::try_from(tape.below(250)).unwrap()) / 4.0 - 20.0,
-    }
-}
-
-fn text(tape: &mut Tape<'_>) -> String {
-    match tape.below(70) {
-        0..64 => tape.one_of(&["x", "y", "first", "second", "é"]).to_owned(),
-        64 => String::new(),
-        65 => "NaN".to_owned(),
-        66 => "2013-04-01T11:00:00.5+02:00".to_owned(),
-        67 => "a\u{7}".to_owned(),
-        68 => "x".repeat(130),
-        _ => "y".repeat(257),
     }
 }
 

@@ -5,6 +5,7 @@
 //! aliases and documentation mean nothing to a reader of what was written.
 
 use super::{canonical, parse};
+use crate::decode::typed::value::WholeMeaning;
 
 /// Longest accepted text of a schema, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
@@ -46,17 +47,6 @@ pub(super) enum Shape {
     Map(usize),
     Union(Vec<usize>),
     Record { name: Box<str>, fields: Vec<(Box<str>, usize)> },
-}
-
-/// What the logical type of a whole number says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WholeMeaning {
-    Number,
-    /// Days since 1970-01-01.
-    Date,
-    TimestampMillis,
-    TimestampMicros,
-    TimestampNanos,
 }
 
 /// What the logical type of bytes says.

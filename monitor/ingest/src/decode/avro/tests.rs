@@ -8,7 +8,9 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use super::reference::long;
 use super::*;
 use crate::columns::categorical_column;
+use crate::decode::programs::{PROGRAMS_MAX, ProgramTooLarge};
 use crate::path::FieldPath;
+use crate::rejection::RejectReason;
 use crate::schema::{FeatureField, FeatureKind, ModelSchema, TimeFormat, VersionField};
 
 const LIMITS: DecodeLimits =

@@ -1,8 +1,10 @@
 //! Runs a program over a message: reads the wanted values, passes over the rest.
 //!
-//! Before: [`super::program`] says what to do. After: [`super::record`] takes the values found in
+//! Before: [`super::program`] says what to do. After: [`TypedRecord`] takes the values found in
 //! [`Slots`]. Of a list of rows only its length and its beginning are kept; [`Cursor`] goes through
 //! it again when its rows are read, one after the other.
+//!
+//! [`TypedRecord`]: crate::decode::typed::record::TypedRecord
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,8 +13,8 @@ use super::bytes::{Block, Bytes, Malformed, Problem};
 use super::program::{AvroProgram, FieldOp, ListOp, Op, Scalar};
 use super::schema::BytesMeaning;
 use super::skip::{skip, skip_block, skip_fields, skip_items};
-use super::value::{Kind, Number, Text, Value};
 use crate::decode::trie::Trie;
+use crate::decode::typed::value::{Found, Kind, Number, Text, Value};
 
 /// What the last walk found for each slot of a tree.
 pub(super) struct Slots {
@@ -32,10 +34,6 @@ impl Slots {
         self.found.fill(Value::Absent);
     }
 
-    pub(super) fn get(&self, slot: usize) -> Value {
-        self.found[slot]
-    }
-
     pub(super) fn list(&mut self, list: usize) -> &mut Cursor {
         &mut self.lists[list]
     }
@@ -43,6 +41,12 @@ impl Slots {
     /// Returns how many elements a list has whose slot says that it is there.
     pub(super) fn element_count(&self, list: usize) -> usize {
         self.lists[list].count
+    }
+}
+
+impl Found for Slots {
+    fn get(&self, slot: usize) -> Value {
+        self.found[slot]
     }
 }
 

@@ -1,8 +1,9 @@
 //! The values of one record: what each column, name and time takes of what a message says.
 //!
-//! Before: [`super::walk`] has found the values. After: [`crate::decode::rows`] puts the cells of a
-//! row together. The rules are those of JSON, where a value has a kind that JSON has too; a logical
-//! type of Avro says more than a number does, and is believed.
+//! Before: a walk has found the values. After: [`crate::decode::rows`] puts the cells of a row
+//! together. The rules are those of JSON, where a value has a kind that JSON has too; a type that
+//! says more than a number does, such as a logical one of Avro or the timestamp of Protobuf, is
+//! believed.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -10,10 +11,7 @@ use std::str;
 
 use driftd_catalog::Timestamp;
 
-use super::program::AvroProgram;
-use super::schema::WholeMeaning;
-use super::value::{Kind, Number, Text, Value};
-use super::walk::Slots;
+use super::value::{Found, Kind, Number, Text, Value, WholeMeaning};
 use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{Place, blocked, check_version};
@@ -27,19 +25,20 @@ use crate::schema::{FeatureKind, TimeFormat};
 const DAY_SECONDS: i64 = 86_400;
 
 /// One record: its message, and what walks found in it.
-pub(super) struct AvroRecord<'a> {
-    pub(super) payload: &'a [u8],
-    pub(super) program: &'a AvroProgram,
-    pub(super) trie: &'a Trie,
+pub(in crate::decode) struct TypedRecord<'a, F> {
+    pub(in crate::decode) payload: &'a [u8],
+    /// What symbols of enums are in.
+    pub(in crate::decode) symbols: &'a str,
+    pub(in crate::decode) trie: &'a Trie,
     /// Values that the record shares with the others of its message.
-    pub(super) slots: &'a Slots,
+    pub(in crate::decode) slots: &'a F,
     /// Values of its own, inside of its element of each list.
-    pub(super) elements: &'a [Slots],
+    pub(in crate::decode) elements: &'a [F],
     /// The texts of [`Span::Added`], one behind the other.
-    pub(super) added: &'a mut String,
+    pub(in crate::decode) added: &'a mut String,
 }
 
-impl Record for AvroRecord<'_> {
+impl<F: Found> Record for TypedRecord<'_, F> {
     /// Reads the model's name.
     fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
@@ -49,6 +48,7 @@ impl Record for AvroRecord<'_> {
             | Value::Blocked { .. }
             | Value::Boolean(_)
             | Value::Number(_)
+            | Value::Time { .. }
             | Value::Other(_)
             | Value::List => Err(at.wrong_type("text", value.kind())),
         }
@@ -76,10 +76,20 @@ impl Record for AvroRecord<'_> {
                 written = unit;
                 event_time::from_integer(unit, number)
             }
+            Value::Time { seconds, nanos } => {
+                written = TimeFormat::UnixMillis;
+                let millis = seconds.checked_mul(1_000);
+                let millis = millis.and_then(|it| it.checked_add(to_millis(nanos)));
+                millis.and_then(|millis| event_time::from_integer(written, millis))
+            }
             Value::Number(_) if format == TimeFormat::Rfc3339 => {
                 return Err(at.wrong_type("RFC 3339 text", value.kind()));
             }
             Value::Number(Number::Whole(number, _)) => event_time::from_integer(format, number),
+            Value::Number(Number::Unsigned(number)) => {
+                let number = i64::try_from(number).ok();
+                number.and_then(|number| event_time::from_integer(format, number))
+            }
             Value::Number(number) => event_time::from_fraction(format, self.float64(at, number)?),
             Value::Text(text) if format == TimeFormat::Rfc3339 => {
                 let span = self.text(at, text)?;
@@ -144,11 +154,11 @@ impl Record for AvroRecord<'_> {
     }
 
     fn texts(&self) -> Texts<'_> {
-        Texts { payload: &self.program.symbols, added: self.added }
+        Texts { payload: self.symbols, added: self.added }
     }
 }
 
-impl AvroRecord<'_> {
+impl<F: Found> TypedRecord<'_, F> {
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value>, Refusal> {
         let (trie, slots) = match at.list {
@@ -163,6 +173,7 @@ impl AvroRecord<'_> {
             value @ (Value::Boolean(_)
             | Value::Number(_)
             | Value::Text(_)
+            | Value::Time { .. }
             | Value::Other(_)
             | Value::List) => Ok(Some(value)),
         }
@@ -176,6 +187,7 @@ impl AvroRecord<'_> {
     fn float32(&self, at: &Place, number: Number) -> Result<f32, Refusal> {
         let (rounded, is_finite) = match number {
             Number::Whole(number, _) => (number as f32, true),
+            Number::Unsigned(number) => (number as f32, true),
             Number::Float(number) => (number, number.is_finite()),
             Number::Double(number) => (number as f32, number.is_finite()),
             Number::Decimal { start, end, scale } => {
@@ -188,6 +200,7 @@ impl AvroRecord<'_> {
     fn float64(&self, at: &Place, number: Number) -> Result<f64, Refusal> {
         match number {
             Number::Whole(number, _) => Ok(number as f64),
+            Number::Unsigned(number) => Ok(number as f64),
             Number::Float(number) => Ok(number.into()),
             Number::Double(number) => Ok(number),
             Number::Decimal { start, end, scale } => {
@@ -213,6 +226,9 @@ impl AvroRecord<'_> {
     fn integer(&self, at: &Place, number: Number) -> Result<i64, Refusal> {
         let whole = match number {
             Number::Whole(number, _) => return Ok(number),
+            Number::Unsigned(number) => {
+                return i64::try_from(number).map_err(|_| at.out_of_range("i64"));
+            }
             Number::Decimal { start, end, scale } => {
                 Whole::read(&self.decimal(at, start..end, scale)?)
             }
@@ -234,15 +250,18 @@ impl AvroRecord<'_> {
             Value::Text(text) => self.text(at, text),
             Value::Boolean(value) => Ok(self.add_text(if value { "true" } else { "false" })),
             Value::Number(number) => self.number_text(at, number),
-            Value::Absent | Value::Blocked { .. } | Value::Other(_) | Value::List => {
-                Err(at.wrong_type("text, a number or a boolean", value.kind()))
-            }
+            Value::Absent
+            | Value::Blocked { .. }
+            | Value::Time { .. }
+            | Value::Other(_)
+            | Value::List => Err(at.wrong_type("text, a number or a boolean", value.kind())),
         }
     }
 
     fn text(&mut self, at: &Place, text: Text) -> Result<Span, Refusal> {
         match text {
             Text::Symbol { start, end } => Ok(Span::Payload(start..end)),
+            Text::Unnamed(number) => Ok(self.add(format_args!("{number}"))),
             Text::Uuid { start } => Ok(self.uuid(start)),
             Text::Payload { start, end } => {
                 let text = str::from_utf8(&self.payload[start..end]).map_err(|_| {
@@ -257,6 +276,7 @@ impl AvroRecord<'_> {
     fn number_text(&mut self, at: &Place, number: Number) -> Result<Span, Refusal> {
         match number {
             Number::Whole(number, _) => Ok(self.add(format_args!("{number}"))),
+            Number::Unsigned(number) => Ok(self.add(format_args!("{number}"))),
             // Each with no more digits than tell it from others of its width.
             Number::Float(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
             Number::Double(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
@@ -317,6 +337,11 @@ fn in_unit(meaning: WholeMeaning, number: i64) -> (TimeFormat, i64) {
         WholeMeaning::TimestampNanos => (TimeFormat::UnixNanos, number),
         WholeMeaning::Date => (TimeFormat::UnixSeconds, number * DAY_SECONDS),
     }
+}
+
+/// Returns nanoseconds as milliseconds, rounding down.
+fn to_millis(nanos: i32) -> i64 {
+    i64::from(nanos).div_euclid(1_000_000)
 }
 
 fn json(number: &impl serde::Serialize) -> String {

@@ -1,0 +1,214 @@
+//! The bytes of a message, read from front to back: tags, and the values behind them.
+//!
+//! Before: [`super::ProtobufDecoder`] lends the payload. After: [`super::walk`] takes values from
+//! it and passes over the rest. Nothing is allocated, whatever lengths the bytes claim.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::rejection::{Refusal, RejectReason};
+
+/// Deepest groups inside of groups, as other readers have it.
+const DEPTH_MAX: usize = 100;
+
+/// A payload, or the part of it that is one message, and the place that reading has come to.
+#[derive(Clone, Copy)]
+pub(super) struct Wire<'a> {
+    /// All of the payload up to the end of the part.
+    all: &'a [u8],
+    at: usize,
+}
+
+/// What comes before a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) number: u32,
+    pub(super) form: Form,
+}
+
+/// How a value lies in the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Varint,
+    Fixed32,
+    Fixed64,
+    /// A length, and so many bytes.
+    Counted,
+    /// Fields up to the tag that ends the group.
+    Group,
+    GroupEnd,
+}
+
+/// Bytes that are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed {
+    at: usize,
+    problem: Problem,
+}
+
+/// What is wrong with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// They end inside of a value.
+    End,
+    /// A number of more than 64 bits.
+    LongNumber,
+    /// A tag of no field, or of no form.
+    Tag,
+    /// A group ends that did not begin, or another one than began.
+    Group,
+    /// Groups inside of groups without end.
+    Depth,
+}
+
+impl Malformed {
+    pub(super) fn refusal(self) -> Refusal {
+        let Self { at, problem } = self;
+        Refusal::new(RejectReason::InvalidProtobuf, format_args!("at byte {at}: {problem}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::End => "the message ends inside of a value",
+            Self::LongNumber => "a number of more than 64 bits",
+            Self::Tag => "a tag of no field",
+            Self::Group => "a group ends that did not begin",
+            Self::Depth => "groups nested too deep",
+        })
+    }
+}
+
+impl<'a> Wire<'a> {
+    /// Reads a part of the payload.
+    pub(super) fn new(payload: &'a [u8], part: Range<usize>) -> Self {
+        Self { all: &payload[..part.end], at: part.start }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.at == self.all.len()
+    }
+
+    fn malformed(&self, problem: Problem) -> Malformed {
+        Malformed { at: self.at, problem }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let found = self.all.get(self.at..).and_then(<[u8]>::first_chunk).copied();
+        let found = found.ok_or(self.malformed(Problem::End))?;
+        self.at += N;
+        Ok(found)
+    }
+
+    /// Passes over bytes and returns where they are.
+    fn take(&mut self, count: u64) -> Result<Range<usize>, Malformed> {
+        let left = self.all.len() - self.at;
+        let count = usize::try_from(count).ok().filter(|count| *count <= left);
+        let start = self.at;
+        self.at += count.ok_or(self.malformed(Problem::End))?;
+        Ok(start..self.at)
+    }
+
+    /// Reads a number: seven bits a byte, the lowest first.
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.all.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(*byte))
+            }
+            Some(_) | None => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let before = *self;
+        let mut bits = 0;
+        for shift in (0..70).step_by(7) {
+            let [byte] = self.array()?;
+            if shift == 63 && 1 < byte {
+                break;
+            }
+            bits |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(bits);
+            }
+        }
+        Err(before.malformed(Problem::LongNumber))
+    }
+
+    pub(super) fn tag(&mut self) -> Result<Tag, Malformed> {
+        let before = *self;
+        let bits = u32::try_from(self.varint()?).map_err(|_| before.malformed(Problem::Tag))?;
+        let form = match bits & 7 {
+            0 => Form::Varint,
+            1 => Form::Fixed64,
+            2 => Form::Counted,
+            3 => Form::Group,
+            4 => Form::GroupEnd,
+            5 => Form::Fixed32,
+            _ => return Err(before.malformed(Problem::Tag)),
+        };
+        match bits >> 3 {
+            0 => Err(before.malformed(Problem::Tag)),
+            number => Ok(Tag { number, form }),
+        }
+    }
+
+    /// Reads a length, passes over so many bytes, and returns where they are.
+    pub(super) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
+        let before = *self;
+        let count = self.varint()?;
+        self.take(count).map_err(|_| before.malformed(Problem::End))
+    }
+
+    /// Passes over the message behind a tag, and returns where its fields are.
+    pub(super) fn message(&mut self, tag: Tag) -> Result<Range<usize>, Malformed> {
+        if tag.form == Form::Group { self.group(tag.number) } else { self.counted() }
+    }
+
+    /// Passes over the value behind a tag.
+    pub(super) fn skip(&mut self, tag: Tag) -> Result<(), Malformed> {
+        match tag.form {
+            Form::Varint => self.varint().map(|_| ()),
+            Form::Fixed32 => self.array::<4>().map(|_| ()),
+            Form::Fixed64 => self.array::<8>().map(|_| ()),
+            Form::Counted => self.counted().map(|_| ()),
+            Form::Group => self.group(tag.number).map(|_| ()),
+            Form::GroupEnd => Err(self.malformed(Problem::Group)),
+        }
+    }
+
+    /// Passes over a group that has begun, and returns where its fields are.
+    fn group(&mut self, number: u32) -> Result<Range<usize>, Malformed> {
+        let start = self.at;
+        let mut open = [0; DEPTH_MAX];
+        open[0] = number;
+        let mut depth = 1;
+        loop {
+            let before = *self;
+            let tag = self.tag()?;
+            match tag.form {
+                Form::Group => {
+                    let place = open.get_mut(depth).ok_or(before.malformed(Problem::Depth))?;
+                    *place = tag.number;
+                    depth += 1;
+                }
+                Form::GroupEnd => {
+                    depth -= 1;
+                    if open[depth] != tag.number {
+                        return Err(before.malformed(Problem::Group));
+                    }
+                    if depth == 0 {
+                        return Ok(start..before.at);
+                    }
+                }
+                Form::Varint | Form::Fixed32 | Form::Fixed64 | Form::Counted => self.skip(tag)?,
+            }
+        }
+    }
+}
