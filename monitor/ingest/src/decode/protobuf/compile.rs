@@ -155,7 +155,7 @@ impl<'a> Compiler<'a> {
         let fields = if leads_on { self.fields(want, kind, &wanted, flag)? } else { Vec::new() };
         let op = MessageOp {
             slot: node.slot,
-            own: self.own(kind)?,
+            own: own(kind),
             fields: Fields::new(fields),
             flag,
             inside,
@@ -347,37 +347,37 @@ impl<'a> Compiler<'a> {
         let op = Op::Map(MapOp { want, key, key_form, value_form, entries, numbers });
         self.add(want, op, from)
     }
+}
 
-    /// Returns what a message is where a path ends at it. Of messages that are known by their name
-    /// only those count that have the fields of that name's owner.
-    fn own(&mut self, message: &MessageType) -> Compiled<Own> {
-        let Some(name) = message.name.strip_prefix("google.protobuf.") else {
-            return Ok(Own::Message);
-        };
-        let kind = |number: u32| {
-            let field = message.fields.iter().find(|field| field.number == number);
-            field.filter(|field| field.count != Count::Repeated).map(|field| field.kind)
-        };
-        let expected = match name {
-            "DoubleValue" => ScalarKind::Double,
-            "FloatValue" => ScalarKind::Float,
-            "Int64Value" => ScalarKind::Int64,
-            "UInt64Value" => ScalarKind::Uint64,
-            "Int32Value" => ScalarKind::Int32,
-            "UInt32Value" => ScalarKind::Uint32,
-            "BoolValue" => ScalarKind::Bool,
-            "StringValue" => ScalarKind::String,
-            "BytesValue" => ScalarKind::Bytes,
-            "Timestamp" => {
-                let expected = [ScalarKind::Int64, ScalarKind::Int32];
-                let is_time = [kind(1), kind(2)] == expected.map(|it| Some(FieldKind::Scalar(it)));
-                return Ok(if is_time { Own::Time } else { Own::Message });
-            }
-            _ => return Ok(Own::Message),
-        };
-        let is_wrapper = kind(1) == Some(FieldKind::Scalar(expected));
-        Ok(if is_wrapper { Own::Wrapper(Scalar::Plain(expected)) } else { Own::Message })
-    }
+/// Returns what a message is where a path ends at it. Of messages that are known by their name
+/// only those count that have the fields of that name's owner.
+fn own(message: &MessageType) -> Own {
+    let Some(name) = message.name.strip_prefix("google.protobuf.") else {
+        return Own::Message;
+    };
+    let kind = |number: u32| {
+        let field = message.fields.iter().find(|field| field.number == number);
+        field.filter(|field| field.count != Count::Repeated).map(|field| field.kind)
+    };
+    let expected = match name {
+        "DoubleValue" => ScalarKind::Double,
+        "FloatValue" => ScalarKind::Float,
+        "Int64Value" => ScalarKind::Int64,
+        "UInt64Value" => ScalarKind::Uint64,
+        "Int32Value" => ScalarKind::Int32,
+        "UInt32Value" => ScalarKind::Uint32,
+        "BoolValue" => ScalarKind::Bool,
+        "StringValue" => ScalarKind::String,
+        "BytesValue" => ScalarKind::Bytes,
+        "Timestamp" => {
+            let expected = [ScalarKind::Int64, ScalarKind::Int32];
+            let is_time = [kind(1), kind(2)] == expected.map(|it| Some(FieldKind::Scalar(it)));
+            return if is_time { Own::Time } else { Own::Message };
+        }
+        _ => return Own::Message,
+    };
+    let is_wrapper = kind(1) == Some(FieldKind::Scalar(expected));
+    if is_wrapper { Own::Wrapper(Scalar::Plain(expected)) } else { Own::Message }
 }
 
 /// Returns what a message of JSON can be.

@@ -442,7 +442,7 @@ impl Messages<'_, '_> {
         if self.tape.once_in(3) {
             parts.reverse();
         }
-        parts.into_iter().for_each(|part| out.extend(part));
+        out.extend(parts.concat());
         out
     }
 
@@ -482,9 +482,8 @@ fn form(field: &FieldDescriptor) -> u32 {
     match field.kind() {
         Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => 1,
         Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => 5,
-        Kind::String | Kind::Bytes => 2,
         Kind::Message(_) if field.is_group() => 3,
-        Kind::Message(_) => 2,
+        Kind::String | Kind::Bytes | Kind::Message(_) => 2,
         _ => 0,
     }
 }

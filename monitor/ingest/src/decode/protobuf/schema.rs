@@ -353,10 +353,8 @@ impl Parser<'_> {
         let count = match field.label() {
             Label::Repeated => Count::Repeated,
             Label::Required => Count::Required,
-            Label::Optional => match habits.count {
-                Count::Implicit if is_told => Count::Explicit,
-                count => count,
-            },
+            Label::Optional if habits.count == Count::Implicit && is_told => Count::Explicit,
+            Label::Optional => habits.count,
         };
         let name = field.name.as_str().into();
         let json_name = field.json_name.clone().unwrap_or_else(|| json_name(&field.name)).into();
