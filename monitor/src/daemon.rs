@@ -135,7 +135,7 @@ struct Shared {
     config: Arc<Config>,
     kafka: KafkaConfig,
     references: Arc<References>,
-    /// For each source the schemas of its messages, where those are of Avro.
+    /// For each source the schemas of its messages, where those have some.
     writers: Vec<Option<Arc<Writers>>>,
     producer: Arc<Producer>,
     memory: Arc<Memory>,

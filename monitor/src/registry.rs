@@ -1,37 +1,35 @@
-//! The schemas of writers: what decoders of Avro need to read messages of a topic.
+//! The schemas of writers: what decoders of Avro and Protobuf need to read messages of a topic.
 //!
 //! Before: [`crate::kafka::consumer`] meets a message whose schema its decoder does not know.
-//! After: the decoder learns the program. From files all of them are there from the start; a
-//! registry ([`client`]) is asked for each schema once, because what a number stands for never
-//! changes. That it has no such schema is believed for some seconds only: it may be registered yet.
+//! After: the decoder learns the program. From files ([`files`]) all of them are there from the
+//! start; a registry ([`client`]) is asked for each schema once, because what a number stands for
+//! never changes. That it has no such schema is believed for some seconds only: it may be
+//! registered yet. [`known`] keeps what it said, [`proto`] compiles the text of `.proto` files.
 
 mod client;
+mod files;
+mod known;
+mod proto;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use driftd_core::config::{AvroConfig, Config, SourceConfig, SourceFormat};
+use driftd_core::config::{
+    AvroConfig, Config, ProtobufConfig, RegistryConfig, SourceConfig, SourceFormat,
+};
 use driftd_ingest::{
-    AvroProgram, AvroSchema, AvroSchemaError, ProgramTooLarge, SchemaId, SourceSchema,
+    AvroProgram, AvroSchema, AvroSchemaError, Program, ProgramTooLarge, ProtobufProgram,
+    ProtobufSchema, ProtobufSchemaError, SchemaId, SourceSchema,
 };
 use tracing::{error, info};
 
 pub use self::client::RegistryError;
 use self::client::{Client, Registered};
+use self::known::{Absent, Known};
+pub use self::proto::ProtoError;
 use crate::clock;
-
-/// Most programs that are kept for one topic; beyond it a schema is asked for again.
-const PROGRAMS_MAX: usize = 256;
-/// Most numbers without a schema that are remembered.
-const ABSENT_MAX: usize = 4_096;
-/// That there is no such schema holds for this long.
-const ABSENT_MAX_AGE: Duration = Duration::from_secs(5);
-/// A registry that did not answer is left alone for this long: all partitions of a topic miss the
-/// same schema.
-const SILENCE: Duration = Duration::from_secs(2);
 
 /// The schemas of the messages of one topic, each compiled with what the topic's models read.
 /// Shared by the topic's consumer threads.
@@ -44,29 +42,25 @@ pub struct Writers {
 
 #[derive(Debug)]
 enum Origin {
-    Files(BTreeMap<SchemaId, Arc<AvroProgram>>),
-    Registry { client: Client, known: Mutex<Known> },
+    Files(BTreeMap<SchemaId, Program>),
+    Registry { language: Language, client: Client, known: Mutex<Known> },
 }
 
-/// What the registry said.
-#[derive(Debug, Default)]
-struct Known {
-    programs: BTreeMap<SchemaId, Arc<AvroProgram>>,
-    /// Numbers that stand for no schema of use, and since when that is known.
-    absent: BTreeMap<SchemaId, (Instant, Absent)>,
-    /// When it did not answer last.
-    silent: Option<(Instant, Arc<RegistryError>)>,
+/// What a topic's schemas are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Avro,
+    Protobuf,
 }
 
-/// Why there is no program.
-#[derive(Debug)]
-enum Absent {
-    /// It may be registered yet.
-    Unregistered,
-    /// The registry has other words for this one; it may have better ones yet.
-    Refused(Arc<RegistryError>),
-    /// The schema cannot be read, and never will be.
-    Unusable,
+impl Language {
+    /// Returns what a registry calls it.
+    fn schema_type(self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Protobuf => "PROTOBUF",
+        }
+    }
 }
 
 /// Schemas that a start cannot do without.
@@ -88,6 +82,30 @@ pub enum WritersError {
         path: PathBuf,
         /// Why not.
         source: AvroSchemaError,
+    },
+    /// A file is no set of descriptors.
+    #[error("`{}` has no descriptors of Protobuf", path.display())]
+    Descriptors {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: ProtobufSchemaError,
+    },
+    /// A file, or one that it imports, is no Protobuf.
+    #[error("`{}` cannot be compiled", path.display())]
+    Proto {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: ProtoError,
+    },
+    /// A file does not define the type.
+    #[error("`{}` defines no message `{message}`", path.display())]
+    Message {
+        /// The file.
+        path: PathBuf,
+        /// Full name of the type.
+        message: String,
     },
     /// A file's schema is too large for what is read by it.
     #[error("`{}` cannot be used", path.display())]
@@ -118,24 +136,32 @@ pub(crate) fn of_sources(
 
 impl Writers {
     /// Reads the files of a topic's schemas, or prepares to ask its registry; `None` for a topic
-    /// without Avro. Relative paths start at `folder`.
+    /// whose messages have none. Relative paths start at `folder`.
     pub fn open(source: &SourceConfig, folder: &Path) -> Result<Option<Self>, WritersError> {
-        let SourceFormat::Avro(avro) = &source.format else { return Ok(None) };
-        let file = |path: &PathBuf| program(&source.schema, &folder.join(path));
-        let origin = match avro {
-            AvroConfig::Schema(path) => {
-                let (_, program) = file(path)?;
+        let (topic, schema) = (Arc::clone(&source.topic), Arc::clone(&source.schema));
+        let registry = |language, registry: &RegistryConfig| {
+            let client = Client::open(registry, folder)?;
+            Ok(Origin::Registry { language, client, known: Mutex::default() })
+        };
+        let origin = match &source.format {
+            SourceFormat::Json => return Ok(None),
+            SourceFormat::Avro(AvroConfig::Registry(it)) => registry(Language::Avro, it)?,
+            SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => {
+                registry(Language::Protobuf, it)?
+            }
+            SourceFormat::Avro(AvroConfig::Schema(path)) => {
+                let (_, program) = files::avro(&schema, &folder.join(path))?;
                 Origin::Files(BTreeMap::from([(SchemaId::ONLY, program)]))
             }
-            AvroConfig::Schemas(paths) => {
-                Origin::Files(paths.iter().map(file).collect::<Result<_, _>>()?)
+            SourceFormat::Avro(AvroConfig::Schemas(paths)) => {
+                let programs = paths.iter().map(|path| files::avro(&schema, &folder.join(path)));
+                Origin::Files(programs.collect::<Result<_, _>>()?)
             }
-            AvroConfig::Registry(registry) => Origin::Registry {
-                client: Client::open(registry, folder)?,
-                known: Mutex::default(),
-            },
+            SourceFormat::Protobuf(ProtobufConfig::Type { files, message }) => {
+                let program = files::protobuf(&schema, files, message, folder)?;
+                Origin::Files(BTreeMap::from([(SchemaId::ONLY, program)]))
+            }
         };
-        let (topic, schema) = (Arc::clone(&source.topic), Arc::clone(&source.schema));
         Ok(Some(Self { topic, source: schema, origin }))
     }
 
@@ -145,16 +171,16 @@ impl Writers {
         &self,
         id: SchemaId,
         beat: &dyn Fn(),
-    ) -> Result<Option<Arc<AvroProgram>>, Arc<RegistryError>> {
+    ) -> Result<Option<Program>, Arc<RegistryError>> {
         match &self.origin {
             Origin::Files(programs) => Ok(programs.get(&id).cloned()),
-            Origin::Registry { client, known } => {
+            Origin::Registry { language, client, known } => {
                 let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
                 let found = lock().lookup(id, clock::instant());
                 // Nobody waits for an answer but who asks: it can take long.
                 found.unwrap_or_else(|| {
                     let registered = client.schema(id.number(), beat);
-                    self.keep(&mut lock(), id, registered)
+                    self.keep(&mut lock(), *language, id, registered)
                 })
             }
         }
@@ -169,7 +195,7 @@ impl Writers {
     pub(crate) fn look(&self) -> Result<String, RegistryError> {
         match &self.origin {
             Origin::Files(programs) => Ok(format!("{} schemas", programs.len())),
-            Origin::Registry { client, known: _ } => {
+            Origin::Registry { language: _, client, known: _ } => {
                 client.look()?;
                 Ok(format!("the registry {} answers", client.url()))
             }
@@ -179,28 +205,29 @@ impl Writers {
     fn keep(
         &self,
         known: &mut Known,
+        language: Language,
         id: SchemaId,
         registered: Result<Option<Registered>, RegistryError>,
-    ) -> Result<Option<Arc<AvroProgram>>, Arc<RegistryError>> {
+    ) -> Result<Option<Program>, Arc<RegistryError>> {
         let now = clock::instant();
         let registered = match registered {
             Ok(registered) => registered,
             Err(error) => {
                 let error = Arc::new(error);
                 if error.is_of_all() {
-                    known.silent = Some((now, Arc::clone(&error)));
+                    known.silence(now, Arc::clone(&error));
                 } else {
                     known.miss(id, now, Absent::Refused(Arc::clone(&error)));
                 }
                 return Err(error);
             }
         };
-        known.silent = None;
+        known.hear();
         let Some(registered) = registered else {
             known.miss(id, now, Absent::Unregistered);
             return Ok(None);
         };
-        let program = self.compile(id, &registered);
+        let program = self.compile(language, id, &registered);
         match &program {
             Some(program) => known.learn(id, program),
             None => known.miss(id, now, Absent::Unusable),
@@ -209,12 +236,22 @@ impl Writers {
     }
 
     /// A schema that cannot be read serves as little as none, and stays so.
-    fn compile(&self, id: SchemaId, registered: &Registered) -> Option<Arc<AvroProgram>> {
+    fn compile(
+        &self,
+        language: Language,
+        id: SchemaId,
+        registered: &Registered,
+    ) -> Option<Program> {
         let topic = &self.topic;
-        let references: Vec<&str> = registered.references.iter().map(String::as_str).collect();
-        let program = AvroSchema::parse(&registered.schema, &references)
-            .map_err(anyhow::Error::from)
-            .and_then(|schema| Ok(AvroProgram::compile(&self.source, schema)?));
+        let program = if registered.schema_type != language.schema_type() {
+            let (found, expected) = (&registered.schema_type, language.schema_type());
+            Err(anyhow::anyhow!("it is of {found}, not of {expected}"))
+        } else {
+            match language {
+                Language::Avro => self.avro(registered),
+                Language::Protobuf => self.protobuf(id, registered),
+            }
+        };
         match program {
             Ok(program) => {
                 info!(%topic, schema = %id, "a schema is read from the registry");
@@ -227,63 +264,20 @@ impl Writers {
             }
         }
     }
-}
 
-impl Known {
-    fn learn(&mut self, id: SchemaId, program: &Arc<AvroProgram>) {
-        if self.programs.len() == PROGRAMS_MAX {
-            self.programs.clear();
-        }
-        self.programs.insert(id, Arc::clone(program));
+    fn avro(&self, registered: &Registered) -> anyhow::Result<Program> {
+        let references = registered.references.iter();
+        let references: Vec<&str> = references.map(|(_, text)| text.as_str()).collect();
+        let schema = AvroSchema::parse(&registered.schema, &references)?;
+        Ok(Program::Avro(AvroProgram::compile(&self.source, schema)?))
     }
 
-    fn miss(&mut self, id: SchemaId, now: Instant, why: Absent) {
-        if self.absent.len() == ABSENT_MAX {
-            self.absent.clear();
-        }
-        self.absent.insert(id, (now, why));
+    fn protobuf(&self, id: SchemaId, registered: &Registered) -> anyhow::Result<Program> {
+        let descriptors = proto::compile_texts(&registered.schema, &registered.references)?;
+        let schema = ProtobufSchema::parse(&descriptors)?;
+        let message = schema.message_at(proto::MAIN, &id.message());
+        let message = message.ok_or_else(|| anyhow::anyhow!("it has no such message"))?;
+        let program = ProtobufProgram::compile(&self.source, &schema, message)?;
+        Ok(Program::Protobuf(program))
     }
-
-    /// Returns what is known already, or holds still.
-    fn lookup(
-        &mut self,
-        id: SchemaId,
-        now: Instant,
-    ) -> Option<Result<Option<Arc<AvroProgram>>, Arc<RegistryError>>> {
-        if let Some(program) = self.programs.get(&id) {
-            return Some(Ok(Some(Arc::clone(program))));
-        }
-        let is_young = |since: Instant, age: Duration| now.saturating_duration_since(since) < age;
-        match self.absent.get(&id) {
-            Some((_, Absent::Unusable)) => return Some(Ok(None)),
-            Some((since, Absent::Unregistered)) if is_young(*since, ABSENT_MAX_AGE) => {
-                return Some(Ok(None));
-            }
-            Some((since, Absent::Refused(error))) if is_young(*since, SILENCE) => {
-                return Some(Err(Arc::clone(error)));
-            }
-            Some((_, Absent::Unregistered | Absent::Refused(_))) | None => {}
-        }
-        self.silent
-            .as_ref()
-            .filter(|(since, _)| is_young(*since, SILENCE))
-            .map(|(_, error)| Err(Arc::clone(error)))
-    }
-}
-
-/// Reads a schema's file, and returns what a message calls it by its fingerprint.
-#[expect(clippy::disallowed_methods, reason = "the edge reads files")]
-fn program(
-    source: &SourceSchema,
-    path: &Path,
-) -> Result<(SchemaId, Arc<AvroProgram>), WritersError> {
-    let owned = || path.to_owned();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| WritersError::Read { path: owned(), source })?;
-    let schema = AvroSchema::parse(&text, &[])
-        .map_err(|source| WritersError::Schema { path: owned(), source })?;
-    let fingerprint = schema.fingerprint().map_or(SchemaId::ONLY, SchemaId::of_fingerprint);
-    let program = AvroProgram::compile(source, schema)
-        .map_err(|source| WritersError::Program { path: owned(), source })?;
-    Ok((fingerprint, program))
 }

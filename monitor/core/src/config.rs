@@ -3,13 +3,14 @@
 //! Before: `raw` is the file as written, `validate` the only way from there to a [`Config`].
 //! After: [`crate::shard`] and [`crate::pipeline`] run by it, the edge connects by it.
 
-mod avro;
 mod duration;
 mod error;
+mod format;
 mod interpolate;
 mod mend;
 mod mismatch;
 mod raw;
+mod registry;
 mod schema;
 mod size;
 mod structure;
@@ -27,9 +28,10 @@ use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
 use driftd_ingest::{FeatureKind, SourceSchema};
 
-pub use avro::{AvroConfig, Credentials, RegistryConfig, SourceFormat};
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
+pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
+pub use registry::{Credentials, RegistryConfig, RegistryFraming};
 pub use schema::schema;
 
 /// Reads and checks a configuration file. Returns all its problems at once if there are any.

@@ -12,11 +12,11 @@ use arrow::datatypes::Int64Type;
 use driftd_catalog::Timestamp;
 use driftd_detectors::NumericValues;
 use driftd_ingest::{
-    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message,
-    RejectReason, Rejection, SchemaId, categorical_column, numeric_column,
+    Decoded, FeatureKind, Message, Program, RejectReason, Rejection, SchemaId, categorical_column,
+    numeric_column,
 };
 
-use crate::config::{Config, Role, SourceFormat};
+use crate::config::{Config, Role};
 
 /// One message that was read to be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,8 +99,8 @@ pub struct RecordValue {
     pub value: Option<String>,
 }
 
-/// Tells how to read messages of Avro that name a schema; `None` where there is no such schema.
-pub type Schemas<'a> = &'a mut dyn FnMut(SchemaId) -> Option<Arc<AvroProgram>>;
+/// Tells how to read messages that name a schema; `None` where there is no such schema.
+pub type Schemas<'a> = &'a mut dyn FnMut(SchemaId) -> Option<Program>;
 
 /// Decodes messages by the source at `index` of [`Config::sources`].
 pub fn try_out(
@@ -109,45 +109,18 @@ pub fn try_out(
     messages: &[SampledMessage],
     schemas: Schemas<'_>,
 ) -> Trial {
-    let source = &config.sources[index];
-    let limits = DecodeLimits {
-        payload_bytes_max: source.payload_bytes_max,
-        rows_max: source.rows_max,
-        cells_max: DecodeLimits::CELLS_MAX,
-    };
-    let schema = Arc::clone(&source.schema);
-    match &source.format {
-        SourceFormat::Json => {
-            try_by(config, index, messages, &mut JsonDecoder::new(schema, limits), |_, _| {})
-        }
-        SourceFormat::Avro(avro) => {
-            let mut decoder = AvroDecoder::new(schema, avro.framing(), limits);
-            try_by(config, index, messages, &mut decoder, |decoder, message| {
-                if let Some(id) = decoder.missing(message)
-                    && let Some(program) = schemas(id)
-                {
-                    decoder.learn(id, program);
-                }
-            })
-        }
-    }
-}
-
-/// Decodes messages, each after what is done `before`.
-fn try_by<D: Decode>(
-    config: &Config,
-    index: usize,
-    messages: &[SampledMessage],
-    decoder: &mut D,
-    mut before: impl FnMut(&mut D, &Message<'_>),
-) -> Trial {
+    let mut decoder = config.sources[index].decoder();
     let mut trial = Trial::default();
     for message in messages {
         let payload = message.payload.as_deref();
         // Messages of several partitions share the decoder, which knows of one: the offset is ours.
         let lent = Message { payload, offset: 0, timestamp: message.timestamp };
         trial.messages += 1;
-        before(decoder, &lent);
+        if let Some(id) = decoder.missing(&lent)
+            && let Some(program) = schemas(id)
+        {
+            decoder.learn(id, program);
+        }
         if let Some(rejection) = decoder.decode(&lent) {
             trial.refuse(message, rejection);
         }

@@ -134,7 +134,7 @@ formats
        2  JSON, one object a message: read with `format: json`
           first: [1] at offset 6, 72 bytes
        1  schema registry's prefix (Confluent wire format): read with `format: avro`, \
-if it is Avro, which the registry can tell: name it in `avro.registry`
+or `protobuf`: the registry can tell which; name it in the section of that name
           first: [1] at offset 8, 6 bytes, first 0, then schema id 5
 
 contents

@@ -3,14 +3,12 @@
 //! Before: [`super::consumer`] polls. After: its shard counts a whole batch. Where a batch is cut
 //! changes no result; the bounds keep the memory of wide records as small as that of narrow ones.
 
-use std::sync::Arc;
-
 use driftd_catalog::Timestamp;
-use driftd_core::config::{SourceConfig, SourceFormat};
+use driftd_core::config::SourceConfig;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message,
-    Rejection, Row, SchemaId, SourceSchema,
+    Decode, DecodeLimits, Decoded, FeatureKind, Message, Program, Rejection, Row, SchemaId,
+    SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -27,41 +25,9 @@ const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 /// A partial batch is counted after this long, so that a slow topic is seen soon.
 const LINGER_MILLIS: i64 = 200;
 
-/// A decoder of the topic's format.
-enum Decoder {
-    Json(Box<JsonDecoder>),
-    Avro(Box<AvroDecoder>),
-}
-
-impl Decoder {
-    fn new(source: &SourceConfig) -> Self {
-        let (schema, limits) = (Arc::clone(&source.schema), limits(source));
-        match &source.format {
-            SourceFormat::Json => Self::Json(Box::new(JsonDecoder::new(schema, limits))),
-            SourceFormat::Avro(avro) => {
-                Self::Avro(Box::new(AvroDecoder::new(schema, avro.framing(), limits)))
-            }
-        }
-    }
-
-    fn get(&self) -> &dyn Decode {
-        match self {
-            Self::Json(decoder) => &**decoder,
-            Self::Avro(decoder) => &**decoder,
-        }
-    }
-
-    fn get_mut(&mut self) -> &mut dyn Decode {
-        match self {
-            Self::Json(decoder) => &mut **decoder,
-            Self::Avro(decoder) => &mut **decoder,
-        }
-    }
-}
-
 /// The open batch of a partition.
 pub(super) struct OpenBatch {
-    decoder: Decoder,
+    decoder: Box<dyn Decode>,
     /// With so many rows or messages it is full.
     rows_max: usize,
     payload_bytes: usize,
@@ -82,7 +48,7 @@ impl OpenBatch {
     /// The first message has this offset, or a later one; `None`: any.
     pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
         Self {
-            decoder: Decoder::new(source),
+            decoder: source.decoder(),
             rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
             opened_at: now,
@@ -115,23 +81,17 @@ impl OpenBatch {
         }
         self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
-        self.decoder.get_mut().decode(message)
+        self.decoder.decode(message)
     }
 
     /// Returns the schema that has to be brought before a message is decoded.
     pub(super) fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
-        match &self.decoder {
-            Decoder::Json(_) => None,
-            Decoder::Avro(decoder) => decoder.missing(message),
-        }
+        self.decoder.missing(message)
     }
 
     /// Brings it.
-    pub(super) fn learn(&mut self, id: SchemaId, program: Arc<AvroProgram>) {
-        match &mut self.decoder {
-            Decoder::Json(_) => unreachable!("messages of JSON name no schema"),
-            Decoder::Avro(decoder) => decoder.learn(id, program),
-        }
+    pub(super) fn learn(&mut self, id: SchemaId, program: Program) {
+        self.decoder.learn(id, program);
     }
 
     /// Has the log compared with the one that was read before, should this message come once more.
@@ -150,12 +110,12 @@ impl OpenBatch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.decoder.get().messages() == 0
+        self.decoder.messages() == 0
     }
 
     /// Returns whether it has to be counted before more is read.
     pub(super) fn is_full(&self) -> bool {
-        let decoder = self.decoder.get();
+        let decoder = &self.decoder;
         let read = decoder.messages().max(decoder.rows());
         self.rows_max <= read || PAYLOAD_BYTES_MAX <= self.payload_bytes
     }
@@ -167,7 +127,7 @@ impl OpenBatch {
     /// Closes the batch; the next message opens another.
     pub(super) fn finish(&mut self) -> Decoded {
         self.payload_bytes = 0;
-        self.decoder.get_mut().finish()
+        self.decoder.finish()
     }
 }
 
@@ -199,19 +159,11 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
     let texts = if has_texts { PAYLOAD_BYTES_MAX } else { 0 };
-    let limits = limits(source);
+    let limits = source.limits();
     let message = limits.message_rows_max(schema) * size_of::<Row>()
         + limits.message_cells_max(schema) * size_of::<f64>();
     let read = limits.message_bytes_max(schema);
     (2 * (batch_rows_max(schema) * row + message) + read + texts) as u64
-}
-
-fn limits(source: &SourceConfig) -> DecodeLimits {
-    DecodeLimits {
-        payload_bytes_max: source.payload_bytes_max,
-        rows_max: source.rows_max,
-        cells_max: DecodeLimits::CELLS_MAX,
-    }
 }
 
 fn batch_rows_max(schema: &SourceSchema) -> usize {
@@ -265,7 +217,7 @@ mod tests {
         for message in messages {
             batch.decode(at(0), message);
         }
-        (batch.decoder.get().messages(), batch.is_other_log())
+        (batch.decoder.messages(), batch.is_other_log())
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct ConsumerParts {
     pub source: usize,
     /// Where reference profiles are.
     pub references: Arc<References>,
-    /// Where schemas of messages are, where those are of Avro.
+    /// Where schemas of messages are, where those have some.
     pub writers: Option<Arc<Writers>>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use driftd_core::config::{Credentials, RegistryConfig};
-use driftd_ingest::AvroFraming;
+use driftd_core::config::{Credentials, RegistryConfig, RegistryFraming};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::StatusCode;
@@ -45,11 +44,14 @@ pub(super) struct Client {
     number_max: u64,
 }
 
-/// A schema and those that it refers to, each behind those that it refers to itself.
+/// A schema and those that it refers to, by the name that it calls them, each behind those that it
+/// refers to itself.
 #[derive(Debug)]
 pub(super) struct Registered {
+    /// `AVRO`, `PROTOBUF` or `JSON`.
+    pub(super) schema_type: String,
     pub(super) schema: String,
-    pub(super) references: Vec<String>,
+    pub(super) references: Vec<(String, String)>,
 }
 
 /// A registry that does not say what was asked.
@@ -104,6 +106,8 @@ pub enum RegistryError {
 /// A schema as a registry tells it.
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(default = "avro", rename = "schemaType")]
+    schema_type: String,
     schema: String,
     #[serde(default)]
     references: Vec<Reference>,
@@ -111,8 +115,14 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Reference {
+    name: String,
     subject: String,
     version: u32,
+}
+
+/// A registry does not say it of schemas of Avro.
+fn avro() -> String {
+    "AVRO".to_owned()
 }
 
 #[derive(Deserialize)]
@@ -126,8 +136,8 @@ struct Asking<'a> {
     beat: &'a dyn Fn(),
     since: Stopwatch,
     seen: BTreeSet<(String, u32)>,
-    /// Texts, each behind those that it needs.
-    found: Vec<String>,
+    /// Names and texts, each behind those that it needs.
+    found: Vec<(String, String)>,
 }
 
 impl RegistryError {
@@ -158,10 +168,8 @@ impl Client {
             .user_agent("driftd")
             .build();
         let number_max = match config.framing {
-            AvroFraming::Apicurio => i64::MAX.unsigned_abs(),
-            AvroFraming::Confluent | AvroFraming::SingleObject | AvroFraming::Bare => {
-                i32::MAX.unsigned_abs().into()
-            }
+            RegistryFraming::Apicurio => i64::MAX.unsigned_abs(),
+            RegistryFraming::Confluent => i32::MAX.unsigned_abs().into(),
         };
         let (url, credentials) = (config.url.clone(), config.credentials.clone());
         Ok(Self { url, agent: agent.new_agent(), credentials, number_max })
@@ -198,7 +206,8 @@ impl Client {
             found: Vec::new(),
         };
         answer.references.iter().try_for_each(|reference| asking.reference(reference))?;
-        Ok(Some(Registered { schema: answer.schema, references: asking.found }))
+        let Answer { schema_type, schema, references: _ } = answer;
+        Ok(Some(Registered { schema_type, schema, references: asking.found }))
     }
 
     /// Asks whether it is a registry that answers who asks.
@@ -245,12 +254,12 @@ impl Client {
 impl Asking<'_> {
     /// Asks for a schema that another one refers to, and first for those that it refers to itself.
     fn reference(&mut self, reference: &Reference) -> Result<(), RegistryError> {
-        let Reference { subject, version } = reference;
+        let Reference { name, subject, version } = reference;
         if !self.seen.insert((subject.clone(), *version)) {
             return Ok(());
         }
         let url = || self.client.url.clone();
-        let bytes: usize = self.found.iter().map(String::len).sum();
+        let bytes: usize = self.found.iter().map(|(_, text)| text.len()).sum();
         if REFERENCES_MAX < self.seen.len() || REFERENCES_BYTES_MAX < bytes {
             return Err(RegistryError::References { url: url() });
         }
@@ -263,7 +272,7 @@ impl Asking<'_> {
         let (status, body) = self.client.get(&path)?;
         let answer: Answer = self.client.read(&path, status, &body)?;
         answer.references.iter().try_for_each(|inner| self.reference(inner))?;
-        self.found.push(answer.schema);
+        self.found.push((name.clone(), answer.schema));
         Ok(())
     }
 }

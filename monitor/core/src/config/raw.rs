@@ -3,7 +3,7 @@
 //! Owns the keys, their types, bounds and literal defaults. Checks nothing that needs two values:
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
-mod avro;
+mod format;
 mod memory;
 mod source;
 mod state;
@@ -14,7 +14,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::avro::{RawAvro, RawAvroFraming, RawRegistry};
+pub(super) use self::format::{RawAvro, RawProtobuf, RawRegistry, RawRegistryFraming};
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{RawFormat, RawSource, RawStart, RawTimeFormat};

@@ -1,7 +1,7 @@
 //! Tests of the configuration as a whole: its messages, its example, its generated reference.
 
-mod avro;
 mod example;
+mod format;
 mod generated;
 mod lists;
 mod reading;

@@ -3,13 +3,14 @@
 //! Before: [`super::raw`], whose keys have their types already. After: everything. Checks what
 //! needs more than one value, or more than a pattern, and finds all of it at once. One file a part.
 
-mod avro;
 mod features;
+mod format;
 pub(super) mod kafka;
 mod lists;
 mod memory;
 mod models;
 mod outputs;
+mod registry;
 mod retraining;
 mod sources;
 mod windows;

@@ -97,7 +97,8 @@ impl Encoding {
         match self {
             Self::JsonDocument | Self::JsonList => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
-            Self::Registry | Self::AvroSingleObject => &["avro"],
+            Self::Registry => &["avro", "protobuf"],
+            Self::AvroSingleObject => &["avro"],
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
@@ -122,7 +123,7 @@ impl Encoding {
             Self::JsonOther => "a record is an object: nothing in it can be named by a path",
             Self::BrokenJson => "each is one rejection `invalid_json`",
             Self::Registry => {
-                "if it is Avro, which the registry can tell: name it in `avro.registry`"
+                "or `protobuf`: the registry can tell which; name it in the section of that name"
             }
             Self::RegistryHeader => {
                 "the bytes alone do not tell Avro from Protobuf; the registry can"
@@ -137,7 +138,10 @@ impl Encoding {
                 "have the producer set `compression.type` instead: Kafka then undoes it"
             }
             Self::Text => "such as CSV, or a line of a log",
-            Self::Binary => "such as Protobuf without a prefix: only its producer can tell",
+            Self::Binary => {
+                "such as Protobuf without a prefix, which `format: protobuf` reads by its type: \
+                 only its producer can tell"
+            }
             Self::Empty | Self::Tombstone => "each is one rejection `empty_payload`",
         }
     }

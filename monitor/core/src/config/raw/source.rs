@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::text::{DurationText, Topic};
-use super::avro::RawAvro;
+use super::format::{RawAvro, RawProtobuf};
 
 /// One topic of inference logs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) format: RawFormat,
     /// Where the schemas of Avro messages come from. Needed with `format: avro`.
     pub(in crate::config) avro: Option<RawAvro>,
+    /// Where the types of Protobuf messages come from. Needed with `format: protobuf`.
+    pub(in crate::config) protobuf: Option<RawProtobuf>,
     /// Where a start without stored `state` begins to read; one with it goes on where the last one
     /// ended.
     pub(in crate::config) start: RawStart,
@@ -49,7 +51,7 @@ pub(in crate::config) struct RawSource {
 }
 
 /// Format of the messages of a topic.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(in crate::config) enum RawFormat {
@@ -60,6 +62,8 @@ pub(in crate::config) enum RawFormat {
     Ndjson,
     /// One Avro value a message.
     Avro,
+    /// One Protobuf message a message.
+    Protobuf,
 }
 
 /// Where a start without stored state begins to read.

@@ -232,8 +232,8 @@ fn values_outside_a_choice_or_bound_say_which() {
     );
     check_one(
         "/sources/0/format",
-        json!("protobuf"),
-        "`sources[0].format`: is `protobuf`; use one of `json`, `ndjson`, `avro`",
+        json!("thrift"),
+        "`sources[0].format`: is `thrift`; use one of `json`, `ndjson`, `avro`, `protobuf`",
     );
     check_one(
         "/models/0/features/0/type",

@@ -10,7 +10,7 @@ use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
 use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
-use super::{avro, distinct, field_path, lists, windows};
+use super::{distinct, field_path, format, lists, windows};
 
 /// Checks all sources.
 pub(super) fn sources(
@@ -51,10 +51,10 @@ fn source(
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
     let framing = match source.format {
-        RawFormat::Json | RawFormat::Avro => Framing::Document,
+        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf => Framing::Document,
         RawFormat::Ndjson => Framing::Lines,
     };
-    let written = avro::format(source, &path, findings);
+    let written = format::format(source, &path, findings);
     let format = time_format(source.event_time.format);
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);

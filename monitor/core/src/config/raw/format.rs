@@ -1,4 +1,4 @@
-//! The section `sources[].avro` of the configuration file as written.
+//! The sections `sources[].avro` and `sources[].protobuf` of the configuration file as written.
 //!
 //! Beside [`super::source`]. After: [`super::super::validate`] sees that one origin is named.
 
@@ -23,6 +23,29 @@ pub(in crate::config) struct RawAvro {
     pub(in crate::config) registry: Option<RawRegistry>,
 }
 
+/// Where the types of a topic's Protobuf messages come from: one of `proto` and `descriptors`, with
+/// the name of the `message`, or a `registry`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Protobuf")]
+pub(in crate::config) struct RawProtobuf {
+    /// File that defines the type (`.proto`). What it imports of `google/protobuf` is there
+    /// already.
+    pub(in crate::config) proto: Option<String>,
+    /// Folders of the files that `proto` and those it imports import. The folder of `proto` is
+    /// the last of them.
+    #[schemars(length(min = 1, max = 64))]
+    pub(in crate::config) include: Option<Vec<String>>,
+    /// File of compiled types: what `protoc --include_imports --descriptor_set_out` writes.
+    pub(in crate::config) descriptors: Option<String>,
+    /// Full name of the type that each message is of, such as `shop.v1.Prediction`. Not with
+    /// `registry`: messages of one say it.
+    pub(in crate::config) message: Option<String>,
+    /// Registry of the schemas of messages that begin with a schema's number, and the place of the
+    /// type in it.
+    pub(in crate::config) registry: Option<RawRegistry>,
+}
+
 /// A schema registry with the interface of Confluent's.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +55,7 @@ pub(in crate::config) struct RawRegistry {
     pub(in crate::config) url: String,
     /// How a message says the number of its schema.
     #[serde(default)]
-    pub(in crate::config) framing: RawAvroFraming,
+    pub(in crate::config) framing: RawRegistryFraming,
     /// Who asks. With `password`.
     pub(in crate::config) username: Option<String>,
     /// Password of `username`, best as `${VARIABLE}`.
@@ -48,12 +71,12 @@ pub(in crate::config) struct RawRegistry {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub(in crate::config) enum RawAvroFraming {
+pub(in crate::config) enum RawRegistryFraming {
     /// A byte of zero and four bytes: serializers of Confluent, and of others unless told
     /// otherwise.
     #[default]
     Confluent,
-    /// A byte of zero and eight bytes: serializers of Apicurio 2, unless told otherwise.
+    /// A byte of zero and eight bytes: serializers of Apicurio 2, unless told otherwise. For Avro.
     Apicurio,
 }
 

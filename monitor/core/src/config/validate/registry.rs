@@ -1,78 +1,14 @@
-//! Checks what messages are written in, and where schemas of Avro come from.
+//! Checks how a schema registry is asked.
 //!
-//! Before: [`super::sources`]. After: the edge makes decoders by it.
-
-use std::path::PathBuf;
-
-use driftd_ingest::AvroFraming;
+//! Before: [`super::format`]. After: the edge asks it.
 
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawAvro, RawAvroFraming, RawFormat, RawRegistry, RawSource};
-use super::super::{AvroConfig, Credentials, RegistryConfig, SourceFormat};
+use super::super::raw::{RawRegistry, RawRegistryFraming};
+use super::super::{Credentials, RegistryConfig, RegistryFraming};
+use super::format::file;
 
-const ORIGINS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
-
-/// Reads the format of a source.
-pub(super) fn format(
-    source: &RawSource,
-    path: &str,
-    findings: &mut Findings,
-) -> Result<SourceFormat, Noted> {
-    let place = format!("{path}.avro");
-    match (source.format, &source.avro) {
-        (RawFormat::Json | RawFormat::Ndjson, None) => Ok(SourceFormat::Json),
-        (RawFormat::Json | RawFormat::Ndjson, Some(_)) => {
-            let hint = "write `format: avro` beside it, or remove it";
-            Err(findings.add(&place, "is of another format than the topic's", hint))
-        }
-        (RawFormat::Avro, None) => Err(findings.add(&place, "is missing", ORIGINS)),
-        (RawFormat::Avro, Some(avro)) => {
-            let columns = columns(source, path, findings);
-            let origin = origin(avro, &place, findings)?;
-            columns.map(|()| SourceFormat::Avro(origin))
-        }
-    }
-}
-
-fn columns(source: &RawSource, path: &str, findings: &mut Findings) -> Result<(), Noted> {
-    if source.columns.is_none() {
-        return Ok(());
-    }
-    let place = format!("{path}.columns");
-    let hint = "remove it, and write the names of fields into the paths";
-    Err(findings.add(&place, "is for lists of JSON: fields of Avro have their names", hint))
-}
-
-fn origin(raw: &RawAvro, path: &str, findings: &mut Findings) -> Result<AvroConfig, Noted> {
-    match (&raw.schema, &raw.schemas, &raw.registry) {
-        (Some(named), None, None) => {
-            file(named, &format!("{path}.schema"), findings).map(AvroConfig::Schema)
-        }
-        (None, Some(files), None) => {
-            let named = files.iter().enumerate();
-            let files: Vec<_> = named
-                .map(|(index, it)| file(it, &format!("{path}.schemas[{index}]"), findings))
-                .collect();
-            Ok(AvroConfig::Schemas(files.into_iter().collect::<Result<_, _>>()?))
-        }
-        (None, None, Some(named)) => {
-            registry(named, &format!("{path}.registry"), findings).map(AvroConfig::Registry)
-        }
-        (None, None, None) => Err(findings.add(path, "names no schemas", ORIGINS)),
-        (Some(_) | None, Some(_) | None, Some(_) | None) => {
-            Err(findings.add(path, "names more than one origin of schemas", ORIGINS))
-        }
-    }
-}
-
-fn file(text: &str, path: &str, findings: &mut Findings) -> Result<PathBuf, Noted> {
-    if text.is_empty() {
-        return Err(findings.add(path, "names no file", "write the path of a schema's file"));
-    }
-    Ok(text.into())
-}
-
-fn registry(
+/// Reads what is said of a registry.
+pub(super) fn registry(
     raw: &RawRegistry,
     path: &str,
     findings: &mut Findings,
@@ -87,8 +23,8 @@ fn registry(
     Ok(RegistryConfig {
         url: url?,
         framing: match raw.framing {
-            RawAvroFraming::Confluent => AvroFraming::Confluent,
-            RawAvroFraming::Apicurio => AvroFraming::Apicurio,
+            RawRegistryFraming::Confluent => RegistryFraming::Confluent,
+            RawRegistryFraming::Apicurio => RegistryFraming::Apicurio,
         },
         credentials: credentials?,
         ca_file: ca_file.transpose()?,

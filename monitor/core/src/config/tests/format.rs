@@ -1,14 +1,19 @@
-//! Messages of Avro: where their schemas come from.
+//! Messages of Avro and Protobuf: where their schemas come from.
 
 use std::path::PathBuf;
 
-use driftd_ingest::AvroFraming;
+use driftd_ingest::{AvroFraming, ProtobufFraming};
 use serde_json::{Value, json};
 
-use super::super::{AvroConfig, Credentials, RegistryConfig, SourceFormat};
+use super::super::{
+    AvroConfig, Credentials, ProtobufConfig, ProtobufFiles, RegistryConfig, RegistryFraming,
+    SourceFormat,
+};
 use super::{check, load_tree, put, smallest};
 
 const ORIGINS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
+const TYPES: &str = "write `message` with one of `proto` (a file) and `descriptors` (a file), or \
+                     `registry`";
 
 fn avro(avro: Value) -> [(&'static str, Value); 2] {
     [("/sources/0/format", json!("avro")), ("/sources/0/avro", avro)]
@@ -37,7 +42,7 @@ fn schemas_come_from_a_file_from_files_or_from_a_registry() {
     let config = loaded(json!({"registry": {"url": "http://registry:8081/"}}));
     let expected = RegistryConfig {
         url: "http://registry:8081".to_owned(),
-        framing: AvroFraming::Confluent,
+        framing: RegistryFraming::Confluent,
         credentials: Credentials::None,
         ca_file: None,
     };
@@ -54,7 +59,9 @@ fn a_registry_may_ask_who_it_is() {
         "url": "https://r/apis/ccompat/v7", "framing": "apicurio", "ca_file": "ca.pem",
         "username": "driftd", "password": "Hunter 2",
     }));
-    assert_eq!(found.framing, AvroFraming::Apicurio);
+    assert_eq!(found.framing, RegistryFraming::Apicurio);
+    let framing = AvroConfig::Registry(found.clone()).framing();
+    assert_eq!(framing, AvroFraming::Apicurio);
     assert_eq!(found.ca_file, Some(PathBuf::from("ca.pem")));
     let (username, password) = ("driftd".to_owned(), "Hunter 2".to_owned());
     assert_eq!(found.credentials, Credentials::Password { username, password });
@@ -143,4 +150,85 @@ fn a_registry_has_an_address_without_secrets_and_one_way_to_sign_in() {
         let message = format!("`sources[0].avro.registry{message}");
         check(&avro(json!({"registry": registry})), &[&message]);
     }
+}
+
+fn protobuf(protobuf: Value) -> [(&'static str, Value); 2] {
+    [("/sources/0/format", json!("protobuf")), ("/sources/0/protobuf", protobuf)]
+}
+
+fn loaded_protobuf(section: Value) -> ProtobufConfig {
+    let mut tree = smallest();
+    for (pointer, value) in protobuf(section) {
+        put(&mut tree, pointer, value);
+    }
+    let config = load_tree(&tree).unwrap();
+    let SourceFormat::Protobuf(found) = config.sources[0].format.clone() else {
+        panic!("the format is Protobuf")
+    };
+    found
+}
+
+#[test]
+fn types_come_from_files_with_a_name_or_from_a_registry() {
+    let message = "shop.v1.Prediction".to_owned();
+    let section = json!({"proto": "a.proto", "include": ["b", "c"], "message": message});
+    let found = loaded_protobuf(section);
+    let include = vec!["b".into(), "c".into()];
+    let files = ProtobufFiles::Proto { file: "a.proto".into(), include };
+    assert_eq!(found, ProtobufConfig::Type { files, message: message.clone() });
+    assert_eq!(found.framing(), ProtobufFraming::Bare);
+    let found = loaded_protobuf(json!({"descriptors": "a.pb", "message": message}));
+    let files = ProtobufFiles::Descriptors("a.pb".into());
+    assert_eq!(found, ProtobufConfig::Type { files, message });
+    let found = loaded_protobuf(json!({"registry": {"url": "http://registry:8081"}}));
+    assert_eq!(found.framing(), ProtobufFraming::Confluent);
+}
+
+#[test]
+fn one_origin_of_types_is_named_with_what_it_needs() {
+    let registry = json!({"url": "http://r"});
+    let name = "write the full name of a message, such as `shop.v1.Prediction`";
+    for (section, message) in [
+        (json!({}), format!("`: names no types; {TYPES}")),
+        (
+            json!({"proto": "a", "descriptors": "b", "message": "M"}),
+            format!("`: names more than one origin of types; {TYPES}"),
+        ),
+        (json!({"proto": "a"}), format!(".message`: is missing; {name}")),
+        (
+            json!({"descriptors": "a", "message": ""}),
+            format!(".message`: names no message; {name}"),
+        ),
+        (
+            json!({"descriptors": "a", "include": ["b"], "message": "M"}),
+            ".include`: is of use with `proto` only; write `proto` beside it, or remove it"
+                .to_owned(),
+        ),
+        (
+            json!({"registry": registry, "message": "M"}),
+            ".message`: is of no use with a registry: its messages say of which type they are; \
+             remove it"
+                .to_owned(),
+        ),
+        (
+            json!({"registry": {"url": "http://r", "framing": "apicurio"}}),
+            ".registry.framing`: is `apicurio`, which is read of Avro only; have messages written \
+             with four bytes of the number, as Confluent does"
+                .to_owned(),
+        ),
+    ] {
+        check(&protobuf(section), &[&format!("`sources[0].protobuf{message}")]);
+    }
+    check(
+        &[("/sources/0/format", json!("protobuf"))],
+        &[&format!("`sources[0].protobuf`: is missing; {TYPES}")],
+    );
+    let mut changes = protobuf(json!({"registry": registry})).to_vec();
+    changes.push(("/sources/0/event_time/path", json!("[].at")));
+    changes.push(("/models/0/features/0/path", json!("[].x")));
+    check(
+        &changes,
+        &["`sources[0].event_time.path`: begins with `[]`, and a message of Protobuf is no list; \
+           write the name of the repeated field before it"],
+    );
 }

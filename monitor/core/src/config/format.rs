@@ -1,0 +1,110 @@
+//! What the messages of a topic are written in, and where their schemas come from, as checked.
+//!
+//! Before: [`super::validate`]. After: the edge reads the files, or asks the registry.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use driftd_ingest::{
+    AvroDecoder, AvroFraming, Decode, DecodeLimits, JsonDecoder, ProtobufDecoder, ProtobufFraming,
+};
+
+use super::SourceConfig;
+use super::registry::{RegistryConfig, RegistryFraming};
+
+/// What a topic's messages are written in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// JSON, framed as the schema says.
+    Json,
+    /// Avro, with schemas from there.
+    Avro(AvroConfig),
+    /// Protobuf, with types from there.
+    Protobuf(ProtobufConfig),
+}
+
+/// Where the schemas of writers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AvroConfig {
+    /// All messages have this one, and do not name it. The file's path is as written.
+    Schema(PathBuf),
+    /// Messages name one of these by its fingerprint.
+    Schemas(Vec<PathBuf>),
+    /// Messages name it by its number in the registry.
+    Registry(RegistryConfig),
+}
+
+impl AvroConfig {
+    /// Returns how messages name their schema.
+    pub fn framing(&self) -> AvroFraming {
+        match self {
+            Self::Schema(_) => AvroFraming::Bare,
+            Self::Schemas(_) => AvroFraming::SingleObject,
+            Self::Registry(registry) => match registry.framing {
+                RegistryFraming::Confluent => AvroFraming::Confluent,
+                RegistryFraming::Apicurio => AvroFraming::Apicurio,
+            },
+        }
+    }
+}
+
+/// Where the types of messages come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtobufConfig {
+    /// All messages are of one type, and do not name it.
+    Type {
+        /// What defines it.
+        files: ProtobufFiles,
+        /// Its full name.
+        message: String,
+    },
+    /// Messages name a schema by its number in the registry, and one of its types by its place.
+    Registry(RegistryConfig),
+}
+
+/// What defines a type of messages. Paths are as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtobufFiles {
+    /// A `FileDescriptorSet`.
+    Descriptors(PathBuf),
+    /// Text, and folders of what it imports.
+    Proto {
+        /// The file.
+        file: PathBuf,
+        /// The folders, before the file's own.
+        include: Vec<PathBuf>,
+    },
+}
+
+impl ProtobufConfig {
+    /// Returns how messages name their type.
+    pub fn framing(&self) -> ProtobufFraming {
+        match self {
+            Self::Type { .. } => ProtobufFraming::Bare,
+            Self::Registry(_) => ProtobufFraming::Confluent,
+        }
+    }
+}
+
+impl SourceConfig {
+    /// Returns the bounds of decoding.
+    pub fn limits(&self) -> DecodeLimits {
+        DecodeLimits {
+            payload_bytes_max: self.payload_bytes_max,
+            rows_max: self.rows_max,
+            cells_max: DecodeLimits::CELLS_MAX,
+        }
+    }
+
+    /// Returns a decoder for the messages of a partition.
+    pub fn decoder(&self) -> Box<dyn Decode> {
+        let (schema, limits) = (Arc::clone(&self.schema), self.limits());
+        match &self.format {
+            SourceFormat::Json => Box::new(JsonDecoder::new(schema, limits)),
+            SourceFormat::Avro(avro) => Box::new(AvroDecoder::new(schema, avro.framing(), limits)),
+            SourceFormat::Protobuf(protobuf) => {
+                Box::new(ProtobufDecoder::new(schema, protobuf.framing(), limits))
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Checks what messages are written in, and where their schemas come from.
+//!
+//! Before: [`super::sources`]. After: the edge makes decoders by it.
+
+use std::path::PathBuf;
+
+use super::super::error::{Findings, Noted};
+use super::super::raw::{RawAvro, RawFormat, RawProtobuf, RawSource};
+use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, RegistryFraming, SourceFormat};
+use super::registry::registry;
+
+const SCHEMAS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
+const TYPES: &str = "write `message` with one of `proto` (a file) and `descriptors` (a file), or \
+                     `registry`";
+
+/// Reads the format of a source.
+pub(super) fn format(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<SourceFormat, Noted> {
+    let avro = section(source, RawFormat::Avro, source.avro.as_ref(), path, findings);
+    let protobuf = section(source, RawFormat::Protobuf, source.protobuf.as_ref(), path, findings);
+    let (avro, protobuf) = (avro?, protobuf?);
+    if let Some(avro) = avro {
+        return avro_origin(avro, &format!("{path}.avro"), findings).map(SourceFormat::Avro);
+    }
+    if let Some(protobuf) = protobuf {
+        if source.event_time.path.starts_with("[]") {
+            let place = format!("{path}.event_time.path");
+            let problem = "begins with `[]`, and a message of Protobuf is no list";
+            let hint = "write the name of the repeated field before it";
+            return Err(findings.add(&place, problem, hint));
+        }
+        let place = format!("{path}.protobuf");
+        return protobuf_origin(protobuf, &place, findings).map(SourceFormat::Protobuf);
+    }
+    Ok(SourceFormat::Json)
+}
+
+/// Returns the section of a format, which has to be there with that format and no other one.
+fn section<'a, T>(
+    source: &RawSource,
+    format: RawFormat,
+    section: Option<&'a T>,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<&'a T>, Noted> {
+    let (key, name, origins) = match format {
+        RawFormat::Json | RawFormat::Ndjson => return Ok(None),
+        RawFormat::Avro => ("avro", "Avro", SCHEMAS),
+        RawFormat::Protobuf => ("protobuf", "Protobuf", TYPES),
+    };
+    let place = format!("{path}.{key}");
+    match (source.format == format, section) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            let hint = format!("write `format: {key}` beside it, or remove it");
+            Err(findings.add(&place, "is of another format than the topic's", &hint))
+        }
+        (true, None) => Err(findings.add(&place, "is missing", origins)),
+        (true, Some(section)) => columns(source, name, path, findings).map(|()| Some(section)),
+    }
+}
+
+fn columns(
+    source: &RawSource,
+    format: &str,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    if source.columns.is_none() {
+        return Ok(());
+    }
+    let place = format!("{path}.columns");
+    let problem = format!("is for lists of JSON: fields of {format} have their names");
+    let hint = "remove it, and write the names of fields into the paths";
+    Err(findings.add(&place, &problem, hint))
+}
+
+fn avro_origin(raw: &RawAvro, path: &str, findings: &mut Findings) -> Result<AvroConfig, Noted> {
+    match (&raw.schema, &raw.schemas, &raw.registry) {
+        (Some(named), None, None) => {
+            file(named, &format!("{path}.schema"), findings).map(AvroConfig::Schema)
+        }
+        (None, Some(named), None) => {
+            files(named, &format!("{path}.schemas"), findings).map(AvroConfig::Schemas)
+        }
+        (None, None, Some(named)) => {
+            registry(named, &format!("{path}.registry"), findings).map(AvroConfig::Registry)
+        }
+        (None, None, None) => Err(findings.add(path, "names no schemas", SCHEMAS)),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+            Err(findings.add(path, "names more than one origin of schemas", SCHEMAS))
+        }
+    }
+}
+
+fn protobuf_origin(
+    raw: &RawProtobuf,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<ProtobufConfig, Noted> {
+    if raw.include.is_some() && raw.proto.is_none() {
+        let hint = "write `proto` beside it, or remove it";
+        return Err(findings.add(&format!("{path}.include"), "is of use with `proto` only", hint));
+    }
+    let defined = match (&raw.proto, &raw.descriptors, &raw.registry) {
+        (Some(named), None, None) => {
+            let include = raw.include.as_deref().unwrap_or_default();
+            let include = files(include, &format!("{path}.include"), findings);
+            let file = file(named, &format!("{path}.proto"), findings)?;
+            ProtobufFiles::Proto { file, include: include? }
+        }
+        (None, Some(named), None) => {
+            let file = file(named, &format!("{path}.descriptors"), findings)?;
+            ProtobufFiles::Descriptors(file)
+        }
+        (None, None, Some(named)) => {
+            let place = format!("{path}.registry");
+            let registry = registry(named, &place, findings)?;
+            if registry.framing == RegistryFraming::Apicurio {
+                let problem = "is `apicurio`, which is read of Avro only";
+                let hint = "have messages written with four bytes of the number, as Confluent does";
+                return Err(findings.add(&format!("{place}.framing"), problem, hint));
+            }
+            if raw.message.is_some() {
+                let problem =
+                    "is of no use with a registry: its messages say of which type they are";
+                return Err(findings.add(&format!("{path}.message"), problem, "remove it"));
+            }
+            return Ok(ProtobufConfig::Registry(registry));
+        }
+        (None, None, None) => return Err(findings.add(path, "names no types", TYPES)),
+        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+            return Err(findings.add(path, "names more than one origin of types", TYPES));
+        }
+    };
+    let place = format!("{path}.message");
+    let hint = "write the full name of a message, such as `shop.v1.Prediction`";
+    match raw.message.as_deref() {
+        None => Err(findings.add(&place, "is missing", hint)),
+        Some("") => Err(findings.add(&place, "names no message", hint)),
+        Some(message) => Ok(ProtobufConfig::Type { files: defined, message: message.to_owned() }),
+    }
+}
+
+fn files(named: &[String], path: &str, findings: &mut Findings) -> Result<Vec<PathBuf>, Noted> {
+    let named = named.iter().enumerate();
+    let files = named.map(|(index, it)| file(it, &format!("{path}[{index}]"), findings));
+    let files: Vec<_> = files.collect();
+    files.into_iter().collect()
+}
+
+pub(super) fn file(text: &str, path: &str, findings: &mut Findings) -> Result<PathBuf, Noted> {
+    if text.is_empty() {
+        return Err(findings.add(path, "names no file", "write the path of a schema's file"));
+    }
+    Ok(text.into())
+}
