@@ -116,7 +116,7 @@ fn what_cannot_be_read_is_named_with_its_evidence() {
     let ended = inspect(&job, &["--brokers", job.bootstrap()]).expect_code(0);
     let parts = [
         "205 messages looked at",
-        "schema registry's prefix (Confluent wire format): read with `format: avro`, if it is Avro",
+        "schema registry's prefix (Confluent wire format): read with `format: avro`, or `protobuf`: the",
         "first 0, then schema id 258",
         "tombstone: not read",
         "text that begins like JSON and is none: not read: each is one rejection `invalid_json`",

@@ -19,6 +19,7 @@ mod loss;
 mod main_job;
 mod outage;
 mod produce;
+mod protobuf;
 mod registry;
 mod rules;
 mod scale_out;

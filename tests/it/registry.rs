@@ -10,7 +10,7 @@ use driftd_core::config::{self, Config};
 use driftd_fixtures::kafka::secured::SecuredBroker;
 use driftd_fixtures::wait;
 use driftd_fixtures::work_dir::WorkDir;
-use driftd_ingest::{AvroProgram, AvroSchema, SchemaId};
+use driftd_ingest::{AvroSchema, Program, SchemaId};
 use driftd_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -18,13 +18,17 @@ use serde_json::{Value, json};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn config(avro: &Value) -> Config {
+    config_of("avro", avro)
+}
+
+fn config_of(format: &str, section: &Value) -> Config {
     let config = json!({
         "name": "job",
         "sources": [{
             "topic": "logs",
             "start": "earliest",
-            "format": "avro",
-            "avro": avro,
+            "format": format,
+            format: section,
             "event_time": {"path": "t", "format": "unix_seconds"},
         }],
         "models": [{
@@ -45,7 +49,7 @@ fn open(registry: &Value) -> Writers {
     writers.expect("nothing is read").expect("the format is Avro")
 }
 
-fn ask(writers: &Writers, id: u64) -> Result<Option<Arc<AvroProgram>>, Arc<RegistryError>> {
+fn ask(writers: &Writers, id: u64) -> Result<Option<Program>, Arc<RegistryError>> {
     writers.program(SchemaId::registered(id), &|| ())
 }
 
@@ -69,7 +73,10 @@ fn a_schema_is_asked_for_once_with_all_that_it_refers_to() {
     let expected = ["/schemas/ids/7", "/subjects/n.In/versions/1", "/subjects/D/versions/1"];
     assert_eq!(registry.asked(), expected);
     let again = ask(&writers, 7).expect("it is known").expect("there is one");
-    assert!(Arc::ptr_eq(&first, &again));
+    let (Program::Avro(first), Program::Avro(again)) = (&first, &again) else {
+        panic!("they are of Avro")
+    };
+    assert!(Arc::ptr_eq(first, again));
     assert_eq!(registry.asked(), [""; 0]);
 }
 
@@ -210,4 +217,90 @@ fn what_is_wrong_with_one_schema_does_not_hold_up_the_others() {
     ask(&writers, 3).expect_err("it is still");
     assert_eq!(registry.asked(), ["/schemas/ids/3"]);
     assert!(ask(&writers, 4).expect("it answers").is_some());
+}
+
+#[test]
+fn a_message_of_a_schema_is_found_by_its_place_with_what_it_imports() {
+    let registry = Registry::start();
+    registry.rise();
+    registry.register_proto_subject(
+        "inner",
+        "syntax = \"proto3\"; message D { double x = 1; }",
+        &[],
+    );
+    let imports = [("shop/inner.proto", "inner")];
+    let text = "syntax = \"proto3\"; import \"shop/inner.proto\";
+        import \"google/protobuf/timestamp.proto\"; import \"confluent/meta.proto\";
+        message Other { option (confluent.message_meta).doc = \"other\"; }
+        message Out { message In { D in = 1; } google.protobuf.Timestamp t = 1; D in = 2; }";
+    registry.register_proto(7, text, &imports);
+    registry.register_proto(8, "message {", &[]);
+    let deep = "message A {".repeat(10_000) + &"}".repeat(10_000);
+    registry.register_proto(9, &deep, &[]);
+    registry.register(10, &record("R", &json!([])), &[]);
+    let config = config_of("protobuf", &json!({"registry": {"url": registry.url()}}));
+    let writers = Writers::open(&config.sources[0], Path::new("."));
+    let writers = writers.expect("nothing is read").expect("the format is Protobuf");
+    let ask = |schema: u64, places: &[u64]| {
+        let id = SchemaId::registered(schema).of_message(places).expect("few places");
+        writers.program(id, &|| ()).expect("it answers")
+    };
+    assert!(matches!(ask(7, &[1]), Some(Program::Protobuf(_))));
+    let expected = ["/schemas/ids/7", "/subjects/inner/versions/1"];
+    assert_eq!(registry.asked(), expected);
+    assert!(ask(7, &[1]).is_some());
+    assert_eq!(registry.asked(), [""; 0]);
+    assert!(ask(7, &[1, 0]).is_some());
+    for (schema, places) in [(7, &[2][..]), (7, &[1, 1]), (8, &[0]), (9, &[0]), (10, &[0])] {
+        assert!(ask(schema, places).is_none(), "{schema} {places:?}");
+    }
+}
+
+#[test]
+fn types_in_files_are_known_from_the_start() {
+    let dir = WorkDir::new("types");
+    std::fs::create_dir_all(dir.join("types/shop")).expect("there is a folder");
+    dir.write("types/shop/inner.proto", "syntax = \"proto3\"; package shop; message In {}");
+    dir.write(
+        "a.proto",
+        "syntax = \"proto3\"; import \"shop/inner.proto\"; message A { shop.In in = 1; }",
+    );
+    dir.write("none.proto", "message {");
+    dir.write("none.pb", "none");
+    let open = |protobuf: &Value| {
+        let config = config_of("protobuf", protobuf);
+        Writers::open(&config.sources[0], dir.path())
+            .map(|it| it.expect("the format is Protobuf"))
+            .map_err(|error| with_causes(&error))
+    };
+    let found = open(&json!({"proto": "a.proto", "include": ["types"], "message": "A"}));
+    let found = found.expect("it is a type").program(SchemaId::ONLY, &|| ());
+    assert!(found.expect("nobody is asked").is_some());
+    let included = json!({"proto": "types/shop/inner.proto", "message": "shop.In"});
+    assert!(open(&included).is_ok());
+    for (section, expected) in [
+        (json!({"proto": "a.proto", "message": "A"}), "import 'shop/inner.proto' not found"),
+        (
+            json!({"proto": "a.proto", "include": ["types"], "message": "B"}),
+            "defines no message `B`",
+        ),
+        (json!({"proto": "none.proto", "message": "A"}), "none.proto` cannot be compiled"),
+        (json!({"proto": "absent.proto", "message": "A"}), "cannot read"),
+        (json!({"descriptors": "none.pb", "message": "A"}), "has no descriptors of Protobuf"),
+        (json!({"descriptors": "absent.pb", "message": "A"}), "cannot read"),
+    ] {
+        let error = open(&section).expect_err("it cannot be used");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Says an error with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -83,6 +83,21 @@ impl Registry {
         self.put(&format!("/subjects/{subject}/versions/1"), 200, &answer);
     }
 
+    /// Registers the text of a `.proto` file under a number; of references each is the name of an
+    /// import and the subject that has it.
+    pub fn register_proto(&self, id: u64, text: &str, references: &[(&str, &str)]) {
+        self.put(&format!("/schemas/ids/{id}"), 200, &registered_proto(text, references));
+    }
+
+    /// Registers the text of a `.proto` file that others import.
+    pub fn register_proto_subject(&self, subject: &str, text: &str, references: &[(&str, &str)]) {
+        let mut answer = registered_proto(text, references);
+        answer["subject"] = json!(subject);
+        answer["version"] = json!(1);
+        answer["id"] = json!(1_000);
+        self.put(&format!("/subjects/{subject}/versions/1"), 200, &answer);
+    }
+
     /// Sets an answer.
     pub fn put(&self, path: &str, status: u16, body: &Value) {
         lock(&self.state).answers.insert(path.to_owned(), (status, body.to_string()));
@@ -113,6 +128,13 @@ fn registered(schema: &Value, references: &[&str]) -> Value {
         answer["references"] = references.iter().map(reference).collect();
     }
     answer
+}
+
+fn registered_proto(text: &str, references: &[(&str, &str)]) -> Value {
+    let reference =
+        |(name, subject): &(&str, &str)| json!({"name": name, "subject": subject, "version": 1});
+    let references: Vec<_> = references.iter().map(reference).collect();
+    json!({"schemaType": "PROTOBUF", "schema": text, "references": references})
 }
 
 /// Reads one request and answers it. A client that goes away is no failure.
