@@ -1,6 +1,7 @@
 //! Tests of the configuration as a whole: its messages, its example, its generated reference.
 
 mod avro;
+mod beside;
 mod example;
 mod generated;
 mod lists;

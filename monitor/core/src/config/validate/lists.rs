@@ -26,22 +26,11 @@ pub(super) fn check(
     // A time that cannot be read was complained of already, and says nothing about the others.
     let Some(event_time) = event_time(raw, source) else { return Ok(()) };
     let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
-    let event_time = &of_source[0];
-    let is_top = event_time.path.begins_with_each();
-    let mut outcome = Ok(());
-    let mut agree = |paths: &[Keyed], findings: &mut Findings| {
-        for other in paths.iter().filter(|it| it.path.begins_with_each() != is_top) {
-            outcome = Err(mixed(event_time, other, findings));
-        }
-    };
-    agree(&of_source, findings);
     let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
     let models: Vec<_> =
         models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
-    for (_, own) in &models {
-        agree(own, findings);
-    }
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
+    let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
@@ -51,6 +40,18 @@ pub(super) fn check(
     }
     for (model, own) in &models {
         outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
+    }
+    outcome
+}
+
+/// Checks that either all paths into the payload take it for a list, or none.
+fn agree<'a>(paths: impl Iterator<Item = &'a Keyed>, findings: &mut Findings) -> Result<(), Noted> {
+    let mut inside = paths.filter(|it| it.path.beside().is_none());
+    let Some(first) = inside.next() else { return Ok(()) };
+    let is_list = first.path.begins_with_each();
+    let mut outcome = Ok(());
+    for other in inside.filter(|it| it.path.begins_with_each() != is_list) {
+        outcome = Err(mixed(first, other, findings));
     }
     outcome
 }
@@ -127,12 +128,12 @@ fn columns<'a>(
     ))
 }
 
-fn mixed(event_time: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
-    let Keyed { key: time_key, path: time } = event_time;
-    let problem = if time.begins_with_each() {
-        format!("is `{}` beside `{time}` at `{time_key}`, by which a message is a list", other.path)
+fn mixed(first: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
+    let Keyed { key, path } = first;
+    let problem = if path.begins_with_each() {
+        format!("is `{}` beside `{path}` at `{key}`, by which a message is a list", other.path)
     } else {
-        format!("is `{}`: a list of records, beside `{time}` at `{time_key}`", other.path)
+        format!("is `{}`: a list of records, beside `{path}` at `{key}`", other.path)
     };
     findings.add(
         &other.key,

@@ -1,6 +1,7 @@
 //! The walk by `serde_json`: slower, for all of JSON, and with words for what is none.
 //!
-//! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`].
+//! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`]. Words that
+//! JSON has not are numbers here, of which only the place is kept.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::special;
 use super::value::Kind;
 use super::walk::{Found, Slots};
 use crate::decode::trie::{Node, Trie};
@@ -20,9 +22,10 @@ pub(super) fn document(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<Kind> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("a document lies inside the payload");
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let text = payload.get(bounds.clone()).expect("a document lies inside the payload");
+    let text = special::as_numbers(text);
+    let origin = origin(&text, &bounds);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
     let kind = Inside { walker: &mut Walker { trie, origin, slots }, node: Trie::ROOT }
         .deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -36,9 +39,10 @@ pub(super) fn element(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<()> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
-    Walker { trie, origin, slots }.value(Trie::ROOT, text)
+    let text = payload.get(bounds.clone()).expect("elements lie inside the payload");
+    let text = special::as_numbers(text);
+    let origin = origin(&text, &bounds);
+    Walker { trie, origin, slots }.value(Trie::ROOT, &text)
 }
 
 /// Walks an element that is an array of values, of which those at `wanted` positions go to nodes of
@@ -50,8 +54,9 @@ pub(super) fn row(
     wanted: &[(usize, usize)],
     slots: &mut Slots,
 ) -> serde_json::Result<Option<usize>> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
+    let text = payload.get(bounds.clone()).expect("elements lie inside the payload");
+    let text = &*special::as_numbers(text);
+    let origin = origin(text, &bounds);
     let root = trie.node(Trie::ROOT);
     let mut walker = Walker { trie, origin, slots };
     if let Some(slot) = root.slot {
@@ -63,7 +68,7 @@ pub(super) fn row(
             deserializer.deserialize_seq(Row { walker, wanted }).map(Some)
         }
         Kind::Null => Ok(None),
-        found @ (Kind::Boolean | Kind::Number | Kind::Text | Kind::Object) => {
+        found @ (Kind::Boolean | Kind::Number | Kind::Special | Kind::Text | Kind::Object) => {
             let mut inside = Inside { walker: &mut walker, node: Trie::ROOT };
             inside.block(&root.inside(), Kind::Array, found);
             Ok(None)
@@ -71,16 +76,22 @@ pub(super) fn row(
     }
 }
 
+/// Returns the address that the payload's first byte would have, if it lay before the text as it
+/// does before the part inside `bounds`.
+fn origin(text: &str, bounds: &Range<usize>) -> usize {
+    text.as_ptr().addr().wrapping_sub(bounds.start)
+}
+
 struct Walker<'a> {
     trie: &'a Trie,
-    /// Address of the payload's first byte.
+    /// By which addresses are places in the payload.
     origin: usize,
     slots: &'a mut Slots,
 }
 
 impl Walker<'_> {
     fn bounds(&self, text: &str) -> Range<usize> {
-        let start = text.as_ptr().addr() - self.origin;
+        let start = text.as_ptr().addr().wrapping_sub(self.origin);
         start..start + text.len()
     }
 
@@ -106,7 +117,7 @@ impl Walker<'_> {
                 inside.deserialize(&mut inner).map(|_| ())
             }
             Kind::Null => inside.visit_unit().map(|_| ()),
-            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
+            scalar @ (Kind::Boolean | Kind::Number | Kind::Special | Kind::Text) => {
                 inside.scalar(scalar);
                 Ok(())
             }
