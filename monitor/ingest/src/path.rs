@@ -43,6 +43,13 @@ pub(crate) enum Step {
     Key(Box<str>),
     /// The element of an array, from 0.
     Index(usize),
+    /// The element of an array that is an object with this text at this key.
+    Where {
+        /// The key.
+        key: Box<str>,
+        /// Its text.
+        text: Box<str>,
+    },
     /// Every element of an array: each is of a row of its own.
     Each,
 }
@@ -57,12 +64,14 @@ impl Step {
                 } else if key.starts_with('$') {
                     path.push('\\');
                 }
-                for plain in key.chars() {
-                    if matches!(plain, '.' | '[' | ']' | '\\') {
-                        path.push('\\');
-                    }
-                    path.push(plain);
-                }
+                escape(key, &['.', '[', ']'], path);
+            }
+            Self::Where { key, text } => {
+                path.push('[');
+                escape(key, &['=', '[', ']'], path);
+                path.push('=');
+                escape(text, &['=', '[', ']'], path);
+                path.push(']');
             }
             Self::Index(index) => path.extend(["[", &index.to_string(), "]"]),
             Self::Each => path.push_str("[]"),
@@ -70,9 +79,20 @@ impl Step {
     }
 }
 
-/// A parsed path. Keys are separated by `.`, array elements are `[n]`, and `[]`, once at most, is
-/// every element of an array, which makes each a row; inside a key the characters `.`, `[`, `]` and
-/// `\` are written with a `\` before them. The first step is a key or `[]`.
+/// Appends a name, with a backslash before what means something there.
+fn escape(name: &str, special: &[char], path: &mut String) {
+    for plain in name.chars() {
+        if plain == '\\' || special.contains(&plain) {
+            path.push('\\');
+        }
+        path.push(plain);
+    }
+}
+
+/// A parsed path. Keys are separated by `.`, array elements are `[n]`, or `[key=text]` for the one
+/// that is an object with that text at that key, and `[]`, once at most, is every element of an
+/// array, which makes each a row; inside a key the characters `.`, `[`, `]` and `\` are written
+/// with a `\` before them. The first step is a key or `[]`.
 ///
 /// `$headers.NAME`, `$key` and `$time` are not in the payload; a key of it that begins with `$` may
 /// be written with a `\` before it.
@@ -85,7 +105,7 @@ pub struct FieldPath {
 }
 
 impl FieldPath {
-    /// Parses `a.b.c`, `a[2].b`, `a\.b`, `a[].b`, `[].a`, `$headers.a`, `$key`, `$time`.
+    /// Parses `a.b.c`, `a[2].b`, `a[k=t].b`, `a\.b`, `a[].b`, `[].a`, `$headers.a`, `$key`, `$time`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
         let parsed = parser.steps(text).and_then(|steps| match beside(text, &steps)? {
@@ -108,6 +128,11 @@ impl FieldPath {
     /// Returns the value that the path names beside the payload, if it is one.
     pub fn beside(&self) -> Option<&EnvelopeValue> {
         self.beside.as_ref()
+    }
+
+    /// Returns whether the path finds an element of an array by a text in it.
+    pub fn has_where(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Where { .. }))
     }
 
     /// Returns whether the path names one value a row.
@@ -235,7 +260,7 @@ pub enum PathProblem {
     #[error("expected a key")]
     KeyExpected,
     /// `a[x]`, `a[01]`, or an index beyond the bound.
-    #[error("expected an array index from 0 to {INDEX_MAX} and `]`")]
+    #[error("expected an array index from 0 to {INDEX_MAX} and `]`, or `[key=text]`")]
     IndexExpected,
     /// `a[].b[]`: rows inside of rows.
     #[error("a path has at most one `[]`")]
@@ -247,7 +272,7 @@ pub enum PathProblem {
         found: char,
     },
     /// `\x`, or a backslash at the end.
-    #[error("a backslash stands before `.`, `[`, `]`, `\\` or a leading `$` only")]
+    #[error("a backslash stands before `.`, `[`, `]`, `\\`, a leading `$` or `=` in brackets only")]
     UnknownEscape,
     /// `$headers` alone, or something inside of `$key`.
     #[error(
@@ -286,8 +311,10 @@ impl Parser<'_> {
                 }
                 '[' => {
                     self.advance();
-                    if self.peek() != Some(']') {
+                    if let Some('0'..='9') = self.peek() {
                         steps.push(self.index()?);
+                    } else if self.peek() != Some(']') {
+                        steps.push(self.condition()?);
                     } else if steps.contains(&Step::Each) {
                         return Err(PathProblem::SecondEach);
                     } else {
@@ -329,6 +356,36 @@ impl Parser<'_> {
             self.advance();
         }
         if key.is_empty() { Err(PathProblem::KeyExpected) } else { Ok(Step::Key(key.into())) }
+    }
+
+    /// Reads `key=text]`.
+    fn condition(&mut self) -> Result<Step, PathProblem> {
+        let key = self.name('=')?;
+        let text = self.name(']')?;
+        if key.is_empty() { Err(PathProblem::IndexExpected) } else { Ok(Step::Where { key, text }) }
+    }
+
+    /// Reads a name up to the character behind it, which is passed over.
+    fn name(&mut self, end: char) -> Result<Box<str>, PathProblem> {
+        let mut name = String::new();
+        loop {
+            let next = self.peek().ok_or(PathProblem::IndexExpected)?;
+            match next {
+                _ if next == end => break,
+                '[' | ']' | '=' => return Err(PathProblem::IndexExpected),
+                '\\' => {
+                    self.advance();
+                    match self.peek() {
+                        Some(escaped @ ('=' | '[' | ']' | '\\')) => name.push(escaped),
+                        Some(_) | None => return Err(PathProblem::UnknownEscape),
+                    }
+                }
+                plain => name.push(plain),
+            }
+            self.advance();
+        }
+        self.advance();
+        Ok(name.into())
     }
 
     fn index(&mut self) -> Result<Step, PathProblem> {
@@ -425,6 +482,23 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_found_by_a_text_in_it() {
+        let by = |key: &str, text: &str| Step::Where { key: key.into(), text: text.into() };
+        for (text, expected) in [
+            ("in[name=age].data[]", vec![key("in"), by("name", "age"), key("data"), Step::Each]),
+            (r"a[k\=\]=x.y]", vec![key("a"), by("k=]", "x.y")]),
+            ("a[k=]", vec![key("a"), by("k", "")]),
+        ] {
+            assert_eq!(steps(text), expected, "{text}");
+            assert!(FieldPath::parse(text).unwrap().has_where());
+            let mut rebuilt = String::new();
+            expected.iter().for_each(|step| step.append_to(&mut rebuilt));
+            assert_eq!(rebuilt, text);
+        }
+        assert!(!FieldPath::parse("a[1]").unwrap().has_where());
+    }
+
+    #[test]
     fn a_dollar_leads_beside_the_payload() {
         let beside = |text: &str| FieldPath::parse(text).unwrap().beside().cloned();
         assert_eq!(beside("$key"), Some(EnvelopeValue::Key));
@@ -472,7 +546,11 @@ mod tests {
             ("a..b", 3, KeyExpected),
             ("ü.", 3, KeyExpected),
             ("a[", 3, IndexExpected),
-            ("a[x]", 3, IndexExpected),
+            ("a[x]", 4, IndexExpected),
+            ("a[=x]", 6, IndexExpected),
+            ("a[x=y", 6, IndexExpected),
+            ("a[x=y=z]", 6, IndexExpected),
+            (r"a[x=\.]", 6, UnknownEscape),
             ("[]a", 3, SeparatorExpected { found: 'a' }),
             ("[].", 4, KeyExpected),
             ("a[].b[]", 7, SecondEach),

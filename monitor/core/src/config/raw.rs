@@ -217,7 +217,8 @@ pub(super) struct RawFeature {
     /// Name, as in the reference profile.
     pub(super) name: Label,
     /// Path to the value in a message: keys joined by `.`, list places as `[2]`, a dot inside a key
-    /// as `\.`. `[]`, once at most, is every element of a list: `instances[].age`, `ages[]`,
+    /// as `\.`, the element of a list that is an object with a text at a key as `[name=age]`. `[]`,
+    /// once at most, is every element of a list: `instances[].age`, `ages[]`,
     /// `rows[][3]`, or `[].age` where the message is the list. The message then has one record for
     /// each, and paths without `[]` the same value in all of them. All lists have one length.
     ///

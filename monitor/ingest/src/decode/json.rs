@@ -37,6 +37,8 @@ mod oracle_lists;
 mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod where_tests;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -45,7 +45,7 @@ pub(in crate::config) struct RawSource {
     #[schemars(range(min = 1, max = 104_857_600))]
     pub(in crate::config) payload_bytes_max: usize,
     /// Most records of one message, where paths have `[]` or `format` is `ndjson`; a message with
-    /// more is rejected whole.
+    /// more, or with more than 1,048,576 values in all its records, is rejected whole.
     #[serde(default = "ten_thousand")]
     #[schemars(range(min = 1, max = 50_000))]
     pub(in crate::config) rows_max: usize,

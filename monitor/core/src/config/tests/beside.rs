@@ -1,4 +1,4 @@
-//! Values beside the payload, and documents inside of text.
+//! Values beside the payload, documents inside of text, and elements found by theirs.
 
 use driftd_ingest::{EmbeddedForm, EnvelopeValue, TimeFormat};
 use serde_json::{Value, json};
@@ -105,4 +105,14 @@ fn each_text_is_one_of_the_payload_and_named_once() {
     ];
     let message = "`sources[0].embedded`: is for texts of JSON; remove it, or read another topic";
     check(&avro, &[message]);
+}
+
+#[test]
+fn elements_are_found_by_a_text_in_json_only() {
+    let path = ("/models/0/features/0/path", json!("inputs[name=x].data[]"));
+    check(&[path.clone()], &[]);
+    let message = "`models[0].features[0].path`: is `inputs[name=x].data[]`: an element is found by \
+                   its text in JSON only; name its place, such as `[0]`";
+    let format = ("/sources/0/format", json!("avro"));
+    check(&[path, format, ("/sources/0/avro", json!({"schema": "a.avsc"}))], &[message]);
 }

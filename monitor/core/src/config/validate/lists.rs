@@ -6,7 +6,7 @@
 use driftd_ingest::{FieldPath, list_and_object};
 
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawConfig, RawModel};
+use super::super::raw::{RawConfig, RawFormat, RawModel};
 
 const PREDICTION_ID: &str = "prediction_id";
 
@@ -32,6 +32,7 @@ pub(super) fn check(
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
     let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
+    outcome = outcome.and(conditions(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -92,6 +93,25 @@ fn lists_and_objects(paths: &[&Keyed], findings: &mut Findings) -> Result<(), No
         ),
         "read both from where messages have them",
     ))
+}
+
+/// Checks that elements are found by a text only where the format does that.
+fn conditions<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let is_json = match raw.sources.get(source).map(|it| it.format) {
+        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
+        Some(RawFormat::Avro) => false,
+    };
+    let mut outcome = Ok(());
+    for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
+        let problem = format!("is `{path}`: an element is found by its text in JSON only");
+        outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
+    }
+    outcome
 }
 
 /// Checks that names of columns name some.

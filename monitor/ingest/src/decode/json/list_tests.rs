@@ -47,7 +47,7 @@ pub(super) fn column(decoded: &Decoded, column: usize) -> Vec<Option<f64>> {
 
 /// Takes the message as so many rows, whose features are these.
 #[track_caller]
-fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]]) {
+pub(super) fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]]) {
     let decoded = decode_all(&schema(time, model(features)), &[json]);
     assert_eq!(decoded.rejections, []);
     let found: Vec<_> = (0..features.len()).map(|at| column(&decoded, at)).collect();
@@ -56,7 +56,7 @@ fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]])
 
 /// Refuses the message whole, and takes the ones around it.
 #[track_caller]
-fn refuses(features: &[&str], json: &str, reason: RejectReason, detail: &str) {
+pub(super) fn refuses(features: &[&str], json: &str, reason: RejectReason, detail: &str) {
     let good = r#"{"t":1,"in":[{"a":1},{"a":2}]}"#;
     let mut features = features.to_vec();
     features.push("in[].a");

@@ -3,6 +3,7 @@
 //! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`]. Words that
 //! JSON has not are numbers here, of which only the place is kept.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -100,6 +101,16 @@ impl Walker<'_> {
         self.slots.set(slot, Found::Value { start, end });
     }
 
+    /// Takes an element of a node's array for each text that is wanted of it.
+    fn told_element(&mut self, index: usize, element: &str) -> serde_json::Result<()> {
+        for (told, child) in &self.trie.node(index).wheres {
+            if text_at(element, &told.key)?.as_deref() == Some(&*told.text) {
+                self.value(*child, element)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the text of a node's value, which was checked against JSON's grammar: keeps it if a
     /// path ends there, and goes into it if others lead on.
     fn value(&mut self, index: usize, text: &str) -> serde_json::Result<()> {
@@ -122,6 +133,38 @@ impl Walker<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// Returns the text at a key of an object, the last one; `None` where there is none.
+fn text_at(object: &str, key: &str) -> serde_json::Result<Option<String>> {
+    if Kind::of(object) != Kind::Object {
+        return Ok(None);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer.deserialize_map(TextAt(key))
+}
+
+/// Reads an object for the text at one key.
+struct TextAt<'a>(&'a str);
+
+impl<'de> Visitor<'de> for TextAt<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let value = map.next_value::<&RawValue>()?.get();
+            if key == self.0 {
+                // Half a surrogate pair is no text that a path could name.
+                found = serde_json::from_str(value).ok();
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -168,6 +211,22 @@ impl Inside<'_, '_> {
         found
     }
 
+    /// Takes the elements that are wanted by a text in them, or by their place.
+    fn told<'de, A: SeqAccess<'de>>(self, mut elements: A) -> Result<Kind, A::Error> {
+        let Self { walker, node } = self;
+        let mut wanted = walker.trie.node(node).elements.iter().peekable();
+        let mut position = 0;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            let text = element.get();
+            walker.told_element(node, text).map_err(A::Error::custom)?;
+            if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
+                walker.value(*child, text).map_err(A::Error::custom)?;
+            }
+            position += 1;
+        }
+        Ok(Kind::Array)
+    }
+
     /// Keeps where each element lies, and takes those that are wanted by their place as well.
     fn list<'de, A: SeqAccess<'de>>(self, list: usize, mut elements: A) -> Result<Kind, A::Error> {
         let Self { walker, node } = self;
@@ -179,6 +238,7 @@ impl Inside<'_, '_> {
             let text = element.get();
             let bounds = walker.bounds(text);
             walker.slots.add_element(list, bounds);
+            walker.told_element(node, text).map_err(A::Error::custom)?;
             if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
                 walker.value(*child, text).map_err(A::Error::custom)?;
             }
@@ -225,6 +285,9 @@ impl<'de> Visitor<'de> for Inside<'_, '_> {
         self.block(&node.key_slots, Kind::Object, Kind::Array);
         if let Some(list) = node.list {
             return self.list(list, elements);
+        }
+        if !node.wheres.is_empty() {
+            return self.told(elements);
         }
         let mut position = 0;
         for &(wanted, child) in &node.elements {
