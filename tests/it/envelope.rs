@@ -17,6 +17,8 @@ const HOUR: i64 = 3_600;
 /// Windows of an hour that the records lie in.
 const HOURS: i64 = 2;
 const RECORDS_AN_HOUR: i64 = 150;
+/// Of each model and hour those of all records, of one country and of the others.
+const WINDOWS: i64 = 3 * HOURS * 3;
 /// The topics and models: attributes in headers, Kafka's time and key, and everything in the
 /// payload.
 const NAMES: [&str; 3] = ["events", "kafka", "payload"];
@@ -166,7 +168,7 @@ fn what_is_beside_a_payload_counts_as_what_is_in_it() {
     daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
         let status = response.json();
         status["totals"]["messages"] == messages
-            && status["totals"]["windows_closed"] == 3 * HOURS
+            && status["totals"]["windows_closed"] == WINDOWS
             && status["sources"][0]["dead_lettered"] == bad.len()
     });
     let _ended = daemon.terminate(DEADLINE).expect_code(0);

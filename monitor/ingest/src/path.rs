@@ -1,6 +1,6 @@
 //! The way from a message's root to a value, as configured: `features.age`, `scores[2]`, or to one
-//! value a row: `instances[].age`. Or a value that Kafka has beside the payload: `$headers.ce_time`,
-//! `$key`, `$time`.
+//! value a row: `instances[].age`. Or a value that Kafka has beside the payload:
+//! `$headers.ce_time`, `$key`, `$time`.
 //!
 //! Before: text from the configuration. After: [`crate::schema`] says what each path means, and a
 //! decoder walks all paths of a source at once.
@@ -105,7 +105,8 @@ pub struct FieldPath {
 }
 
 impl FieldPath {
-    /// Parses `a.b.c`, `a[2].b`, `a[k=t].b`, `a\.b`, `a[].b`, `[].a`, `$headers.a`, `$key`, `$time`.
+    /// Parses `a.b.c`, `a[2].b`, `a[k=t].b`, `a\.b`, `a[].b`, `[].a`, `$headers.a`, `$key`,
+    /// `$time`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
         let parsed = parser.steps(text).and_then(|steps| match beside(text, &steps)? {

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -132,7 +131,6 @@ pub(crate) struct Answers(Mutex<Answered>);
 #[derive(Debug, Default)]
 struct Answered {
     transaction: u64,
-    stored: usize,
     /// By the row's place in the transaction.
     refused: BTreeMap<usize, Refusal>,
 }
@@ -147,9 +145,8 @@ impl ProducerContext for Answers {
     type DeliveryOpaque = Box<Mark>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, mark: Self::DeliveryOpaque) {
-        match result {
-            Ok(_) => self.stored(*mark),
-            Err((error, row)) => self.failed(*mark, error, row.topic(), row.payload_len()),
+        if let Err((error, row)) = result {
+            self.failed(*mark, error, row.topic(), row.payload_len());
         }
     }
 }
@@ -161,11 +158,6 @@ impl Answers {
         let transaction = answered.transaction + 1;
         *answered = Answered { transaction, ..Answered::default() };
         transaction
-    }
-
-    fn stored(&self, mark: Mark) {
-        let mut answered = self.lock();
-        answered.stored += usize::from(answered.transaction == mark.transaction);
     }
 
     fn failed(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
@@ -183,25 +175,9 @@ impl Answers {
         self.lock().refused.clone()
     }
 
-    /// Whether all of these rows are stored, or one is refused: other answers say nothing.
-    fn tell(&self, rows: usize) -> Option<Verdict> {
-        let answered = self.lock();
-        let refusal = answered.refused.values().next().cloned();
-        let is_stored = answered.stored == rows;
-        refusal.map(Verdict::Refused).or_else(|| is_stored.then_some(Verdict::Taken))
-    }
-
     fn lock(&self) -> MutexGuard<'_, Answered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What became of rows that were refused together, and then sent one by one.
-enum Verdict {
-    /// This one is refused by itself.
-    Refused(Refusal),
-    /// Each is taken.
-    Taken,
 }
 
 /// A step that failed.
@@ -351,33 +327,33 @@ impl Transactions {
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
     }
 
-    /// Ends a transaction of which rows were refused, and finds the one that is by itself.
+    /// Ends a transaction of which rows were refused, and finds the one that is by itself: that of a
+    /// batch of one, or else one that is refused when each is sent alone. Where none is found, they
+    /// may be refused together only, or the producer was no longer able to say: batches of one tell.
     fn search(
         &mut self,
         suspects: BTreeMap<usize, Refusal>,
         beat: &dyn Fn(),
         fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
-        failure: Failure,
+        Failure { step, source }: Failure,
     ) -> TransactionError {
         let abort = || {
             beat();
             self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        let rows = suspects.len();
-        // Where it ends early, an answer is missing: that is seen in the verdict.
-        let searched = abort().map(|()| self.fill(Some(suspects), fill));
-        let verdict = self.producer.context().tell(rows);
-        let ended = searched.and_then(|_| abort());
-        let Failure { step, source } = failure;
-        match (ended, verdict) {
-            (Ok(()), Some(Verdict::Refused(refusal))) => refusal.into(),
-            (Ok(()), Some(Verdict::Taken)) if 1 < self.batch_max => match self.narrow(beat) {
+        let (ended, found) = if 1 < self.batch_max {
+            let ended = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
+            (ended, self.producer.context().refused().into_values().next())
+        } else {
+            (abort(), suspects.into_values().next())
+        };
+        match (ended, found) {
+            (Ok(()), Some(refusal)) => refusal.into(),
+            (Ok(()), None) => match self.narrow(beat) {
                 Ok(()) => TransactionError::Aborted { step, source },
                 Err(error) => error,
             },
-            (Ok(()), Some(Verdict::Taken) | None) | (Err(_), _) => {
-                TransactionError::Lost { step, source }
-            }
+            (Err(_), _) => TransactionError::Lost { step, source },
         }
     }
 
@@ -569,24 +545,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_when_each_of_them_is_stored() {
+    fn a_row_is_refused_by_an_answer_that_stays_the_same() {
         let answers = Answers::default();
         let transaction = answers.begin();
-        answers.stored(mark(transaction, 3));
-        assert!(answers.tell(2).is_none(), "one is not answered for");
-        answers.failed(mark(transaction, 5), &TIMED_OUT, "t", 1);
-        assert!(answers.tell(2).is_none(), "one was not stored, and may be the next time");
-        answers.stored(mark(transaction, 5));
-        assert!(matches!(answers.tell(2), Some(Verdict::Taken)));
-    }
-
-    #[test]
-    fn a_row_that_is_refused_tells_at_once() {
-        let answers = Answers::default();
-        let transaction = answers.begin();
+        answers.failed(mark(transaction, 3), &TIMED_OUT, "t", 1);
+        assert!(answers.refused().is_empty(), "it may be taken the next time");
         answers.failed(mark(transaction, 5), &TOO_LARGE, "t", 9);
-        let Some(Verdict::Refused(refusal)) = answers.tell(2) else { panic!("it is refused") };
-        assert_eq!((&*refusal.topic, refusal.bytes), ("t", 9));
+        let refused = answers.refused();
+        assert_eq!(refused.keys().collect::<Vec<_>>(), [&5]);
+        assert_eq!((&*refused[&5].topic, refused[&5].bytes), ("t", 9));
     }
 
     #[test]
@@ -594,11 +561,9 @@ mod tests {
         let answers = Answers::default();
         let before = answers.begin();
         let transaction = answers.begin();
-        answers.stored(mark(before, 0));
         answers.failed(mark(before, 1), &TOO_LARGE, "t", 9);
         assert!(answers.refused().is_empty());
-        assert!(answers.tell(1).is_none());
-        answers.stored(mark(transaction, 0));
-        assert!(matches!(answers.tell(1), Some(Verdict::Taken)));
+        answers.failed(mark(transaction, 1), &TOO_LARGE, "t", 9);
+        assert_eq!(answers.refused().len(), 1);
     }
 }

@@ -26,7 +26,8 @@ pub(in crate::config) struct RawSource {
     /// When a prediction was made.
     pub(in crate::config) event_time: RawEventTime,
     /// Path to the model's name in a record, or `$headers.NAME`, or `$key`. Left out when the topic
-    /// carries one model. With `[]`, as in a feature's path, each record of a message names its own.
+    /// carries one model. With `[]`, as in a feature's path, each record of a message names its
+    /// own.
     pub(in crate::config) model: Option<String>,
     /// Path to the names of columns of the list of records beside it, whose records are lists of
     /// values: with `dataframe_split.columns` the path `dataframe_split.data[].age` is the value
