@@ -12,8 +12,8 @@ use arrow::datatypes::Int64Type;
 use driftd_catalog::Timestamp;
 use driftd_detectors::NumericValues;
 use driftd_ingest::{
-    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, FeatureKind, JsonDecoder, Message,
-    RejectReason, Rejection, SchemaId, categorical_column, numeric_column,
+    ArrowDecoder, AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, FeatureKind,
+    JsonDecoder, Message, RejectReason, Rejection, SchemaId, categorical_column, numeric_column,
 };
 
 use crate::config::{Config, Role, SourceFormat};
@@ -119,6 +119,9 @@ pub fn try_out(
     match &source.format {
         SourceFormat::Json => {
             try_by(config, index, messages, &mut JsonDecoder::new(schema, limits), |_, _| {})
+        }
+        SourceFormat::Arrow => {
+            try_by(config, index, messages, &mut ArrowDecoder::new(schema, limits), |_, _| {})
         }
         SourceFormat::Avro(avro) => {
             let mut decoder = AvroDecoder::new(schema, avro.framing(), limits);

@@ -6,7 +6,7 @@
 use driftd_ingest::{FieldPath, list_and_object};
 
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawConfig, RawModel};
+use super::super::raw::{RawConfig, RawFormat, RawModel};
 
 const PREDICTION_ID: &str = "prediction_id";
 
@@ -27,6 +27,9 @@ pub(super) fn check(
     let Some(event_time) = event_time(raw, source) else { return Ok(()) };
     let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
     let event_time = &of_source[0];
+    if raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Arrow)) {
+        rows(raw, &of_source, models, findings)?;
+    }
     let is_top = event_time.path.begins_with_each();
     let mut outcome = Ok(());
     let mut agree = |paths: &[Keyed], findings: &mut Findings| {
@@ -51,6 +54,34 @@ pub(super) fn check(
     }
     for (model, own) in &models {
         outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
+    }
+    outcome
+}
+
+/// Checks that all paths lead into the rows of a message of Arrow, which is nothing else.
+fn rows(
+    raw: &RawConfig,
+    of_source: &[Keyed],
+    models: &[usize],
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
+    let own = models.flat_map(|(index, it)| of_model(it, &format!("models[{index}]")));
+    let mut outcome = Ok(());
+    for Keyed { key, path } in of_source.iter().chain(&own.collect::<Vec<_>>()) {
+        if path.begins_with_each() {
+            continue;
+        }
+        let (problem, hint) = if path.has_each() {
+            let problem = format!("is `{path}`: a record for each element of a list in a row");
+            let hint = "have the path begin with `[]`, each row of a message of Arrow, and write \
+                        the place in another list, such as `[0]`";
+            (problem, hint.to_owned())
+        } else {
+            let problem = format!("is `{path}`: a message of Arrow is a list of rows");
+            (problem, format!("write `[].{path}`: the value of each row"))
+        };
+        outcome = Err(findings.add(key, &problem, &hint));
     }
     outcome
 }

@@ -51,7 +51,7 @@ fn source(
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
     let framing = match source.format {
-        RawFormat::Json | RawFormat::Avro => Framing::Document,
+        RawFormat::Json | RawFormat::Avro | RawFormat::Arrow => Framing::Document,
         RawFormat::Ndjson => Framing::Lines,
     };
     let written = avro::format(source, &path, findings);
