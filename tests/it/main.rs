@@ -10,6 +10,7 @@ mod churn;
 mod dashboards;
 mod demo;
 mod durable;
+mod envelope;
 mod events;
 mod explain;
 mod generated;

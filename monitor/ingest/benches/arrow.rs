@@ -82,7 +82,7 @@ fn timed(work: impl FnOnce()) -> Duration {
 
 fn decode(decoder: &mut ArrowDecoder, payloads: &[Vec<u8>]) {
     for (offset, payload) in (0..).zip(payloads) {
-        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
+        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None, envelope: &[] });
         if BATCH_ROWS <= decoder.rows() {
             let decoded = black_box(decoder.finish());
             assert!(decoded.rejections.is_empty(), "the bench's rows are good");

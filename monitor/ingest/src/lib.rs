@@ -43,8 +43,8 @@
 //!
 //! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
 //! let bad = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": "mild"}}"#;
-//! decoder.decode(&Message { payload: Some(good), offset: 7, timestamp: None });
-//! decoder.decode(&Message { payload: Some(bad), offset: 8, timestamp: None });
+//! decoder.decode(&Message { payload: Some(good), offset: 7, timestamp: None, envelope: &[] });
+//! decoder.decode(&Message { payload: Some(bad), offset: 8, timestamp: None, envelope: &[] });
 //!
 //! let decoded = decoder.finish();
 //! assert_eq!((decoded.from_offset, decoded.to_offset), (7, 9));
@@ -64,12 +64,12 @@ pub use columns::{
 };
 pub use decode::{
     ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, Decode,
-    DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, ProgramTooLarge, Row,
-    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Whole, event_time,
+    DecodeLimits, Decoded, Envelope, JsonDecoder, LEVEL_BYTES_MAX, Message, ProgramTooLarge, Row,
+    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Whole, event_time, quote_specials,
 };
-pub use path::{FieldPath, PathError, PathProblem, list_and_object};
+pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
-    FeatureField, FeatureKind, Framing, ModelSchema, SchemaError, SegmentField, SourceSchema,
-    TimeFormat, VersionField,
+    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, ModelSchema, SchemaError,
+    SegmentField, SourceSchema, TimeFormat, VersionField,
 };

@@ -117,14 +117,25 @@ pub(crate) struct Origin {
 /// A row of a transaction on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
+    /// Which transaction of the producer it is in.
+    transaction: u64,
     /// Its place among the rows of the transaction.
     number: usize,
     origin: Origin,
 }
 
-/// What topics refuse, by the row's place in the transaction.
+/// What topics answer for the rows of the newest transaction. Answers for rows of one that was
+/// aborted may come later: they say nothing about this one.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<BTreeMap<usize, Refusal>>);
+pub(crate) struct Answers(Mutex<Answered>);
+
+#[derive(Debug, Default)]
+struct Answered {
+    transaction: u64,
+    stored: usize,
+    /// By the row's place in the transaction.
+    refused: BTreeMap<usize, Refusal>,
+}
 
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -136,28 +147,61 @@ impl ProducerContext for Answers {
     type DeliveryOpaque = Box<Mark>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, mark: Self::DeliveryOpaque) {
-        if let Err((error, row)) = result {
-            self.note(*mark, error, row.topic(), row.payload_len());
+        match result {
+            Ok(_) => self.stored(*mark),
+            Err((error, row)) => self.failed(*mark, error, row.topic(), row.payload_len()),
         }
     }
 }
 
 impl Answers {
-    fn note(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
-        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code)) {
-            let Mark { number, origin } = mark;
+    /// Forgets the transaction before; returns the number of the one that begins.
+    fn begin(&self) -> u64 {
+        let mut answered = self.lock();
+        let transaction = answered.transaction + 1;
+        *answered = Answered { transaction, ..Answered::default() };
+        transaction
+    }
+
+    fn stored(&self, mark: Mark) {
+        let mut answered = self.lock();
+        answered.stored += usize::from(answered.transaction == mark.transaction);
+    }
+
+    fn failed(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
+        let mut answered = self.lock();
+        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code))
+            && answered.transaction == mark.transaction
+        {
+            let Mark { number, origin, .. } = mark;
             let refusal = Refusal { topic: topic.to_owned(), bytes, code, origin };
-            self.lock().insert(number, refusal);
+            answered.refused.insert(number, refusal);
         }
     }
 
-    fn take(&self) -> BTreeMap<usize, Refusal> {
-        mem::take(&mut *self.lock())
+    fn refused(&self) -> BTreeMap<usize, Refusal> {
+        self.lock().refused.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Refusal>> {
+    /// Whether all of these rows are stored, or one is refused: other answers say nothing.
+    fn tell(&self, rows: usize) -> Option<Verdict> {
+        let answered = self.lock();
+        let refusal = answered.refused.values().next().cloned();
+        let is_stored = answered.stored == rows;
+        refusal.map(Verdict::Refused).or_else(|| is_stored.then_some(Verdict::Taken))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What became of rows that were refused together, and then sent one by one.
+enum Verdict {
+    /// This one is refused by itself.
+    Refused(Refusal),
+    /// Each is taken.
+    Taken,
 }
 
 /// A step that failed.
@@ -184,6 +228,7 @@ pub(crate) struct Unsent(KafkaError);
 /// A transaction that is being filled.
 pub(crate) struct Transaction<'a> {
     client: &'a Client,
+    number: u64,
     /// Messages so far.
     count: Cell<usize>,
     /// Where one is looked for that its topic refuses: only these are sent, each alone, because
@@ -277,7 +322,7 @@ impl Transactions {
             self.aborts = 0;
             return Ok(());
         };
-        let suspects = self.producer.context().take();
+        let suspects = self.producer.context().refused();
         if !suspects.is_empty() {
             return Err(self.search(suspects, beat, &fill, Failure { step, source }));
         }
@@ -300,7 +345,9 @@ impl Transactions {
         self.producer
             .begin_transaction()
             .map_err(|source| Failure { step: "begin a transaction", source })?;
-        let transaction = Transaction { client: &self.producer, count: Cell::new(0), suspects };
+        let number = self.producer.context().begin();
+        let count = Cell::new(0);
+        let transaction = Transaction { client: &self.producer, number, count, suspects };
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
     }
 
@@ -316,16 +363,21 @@ impl Transactions {
             beat();
             self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
-        let found = self.producer.context().take().into_values().next();
+        let rows = suspects.len();
+        // Where it ends early, an answer is missing: that is seen in the verdict.
+        let searched = abort().map(|()| self.fill(Some(suspects), fill));
+        let verdict = self.producer.context().tell(rows);
+        let ended = searched.and_then(|_| abort());
         let Failure { step, source } = failure;
-        match (searched, found) {
-            (Ok(()), Some(refusal)) => refusal.into(),
-            (Ok(()), None) if 1 < self.batch_max => match self.narrow(beat) {
+        match (ended, verdict) {
+            (Ok(()), Some(Verdict::Refused(refusal))) => refusal.into(),
+            (Ok(()), Some(Verdict::Taken)) if 1 < self.batch_max => match self.narrow(beat) {
                 Ok(()) => TransactionError::Aborted { step, source },
                 Err(error) => error,
             },
-            (Ok(()), None) | (Err(_), _) => TransactionError::Lost { step, source },
+            (Ok(()), Some(Verdict::Taken) | None) | (Err(_), _) => {
+                TransactionError::Lost { step, source }
+            }
         }
     }
 
@@ -347,7 +399,7 @@ impl Transactions {
         failpoint::hit(self.places.filled);
         // In this order: a member that is replaced between the two has sent nothing later on.
         self.retry("store the messages", beat, |producer| producer.flush(CALL_TIMEOUT))?;
-        if let Some(refusal) = self.producer.context().lock().values().next() {
+        if let Some(refusal) = self.producer.context().refused().values().next() {
             let source = KafkaError::MessageProduction(refusal.code);
             return Err(Failure { step: "store the messages", source });
         }
@@ -388,7 +440,7 @@ impl Transaction<'_> {
 
     fn enqueue(&self, number: usize, letter: Letter<'_>) -> Result<(), Unsent> {
         let Letter { origin, topic, partition, key, payload, headers } = letter;
-        let mark = Mark { number, origin };
+        let mark = Mark { transaction: self.number, number, origin };
         let mut record = BaseRecord::with_opaque_to(topic, Box::new(mark)).key(key);
         record.partition = partition;
         record.payload = payload;
@@ -402,7 +454,7 @@ impl Transaction<'_> {
                 }
                 Err((error, _)) => {
                     let bytes = payload.map_or(0, <[u8]>::len);
-                    self.client.context().note(mark, &error, topic, bytes);
+                    self.client.context().failed(mark, &error, topic, bytes);
                     return Err(Unsent(error));
                 }
             };
@@ -503,4 +555,50 @@ fn is_of_membership(error: &KafkaError) -> bool {
 
 fn is_timed_out(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOO_LARGE: KafkaError =
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
+
+    fn mark(transaction: u64, number: usize) -> Mark {
+        Mark { transaction, number, origin: Origin { owner: 0, output: None } }
+    }
+
+    #[test]
+    fn rows_are_taken_when_each_of_them_is_stored() {
+        let answers = Answers::default();
+        let transaction = answers.begin();
+        answers.stored(mark(transaction, 3));
+        assert!(answers.tell(2).is_none(), "one is not answered for");
+        answers.failed(mark(transaction, 5), &TIMED_OUT, "t", 1);
+        assert!(answers.tell(2).is_none(), "one was not stored, and may be the next time");
+        answers.stored(mark(transaction, 5));
+        assert!(matches!(answers.tell(2), Some(Verdict::Taken)));
+    }
+
+    #[test]
+    fn a_row_that_is_refused_tells_at_once() {
+        let answers = Answers::default();
+        let transaction = answers.begin();
+        answers.failed(mark(transaction, 5), &TOO_LARGE, "t", 9);
+        let Some(Verdict::Refused(refusal)) = answers.tell(2) else { panic!("it is refused") };
+        assert_eq!((&*refusal.topic, refusal.bytes), ("t", 9));
+    }
+
+    #[test]
+    fn what_is_answered_of_an_earlier_transaction_says_nothing() {
+        let answers = Answers::default();
+        let before = answers.begin();
+        let transaction = answers.begin();
+        answers.stored(mark(before, 0));
+        answers.failed(mark(before, 1), &TOO_LARGE, "t", 9);
+        assert!(answers.refused().is_empty());
+        assert!(answers.tell(1).is_none());
+        answers.stored(mark(transaction, 0));
+        assert!(matches!(answers.tell(1), Some(Verdict::Taken)));
+    }
 }

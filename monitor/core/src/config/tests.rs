@@ -2,6 +2,7 @@
 
 mod arrow;
 mod avro;
+mod beside;
 mod example;
 mod generated;
 mod lists;

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use driftd_ingest::quote_specials;
 use serde_json::Value;
 
 use super::Show;
@@ -163,7 +164,7 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
         return none(Encoding::RegistryHeader);
     }
     match std::str::from_utf8(payload) {
-        Ok(text) => of_text(text),
+        Ok(text) => of_text(&quote_specials(text)),
         Err(_) => none(Encoding::Binary),
     }
 }
@@ -225,7 +226,9 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
                 .find(|it| message.headers.iter().any(|(key, _)| key == *it));
             format!("{bytes} bytes, header `{}`", found.unwrap_or(&""))
         }
-        Encoding::Binary if show == Show::Shapes => format!("{bytes} bytes"),
+        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject if show == Show::Shapes => {
+            format!("{bytes} bytes")
+        }
         Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject => {
             let first = payload.iter().take(SHOWN_BYTES).fold(String::new(), |mut text, byte| {
                 // Writing to a text cannot fail.

@@ -26,6 +26,8 @@ mod shape;
 mod value;
 
 #[cfg(test)]
+mod beside_tests;
+#[cfg(test)]
 mod inflate_tests;
 #[cfg(test)]
 mod oracle;
@@ -91,12 +93,13 @@ impl ArrowDecoder {
     /// Plans the decoding of the schema's paths.
     ///
     /// # Panics
-    /// When a path does not begin with `[]`, or the schema has names of columns or lines, which are
-    /// of JSON.
+    /// When paths into the payload do not begin with `[]`, or the schema has names of columns, lines
+    /// or documents inside of text, which are of JSON.
     pub fn new(schema: Arc<SourceSchema>, limits: DecodeLimits) -> Self {
         assert!(schema.columns.is_none(), "names of columns are of JSON");
         assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");
-        assert!(schema.event_time.begins_with_each(), "a message is the list of its rows");
+        assert!(schema.embedded.is_empty(), "documents inside of text are of JSON");
+        assert!(schema.is_list(), "a message is the list of its rows");
         Self {
             limits,
             plan: Plan::new(&schema),
@@ -127,12 +130,13 @@ impl ArrowDecoder {
         inflated.read(&stream, &program, limits.payload_bytes_max, CELLS_KEPT)?;
         let trie = &plan.trie.lists()[0].element;
         let mut walk = Walk::new(trie, &program, &stream, inflated)?;
-        if let Some(found) = bulk::read(plan, &mut walk, stream.rows, limits)
+        rows.begin(message);
+        if let Some(found) = bulk::read(plan, &mut walk, rows, stream.rows, limits)
             && batch.accept_columns(message, &found)
         {
             return Ok(());
         }
-        rows.clear();
+        rows.begin(message);
         let walk = Walk::new(trie, &program, &stream, inflated)?;
         let document = ArrowDocument { walk, first: 0, row: 0 };
         Reader { plan, document, rows, limits }.read()?;

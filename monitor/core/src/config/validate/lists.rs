@@ -26,26 +26,14 @@ pub(super) fn check(
     // A time that cannot be read was complained of already, and says nothing about the others.
     let Some(event_time) = event_time(raw, source) else { return Ok(()) };
     let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
-    let event_time = &of_source[0];
-    if raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Arrow)) {
-        rows(raw, &of_source, models, findings)?;
-    }
-    let is_top = event_time.path.begins_with_each();
-    let mut outcome = Ok(());
-    let mut agree = |paths: &[Keyed], findings: &mut Findings| {
-        for other in paths.iter().filter(|it| it.path.begins_with_each() != is_top) {
-            outcome = Err(mixed(event_time, other, findings));
-        }
-    };
-    agree(&of_source, findings);
     let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
     let models: Vec<_> =
         models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
-    for (_, own) in &models {
-        agree(own, findings);
-    }
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
+    rows(raw, source, all(), findings)?;
+    let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
+    outcome = outcome.and(conditions(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -58,20 +46,25 @@ pub(super) fn check(
     outcome
 }
 
-/// Checks that all paths lead into the rows of a message of Arrow, which is nothing else.
-fn rows(
+/// Checks that all paths into the payload lead into the rows of a message of Arrow, which is nothing
+/// else.
+fn rows<'a>(
     raw: &RawConfig,
-    of_source: &[Keyed],
-    models: &[usize],
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed> + Clone,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
-    let own = models.flat_map(|(index, it)| of_model(it, &format!("models[{index}]")));
+    if !raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Arrow)) {
+        return Ok(());
+    }
     let mut outcome = Ok(());
-    for Keyed { key, path } in of_source.iter().chain(&own.collect::<Vec<_>>()) {
-        if path.begins_with_each() {
-            continue;
-        }
+    let mut inside = paths.filter(|it| it.path.beside().is_none()).peekable();
+    if inside.peek().is_none() {
+        let problem = "is of messages of Arrow, and no path leads into their rows";
+        let hint = "write `[].NAME` into the path of a feature";
+        return Err(findings.add(&format!("sources[{source}].format"), problem, hint));
+    }
+    for Keyed { key, path } in inside.filter(|it| !it.path.begins_with_each()) {
         let (problem, hint) = if path.has_each() {
             let problem = format!("is `{path}`: a record for each element of a list in a row");
             let hint = "have the path begin with `[]`, each row of a message of Arrow, and write \
@@ -82,6 +75,18 @@ fn rows(
             (problem, format!("write `[].{path}`: the value of each row"))
         };
         outcome = Err(findings.add(key, &problem, &hint));
+    }
+    outcome
+}
+
+/// Checks that either all paths into the payload take it for a list, or none.
+fn agree<'a>(paths: impl Iterator<Item = &'a Keyed>, findings: &mut Findings) -> Result<(), Noted> {
+    let mut inside = paths.filter(|it| it.path.beside().is_none());
+    let Some(first) = inside.next() else { return Ok(()) };
+    let is_list = first.path.begins_with_each();
+    let mut outcome = Ok(());
+    for other in inside.filter(|it| it.path.begins_with_each() != is_list) {
+        outcome = Err(mixed(first, other, findings));
     }
     outcome
 }
@@ -124,6 +129,25 @@ fn lists_and_objects(paths: &[&Keyed], findings: &mut Findings) -> Result<(), No
     ))
 }
 
+/// Checks that elements are found by a text only where the format does that.
+fn conditions<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let is_json = match raw.sources.get(source).map(|it| it.format) {
+        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
+        Some(RawFormat::Avro | RawFormat::Arrow) => false,
+    };
+    let mut outcome = Ok(());
+    for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
+        let problem = format!("is `{path}`: an element is found by its text in JSON only");
+        outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
+    }
+    outcome
+}
+
 /// Checks that names of columns name some.
 fn columns<'a>(
     raw: &RawConfig,
@@ -158,12 +182,12 @@ fn columns<'a>(
     ))
 }
 
-fn mixed(event_time: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
-    let Keyed { key: time_key, path: time } = event_time;
-    let problem = if time.begins_with_each() {
-        format!("is `{}` beside `{time}` at `{time_key}`, by which a message is a list", other.path)
+fn mixed(first: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
+    let Keyed { key, path } = first;
+    let problem = if path.begins_with_each() {
+        format!("is `{}` beside `{path}` at `{key}`, by which a message is a list", other.path)
     } else {
-        format!("is `{}`: a list of records, beside `{time}` at `{time_key}`", other.path)
+        format!("is `{}`: a list of records, beside `{path}` at `{key}`", other.path)
     };
     findings.add(
         &other.key,

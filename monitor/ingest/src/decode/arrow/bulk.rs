@@ -16,9 +16,10 @@ use super::record::{ArrowRecord, in_unit};
 use super::value::{Bitmap, Ints, Leaf, Meaning, Texts, Value};
 use crate::decode::batch::Columnar;
 use crate::decode::builders::{Cell, Chunk, Validity, Values};
+use crate::decode::envelope::EnvelopeRecord;
 use crate::decode::place::{NAME_BYTES_MAX, Place, is_category, is_segment};
 use crate::decode::plan::{Plan, VersionPlan};
-use crate::decode::rows::Record;
+use crate::decode::rows::{Record, Rows};
 use crate::decode::whole::Whole;
 use crate::decode::{DecodeLimits, event_time};
 use crate::rejection::Refusal;
@@ -37,6 +38,7 @@ const RECENT_TEXTS: usize = 8;
 pub(super) fn read<'a>(
     plan: &'a Plan,
     walk: &mut Walk<'a>,
+    beside: &mut Rows,
     rows: usize,
     limits: DecodeLimits,
 ) -> Option<Columnar<'a>> {
@@ -46,7 +48,7 @@ pub(super) fn read<'a>(
     let mut found: Option<Columnar<'a>> = None;
     let mut added = String::new();
     while walk.advance().ok()? {
-        let mut reader = Reader { plan, walk, added: &mut added };
+        let mut reader = Reader { plan, walk, beside, added: &mut added };
         let model = reader.model()?;
         if limits.cells_max < rows * plan.models[model].columns() {
             return None;
@@ -76,6 +78,8 @@ pub(super) fn read<'a>(
 struct Reader<'a, 'w> {
     plan: &'a Plan,
     walk: &'w mut Walk<'a>,
+    /// Has the values beside the payload.
+    beside: &'w mut Rows,
     /// Where values that are read one by one leave their text.
     added: &'w mut String,
 }
@@ -84,6 +88,11 @@ impl<'a> Reader<'a, '_> {
     /// Returns the model that all rows are of.
     fn model(&mut self) -> Option<usize> {
         let Some(place) = &self.plan.model else { return Some(0) };
+        if place.is_beside() {
+            let mut record = self.beside.envelope.record(&mut self.beside.added);
+            let name = record.model(place).ok()?;
+            return self.plan.model_of(place, record.texts().get(&name)).ok();
+        }
         let names = self.levels(place, |_| true, |it| it.model(place).map(Cell::Text))?;
         if !matches!(names.validity, Validity::All) {
             return None;
@@ -107,6 +116,13 @@ impl<'a> Reader<'a, '_> {
             }
             VersionPlan::At(place) => place,
         };
+        if place.is_beside() {
+            let mut record = self.beside.envelope.record(&mut self.beside.added);
+            let version = record.version(place).ok()?;
+            let version = record.texts().get(&version).to_owned();
+            versions.push((rows, Cow::Owned(version)));
+            return Some(());
+        }
         let is_good = |text: &str| text.len() <= NAME_BYTES_MAX;
         let found = self.levels(place, is_good, |it| it.version(place).map(Cell::Text))?;
         if !matches!(found.validity, Validity::All) {
@@ -123,6 +139,12 @@ impl<'a> Reader<'a, '_> {
     fn times(&mut self, times: &mut Vec<Timestamp>) -> Option<()> {
         let place = &self.plan.event_time;
         let format = self.plan.time_format;
+        if place.is_beside() {
+            let mut record = self.beside.envelope.record(&mut self.beside.added);
+            let time = record.event_time(place, format).ok()?;
+            times.extend(std::iter::repeat_n(time, self.walk.columns.rows));
+            return Some(());
+        }
         let column = self.walk.columns.get(place.slot);
         let known = times.len();
         if let (Leaf::Whole(numbers, meaning), Ok(None)) =
@@ -155,14 +177,44 @@ impl<'a> Reader<'a, '_> {
         let model = &self.plan.models[model];
         let mut chunks = Vec::with_capacity(model.columns());
         for (place, kind) in &model.features {
-            chunks.push(self.feature(place, *kind)?);
+            chunks.push(if place.is_beside() {
+                self.constant(|it| it.feature(place, *kind))?
+            } else {
+                self.feature(place, *kind)?
+            });
         }
         for (place, name) in &model.segments {
+            if place.is_beside() {
+                chunks.push(self.constant(|it| it.segment(place, name))?);
+                continue;
+            }
             let is_good = |text: &str| is_segment(name.len(), text);
             let levels = self.levels(place, is_good, |it| it.segment(place, name))?;
             chunks.push(levels.chunk());
         }
         Some(chunks)
+    }
+
+    /// Returns a column of which every row has the value beside the payload.
+    fn constant(
+        &mut self,
+        read: impl Fn(&mut EnvelopeRecord<'_>) -> Result<Cell, Refusal>,
+    ) -> Option<Chunk<'a>> {
+        let rows = self.walk.columns.rows;
+        let mut record = self.beside.envelope.record(&mut self.beside.added);
+        let levels = |text: &str| Values::Levels {
+            keys: vec![0; rows],
+            texts: vec![Cow::Owned(text.to_owned())],
+        };
+        let values = match read(&mut record).ok()? {
+            Cell::Null => Values::Nulls,
+            Cell::Float32(value) => Values::Float32(vec![value; rows]),
+            Cell::Float64(value) => Values::Float64(vec![value; rows]),
+            Cell::Integer(value) => Values::Integer(vec![value; rows]),
+            Cell::Boolean(value) => levels(level(value)),
+            Cell::Text(span) => levels(record.texts().get(&span)),
+        };
+        Some(Chunk { values, validity: Validity::All })
     }
 
     fn feature(&mut self, place: &Place, kind: FeatureKind) -> Option<Chunk<'a>> {

@@ -39,9 +39,9 @@ fn outcome(decoded: Decoded) -> Outcome {
 /// Decodes a message by a decoder that may know its schema, and again.
 fn arrow(source: &Arc<SourceSchema>, payload: &[u8]) -> Outcome {
     let mut decoder = ArrowDecoder::new(Arc::clone(source), LIMITS);
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None });
+    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
     let first = outcome(decoder.finish());
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None });
+    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
     assert_eq!(outcome(decoder.finish()), first);
     first
 }
@@ -49,7 +49,12 @@ fn arrow(source: &Arc<SourceSchema>, payload: &[u8]) -> Outcome {
 fn json(source: &Arc<SourceSchema>, rows: Vec<Json>) -> Outcome {
     let payload = Json::Array(rows).to_string();
     let mut decoder = JsonDecoder::new(Arc::clone(source), LIMITS);
-    decoder.decode(&Message { payload: Some(payload.as_bytes()), offset: 0, timestamp: None });
+    decoder.decode(&Message {
+        payload: Some(payload.as_bytes()),
+        offset: 0,
+        timestamp: None,
+        envelope: &[],
+    });
     outcome(decoder.finish())
 }
 

@@ -119,7 +119,7 @@ fn array(tape: &mut Tape<'_>, rests: &[Rest<'_>], rows: usize) -> Drawn {
             };
             (Arc::new(array), hidden(values, nulls.as_ref()))
         }
-        Some(Step::Index(_) | Step::Each) => list(tape, rests, rows),
+        Some(Step::Index(_) | Step::Where { .. } | Step::Each) => list(tape, rests, rows),
     }
 }
 
@@ -460,13 +460,13 @@ fn under_key<'a>(rest: &Rest<'a>, key: Option<&str>) -> Option<Rest<'a>> {
         Some((Step::Key(first), below)) if key.is_none_or(|key| **first == *key) => {
             Some((below, rest.1))
         }
-        Some((Step::Key(_) | Step::Index(_) | Step::Each, _)) | None => None,
+        Some((Step::Key(_) | Step::Index(_) | Step::Where { .. } | Step::Each, _)) | None => None,
     }
 }
 
 fn under_place<'a>(rest: &Rest<'a>) -> Option<Rest<'a>> {
     match rest.0.split_first() {
         Some((Step::Index(_), below)) => Some((below, rest.1)),
-        Some((Step::Key(_) | Step::Each, _)) | None => None,
+        Some((Step::Key(_) | Step::Where { .. } | Step::Each, _)) | None => None,
     }
 }

@@ -59,7 +59,12 @@ impl Case {
         let source = Arc::clone(&self.source);
         let mut decoder = AvroDecoder::new(source, AvroFraming::Bare, LIMITS);
         decoder.learn(SchemaId::ONLY, program);
-        decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None });
+        decoder.decode(&Message {
+            payload: Some(payload),
+            offset: 0,
+            timestamp: None,
+            envelope: &[],
+        });
         outcome(decoder.finish())
     }
 
@@ -67,7 +72,7 @@ impl Case {
         let payload = json(value).to_string();
         let mut decoder = JsonDecoder::new(Arc::clone(&self.source), LIMITS);
         let payload = Some(payload.as_bytes());
-        decoder.decode(&Message { payload, offset: 0, timestamp: None });
+        decoder.decode(&Message { payload, offset: 0, timestamp: None, envelope: &[] });
         outcome(decoder.finish())
     }
 }

@@ -96,7 +96,7 @@ impl Schemas {
                 json!({"type": "map", "values": self.draw(tape, &below)})
             }
             Some(Step::Key(_)) => self.record(tape, rests),
-            Some(Step::Index(_) | Step::Each) => {
+            Some(Step::Index(_) | Step::Where { .. } | Step::Each) => {
                 let below: Vec<_> = rests.iter().filter_map(under_place).collect();
                 json!({"type": "array", "items": self.draw(tape, &below)})
             }
@@ -189,14 +189,14 @@ fn under_key<'a>(rest: &Rest<'a>, key: Option<&str>) -> Option<Rest<'a>> {
         Some((Step::Key(first), below)) if key.is_none_or(|key| **first == *key) => {
             Some((below, rest.1))
         }
-        Some((Step::Key(_) | Step::Index(_) | Step::Each, _)) | None => None,
+        Some((Step::Key(_) | Step::Index(_) | Step::Where { .. } | Step::Each, _)) | None => None,
     }
 }
 
 fn under_place<'a>(rest: &Rest<'a>) -> Option<Rest<'a>> {
     match rest.0.split_first() {
         Some((Step::Index(_) | Step::Each, below)) => Some((below, rest.1)),
-        Some((Step::Key(_), _)) | None => None,
+        Some((Step::Key(_) | Step::Where { .. }, _)) | None => None,
     }
 }
 
