@@ -146,7 +146,7 @@ enum ColumnBuilder {
     Float32(Numbers<f32>),
     Float64(Numbers<f64>),
     Integer(Numbers<i64>),
-    Dictionary(Levels),
+    Dictionary(Box<Levels>),
 }
 
 impl ColumnBuilder {
@@ -155,7 +155,9 @@ impl ColumnBuilder {
             FeatureKind::Float32 => Self::Float32(Numbers::default()),
             FeatureKind::Float64 => Self::Float64(Numbers::default()),
             FeatureKind::Integer => Self::Integer(Numbers::default()),
-            FeatureKind::Categorical | FeatureKind::Boolean => Self::Dictionary(Levels::new()),
+            FeatureKind::Categorical | FeatureKind::Boolean => {
+                Self::Dictionary(Box::new(Levels::new()))
+            }
         }
     }
 

@@ -43,9 +43,9 @@ fn values_beside_the_payload_are_those_of_every_row() {
             EnvelopeValue::Time => None,
             EnvelopeValue::Header(name) => match &**name {
                 "n" => Some(&b"0.5"[..]),
-                "flag" => Some(b"true"),
-                "v" => Some(b"7"),
-                "m" => Some(b"m"),
+                "flag" => Some(&b"true"[..]),
+                "v" => Some(&b"7"[..]),
+                "m" => Some(&b"m"[..]),
                 "at" => Some(time.as_bytes()),
                 _ => None,
             },

@@ -342,12 +342,11 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             let text = texts.get(row, &self.walk.columns.data).ok()?;
-            let key = match levels.recent(text) {
-                Some(key) => key,
-                None => {
-                    let text = str::from_utf8(text).ok().filter(|text| is_good(text))?;
-                    levels.add(Cow::Borrowed(text))
-                }
+            let key = if let Some(key) = levels.recent(text) {
+                key
+            } else {
+                let text = str::from_utf8(text).ok().filter(|text| is_good(text))?;
+                levels.add(Cow::Borrowed(text))
             };
             levels.push(key);
         }

@@ -75,9 +75,9 @@ impl<'a> Columns<'a> {
     }
 
     /// Adds a step behind `before`, and returns where it is.
-    pub(super) fn link(&mut self, before: Option<usize>, step: Step<'a>) -> Option<usize> {
+    pub(super) fn link(&mut self, before: Option<usize>, step: Step<'a>) -> usize {
         self.links.push(Link { before, step });
-        Some(self.links.len() - 1)
+        self.links.len() - 1
     }
 
     /// Returns the validity of a column that rows lead straight to; `Err` where they do not.
@@ -108,7 +108,11 @@ impl<'a> Columns<'a> {
             Leaf::BlockedKeys { keys, dictionary, want, expected } => {
                 Ok(match dictionaries.value(dictionary, keys.place(at)?)? {
                     Value::Absent => Value::Absent,
-                    value => Value::Blocked { want, expected, found: value.kind() },
+                    value @ (Value::Blocked { .. }
+                    | Value::Boolean(_)
+                    | Value::Number(_)
+                    | Value::Text(_)
+                    | Value::Other(_)) => Value::Blocked { want, expected, found: value.kind() },
                 })
             }
             leaf @ (Leaf::Nothing

@@ -65,9 +65,12 @@ pub(super) fn length(buffer: &[u8]) -> Result<usize, Problem> {
     Ok(parts.map_or(0, |(length, packed)| length.unwrap_or(packed.len())))
 }
 
+/// The length that a buffer has uncompressed, if it is compressed, and its bytes.
+type Parts<'a> = (Option<usize>, &'a [u8]);
+
 /// Parts the length that a buffer has uncompressed from its bytes; `None` of an empty one, and a
 /// length of `None` where it is not compressed.
-fn split(buffer: &[u8]) -> Result<Option<(Option<usize>, &[u8])>, Problem> {
+fn split(buffer: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     if buffer.is_empty() {
         return Ok(None);
     }

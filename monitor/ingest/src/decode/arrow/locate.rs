@@ -190,7 +190,8 @@ impl<'a> Locator<'a, '_> {
             return Err(Problem::Runs);
         }
         let step = Step::Run { ends, length };
-        let links: Vec<_> = links.iter().map(|before| self.columns.link(*before, step)).collect();
+        let links: Vec<_> =
+            links.iter().map(|before| Some(self.columns.link(*before, step))).collect();
         let node = self.arrays.node()?;
         match &values.kind {
             OpKind::Scalar(kind) => {
@@ -228,7 +229,7 @@ impl<'a> Locator<'a, '_> {
                 let length = self.arrays.peek()?.length;
                 let wants = op.wants.iter();
                 let links: Vec<_> = wants
-                    .map(|it| self.columns.link(around[it.around], step(&it.via, length)))
+                    .map(|it| Some(self.columns.link(around[it.around], step(&it.via, length))))
                     .collect();
                 self.op(op, &links)
             }
@@ -242,7 +243,7 @@ impl<'a> Locator<'a, '_> {
         validity: Option<Bitmap<'a>>,
     ) -> Cow<'l, [Option<usize>]> {
         let Some(bits) = validity else { return Cow::Borrowed(links) };
-        let links = links.iter().map(|before| self.columns.link(*before, Step::Valid(bits)));
+        let links = links.iter().map(|before| Some(self.columns.link(*before, Step::Valid(bits))));
         Cow::Owned(links.collect())
     }
 

@@ -78,11 +78,15 @@ pub(super) fn written(tape: &mut Tape<'_>, batches: &[RecordBatch]) -> Vec<u8> {
     let options = options.and_then(|it| it.try_with_compression(compression)).unwrap();
     if tape.once_in(3) {
         let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        for batch in batches {
+            writer.write(batch).unwrap();
+        }
         return writer.into_inner().unwrap();
     }
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
     if tape.once_in(4) {
         // A stream need not be ended.
         return writer.get_ref().clone();

@@ -113,9 +113,10 @@ fn array(tape: &mut Tape<'_>, rests: &[Rest<'_>], rows: usize) -> Drawn {
         Some(Step::Key(_)) => {
             let nulls = nulls(tape, rows, rests);
             let (fields, arrays, values) = children(tape, rests, rows);
-            let array = match fields.is_empty() {
-                true => StructArray::new_empty_fields(rows, nulls.clone()),
-                false => StructArray::new(fields.into(), arrays, nulls.clone()),
+            let array = if fields.is_empty() {
+                StructArray::new_empty_fields(rows, nulls.clone())
+            } else {
+                StructArray::new(fields.into(), arrays, nulls.clone())
             };
             (Arc::new(array), hidden(values, nulls.as_ref()))
         }

@@ -63,7 +63,9 @@ fn named(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 fn stream_with(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     let schema = batches[0].schema();
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
     writer.into_inner().unwrap()
 }
 
