@@ -12,9 +12,9 @@ use arrow::datatypes::Int64Type;
 use driftd_catalog::Timestamp;
 use driftd_detectors::NumericValues;
 use driftd_ingest::{
-    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, EnvelopeValue, FeatureKind,
-    JsonDecoder, Message, RejectReason, Rejection, SchemaId, SourceSchema, categorical_column,
-    numeric_column,
+    ArrowDecoder, AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, EnvelopeValue,
+    FeatureKind, JsonDecoder, Message, RejectReason, Rejection, SchemaId, SourceSchema,
+    categorical_column, numeric_column,
 };
 
 use crate::config::{Config, Role, SourceFormat};
@@ -136,6 +136,9 @@ pub fn try_out(
     match &source.format {
         SourceFormat::Json => {
             try_by(config, index, messages, &mut JsonDecoder::new(schema, limits), |_, _| {})
+        }
+        SourceFormat::Arrow => {
+            try_by(config, index, messages, &mut ArrowDecoder::new(schema, limits), |_, _| {})
         }
         SourceFormat::Avro(avro) => {
             let mut decoder = AvroDecoder::new(schema, avro.framing(), limits);

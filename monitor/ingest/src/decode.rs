@@ -4,6 +4,7 @@
 //! columns and records its offsets. What a batch holds open is in `decode/batch.rs`; the formats
 //! are the other files under `decode/`.
 
+mod arrow;
 mod avro;
 mod batch;
 mod builders;
@@ -20,9 +21,10 @@ mod whole;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
+use ::arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
+pub use self::arrow::ArrowDecoder;
 pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, ProgramTooLarge,
     SCHEMA_BYTES_MAX, SchemaId, SchemaProblem,

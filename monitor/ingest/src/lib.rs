@@ -6,8 +6,8 @@
 //!
 //! The way through the files:
 //! 1. `schema.rs`: what a source's records look like ([`SourceSchema`]), with paths from `path.rs`.
-//! 2. `decode.rs`: the contract every format keeps ([`Decode`]); `decode/json.rs` and
-//!    `decode/avro.rs` are the formats.
+//! 2. `decode.rs`: the contract every format keeps ([`Decode`]); `decode/json.rs`,
+//!    `decode/avro.rs` and `decode/arrow.rs` are the formats.
 //! 3. `rejection.rs`: why a record was refused.
 //! 4. `columns.rs`: Arrow arrays as the column views that detectors count.
 //!
@@ -63,8 +63,8 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, Decode, DecodeLimits,
-    Decoded, Envelope, JsonDecoder, LEVEL_BYTES_MAX, Message, ProgramTooLarge, Row,
+    ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, Decode,
+    DecodeLimits, Decoded, Envelope, JsonDecoder, LEVEL_BYTES_MAX, Message, ProgramTooLarge, Row,
     SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Whole, event_time, quote_specials,
 };
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};

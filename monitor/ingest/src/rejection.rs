@@ -34,6 +34,8 @@ pub enum RejectReason {
     /// The payload does not begin as the source's framing says, or is not exactly one value of its
     /// writer's schema.
     InvalidAvro,
+    /// The payload is no stream or file of Arrow, or what is read of it lies outside of it.
+    InvalidArrow,
     /// The payload names a schema that does not exist, or one that is none of Avro.
     UnknownSchema,
     /// Event time, model or version is absent or null.
@@ -63,12 +65,13 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::InvalidAvro,
+        Self::InvalidArrow,
         Self::UnknownSchema,
         Self::MissingField,
         Self::WrongType,
@@ -90,6 +93,7 @@ impl RejectReason {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidJson => "invalid_json",
             Self::InvalidAvro => "invalid_avro",
+            Self::InvalidArrow => "invalid_arrow",
             Self::UnknownSchema => "unknown_schema",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",

@@ -9,8 +9,8 @@ use driftd_catalog::Timestamp;
 use driftd_core::config::{SourceConfig, SourceFormat};
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind,
-    JsonDecoder, Message, Rejection, Row, SchemaId, SourceSchema,
+    ArrowDecoder, AvroDecoder, AvroProgram, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue,
+    FeatureKind, JsonDecoder, Message, Rejection, Row, SchemaId, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
@@ -31,6 +31,7 @@ const LINGER_MILLIS: i64 = 200;
 enum Decoder {
     Json(Box<JsonDecoder>),
     Avro(Box<AvroDecoder>),
+    Arrow(Box<ArrowDecoder>),
 }
 
 impl Decoder {
@@ -41,6 +42,7 @@ impl Decoder {
             SourceFormat::Avro(avro) => {
                 Self::Avro(Box::new(AvroDecoder::new(schema, avro.framing(), limits)))
             }
+            SourceFormat::Arrow => Self::Arrow(Box::new(ArrowDecoder::new(schema, limits))),
         }
     }
 
@@ -48,6 +50,7 @@ impl Decoder {
         match self {
             Self::Json(decoder) => &**decoder,
             Self::Avro(decoder) => &**decoder,
+            Self::Arrow(decoder) => &**decoder,
         }
     }
 
@@ -55,6 +58,7 @@ impl Decoder {
         match self {
             Self::Json(decoder) => &mut **decoder,
             Self::Avro(decoder) => &mut **decoder,
+            Self::Arrow(decoder) => &mut **decoder,
         }
     }
 }
@@ -121,7 +125,7 @@ impl OpenBatch {
     /// Returns the schema that has to be brought before a message is decoded.
     pub(super) fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
         match &self.decoder {
-            Decoder::Json(_) => None,
+            Decoder::Json(_) | Decoder::Arrow(_) => None,
             Decoder::Avro(decoder) => decoder.missing(message),
         }
     }
@@ -129,7 +133,9 @@ impl OpenBatch {
     /// Brings it.
     pub(super) fn learn(&mut self, id: SchemaId, program: Arc<AvroProgram>) {
         match &mut self.decoder {
-            Decoder::Json(_) => unreachable!("messages of JSON name no schema"),
+            Decoder::Json(_) | Decoder::Arrow(_) => {
+                unreachable!("messages of JSON and Arrow name no schema")
+            }
             Decoder::Avro(decoder) => decoder.learn(id, program),
         }
     }
@@ -224,7 +230,11 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     let limits = limits(source);
     let message = limits.message_rows_max(schema) * size_of::<Row>()
         + limits.message_cells_max(schema) * size_of::<f64>();
-    let read = limits.message_bytes_max(schema);
+    let own = match &source.format {
+        SourceFormat::Json | SourceFormat::Avro(_) => 0,
+        SourceFormat::Arrow => ArrowDecoder::message_bytes_max(&limits),
+    };
+    let read = limits.message_bytes_max(schema) + own;
     (2 * (batch_rows_max(schema) * row + message) + read + texts) as u64
 }
 

@@ -14,6 +14,8 @@ pub enum SourceFormat {
     Json,
     /// Avro, with schemas from there.
     Avro(AvroConfig),
+    /// Streams and files of Arrow.
+    Arrow,
 }
 
 /// Where the schemas of writers come from.

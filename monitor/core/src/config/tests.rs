@@ -1,5 +1,6 @@
 //! Tests of the configuration as a whole: its messages, its example, its generated reference.
 
+mod arrow;
 mod avro;
 mod beside;
 mod example;

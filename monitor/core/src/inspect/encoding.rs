@@ -99,13 +99,12 @@ impl Encoding {
             Self::JsonDocument | Self::JsonList => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
             Self::Registry | Self::AvroSingleObject => &["avro"],
+            Self::ArrowStream | Self::ArrowFile => &["arrow"],
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
             | Self::Glue
             | Self::AvroFile
-            | Self::ArrowStream
-            | Self::ArrowFile
             | Self::Parquet
             | Self::Gzip
             | Self::Zstd
@@ -133,7 +132,9 @@ impl Encoding {
                 "with the schemas that have these fingerprints in `avro.schemas`"
             }
             Self::AvroFile | Self::Parquet => "`driftd replay` reads Parquet files, not messages",
-            Self::ArrowStream | Self::ArrowFile => "have the producer write JSON beside it",
+            Self::ArrowStream | Self::ArrowFile => {
+                "with paths that begin with `[]`: each row is a record"
+            }
             Self::Gzip | Self::Zstd => {
                 "have the producer set `compression.type` instead: Kafka then undoes it"
             }

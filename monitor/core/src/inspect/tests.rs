@@ -295,7 +295,12 @@ fn what_is_said_to_be_read_is_what_a_source_takes() {
     let mut taken: Vec<String> = Vec::new();
     collect_consts(formats, &mut taken);
     taken.sort_unstable();
-    let encodings = [Encoding::JsonDocument, Encoding::JsonLines, Encoding::AvroSingleObject];
+    let encodings = [
+        Encoding::JsonDocument,
+        Encoding::JsonLines,
+        Encoding::AvroSingleObject,
+        Encoding::ArrowStream,
+    ];
     let mut read: Vec<_> = encodings.iter().flat_map(|it| it.formats()).copied().collect();
     read.sort_unstable();
     read.dedup();

@@ -26,7 +26,7 @@ mod oracle;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
-mod samples;
+pub(super) mod samples;
 #[cfg(test)]
 mod tests;
 

@@ -180,7 +180,7 @@ fn named_lists<'a>(
 }
 
 /// Tells a name that no model could have from one that no model has.
-fn unknown_model(at: &Place, name: &str) -> Refusal {
+pub(super) fn unknown_model(at: &Place, name: &str) -> Refusal {
     let bytes = name.len();
     match ModelId::try_new(name, "any") {
         Ok(_) => at.refusal(

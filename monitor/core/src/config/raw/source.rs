@@ -67,6 +67,9 @@ pub(in crate::config) enum RawFormat {
     Ndjson,
     /// One Avro value a message.
     Avro,
+    /// One Arrow IPC stream or file a message, of which each row is a record: paths begin with
+    /// `[]`.
+    Arrow,
 }
 
 /// A text that is a document itself.

@@ -233,7 +233,7 @@ fn values_outside_a_choice_or_bound_say_which() {
     check_one(
         "/sources/0/format",
         json!("protobuf"),
-        "`sources[0].format`: is `protobuf`; use one of `json`, `ndjson`, `avro`",
+        "`sources[0].format`: is `protobuf`; use one of `json`, `ndjson`, `avro`, `arrow`",
     );
     check_one(
         "/models/0/features/0/type",

@@ -21,26 +21,35 @@ pub(super) fn format(
     let place = format!("{path}.avro");
     match (source.format, &source.avro) {
         (RawFormat::Json | RawFormat::Ndjson, None) => Ok(SourceFormat::Json),
-        (RawFormat::Json | RawFormat::Ndjson, Some(_)) => {
+        (RawFormat::Arrow, None) => {
+            columns(source, path, "columns of Arrow", findings).map(|()| SourceFormat::Arrow)
+        }
+        (RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow, Some(_)) => {
             let hint = "write `format: avro` beside it, or remove it";
             Err(findings.add(&place, "is of another format than the topic's", hint))
         }
         (RawFormat::Avro, None) => Err(findings.add(&place, "is missing", ORIGINS)),
         (RawFormat::Avro, Some(avro)) => {
-            let columns = columns(source, path, findings);
+            let columns = columns(source, path, "fields of Avro", findings);
             let origin = origin(avro, &place, findings)?;
             columns.map(|()| SourceFormat::Avro(origin))
         }
     }
 }
 
-fn columns(source: &RawSource, path: &str, findings: &mut Findings) -> Result<(), Noted> {
+/// Refuses names of columns where the format has names of its own.
+fn columns(
+    source: &RawSource,
+    path: &str,
+    named: &str,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
     if source.columns.is_none() {
         return Ok(());
     }
     let place = format!("{path}.columns");
     let hint = "remove it, and write the names of fields into the paths";
-    Err(findings.add(&place, "is for lists of JSON: fields of Avro have their names", hint))
+    Err(findings.add(&place, &format!("is for lists of JSON: {named} have their names"), hint))
 }
 
 fn origin(raw: &RawAvro, path: &str, findings: &mut Findings) -> Result<AvroConfig, Noted> {

@@ -30,6 +30,7 @@ pub(super) fn check(
     let models: Vec<_> =
         models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
+    rows(raw, source, all(), findings)?;
     let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
     outcome = outcome.and(conditions(raw, source, all(), findings));
@@ -41,6 +42,39 @@ pub(super) fn check(
     }
     for (model, own) in &models {
         outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
+    }
+    outcome
+}
+
+/// Checks that all paths into the payload lead into the rows of a message of Arrow, which is nothing
+/// else.
+fn rows<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed> + Clone,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    if !raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Arrow)) {
+        return Ok(());
+    }
+    let mut outcome = Ok(());
+    let mut inside = paths.filter(|it| it.path.beside().is_none()).peekable();
+    if inside.peek().is_none() {
+        let problem = "is of messages of Arrow, and no path leads into their rows";
+        let hint = "write `[].NAME` into the path of a feature";
+        return Err(findings.add(&format!("sources[{source}].format"), problem, hint));
+    }
+    for Keyed { key, path } in inside.filter(|it| !it.path.begins_with_each()) {
+        let (problem, hint) = if path.has_each() {
+            let problem = format!("is `{path}`: a record for each element of a list in a row");
+            let hint = "have the path begin with `[]`, each row of a message of Arrow, and write \
+                        the place in another list, such as `[0]`";
+            (problem, hint.to_owned())
+        } else {
+            let problem = format!("is `{path}`: a message of Arrow is a list of rows");
+            (problem, format!("write `[].{path}`: the value of each row"))
+        };
+        outcome = Err(findings.add(key, &problem, &hint));
     }
     outcome
 }
@@ -102,10 +136,7 @@ fn conditions<'a>(
     paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    let is_json = match raw.sources.get(source).map(|it| it.format) {
-        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
-        Some(RawFormat::Avro) => false,
-    };
+    let is_json = is_json(raw, source);
     let mut outcome = Ok(());
     for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
         let problem = format!("is `{path}`: an element is found by its text in JSON only");
@@ -114,7 +145,14 @@ fn conditions<'a>(
     outcome
 }
 
-/// Checks that names of columns name some.
+fn is_json(raw: &RawConfig, source: usize) -> bool {
+    match raw.sources.get(source).map(|it| it.format) {
+        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
+        Some(RawFormat::Avro | RawFormat::Arrow) => false,
+    }
+}
+
+/// Checks that names of columns name some; of another format they are refused already.
 fn columns<'a>(
     raw: &RawConfig,
     source: usize,
@@ -122,6 +160,7 @@ fn columns<'a>(
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
+    let text = text.filter(|_| is_json(raw, source));
     let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
     let mut paths = paths.filter(|it| is_read(it));
     if names.has_each() {

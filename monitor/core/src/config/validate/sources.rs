@@ -55,7 +55,7 @@ fn source(
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
     let framing = match source.format {
-        RawFormat::Json | RawFormat::Avro => Framing::Document,
+        RawFormat::Json | RawFormat::Avro | RawFormat::Arrow => Framing::Document,
         RawFormat::Ndjson => Framing::Lines,
     };
     let written = avro::format(source, &path, findings);
@@ -110,11 +110,11 @@ fn embedded(
 ) -> Result<Vec<EmbeddedField>, Noted> {
     let key = format!("{path}.embedded");
     match source.format {
-        RawFormat::Avro if !source.embedded.is_empty() => {
+        RawFormat::Avro | RawFormat::Arrow if !source.embedded.is_empty() => {
             let problem = "is for texts of JSON";
             return Err(findings.add(&key, problem, "remove it, or read another topic"));
         }
-        RawFormat::Json | RawFormat::Ndjson | RawFormat::Avro => {}
+        RawFormat::Json | RawFormat::Ndjson | RawFormat::Avro | RawFormat::Arrow => {}
     }
     let all = source.embedded.iter().enumerate();
     let read = |(index, it): (usize, &RawEmbedded)| {

@@ -14,30 +14,30 @@ use serde_json::{Value as Json, json};
 use crate::path::Step;
 
 /// Bytes that decide what is drawn; zeros when they are used up.
-pub(super) struct Tape<'a> {
+pub(in crate::decode) struct Tape<'a> {
     rest: std::slice::Iter<'a, u8>,
 }
 
 impl<'a> Tape<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::decode) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes.iter() }
     }
 
     /// Draws a number below `count`.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(in crate::decode) fn below(&mut self, count: usize) -> usize {
         usize::from(self.rest.next().copied().unwrap_or(0)) % count
     }
 
     /// Draws yes once in so many times.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
+    pub(in crate::decode) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == times - 1
     }
 
-    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(in crate::decode) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 
-    fn long(&mut self) -> i64 {
+    pub(in crate::decode) fn long(&mut self) -> i64 {
         let bytes = [0; 8].map(|_: u8| self.one_of(&[0, 1, 7, 0x80, 0xff]));
         i64::from_le_bytes(bytes)
     }
