@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::str::FromStr;
+
 use driftd_catalog::Timestamp;
 
 use super::Message;
@@ -118,17 +120,22 @@ impl Record for EnvelopeRecord<'_> {
         let text = self.get(&span);
         let wrong = |expected: &str| at.wrong_type(expected, "another text");
         match kind {
-            FeatureKind::Float64 => {
-                let value = number_or_special(text).ok_or_else(|| wrong("a number"))?;
-                value.map(Cell::Float64).ok_or_else(|| at.out_of_range("f64"))
-            }
+            FeatureKind::Float64 => match special(text).or_else(|| number(text)) {
+                Some(value) if value.is_finite() || special(text).is_some() => {
+                    Ok(Cell::Float64(value))
+                }
+                Some(_) => Err(at.out_of_range("f64")),
+                None => Err(wrong("a number")),
+            },
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
             FeatureKind::Float32 => {
-                let value = number_or_special(text).ok_or_else(|| wrong("a number"))?;
-                #[expect(clippy::cast_possible_truncation, reason = "rounded, or refused")]
-                let narrow = value.map(|wide| (wide, wide as f32));
-                let fits = |(wide, narrow): &(f64, f32)| wide.is_finite() == narrow.is_finite();
-                let narrow = narrow.filter(fits).map(|(_, narrow)| Cell::Float32(narrow));
-                narrow.ok_or_else(|| at.out_of_range("f32"))
+                match special(text).map(|it| it as f32).or_else(|| number(text)) {
+                    Some(value) if value.is_finite() || special(text).is_some() => {
+                        Ok(Cell::Float32(value))
+                    }
+                    Some(_) => Err(at.out_of_range("f32")),
+                    None => Err(wrong("a number")),
+                }
             }
             FeatureKind::Integer => match Whole::read(text) {
                 Some(Whole::Integer(value)) => Ok(Cell::Integer(value)),
@@ -165,19 +172,19 @@ impl Record for EnvelopeRecord<'_> {
     }
 }
 
-/// Reads a text that is a number with digits, and not one of the words that Rust takes for one.
-fn number(text: &str) -> Option<f64> {
+/// Reads a text that is a number with digits, rounded once, and not one of the words that Rust takes
+/// for one; infinite when it is beyond the range.
+fn number<T: FromStr>(text: &str) -> Option<T> {
     let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| has_digits)
 }
 
-/// Reads a number, or a word for what is none, as JSON's records have it; `Some(None)` for a number
-/// that is too large.
-fn number_or_special(text: &str) -> Option<Option<f64>> {
+/// Reads a word for a number that is not finite, as records of JSON have it.
+fn special(text: &str) -> Option<f64> {
     match text {
-        "NaN" => Some(Some(f64::NAN)),
-        "Infinity" => Some(Some(f64::INFINITY)),
-        "-Infinity" => Some(Some(f64::NEG_INFINITY)),
-        _ => number(text).map(|value| Some(value).filter(|it| it.is_finite())),
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
     }
 }

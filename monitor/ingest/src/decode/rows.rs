@@ -98,12 +98,11 @@ impl Rows {
     pub(super) fn fill_beside(&mut self, model: &ModelPlan, first: usize) -> Result<(), Refusal> {
         let mut record = self.envelope.record(&mut self.added);
         for &column in &model.beside {
-            self.cells[first + column] = match model.features.get(column) {
-                Some((place, kind)) => record.feature(place, *kind)?,
-                None => {
-                    let (place, name) = &model.segments[column - model.features.len()];
-                    record.segment(place, name)?
-                }
+            self.cells[first + column] = if let Some((place, kind)) = model.features.get(column) {
+                record.feature(place, *kind)?
+            } else {
+                let (place, name) = &model.segments[column - model.features.len()];
+                record.segment(place, name)?
             };
         }
         Ok(())

@@ -119,7 +119,7 @@ pub(in crate::config) enum RawStart {
 pub(in crate::config) struct RawEventTime {
     /// Path to the time in a record. With `[]`, as in a feature's path, each record of a message
     /// has its own. `$headers.NAME` is the time in a header, as in `$headers.ce_time` of a binary
-    /// CloudEvent. `$time` is Kafka's own time of the message: when it was produced, or appended
+    /// `CloudEvent`. `$time` is Kafka's own time of the message: when it was produced, or appended
     /// where the topic's `message.timestamp.type` says so.
     pub(in crate::config) path: String,
     /// How the time is written; not beside `$time`.

@@ -70,6 +70,7 @@ impl Embedded {
     fn document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
         walk(&self.trie, payload, bounds.clone(), &mut self.slots)
             .map_err(|error| invalid_json(&error))?;
+        let part = |bounds| payload.get(bounds).expect("values lie inside the payload");
         let found = self.fields.iter().filter_map(|(slot, field)| match self.slots.get(*slot)? {
             Found::Value { start, end } => {
                 let is_text = Kind::of(payload.get(start..end)?) == Kind::Text;
@@ -81,11 +82,11 @@ impl Embedded {
         found.sort_by_key(|(bounds, _)| bounds.start);
         let mut from = bounds.start;
         for (inside, field) in found {
-            self.text.push_str(&payload[from..inside.start]);
+            self.text.push_str(part(from..inside.start));
             from = inside.end;
-            body(&payload[inside], field, &mut self.text)?;
+            body(part(inside), field, &mut self.text)?;
         }
-        self.text.push_str(&payload[from..bounds.end]);
+        self.text.push_str(part(from..bounds.end));
         Ok(())
     }
 }

@@ -36,18 +36,19 @@ pub fn quote_specials(text: &str) -> Cow<'_, str> {
     replaced(text, |word, into| into.extend(["\"", word, "\""]))
 }
 
-fn replaced<'a>(text: &'a str, write: impl Fn(&str, &mut String)) -> Cow<'a, str> {
+fn replaced(text: &str, write: impl Fn(&str, &mut String)) -> Cow<'_, str> {
+    let part = |bounds| text.get(bounds).expect("words are ASCII");
     let mut out = String::new();
     let mut from = 0;
     for Range { start, end } in words(text) {
-        out.push_str(&text[from..start]);
-        write(&text[start..end], &mut out);
+        out.push_str(part(from..start));
+        write(part(start..end), &mut out);
         from = end;
     }
     if from == 0 {
         return Cow::Borrowed(text);
     }
-    out.push_str(&text[from..]);
+    out.push_str(part(from..text.len()));
     Cow::Owned(out)
 }
 
