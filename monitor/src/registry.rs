@@ -144,7 +144,7 @@ impl Writers {
             Ok(Origin::Registry { language, client, known: Mutex::default() })
         };
         let origin = match &source.format {
-            SourceFormat::Json => return Ok(None),
+            SourceFormat::Json | SourceFormat::Arrow => return Ok(None),
             SourceFormat::Avro(AvroConfig::Registry(it)) => registry(Language::Avro, it)?,
             SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => {
                 registry(Language::Protobuf, it)?

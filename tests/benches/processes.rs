@@ -2,7 +2,8 @@
 //! the memory against the size of the state, the time from the end of a window to the scrape that
 //! shows it, and what a second and a third process add where they share the work.
 //!
-//! `cargo bench -p driftd-tests --bench processes` prints them. Broker and processes share the
+//! `cargo bench --workspace --bench processes` prints them, with `-- recover`, `-- follow` or
+//! `-- share` behind it one of them alone; the release binary has to be built before. Broker and processes share the
 //! cores, so more processes than cores cannot be faster: the processor time that a record takes is
 //! printed beside the rate.
 
@@ -31,6 +32,8 @@ const WINDOWS: i64 = 3;
 /// Records of each of them: the cells of every feature are touched.
 const ROWS: i64 = 500;
 
+/// When the first record is made, in milliseconds since 1970: a window begins there.
+const HOUR_START: i64 = 1_699_999_200_000;
 /// Windows that are followed until a scrape shows their end.
 const FOLLOWED: i64 = 100;
 /// Records of the next window that are more than `out_of_orderness` behind its start.
@@ -40,19 +43,35 @@ const AFTER: i64 = 3;
 const SHARED_RECORDS: i64 = 600_000;
 const SHARED_PARTITIONS: i32 = 6;
 const SHARED_FEATURES: usize = 20;
+/// Event time between two of them: all lie within what partitions may be apart, so that nobody
+/// waits for another.
+const SHARED_STEP_MILLIS: i64 = 10;
 
 fn main() {
+    // What `cargo bench` adds begins with a dash.
+    let named: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    let is_wanted = |part: &str| named.is_empty() || named.iter().any(|it| it == part);
     let broker = KafkaBroker::start();
-    println!("recovery after kill -9, three open windows:");
-    for features in [10, 100, 1_000] {
-        recover(broker.bootstrap(), features);
+    if is_wanted("recover") {
+        println!("recovery after kill -9, three open windows:");
+        for features in [10, 100, 1_000] {
+            recover(broker.bootstrap(), features);
+        }
     }
-    println!("from the end of a window to the scrape that shows it, 1,000 features:");
-    follow(broker.bootstrap(), 1_000);
-    println!("{SHARED_RECORDS} records in {SHARED_PARTITIONS} partitions, shared:");
+    if is_wanted("follow") {
+        println!("from the end of a window to the scrape that shows it, 1,000 features:");
+        follow(broker.bootstrap(), 1_000);
+    }
+    if is_wanted("share") {
+        println!("{SHARED_RECORDS} records in {SHARED_PARTITIONS} partitions, shared:");
+        share_all(broker.bootstrap());
+    }
+}
+
+fn share_all(bootstrap: &str) {
     let mut alone = None;
     for processes in 1..=3 {
-        let Shared { took, own, machine } = share(broker.bootstrap(), processes);
+        let Shared { took, own, machine } = share(bootstrap, processes);
         let alone = *alone.get_or_insert(took);
         let micros = |seconds: f64| seconds * 1e6 / SHARED_RECORDS as f64;
         println!(
@@ -231,37 +250,25 @@ fn share(bootstrap: &str, processes: usize) -> Shared {
     let dir = WorkDir::new(&name);
     let topic_name = format!("{name}.records");
     topic::create(bootstrap, &topic_name, SHARED_PARTITIONS, &[]);
-    let extra = format!(
-        "kafka: {{brokers: [\"{bootstrap}\"], properties: {{session.timeout.ms: 120000}}}}\n\
-         scale_out: {{lanes: 3, replicas: 1}}\n"
-    );
+    let extra =
+        format!("kafka: {{brokers: [\"{bootstrap}\"]}}\nscale_out: {{lanes: 3, replicas: 1}}\n");
     let config = write_files(dir.path(), &name, (SHARED_FEATURES, "0s"), &extra);
     let args = ["check", "--config", &config, "--create-topics"];
     let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-    let mut members: Vec<Member> = (0..processes).map(|_| Member::start(&config)).collect();
+    let members: Vec<Member> = (0..processes).map(|_| Member::start(&config)).collect();
     wait::until("partitions are shared", DEADLINE, || {
         members.iter().all(Member::is_ready).then_some(())
     });
-    let chunk = 50_000;
-    let chunks = (0..SHARED_RECORDS).step_by(chunk);
-    // The broker has to be rid of the producer before the clock starts.
-    for member in &mut members {
-        member.daemon.pause();
-    }
-    for start in chunks {
-        let indices = start..start + i64::try_from(chunk).expect("a small number");
-        let messages: Vec<Message> =
-            indices.map(|index| message(SHARED_FEATURES, SHARED_PARTITIONS, index, 100)).collect();
-        topic::fill(bootstrap, &topic_name, &messages);
-    }
+    // The broker has to be rid of the producer's work before the clock starts.
+    let messages = (0..SHARED_RECORDS)
+        .map(|index| message(SHARED_FEATURES, SHARED_PARTITIONS, index, SHARED_STEP_MILLIS));
+    let hidden = topic::hide(bootstrap, &topic_name, messages);
     let seconds = |members: &[Member]| {
         members.iter().map(|it| it.metric("process_cpu_seconds_total")).sum::<f64>()
     };
-    let machine = machine_seconds();
-    for member in &mut members {
-        member.daemon.resume();
-    }
-    let (start, own) = (Instant::now(), seconds(&members));
+    let (machine, own) = (machine_seconds(), seconds(&members));
+    let start = Instant::now();
+    hidden.show();
     wait::until("all is read", DEADLINE, || {
         let read: i64 = members.iter().map(Member::messages).sum();
         (SHARED_RECORDS <= read).then_some(())
@@ -278,7 +285,7 @@ fn share(bootstrap: &str, processes: usize) -> Shared {
 }
 
 fn message(features: usize, partitions: i32, index: i64, step_millis: i64) -> Message {
-    let millis = 1_700_000_000_000 + index * step_millis;
+    let millis = HOUR_START + index * step_millis;
     let mut values = String::new();
     for feature in 0..features {
         let comma = if feature == 0 { "" } else { "," };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and start programs")]
 
+mod arrow;
 mod avro;
 mod bad_input;
 mod check;
@@ -9,6 +10,7 @@ mod churn;
 mod dashboards;
 mod demo;
 mod durable;
+mod envelope;
 mod events;
 mod explain;
 mod generated;

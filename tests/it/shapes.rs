@@ -56,7 +56,7 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    vec![instances(), columns(), list(), split(), lines()]
+    vec![instances(), columns(), list(), split(), lines(), bodies(), tensors()]
 }
 
 /// Rows as `KServe` and TensorFlow Serving have them, with the response beside the request.
@@ -192,6 +192,61 @@ fn lines() -> Shape {
         amount: "rows[].amount",
         country: "rows[].country",
         source: json!({"format": "ndjson"}),
+        write,
+        bad,
+    }
+}
+
+/// Bodies as text, as data captures have them: a request in CSV, and a response in JSON.
+fn bodies() -> Shape {
+    let write = |records: &Records| {
+        let request = records.each(|amount, _| json!(format!("7,{amount}\n")));
+        let request: String = request.iter().filter_map(Value::as_str).collect();
+        let response = json!({"predictions": records.each(|_, country| json!(country))});
+        json!({"event_time": records.time, "in": request, "out": {"data": response.to_string()}})
+            .to_string()
+    };
+    let one = write(&Records::new(START, 1));
+    let bad = vec![
+        ("invalid_json", one.replace(r#"\"]}"}"#, r#"\"]"}"#)),
+        ("invalid_json", one.replace(r#"\"]}"}"#, r#"\"]}}"}"#)),
+        ("wrong_type", one.replace("0.5", "a half")),
+        ("unequal_lists", one.replace("0.5", "0.5\\n7,1.5")),
+    ];
+    Shape {
+        name: "bodies",
+        event_time: "event_time",
+        amount: "in[][1]",
+        country: "out.data.predictions[]",
+        source: json!({"embedded": [{"path": "in", "as": "csv"}, {"path": "out.data"}]}),
+        write,
+        bad,
+    }
+}
+
+/// Tensors of the V2 protocol, one a column.
+fn tensors() -> Shape {
+    let write = |records: &Records| {
+        let shape = json!([records.amounts.len()]);
+        let country = records.each(|_, country| json!(country));
+        json!({"event_time": records.time, "inputs": [
+            {"name": "country", "shape": shape, "datatype": "BYTES", "data": country},
+            {"shape": shape, "datatype": "FP32", "data": records.amounts, "name": "amount"},
+        ]})
+        .to_string()
+    };
+    let one = write(&Records::new(START, 1));
+    let bad = vec![
+        ("wrong_type", one.replace("[0.5]", "[[0.5]]")),
+        ("unequal_lists", one.replace("[0.5]", "[0.5,1.5]")),
+        ("missing_field", one.replace(r#""name""#, r#""title""#)),
+    ];
+    Shape {
+        name: "tensors",
+        event_time: "event_time",
+        amount: "inputs[name=amount].data[]",
+        country: "inputs[name=country].data[]",
+        source: json!({}),
         write,
         bad,
     }

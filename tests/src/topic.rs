@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -142,6 +143,36 @@ pub fn fill(bootstrap: &str, topic: &str, messages: &[Message]) {
     assert_eq!(held(&producer, topic, partitions), expected, "end offsets of `{topic}`");
 }
 
+/// Messages that a topic holds and nobody sees yet.
+pub struct Hidden {
+    producer: BaseProducer,
+}
+
+/// Produces messages in order that all come to be seen at once.
+pub fn hide(bootstrap: &str, topic: &str, messages: impl Iterator<Item = Message>) -> Hidden {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("transactional.id", topic)
+        .set("transaction.timeout.ms", "300000")
+        .set("linger.ms", "20")
+        .create()
+        .expect("the settings are those of librdkafka");
+    producer.init_transactions(TIMEOUT).expect("the broker answers");
+    producer.begin_transaction().expect("none is open");
+    for message in messages {
+        send(&producer, topic, &message);
+    }
+    producer.flush(TIMEOUT).unwrap_or_else(|e| panic!("`{topic}` did not take all messages: {e}"));
+    Hidden { producer }
+}
+
+impl Hidden {
+    /// Has them seen.
+    pub fn show(self) {
+        self.producer.commit_transaction(TIMEOUT).expect("the broker commits");
+    }
+}
+
 /// One message as it is, without a rule of what it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw {
@@ -151,6 +182,38 @@ pub struct Raw {
     pub key: String,
     /// Value; none makes a tombstone.
     pub payload: Option<Vec<u8>>,
+}
+
+/// A raw message with what is beside its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enveloped {
+    /// The message itself.
+    pub raw: Raw,
+    /// Headers in their order.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// Kafka's time, in milliseconds since 1970.
+    pub time: i64,
+}
+
+/// Produces messages with headers and times in order and returns when the broker holds every one.
+pub fn put_enveloped(bootstrap: &str, topic: &str, messages: &[Enveloped]) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .create()
+        .expect("the settings are those of librdkafka");
+    for Enveloped { raw: Raw { partition, key, payload }, headers, time } in messages {
+        let headers = headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let record = BaseRecord::to(topic).partition(*partition).key(key);
+        let mut record = record.headers(headers).timestamp(*time);
+        record.payload = payload.as_ref();
+        if let Err((error, _)) = producer.send(record) {
+            panic!("cannot produce to `{topic}`: {error}");
+        }
+    }
+    producer.flush(TIMEOUT).unwrap_or_else(|e| panic!("`{topic}` did not take all messages: {e}"));
 }
 
 /// Produces raw messages in order and returns when the broker holds every one of them.

@@ -136,7 +136,12 @@ impl Scene {
             payload.clear();
             write!(payload, "{{\"at\":{},{tail}", start + index * step).expect("a String");
             let payload = Some(payload.as_bytes());
-            decoder.decode(&Message { payload, offset: from + index, timestamp: None });
+            decoder.decode(&Message {
+                payload,
+                offset: from + index,
+                timestamp: None,
+                envelope: &[],
+            });
         }
         decoder.finish()
     }

@@ -12,8 +12,8 @@ use arrow::datatypes::Int64Type;
 use driftd_catalog::Timestamp;
 use driftd_detectors::NumericValues;
 use driftd_ingest::{
-    Decoded, FeatureKind, Message, Program, RejectReason, Rejection, SchemaId, categorical_column,
-    numeric_column,
+    Decoded, EnvelopeValue, FeatureKind, Message, Program, RejectReason, Rejection, SchemaId,
+    SourceSchema, categorical_column, numeric_column,
 };
 
 use crate::config::{Config, Role};
@@ -29,15 +29,31 @@ pub struct SampledMessage {
     pub timestamp: Option<Timestamp>,
     /// The bytes; `None` for a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Headers in their order; a value that is null is empty.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// The message's key.
+    pub key: Option<Vec<u8>>,
+    /// Headers in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl SampledMessage {
-    /// Returns the first header of this name, if it is text.
+    /// Returns the last header of this name, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
-        std::str::from_utf8(value).ok()
+        std::str::from_utf8(self.header_bytes(name)?).ok()
+    }
+
+    fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        let (_, value) = self.headers.iter().rfind(|(key, _)| key == name)?;
+        value.as_deref()
+    }
+
+    /// Returns what a schema wants beside the payload.
+    fn envelope(&self, schema: &SourceSchema) -> Vec<Option<&[u8]>> {
+        let value = |wanted: &EnvelopeValue| match wanted {
+            EnvelopeValue::Header(name) => self.header_bytes(name),
+            EnvelopeValue::Key => self.key.as_deref(),
+            EnvelopeValue::Time => None,
+        };
+        schema.envelope.iter().map(value).collect()
     }
 }
 
@@ -111,10 +127,13 @@ pub fn try_out(
 ) -> Trial {
     let mut decoder = config.sources[index].decoder();
     let mut trial = Trial::default();
+    let schema = &config.sources[index].schema;
     for message in messages {
         let payload = message.payload.as_deref();
+        let envelope = message.envelope(schema);
         // Messages of several partitions share the decoder, which knows of one: the offset is ours.
-        let lent = Message { payload, offset: 0, timestamp: message.timestamp };
+        let lent =
+            Message { payload, offset: 0, timestamp: message.timestamp, envelope: &envelope };
         trial.messages += 1;
         if let Some(id) = decoder.missing(&lent)
             && let Some(program) = schemas(id)

@@ -132,7 +132,7 @@ fn report(name: &str, elapsed: Duration, bytes: usize) {
 
 fn decode(decoder: &mut JsonDecoder, payloads: &[Vec<u8>]) {
     for (offset, payload) in (0..).zip(payloads) {
-        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
+        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None, envelope: &[] });
         if BATCH_RECORDS <= decoder.rows() {
             let decoded = black_box(decoder.finish());
             assert!(decoded.rejections.is_empty(), "the bench's records are good");

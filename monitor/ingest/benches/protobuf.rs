@@ -62,7 +62,7 @@ fn report(name: &str, elapsed: Duration, bytes: usize) {
 
 fn decode(decoder: &mut ProtobufDecoder, payloads: &[Vec<u8>]) {
     for (offset, payload) in (0..).zip(payloads) {
-        let message = Message { payload: Some(payload), offset, timestamp: None };
+        let message = Message { payload: Some(payload), offset, timestamp: None, envelope: &[] };
         assert_eq!(decoder.missing(&message), None, "the bench's schema was brought");
         decoder.decode(&message);
         if BATCH_RECORDS <= decoder.rows() {

@@ -4,11 +4,13 @@
 //! columns and records its offsets. What a batch holds open is in `decode/batch.rs`; the formats
 //! are the other files under `decode/`.
 
+mod arrow;
 mod avro;
 mod batch;
 mod builders;
 #[cfg(test)]
 mod draw;
+mod envelope;
 pub mod event_time;
 mod json;
 mod key_table;
@@ -24,14 +26,16 @@ mod whole;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
+use ::arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 
+pub use self::arrow::ArrowDecoder;
 pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
 pub use self::json::JsonDecoder;
+pub use self::json::special::quote_specials;
 pub use self::programs::{Program, ProgramTooLarge, SchemaId};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
@@ -63,7 +67,14 @@ pub struct Message<'a> {
     pub offset: i64,
     /// Time that Kafka attached to the message, if any.
     pub timestamp: Option<Timestamp>,
+    /// What the schema wants beside the payload, in the order of [`SourceSchema::envelope`]: bytes
+    /// of headers and of the key, where they are there. Nothing for Kafka's time, which is
+    /// `timestamp`.
+    pub envelope: Envelope<'a>,
 }
+
+/// The values beside a payload.
+pub type Envelope<'a> = &'a [Option<&'a [u8]>];
 
 /// What is decided about a record besides its columns. The records of one message follow one
 /// another, in the order of its lists.
@@ -148,7 +159,8 @@ impl DecodeLimits {
         let elements = (lists * rows).min(lists * ELEMENTS_KEPT + self.payload_bytes_max / 2);
         let elements = 2 * elements * size_of::<Range<usize>>();
         let layouts = if lists == 0 { json::LAYOUTS_BYTES_MAX } else { 0 };
-        self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts
+        let embedded = json::embedded_bytes_max(schema, self.payload_bytes_max);
+        self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts + embedded
     }
 }
 

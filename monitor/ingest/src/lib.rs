@@ -7,7 +7,7 @@
 //! The way through the files:
 //! 1. `schema.rs`: what a source's records look like ([`SourceSchema`]), with paths from `path.rs`.
 //! 2. `decode.rs`: the contract every format keeps ([`Decode`]); `decode/json.rs`,
-//!    `decode/avro.rs` and `decode/protobuf.rs` are the formats.
+//!    `decode/avro.rs`, `decode/protobuf.rs` and `decode/arrow.rs` are the formats.
 //! 3. `rejection.rs`: why a record was refused.
 //! 4. `columns.rs`: Arrow arrays as the column views that detectors count.
 //!
@@ -43,8 +43,8 @@
 //!
 //! let good = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": 39.92}}"#;
 //! let bad = br#"{"time": "2013-04-01T09:00:00Z", "features": {"temperature": "mild"}}"#;
-//! decoder.decode(&Message { payload: Some(good), offset: 7, timestamp: None });
-//! decoder.decode(&Message { payload: Some(bad), offset: 8, timestamp: None });
+//! decoder.decode(&Message { payload: Some(good), offset: 7, timestamp: None, envelope: &[] });
+//! decoder.decode(&Message { payload: Some(bad), offset: 8, timestamp: None, envelope: &[] });
 //!
 //! let decoded = decoder.finish();
 //! assert_eq!((decoded.from_offset, decoded.to_offset), (7, 9));
@@ -63,14 +63,15 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, DESCRIPTORS_BYTES_MAX,
-    Decode, DecodeLimits, Decoded, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, Program,
-    ProgramTooLarge, ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema,
-    ProtobufSchemaError, Row, SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Whole, event_time,
+    ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError,
+    DESCRIPTORS_BYTES_MAX, Decode, DecodeLimits, Decoded, Envelope, JsonDecoder, LEVEL_BYTES_MAX,
+    Message, MessageId, Program, ProgramTooLarge, ProtobufDecoder, ProtobufFraming,
+    ProtobufProgram, ProtobufSchema, ProtobufSchemaError, Row, SCHEMA_BYTES_MAX, SchemaId,
+    SchemaProblem, Whole, event_time, quote_specials,
 };
-pub use path::{FieldPath, PathError, PathProblem, list_and_object};
+pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
-    FeatureField, FeatureKind, Framing, ModelSchema, SchemaError, SegmentField, SourceSchema,
-    TimeFormat, VersionField,
+    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, ModelSchema, SchemaError,
+    SegmentField, SourceSchema, TimeFormat, VersionField,
 };

@@ -1,5 +1,6 @@
 //! The way from a message's root to a value, as configured: `features.age`, `scores[2]`, or to one
-//! value a row: `instances[].age`.
+//! value a row: `instances[].age`. Or a value that Kafka has beside the payload:
+//! `$headers.ce_time`, `$key`, `$time`.
 //!
 //! Before: text from the configuration. After: [`crate::schema`] says what each path means, and a
 //! decoder walks all paths of a source at once.
@@ -20,6 +21,21 @@ const STEPS_MAX: usize = 32;
 /// Largest array index: wide feature vectors fit, a slip of the finger does not.
 const INDEX_MAX: usize = 65_535;
 
+/// A value that Kafka has of a message beside its payload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EnvelopeValue {
+    /// The header of this name; of several with it the last one.
+    Header(Box<str>),
+    /// The message's key.
+    Key,
+    /// When the message was produced, or appended where the topic says so.
+    Time,
+}
+
+const HEADERS: &str = "$headers";
+const KEY: &str = "$key";
+const TIME: &str = "$time";
+
 /// One step from a value into a value inside it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
@@ -27,6 +43,13 @@ pub(crate) enum Step {
     Key(Box<str>),
     /// The element of an array, from 0.
     Index(usize),
+    /// The element of an array that is an object with this text at this key.
+    Where {
+        /// The key.
+        key: Box<str>,
+        /// Its text.
+        text: Box<str>,
+    },
     /// Every element of an array: each is of a row of its own.
     Each,
 }
@@ -38,13 +61,17 @@ impl Step {
             Self::Key(key) => {
                 if !path.is_empty() {
                     path.push('.');
+                } else if key.starts_with('$') {
+                    path.push('\\');
                 }
-                for plain in key.chars() {
-                    if matches!(plain, '.' | '[' | ']' | '\\') {
-                        path.push('\\');
-                    }
-                    path.push(plain);
-                }
+                escape(key, &['.', '[', ']'], path);
+            }
+            Self::Where { key, text } => {
+                path.push('[');
+                escape(key, &['=', '[', ']'], path);
+                path.push('=');
+                escape(text, &['=', '[', ']'], path);
+                path.push(']');
             }
             Self::Index(index) => path.extend(["[", &index.to_string(), "]"]),
             Self::Each => path.push_str("[]"),
@@ -52,30 +79,61 @@ impl Step {
     }
 }
 
-/// A parsed path. Keys are separated by `.`, array elements are `[n]`, and `[]`, once at most, is
-/// every element of an array, which makes each a row; inside a key the characters `.`, `[`, `]` and
-/// `\` are written with a `\` before them. The first step is a key or `[]`.
+/// Appends a name, with a backslash before what means something there.
+fn escape(name: &str, special: &[char], path: &mut String) {
+    for plain in name.chars() {
+        if plain == '\\' || special.contains(&plain) {
+            path.push('\\');
+        }
+        path.push(plain);
+    }
+}
+
+/// A parsed path. Keys are separated by `.`, array elements are `[n]`, or `[key=text]` for the one
+/// that is an object with that text at that key, and `[]`, once at most, is every element of an
+/// array, which makes each a row; inside a key the characters `.`, `[`, `]` and `\` are written
+/// with a `\` before them. The first step is a key or `[]`.
+///
+/// `$headers.NAME`, `$key` and `$time` are not in the payload; a key of it that begins with `$` may
+/// be written with a `\` before it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldPath {
     text: Arc<str>,
+    /// None of a value beside the payload.
     steps: Arc<[Step]>,
+    beside: Option<EnvelopeValue>,
 }
 
 impl FieldPath {
-    /// Parses `a.b.c`, `a[2].b`, `a\.b`, `a[].b`, `[].a`.
+    /// Parses `a.b.c`, `a[2].b`, `a[k=t].b`, `a\.b`, `a[].b`, `[].a`, `$headers.a`, `$key`,
+    /// `$time`.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let mut parser = Parser { rest: text.chars().peekable(), position: 1 };
-        match parser.steps(text) {
-            Ok(steps) => Ok(Self { text: text.into(), steps: steps.into() }),
-            Err(problem) => {
-                Err(PathError { path: text.to_owned(), position: parser.position, problem })
-            }
-        }
+        let parsed = parser.steps(text).and_then(|steps| match beside(text, &steps)? {
+            Some(value) => Ok((Vec::new(), Some(value))),
+            None => Ok((steps, None)),
+        });
+        let (steps, beside) = parsed.map_err(|problem| PathError {
+            path: text.to_owned(),
+            position: parser.position,
+            problem,
+        })?;
+        Ok(Self { text: text.into(), steps: steps.into(), beside })
     }
 
     /// Returns the path as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Returns the value that the path names beside the payload, if it is one.
+    pub fn beside(&self) -> Option<&EnvelopeValue> {
+        self.beside.as_ref()
+    }
+
+    /// Returns whether the path finds an element of an array by a text in it.
+    pub fn has_where(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Where { .. }))
     }
 
     /// Returns whether the path names one value a row.
@@ -116,6 +174,11 @@ impl FieldPath {
         self.list() == Some(&list.steps)
     }
 
+    /// Returns whether the value is the one at `other`, or inside of it.
+    pub fn is_inside(&self, other: &Self) -> bool {
+        self.beside == other.beside && self.steps.starts_with(&other.steps)
+    }
+
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -130,6 +193,23 @@ impl fmt::Display for FieldPath {
 impl fmt::Debug for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FieldPath({:?})", self.text)
+    }
+}
+
+/// Returns what the steps name beside the payload, if they do.
+fn beside(text: &str, steps: &[Step]) -> Result<Option<EnvelopeValue>, PathProblem> {
+    let is_escaped = text.starts_with('\\');
+    match steps {
+        _ if is_escaped => Ok(None),
+        [Step::Key(first), Step::Key(name)] if **first == *HEADERS => {
+            Ok(Some(EnvelopeValue::Header(name.clone())))
+        }
+        [Step::Key(first)] if **first == *KEY => Ok(Some(EnvelopeValue::Key)),
+        [Step::Key(first)] if **first == *TIME => Ok(Some(EnvelopeValue::Time)),
+        [Step::Key(first), ..] if [HEADERS, KEY, TIME].contains(&&**first) => {
+            Err(PathProblem::NotBeside)
+        }
+        _ => Ok(None),
     }
 }
 
@@ -181,7 +261,7 @@ pub enum PathProblem {
     #[error("expected a key")]
     KeyExpected,
     /// `a[x]`, `a[01]`, or an index beyond the bound.
-    #[error("expected an array index from 0 to {INDEX_MAX} and `]`")]
+    #[error("expected an array index from 0 to {INDEX_MAX} and `]`, or `[key=text]`")]
     IndexExpected,
     /// `a[].b[]`: rows inside of rows.
     #[error("a path has at most one `[]`")]
@@ -193,8 +273,14 @@ pub enum PathProblem {
         found: char,
     },
     /// `\x`, or a backslash at the end.
-    #[error("a backslash stands before `.`, `[`, `]` or `\\` only")]
+    #[error("a backslash stands before `.`, `[`, `]`, `\\`, a leading `$` or `=` in brackets only")]
     UnknownEscape,
+    /// `$headers` alone, or something inside of `$key`.
+    #[error(
+        "beside the payload there are `$headers.NAME`, `$key` and `$time`; write `\\$` when it \
+         belongs to a key of the payload"
+    )]
+    NotBeside,
     /// More steps than a walk follows.
     #[error("a path has at most {STEPS_MAX} steps")]
     TooDeep,
@@ -226,8 +312,10 @@ impl Parser<'_> {
                 }
                 '[' => {
                     self.advance();
-                    if self.peek() != Some(']') {
+                    if let Some('0'..='9') = self.peek() {
                         steps.push(self.index()?);
+                    } else if self.peek() != Some(']') {
+                        steps.push(self.condition()?);
                     } else if steps.contains(&Step::Each) {
                         return Err(PathProblem::SecondEach);
                     } else {
@@ -260,6 +348,7 @@ impl Parser<'_> {
                     self.advance();
                     match self.peek() {
                         Some(escaped @ ('.' | '[' | ']' | '\\')) => key.push(escaped),
+                        Some('$') if self.position == 2 => key.push('$'),
                         Some(_) | None => return Err(PathProblem::UnknownEscape),
                     }
                 }
@@ -268,6 +357,36 @@ impl Parser<'_> {
             self.advance();
         }
         if key.is_empty() { Err(PathProblem::KeyExpected) } else { Ok(Step::Key(key.into())) }
+    }
+
+    /// Reads `key=text]`.
+    fn condition(&mut self) -> Result<Step, PathProblem> {
+        let key = self.name('=')?;
+        let text = self.name(']')?;
+        if key.is_empty() { Err(PathProblem::IndexExpected) } else { Ok(Step::Where { key, text }) }
+    }
+
+    /// Reads a name up to the character behind it, which is passed over.
+    fn name(&mut self, end: char) -> Result<Box<str>, PathProblem> {
+        let mut name = String::new();
+        loop {
+            let next = self.peek().ok_or(PathProblem::IndexExpected)?;
+            match next {
+                _ if next == end => break,
+                '[' | ']' | '=' => return Err(PathProblem::IndexExpected),
+                '\\' => {
+                    self.advance();
+                    match self.peek() {
+                        Some(escaped @ ('=' | '[' | ']' | '\\')) => name.push(escaped),
+                        Some(_) | None => return Err(PathProblem::UnknownEscape),
+                    }
+                }
+                plain => name.push(plain),
+            }
+            self.advance();
+        }
+        self.advance();
+        Ok(name.into())
     }
 
     fn index(&mut self) -> Result<Step, PathProblem> {
@@ -364,6 +483,44 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_found_by_a_text_in_it() {
+        let by = |key: &str, text: &str| Step::Where { key: key.into(), text: text.into() };
+        for (text, expected) in [
+            ("in[name=age].data[]", vec![key("in"), by("name", "age"), key("data"), Step::Each]),
+            (r"a[k\=\]=x.y]", vec![key("a"), by("k=]", "x.y")]),
+            ("a[k=]", vec![key("a"), by("k", "")]),
+        ] {
+            assert_eq!(steps(text), expected, "{text}");
+            assert!(FieldPath::parse(text).unwrap().has_where());
+            let mut rebuilt = String::new();
+            expected.iter().for_each(|step| step.append_to(&mut rebuilt));
+            assert_eq!(rebuilt, text);
+        }
+        assert!(!FieldPath::parse("a[1]").unwrap().has_where());
+    }
+
+    #[test]
+    fn a_dollar_leads_beside_the_payload() {
+        let beside = |text: &str| FieldPath::parse(text).unwrap().beside().cloned();
+        assert_eq!(beside("$key"), Some(EnvelopeValue::Key));
+        assert_eq!(beside("$time"), Some(EnvelopeValue::Time));
+        let header = |name: &str| Some(EnvelopeValue::Header(name.into()));
+        assert_eq!(beside("$headers.ce_time"), header("ce_time"));
+        assert_eq!(beside(r"$headers.apicurio\.value"), header("apicurio.value"));
+        for payload in [r"\$key", r"\$headers.a", "$oid", "a.$key", "$keys"] {
+            assert_eq!(beside(payload), None, "{payload}");
+        }
+        assert_eq!(steps(r"\$key.x"), [key("$key"), key("x")]);
+        for text in ["$headers", "$headers.a.b", "$headers[0]", "$key.x", "$time[]"] {
+            let error = FieldPath::parse(text).unwrap_err();
+            assert_eq!(error.problem, PathProblem::NotBeside, "{text}");
+        }
+        let mut rebuilt = String::new();
+        steps(r"\$key.$x").iter().for_each(|step| step.append_to(&mut rebuilt));
+        assert_eq!(rebuilt, r"\$key.$x");
+    }
+
+    #[test]
     fn a_backslash_keeps_a_separator_inside_the_key() {
         assert_eq!(steps(r"a\.b.c\[0\]\\"), [key("a.b"), key(r"c[0]\")]);
     }
@@ -390,7 +547,11 @@ mod tests {
             ("a..b", 3, KeyExpected),
             ("ü.", 3, KeyExpected),
             ("a[", 3, IndexExpected),
-            ("a[x]", 3, IndexExpected),
+            ("a[x]", 4, IndexExpected),
+            ("a[=x]", 6, IndexExpected),
+            ("a[x=y", 6, IndexExpected),
+            ("a[x=y=z]", 6, IndexExpected),
+            (r"a[x=\.]", 6, UnknownEscape),
             ("[]a", 3, SeparatorExpected { found: 'a' }),
             ("[].", 4, KeyExpected),
             ("a[].b[]", 7, SecondEach),

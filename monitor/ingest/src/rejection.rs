@@ -37,6 +37,8 @@ pub enum RejectReason {
     /// The payload does not begin as the source's framing says, or is not a message of its
     /// writer's type.
     InvalidProtobuf,
+    /// The payload is no stream or file of Arrow, or what is read of it lies outside of it.
+    InvalidArrow,
     /// The payload names a schema that does not exist, or one that is none of its format.
     UnknownSchema,
     /// Event time, model or version is absent or null.
@@ -66,13 +68,14 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::InvalidAvro,
         Self::InvalidProtobuf,
+        Self::InvalidArrow,
         Self::UnknownSchema,
         Self::MissingField,
         Self::WrongType,
@@ -95,6 +98,7 @@ impl RejectReason {
             Self::InvalidJson => "invalid_json",
             Self::InvalidAvro => "invalid_avro",
             Self::InvalidProtobuf => "invalid_protobuf",
+            Self::InvalidArrow => "invalid_arrow",
             Self::UnknownSchema => "unknown_schema",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",

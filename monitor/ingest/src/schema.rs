@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use driftd_catalog::{ModelId, NameError, SegmentId};
 
-use crate::path::FieldPath;
+use crate::path::{EnvelopeValue, FieldPath};
 
 /// Most models of one source: rows name their model by a 16-bit index.
 const MODELS_MAX: usize = 1 << 16;
@@ -96,6 +96,28 @@ pub struct SegmentField {
     pub name: Arc<str>,
     /// Where the value is. Absent and null values are Arrow nulls.
     pub path: FieldPath,
+}
+
+/// A text that is a document itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedField {
+    /// Where it is: without `[]`, and not inside of another one.
+    pub path: FieldPath,
+    /// How it is written.
+    pub form: EmbeddedForm,
+}
+
+/// How a document is written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddedForm {
+    /// JSON.
+    Json,
+    /// Comma-separated values without a line of names: a list of lists.
+    Csv,
+    /// Base64 of JSON.
+    Base64Json,
+    /// Base64 of comma-separated values.
+    Base64Csv,
 }
 
 /// Where a record's model version comes from.
@@ -190,6 +212,11 @@ pub struct SourceSchema {
     pub columns: Option<FieldPath>,
     /// How a message is made of documents.
     pub framing: Framing,
+    /// Texts that are documents themselves.
+    pub embedded: Vec<EmbeddedField>,
+    /// What is read of a message beside its payload: [`crate::Message::envelope`] has its values in
+    /// this order.
+    pub envelope: Vec<EnvelopeValue>,
 }
 
 impl SourceSchema {
@@ -216,8 +243,29 @@ impl SourceSchema {
         }
         models.iter().try_for_each(ModelSchema::check)?;
         check_lists(&event_time, model.as_ref(), &models)?;
+        check_times(model.as_ref(), &models)?;
         let framing = Framing::Document;
-        Ok(Self { event_time, time_format, model, models, columns: None, framing })
+        let paths = models.iter().flat_map(ModelSchema::read_paths);
+        let beside = paths.chain([&event_time]).chain(&model).filter_map(FieldPath::beside);
+        let beside: BTreeSet<EnvelopeValue> = beside.cloned().collect();
+        let envelope = beside.into_iter().collect();
+        Ok(Self {
+            event_time,
+            time_format,
+            model,
+            models,
+            columns: None,
+            framing,
+            embedded: Vec::new(),
+            envelope,
+        })
+    }
+
+    /// Returns whether a message's payload is the list of its rows.
+    pub fn is_list(&self) -> bool {
+        let own = self.models.iter().flat_map(ModelSchema::read_paths);
+        let mut paths = own.chain([&self.event_time]).chain(&self.model);
+        paths.any(FieldPath::begins_with_each)
     }
 
     /// Returns through how many lists paths go.
@@ -231,6 +279,20 @@ impl SourceSchema {
     #[must_use]
     pub fn with_framing(self, framing: Framing) -> Self {
         Self { framing, ..self }
+    }
+
+    /// Has texts read as the documents that they are.
+    pub fn with_embedded(self, embedded: Vec<EmbeddedField>) -> Result<Self, SchemaError> {
+        let paths = || embedded.iter().map(|it| &it.path);
+        let invalid = paths().find(|it| it.has_each() || it.beside().is_some());
+        let nested = paths().enumerate().find(|(index, path)| {
+            let mut others = paths().enumerate().filter(|(other, _)| other != index);
+            others.any(|(_, other)| path.is_inside(other))
+        });
+        match invalid.or(nested.map(|(_, path)| path)) {
+            Some(path) => Err(SchemaError::NotEmbedded { path: path.to_string() }),
+            None => Ok(Self { embedded, ..self }),
+        }
     }
 
     /// Has rows of the lists beside `columns` read by the names that are there.
@@ -303,20 +365,32 @@ pub enum SchemaError {
     },
     /// A message cannot be a list and something else.
     #[error(
-        "the event time is at `{event_time}` and another value at `{path}`: either all paths \
-             begin with `[]` or none"
+        "one value is at `{first}` and another at `{path}`: either all paths begin with `[]` or \
+         none"
     )]
     MixedRoots {
-        /// Path of the event time.
-        event_time: String,
+        /// One path.
+        first: String,
         /// The other path.
         path: String,
+    },
+    /// Kafka's time as something else than the event time.
+    #[error("`$time` is read as the event time only, and not for model `{model}`")]
+    TimeElsewhere {
+        /// Name of a model that reads it.
+        model: String,
     },
     /// Names of columns without a list of rows that is read by them.
     #[error("no path reads a list beside the names of columns at `{columns}` by name")]
     NothingNamed {
         /// Path of the names.
         columns: String,
+    },
+    /// A text that cannot be a document, because there would be several, or one inside of another.
+    #[error("the text at `{path}` cannot be a document: it is in a list, in another one or none")]
+    NotEmbedded {
+        /// Where it is.
+        path: String,
     },
     /// Rows that differ in nothing that is watched.
     #[error(
@@ -340,12 +414,13 @@ fn check_lists(
 ) -> Result<(), SchemaError> {
     for schema in models {
         let own: Vec<_> = schema.paths().collect();
-        let mut all = own.iter().copied().chain([event_time]).chain(model);
-        if let Some(other) =
-            all.clone().find(|it| it.begins_with_each() != event_time.begins_with_each())
+        let mut all = [event_time].into_iter().chain(model).chain(own.iter().copied());
+        let mut inside = all.clone().filter(|it| it.beside().is_none());
+        if let Some(first) = inside.next()
+            && let Some(other) = inside.find(|it| it.begins_with_each() != first.begins_with_each())
         {
-            let (event_time, path) = (event_time.to_string(), other.to_string());
-            return Err(SchemaError::MixedRoots { event_time, path });
+            let (first, path) = (first.to_string(), other.to_string());
+            return Err(SchemaError::MixedRoots { first, path });
         }
         let is_counted = schema.features.iter().any(|it| it.path.has_each());
         if let Some(path) = all.find(|it| it.has_each() && !is_counted) {
@@ -354,6 +429,16 @@ fn check_lists(
         }
     }
     Ok(())
+}
+
+/// Checks that Kafka's time is nobody's feature, segment or name.
+fn check_times(model: Option<&FieldPath>, models: &[ModelSchema]) -> Result<(), SchemaError> {
+    let is_time = |path: &FieldPath| path.beside() == Some(&EnvelopeValue::Time);
+    let reads_it = |schema: &&ModelSchema| schema.paths().chain(model).any(is_time);
+    match models.iter().find(reads_it) {
+        Some(schema) => Err(SchemaError::TimeElsewhere { model: schema.name.to_string() }),
+        None => Ok(()),
+    }
 }
 
 fn dictionary() -> DataType {
@@ -447,12 +532,29 @@ mod tests {
         };
         assert_eq!(check("a[].t", "x", "s"), same("a[].t"));
         assert_eq!(check("t", "x", "a[].s"), same("a[].s"));
-        let mixed = |event_time: &str, path: &str| {
-            let (event_time, path) = (event_time.to_owned(), path.to_owned());
-            Some(SchemaError::MixedRoots { event_time, path })
+        let mixed = |first: &str, path: &str| {
+            let (first, path) = (first.to_owned(), path.to_owned());
+            Some(SchemaError::MixedRoots { first, path })
         };
         assert_eq!(check("t", "[].x", "s"), mixed("t", "[].x"));
         assert_eq!(check("[].t", "[].x", "s"), mixed("[].t", "s"));
+        // What is beside the payload says nothing about it.
+        assert_eq!(check("$time", "[].x", "$headers.s"), None);
+        assert_eq!(check("$time", "[].x", "s"), mixed("[].x", "s"));
+        let elsewhere = SchemaError::TimeElsewhere { model: "m".to_owned() };
+        assert_eq!(check("t", "$time", "s"), Some(elsewhere));
+    }
+
+    #[test]
+    fn what_is_beside_the_payload_is_listed_once() {
+        let mut model = model("m", &["$headers.x"]);
+        model.segments[0].path = path("$key");
+        model.version = VersionField::Path(path("$headers.x"));
+        let time = path("$time");
+        let schema = SourceSchema::try_new(time, TimeFormat::Rfc3339, None, vec![model]).unwrap();
+        let header = EnvelopeValue::Header("x".into());
+        assert_eq!(schema.envelope, [header, EnvelopeValue::Key, EnvelopeValue::Time]);
+        assert!(!schema.is_list());
     }
 
     #[test]

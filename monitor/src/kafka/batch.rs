@@ -4,13 +4,13 @@
 //! changes no result; the bounds keep the memory of wide records as small as that of narrow ones.
 
 use driftd_catalog::Timestamp;
-use driftd_core::config::SourceConfig;
+use driftd_core::config::{SourceConfig, SourceFormat};
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    Decode, DecodeLimits, Decoded, FeatureKind, Message, Program, Rejection, Row, SchemaId,
-    SourceSchema,
+    ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, Message,
+    Program, Rejection, Row, SchemaId, SourceSchema,
 };
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 /// Messages of one partition, and rows of theirs, decoded before they are counted together. With
 /// those of one more message a batch never has more versions than it can tell apart.
@@ -131,13 +131,35 @@ impl OpenBatch {
     }
 }
 
-/// Returns a record as decoders take it.
-pub(super) fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
+/// Returns a record as decoders take it, with what is wanted beside its payload.
+pub(super) fn message<'a>(record: &'a BorrowedMessage<'_>, envelope: Envelope<'a>) -> Message<'a> {
     Message {
         payload: record.payload(),
         offset: record.offset(),
         timestamp: record.timestamp().to_millis().map(Timestamp::from_millis),
+        envelope,
     }
+}
+
+/// Returns what a schema wants beside the payload. Nothing is allocated where it wants nothing.
+pub(super) fn envelope<'a>(
+    record: &'a BorrowedMessage<'_>,
+    schema: &SourceSchema,
+) -> Vec<Option<&'a [u8]>> {
+    let value = |wanted: &EnvelopeValue| match wanted {
+        EnvelopeValue::Header(name) => {
+            let headers = record.headers()?;
+            // Few messages have many headers; of several with the name the last counts.
+            (0..headers.count())
+                .rev()
+                .map(|index| headers.get(index))
+                .find(|header| *header.key == **name)?
+                .value
+        }
+        EnvelopeValue::Key => record.key(),
+        EnvelopeValue::Time => None,
+    };
+    schema.envelope.iter().map(value).collect()
 }
 
 /// Returns what a message is known by. Its payload is not read for that.
@@ -162,7 +184,11 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     let limits = source.limits();
     let message = limits.message_rows_max(schema) * size_of::<Row>()
         + limits.message_cells_max(schema) * size_of::<f64>();
-    let read = limits.message_bytes_max(schema);
+    let own = match &source.format {
+        SourceFormat::Json | SourceFormat::Avro(_) | SourceFormat::Protobuf(_) => 0,
+        SourceFormat::Arrow => ArrowDecoder::message_bytes_max(&limits),
+    };
+    let read = limits.message_bytes_max(schema) + own;
     (2 * (batch_rows_max(schema) * row + message) + read + texts) as u64
 }
 
@@ -205,7 +231,7 @@ mod tests {
     }
 
     fn message(offset: i64, time: i64) -> Message<'static> {
-        Message { payload: Some(b"{}"), offset, timestamp: Some(at(time)) }
+        Message { payload: Some(b"{}"), offset, timestamp: Some(at(time)), envelope: &[] }
     }
 
     /// Reads messages after the one at offset 7 was read, of time 70; returns how many were added,

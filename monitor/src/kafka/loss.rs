@@ -106,7 +106,7 @@ pub(crate) fn other_logs<C: ConsumerContext>(
             Some(Ok(message)) => {
                 let topic = Arc::from(message.topic());
                 let id = PartitionId { topic, partition: message.partition() };
-                let found = batch::mark(&batch::message(&message));
+                let found = batch::mark(&batch::message(&message, &[]));
                 let is_first = waiting.remove(&id).is_some();
                 let is_other = |it: &Mark| it.offset == found.offset && *it != found;
                 if is_first && marks.get(&id).is_some_and(is_other) {

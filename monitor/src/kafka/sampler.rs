@@ -266,9 +266,8 @@ fn owned(message: &BorrowedMessage<'_>) -> SampledMessage {
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
         payload: message.payload().map(<[u8]>::to_vec),
-        headers: headers
-            .map(|it| (it.key.to_owned(), it.value.unwrap_or_default().to_vec()))
-            .collect(),
+        key: message.key().map(<[u8]>::to_vec),
+        headers: headers.map(|it| (it.key.to_owned(), it.value.map(<[u8]>::to_vec))).collect(),
     }
 }
 

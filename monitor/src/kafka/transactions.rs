@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -117,14 +116,24 @@ pub(crate) struct Origin {
 /// A row of a transaction on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
+    /// Which transaction of the producer it is in.
+    transaction: u64,
     /// Its place among the rows of the transaction.
     number: usize,
     origin: Origin,
 }
 
-/// What topics refuse, by the row's place in the transaction.
+/// What topics answer for the rows of the newest transaction. Answers for rows of one that was
+/// aborted may come later: they say nothing about this one.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<BTreeMap<usize, Refusal>>);
+pub(crate) struct Answers(Mutex<Answered>);
+
+#[derive(Debug, Default)]
+struct Answered {
+    transaction: u64,
+    /// By the row's place in the transaction.
+    refused: BTreeMap<usize, Refusal>,
+}
 
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -137,25 +146,36 @@ impl ProducerContext for Answers {
 
     fn delivery(&self, result: &DeliveryResult<'_>, mark: Self::DeliveryOpaque) {
         if let Err((error, row)) = result {
-            self.note(*mark, error, row.topic(), row.payload_len());
+            self.failed(*mark, error, row.topic(), row.payload_len());
         }
     }
 }
 
 impl Answers {
-    fn note(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
-        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code)) {
-            let Mark { number, origin } = mark;
+    /// Forgets the transaction before; returns the number of the one that begins.
+    fn begin(&self) -> u64 {
+        let mut answered = self.lock();
+        let transaction = answered.transaction + 1;
+        *answered = Answered { transaction, ..Answered::default() };
+        transaction
+    }
+
+    fn failed(&self, mark: Mark, error: &KafkaError, topic: &str, bytes: usize) {
+        let mut answered = self.lock();
+        if let Some(code) = error.rdkafka_error_code().filter(|code| is_for_good(*code))
+            && answered.transaction == mark.transaction
+        {
+            let Mark { number, origin, .. } = mark;
             let refusal = Refusal { topic: topic.to_owned(), bytes, code, origin };
-            self.lock().insert(number, refusal);
+            answered.refused.insert(number, refusal);
         }
     }
 
-    fn take(&self) -> BTreeMap<usize, Refusal> {
-        mem::take(&mut *self.lock())
+    fn refused(&self) -> BTreeMap<usize, Refusal> {
+        self.lock().refused.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Refusal>> {
+    fn lock(&self) -> MutexGuard<'_, Answered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,6 +204,7 @@ pub(crate) struct Unsent(KafkaError);
 /// A transaction that is being filled.
 pub(crate) struct Transaction<'a> {
     client: &'a Client,
+    number: u64,
     /// Messages so far.
     count: Cell<usize>,
     /// Where one is looked for that its topic refuses: only these are sent, each alone, because
@@ -277,7 +298,7 @@ impl Transactions {
             self.aborts = 0;
             return Ok(());
         };
-        let suspects = self.producer.context().take();
+        let suspects = self.producer.context().refused();
         if !suspects.is_empty() {
             return Err(self.search(suspects, beat, &fill, Failure { step, source }));
         }
@@ -300,32 +321,39 @@ impl Transactions {
         self.producer
             .begin_transaction()
             .map_err(|source| Failure { step: "begin a transaction", source })?;
-        let transaction = Transaction { client: &self.producer, count: Cell::new(0), suspects };
+        let number = self.producer.context().begin();
+        let count = Cell::new(0);
+        let transaction = Transaction { client: &self.producer, number, count, suspects };
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
     }
 
-    /// Ends a transaction of which rows were refused, and finds the one that is by itself.
+    /// Ends a transaction of which rows were refused, and finds the one that is by itself: that of a
+    /// batch of one, or else one that is refused when each is sent alone. Where none is found, they
+    /// may be refused together only, or the producer was no longer able to say: batches of one tell.
     fn search(
         &mut self,
         suspects: BTreeMap<usize, Refusal>,
         beat: &dyn Fn(),
         fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
-        failure: Failure,
+        Failure { step, source }: Failure,
     ) -> TransactionError {
         let abort = || {
             beat();
             self.producer.abort_transaction(CALL_TIMEOUT)
         };
-        let searched = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
-        let found = self.producer.context().take().into_values().next();
-        let Failure { step, source } = failure;
-        match (searched, found) {
+        let (ended, found) = if 1 < self.batch_max {
+            let ended = abort().map(|()| self.fill(Some(suspects), fill)).and_then(|_| abort());
+            (ended, self.producer.context().refused().into_values().next())
+        } else {
+            (abort(), suspects.into_values().next())
+        };
+        match (ended, found) {
             (Ok(()), Some(refusal)) => refusal.into(),
-            (Ok(()), None) if 1 < self.batch_max => match self.narrow(beat) {
+            (Ok(()), None) => match self.narrow(beat) {
                 Ok(()) => TransactionError::Aborted { step, source },
                 Err(error) => error,
             },
-            (Ok(()), None) | (Err(_), _) => TransactionError::Lost { step, source },
+            (Err(_), _) => TransactionError::Lost { step, source },
         }
     }
 
@@ -347,7 +375,7 @@ impl Transactions {
         failpoint::hit(self.places.filled);
         // In this order: a member that is replaced between the two has sent nothing later on.
         self.retry("store the messages", beat, |producer| producer.flush(CALL_TIMEOUT))?;
-        if let Some(refusal) = self.producer.context().lock().values().next() {
+        if let Some(refusal) = self.producer.context().refused().values().next() {
             let source = KafkaError::MessageProduction(refusal.code);
             return Err(Failure { step: "store the messages", source });
         }
@@ -388,7 +416,7 @@ impl Transaction<'_> {
 
     fn enqueue(&self, number: usize, letter: Letter<'_>) -> Result<(), Unsent> {
         let Letter { origin, topic, partition, key, payload, headers } = letter;
-        let mark = Mark { number, origin };
+        let mark = Mark { transaction: self.number, number, origin };
         let mut record = BaseRecord::with_opaque_to(topic, Box::new(mark)).key(key);
         record.partition = partition;
         record.payload = payload;
@@ -402,7 +430,7 @@ impl Transaction<'_> {
                 }
                 Err((error, _)) => {
                     let bytes = payload.map_or(0, <[u8]>::len);
-                    self.client.context().note(mark, &error, topic, bytes);
+                    self.client.context().failed(mark, &error, topic, bytes);
                     return Err(Unsent(error));
                 }
             };
@@ -503,4 +531,39 @@ fn is_of_membership(error: &KafkaError) -> bool {
 
 fn is_timed_out(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOO_LARGE: KafkaError =
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
+
+    fn mark(transaction: u64, number: usize) -> Mark {
+        Mark { transaction, number, origin: Origin { owner: 0, output: None } }
+    }
+
+    #[test]
+    fn a_row_is_refused_by_an_answer_that_stays_the_same() {
+        let answers = Answers::default();
+        let transaction = answers.begin();
+        answers.failed(mark(transaction, 3), &TIMED_OUT, "t", 1);
+        assert!(answers.refused().is_empty(), "it may be taken the next time");
+        answers.failed(mark(transaction, 5), &TOO_LARGE, "t", 9);
+        let refused = answers.refused();
+        assert_eq!(refused.keys().collect::<Vec<_>>(), [&5]);
+        assert_eq!((&*refused[&5].topic, refused[&5].bytes), ("t", 9));
+    }
+
+    #[test]
+    fn what_is_answered_of_an_earlier_transaction_says_nothing() {
+        let answers = Answers::default();
+        let before = answers.begin();
+        let transaction = answers.begin();
+        answers.failed(mark(before, 1), &TOO_LARGE, "t", 9);
+        assert!(answers.refused().is_empty());
+        answers.failed(mark(transaction, 1), &TOO_LARGE, "t", 9);
+        assert_eq!(answers.refused().len(), 1);
+    }
 }

@@ -199,13 +199,16 @@ pub(crate) fn feature_column(
 }
 
 /// Returns the position of the column that tells a record's segment: by the last element of its
-/// path.
+/// path, or else by its name.
 pub(crate) fn segment_column(
     table: &Table,
     name: &str,
     path: &FieldPath,
 ) -> Result<usize, TableError> {
-    let position = required(table, path, &format!("segment `{name}`"))?;
+    let last = last_element(path);
+    let found = position(table, &last).or_else(|| position(table, name));
+    let role = format!("segment `{name}`");
+    let position = found.ok_or_else(|| missing(table, role, &[last, name.to_owned()]))?;
     check_kind(table, position, FeatureKind::Categorical, name)?;
     Ok(position)
 }

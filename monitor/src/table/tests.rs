@@ -96,7 +96,7 @@ fn read_messages(schema: &Arc<SourceSchema>, payloads: &[String]) -> Decoded {
     let mut decoder = JsonDecoder::new(Arc::clone(schema), limits);
     for (offset, payload) in (0..).zip(payloads) {
         let payload = Some(payload.as_bytes());
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
     }
     decoder.finish()
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftd_ingest::{
-    AvroDecoder, AvroFraming, Decode, DecodeLimits, JsonDecoder, ProtobufDecoder, ProtobufFraming,
+    ArrowDecoder, AvroDecoder, AvroFraming, Decode, DecodeLimits, JsonDecoder, ProtobufDecoder,
+    ProtobufFraming,
 };
 
 use super::SourceConfig;
@@ -21,6 +22,8 @@ pub enum SourceFormat {
     Avro(AvroConfig),
     /// Protobuf, with types from there.
     Protobuf(ProtobufConfig),
+    /// Streams and files of Arrow.
+    Arrow,
 }
 
 /// Where the schemas of writers come from.
@@ -105,6 +108,7 @@ impl SourceConfig {
             SourceFormat::Protobuf(protobuf) => {
                 Box::new(ProtobufDecoder::new(schema, protobuf.framing(), limits))
             }
+            SourceFormat::Arrow => Box::new(ArrowDecoder::new(schema, limits)),
         }
     }
 }

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::format::{RawAvro, RawProtobuf, RawRegistry, RawRegistryFraming};
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;
-pub(super) use self::source::{RawFormat, RawSource, RawStart, RawTimeFormat};
+pub(super) use self::source::{
+    RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart, RawTimeFormat,
+};
 pub(super) use self::state::{RawDurability, RawState};
 use super::text::{DurationText, JobName, Label, Topic};
 
@@ -121,7 +123,7 @@ pub(super) struct RawModel {
     /// Version of the model, when all its records are of one version. Either this or
     /// `version_path`.
     pub(super) version: Option<Label>,
-    /// Path to the version in a record. Either this or `version`.
+    /// Path to the version in a record, or `$headers.NAME`. Either this or `version`.
     pub(super) version_path: Option<String>,
     /// Versions followed at once; records of further ones are rejected and counted.
     #[serde(default = "four")]
@@ -215,9 +217,13 @@ pub(super) struct RawFeature {
     /// Name, as in the reference profile.
     pub(super) name: Label,
     /// Path to the value in a message: keys joined by `.`, list places as `[2]`, a dot inside a key
-    /// as `\.`. `[]`, once at most, is every element of a list: `instances[].age`, `ages[]`,
+    /// as `\.`, the element of a list that is an object with a text at a key as `[name=age]`. `[]`,
+    /// once at most, is every element of a list: `instances[].age`, `ages[]`,
     /// `rows[][3]`, or `[].age` where the message is the list. The message then has one record for
     /// each, and paths without `[]` the same value in all of them. All lists have one length.
+    ///
+    /// Beside the payload there are `$headers.NAME`, the text of a header, and `$key`, that of the
+    /// message's key; a key of the payload that has such a name is written as `\$key`.
     pub(super) path: String,
     /// Type of the value.
     #[serde(rename = "type")]
@@ -291,7 +297,7 @@ pub(super) enum RawDetector {
 pub(super) struct RawSegment {
     /// Name of the split; a segment is called `name=value`.
     pub(super) name: Label,
-    /// Path to the value in a record.
+    /// Path to the value in a record, or `$headers.NAME`, or `$key`.
     pub(super) path: String,
     /// Values that are segments of their own. Every other value is in the segment `__other__`.
     /// Either this or `top`.

@@ -1,5 +1,7 @@
 //! Tests of the configuration as a whole: its messages, its example, its generated reference.
 
+mod arrow;
+mod beside;
 mod example;
 mod format;
 mod generated;

@@ -20,7 +20,7 @@ use std::net::Ipv6Addr;
 
 use driftd_alerts::HysteresisPolicy;
 use driftd_detectors::DecisionPolicy;
-use driftd_ingest::{FieldPath, PathProblem};
+use driftd_ingest::{EnvelopeValue, FieldPath, PathProblem};
 
 use super::Config;
 use super::duration;
@@ -86,14 +86,27 @@ fn positive_millis(text: &DurationText, path: &str, findings: &mut Findings) -> 
     }
 }
 
-/// Reads a path into a record.
+/// Reads a path to what is not a time.
 fn field_path(text: &str, path: &str, findings: &mut Findings) -> Result<FieldPath, Noted> {
+    let read = time_path(text, path, findings)?;
+    if read.beside() != Some(&EnvelopeValue::Time) {
+        return Ok(read);
+    }
+    let problem = format!("is `{text}`: Kafka's time, which is read as the event time only");
+    Err(findings.add(path, &problem, "name another value"))
+}
+
+/// Reads a path into a record, or to a value beside it.
+fn time_path(text: &str, path: &str, findings: &mut Findings) -> Result<FieldPath, Noted> {
     FieldPath::parse(text).map_err(|error| {
         let problem = format!("is `{text}`: {}, at character {}", error.problem, error.position);
         let hint = match error.problem {
             PathProblem::SecondEach => {
                 "keep one `[]`: the list with an element for each record; write the place in \
                  another list, such as `[0]`"
+            }
+            PathProblem::NotBeside => {
+                r"write `$headers.ce_time` for a header, a dot inside its name as `\.`"
             }
             PathProblem::KeyExpected
             | PathProblem::IndexExpected

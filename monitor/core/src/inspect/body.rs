@@ -50,7 +50,7 @@ impl Body {
             Self::StructuredEvent => "CloudEvents, structured",
             Self::BatchedEvents => "CloudEvents, batched",
             Self::BinaryEvent => {
-                "CloudEvents, binary: attributes are headers, which driftd does not read"
+                "CloudEvents, binary: attributes are headers, such as `$headers.ce_time`"
             }
             Self::EncodedData => "`data_base64` of a CloudEvent, which driftd does not read",
             Self::Instances => {

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use driftd_ingest::quote_specials;
 use serde_json::Value;
 
 use super::Show;
@@ -99,13 +100,12 @@ impl Encoding {
             Self::JsonLines => &["ndjson"],
             Self::Registry => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
+            Self::ArrowStream | Self::ArrowFile => &["arrow"],
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
             | Self::Glue
             | Self::AvroFile
-            | Self::ArrowStream
-            | Self::ArrowFile
             | Self::Parquet
             | Self::Gzip
             | Self::Zstd
@@ -133,7 +133,9 @@ impl Encoding {
                 "with the schemas that have these fingerprints in `avro.schemas`"
             }
             Self::AvroFile | Self::Parquet => "`driftd replay` reads Parquet files, not messages",
-            Self::ArrowStream | Self::ArrowFile => "have the producer write JSON beside it",
+            Self::ArrowStream | Self::ArrowFile => {
+                "with paths that begin with `[]`: each row is a record"
+            }
             Self::Gzip | Self::Zstd => {
                 "have the producer set `compression.type` instead: Kafka then undoes it"
             }
@@ -166,7 +168,7 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
         return none(Encoding::RegistryHeader);
     }
     match std::str::from_utf8(payload) {
-        Ok(text) => of_text(text),
+        Ok(text) => of_text(&quote_specials(text)),
         Err(_) => none(Encoding::Binary),
     }
 }
@@ -228,7 +230,9 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
                 .find(|it| message.headers.iter().any(|(key, _)| key == *it));
             format!("{bytes} bytes, header `{}`", found.unwrap_or(&""))
         }
-        Encoding::Binary if show == Show::Shapes => format!("{bytes} bytes"),
+        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject if show == Show::Shapes => {
+            format!("{bytes} bytes")
+        }
         Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject => {
             let first = payload.iter().take(SHOWN_BYTES).fold(String::new(), |mut text, byte| {
                 // Writing to a text cannot fail.

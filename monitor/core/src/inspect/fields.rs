@@ -89,6 +89,8 @@ impl Way {
         way.has_empty_key |= key.is_empty();
         if !way.path.is_empty() {
             way.path.push('.');
+        } else if key.starts_with('$') {
+            way.path.push('\\');
         }
         for plain in key.chars() {
             if matches!(plain, '.' | '[' | ']' | '\\') {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use driftd_catalog::ModelId;
-use driftd_ingest::{DecodeLimits, FeatureKind, TimeFormat};
+use driftd_ingest::{DecodeLimits, FeatureKind, TimeFormat, event_time};
 use serde_json::Value;
 
 use super::body;
@@ -61,7 +61,8 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct EventTime {
     pub(super) path: String,
-    pub(super) format: TimeFormat,
+    /// Kafka's own is not written in one.
+    pub(super) format: Option<TimeFormat>,
     pub(super) note: String,
 }
 
@@ -140,7 +141,7 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
     let groups = if groups.is_empty() { vec![&all] } else { groups.iter().collect() };
     let mut draft = Draft {
         format,
-        event_time: EventTime::unknown(&all.lists),
+        event_time: EventTime::beside(messages),
         model: named.map(|it| (it.path.clone(), notes::different(it, show))),
         columns: fields.columns.clone(),
         payload_bytes_max: payload_bytes_max(messages),
@@ -284,18 +285,27 @@ fn event_time<'a, 'b>(
 }
 
 impl EventTime {
-    fn unknown(lists: &BTreeSet<NodeId>) -> Self {
-        let path = if lists.contains(&Tree::ROOT) { "[].event_time" } else { "event_time" };
-        Self {
-            path: path.to_owned(),
-            format: TimeFormat::Rfc3339,
-            note: "no field looks like a time: have the producer add one, or name the one that is"
-                .to_owned(),
+    /// Returns a time that is in no field: that of an event, where messages are events with
+    /// attributes in headers, or else Kafka's.
+    fn beside(messages: &[SampledMessage]) -> Self {
+        const HEADER: &str = "ce_time";
+        let is_time = |it: &&SampledMessage| {
+            it.header(HEADER).is_some_and(|text| event_time::from_text(text).is_some())
+        };
+        let (events, all) = (messages.iter().filter(is_time).count(), messages.len());
+        if all as u64 * REQUIRED <= events as u64 * 100 {
+            return Self {
+                path: format!("$headers.{HEADER}"),
+                format: Some(TimeFormat::Rfc3339),
+                note: format!("in {events} of {all} messages"),
+            };
         }
+        let note = "no field looks like a time: this is Kafka's, of when a message was sent";
+        Self { path: "$time".to_owned(), format: None, note: note.to_owned() }
     }
 
     fn at(field: &Field<'_>, show: Show) -> Self {
-        let format = judge::time_format(field).unwrap_or(TimeFormat::Rfc3339);
+        let format = Some(judge::time_format(field).unwrap_or(TimeFormat::Rfc3339));
         Self { path: field.path.clone(), format, note: notes::time(field, show) }
     }
 }

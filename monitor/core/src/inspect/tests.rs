@@ -4,6 +4,7 @@
 mod any;
 mod shapes;
 
+use driftd_catalog::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
@@ -21,6 +22,7 @@ fn of_bytes(payloads: Vec<Option<Vec<u8>>>) -> Vec<SampledMessage> {
     let message = |(offset, payload)| SampledMessage {
         partition: 2,
         offset,
+        timestamp: Some(Timestamp::from_millis(1_795_000_000_000)),
         payload,
         ..SampledMessage::default()
     };
@@ -181,10 +183,22 @@ fn where_nothing_can_be_proposed_the_reason_is_told() {
 }
 
 #[test]
-fn a_log_without_a_time_says_so_and_nothing_of_it_decodes() {
+fn a_log_without_a_time_says_so_and_has_that_of_kafka() {
     let proposal = proposal(&of_documents(&[json!({"features": {"a": 1}})]));
-    assert!(proposal.yaml.contains("# no field looks like a time"), "{}", proposal.yaml);
-    assert!(proposal.trial.is_hopeless());
+    let expected = "path: \"$time\" # no field looks like a time";
+    assert!(proposal.yaml.contains(expected), "{}", proposal.yaml);
+    assert_eq!(proposal.trial.accepted, 1, "{}", proposal.yaml);
+}
+
+#[test]
+fn the_time_of_a_binary_event_is_in_its_header() {
+    let mut messages = of_documents(&[json!({"instances": [{"a": 1.5}, {"a": 2.5}]})]);
+    for (name, value) in [("ce_specversion", "1.0"), ("ce_time", "2026-11-24T10:15:00Z")] {
+        messages[0].headers.push((name.to_owned(), Some(value.into())));
+    }
+    let proposal = proposal(&messages);
+    assert!(proposal.yaml.contains("path: \"$headers.ce_time\""), "{}", proposal.yaml);
+    assert_eq!((proposal.trial.accepted, proposal.trial.records), (1, 2), "{}", proposal.yaml);
 }
 
 #[test]
@@ -264,8 +278,8 @@ fn encodings_are_told_by_their_first_bytes() {
 #[test]
 fn headers_tell_a_registry_and_a_binary_event() {
     let mut messages = of_texts(&["\u{1}abc", r#"{"instances": [[1]]}"#]);
-    messages[0].headers.push(("__value_schema_id".to_owned(), vec![1; 17]));
-    messages[1].headers.push(("ce_specversion".to_owned(), b"1.0".to_vec()));
+    messages[0].headers.push(("__value_schema_id".to_owned(), Some(vec![1; 17])));
+    messages[1].headers.push(("ce_specversion".to_owned(), Some(b"1.0".to_vec())));
     let inspection = inspect(&messages, &request(Show::Values));
     let encodings: Vec<_> = inspection.encodings.iter().map(|it| it.encoding).collect();
     assert_eq!(encodings, [Encoding::JsonDocument, Encoding::RegistryHeader]);
@@ -281,7 +295,8 @@ fn what_is_said_to_be_read_is_what_a_source_takes() {
     let mut taken: Vec<String> = Vec::new();
     collect_consts(formats, &mut taken);
     taken.sort_unstable();
-    let encodings = [Encoding::JsonDocument, Encoding::JsonLines, Encoding::Registry];
+    let encodings =
+        [Encoding::JsonDocument, Encoding::JsonLines, Encoding::Registry, Encoding::ArrowStream];
     let mut read: Vec<_> = encodings.iter().flat_map(|it| it.formats()).copied().collect();
     read.sort_unstable();
     read.dedup();

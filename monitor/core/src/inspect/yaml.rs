@@ -59,7 +59,9 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     text.line("    event_time:");
     let time = &draft.event_time;
     text.noted(&format!("      path: {}", quoted(&time.path)), &time.note);
-    text.line(&format!("      format: {}", time_format(time.format)));
+    if let Some(format) = time.format {
+        text.line(&format!("      format: {}", time_format(format)));
+    }
     if let Some((path, note)) = &draft.model {
         text.noted(&format!("    model: {}", quoted(path)), note);
     }

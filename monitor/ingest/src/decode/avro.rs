@@ -72,10 +72,11 @@ impl AvroDecoder {
     /// schema.
     ///
     /// # Panics
-    /// When the schema has names of columns, or lines: both are of JSON.
+    /// When the schema has names of columns, lines, or documents inside of text: all are of JSON.
     pub fn new(schema: Arc<SourceSchema>, framing: AvroFraming, limits: DecodeLimits) -> Self {
         assert!(schema.columns.is_none(), "names of columns are of JSON");
         assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");
+        assert!(schema.embedded.is_empty(), "documents inside of text are of JSON");
         let plan = Plan::new(&schema);
         Self {
             limits,
@@ -109,7 +110,7 @@ impl AvroDecoder {
         let (id, start) = self.framing.open(payload)?;
         let program = self.programs.get(id, "Avro")?;
         let Self { limits, plan, slots, elements, rows, batch, .. } = self;
-        rows.clear();
+        rows.begin(message);
         let limits = *limits;
         let document = AvroDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;

@@ -3,13 +3,14 @@
 //! Before: a format's decoder accepts or refuses each message. After: [`OpenBatch::finish`] gives
 //! the [`Decoded`] batch to the core. Shared by all formats; owns the invariants of [`Decoded`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::{ModelId, NameError, Timestamp};
 
-use super::builders::{Cell, ModelBuilder, Span, Texts};
+use super::builders::{Cell, Chunk, ModelBuilder, Span, Texts};
 use super::{Decoded, Message, Row};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
@@ -33,6 +34,17 @@ pub(super) struct Accepted<'a> {
     /// For each row one a column of its model.
     pub(super) cells: &'a [Cell],
     pub(super) texts: Texts<'a>,
+}
+
+/// A message whose every column has been read and checked: rows of one model.
+pub(super) struct Columnar<'a> {
+    pub(super) model: usize,
+    /// One a row.
+    pub(super) times: Vec<Timestamp>,
+    /// The versions, each with how many rows one after the other have it.
+    pub(super) versions: Vec<(usize, Cow<'a, str>)>,
+    /// Some rows after the other: how many, and one chunk a column of the model.
+    pub(super) batches: Vec<(usize, Vec<Chunk<'a>>)>,
 }
 
 pub(super) struct OpenBatch {
@@ -120,6 +132,42 @@ impl OpenBatch {
         assert!(cells.is_empty(), "rows have one cell a column");
         self.accepted += 1;
         Ok(())
+    }
+
+    /// Appends the message's rows, or leaves the batch as it was where one of their versions cannot
+    /// be taken; returns whether it did.
+    ///
+    /// # Panics
+    /// When there are not as many times, versions and values as rows.
+    pub(super) fn accept_columns(&mut self, message: &Message<'_>, found: &Columnar<'_>) -> bool {
+        let Columnar { model, times, versions, batches } = found;
+        let rows_before = self.rows.len();
+        let versions_before = self.versions.names.len();
+        let index = u16::try_from(*model).expect("the schema bounds its models");
+        let mut times = times.iter();
+        for (rows, version) in versions {
+            let Ok(version) = self.versions.index(&self.schema.models[*model].name, version) else {
+                self.rows.truncate(rows_before);
+                self.versions.truncate(versions_before);
+                return false;
+            };
+            let row = |event_time: &Timestamp| Row {
+                offset: message.offset,
+                event_time: *event_time,
+                timestamp: message.timestamp,
+                model: index,
+                version,
+            };
+            self.rows.extend(times.by_ref().take(*rows).map(row));
+        }
+        assert_eq!(times.len(), 0, "every row has a version");
+        let appended: usize = batches.iter().map(|(rows, _)| rows).sum();
+        assert_eq!(self.rows.len(), rows_before + appended, "every row has a time");
+        for (rows, chunks) in batches {
+            self.models[*model].append_columns(*rows, chunks);
+        }
+        self.accepted += 1;
+        true
     }
 
     pub(super) fn reject(&mut self, message: &Message<'_>, refusal: Refusal) -> Option<&Rejection> {

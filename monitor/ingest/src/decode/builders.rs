@@ -1,14 +1,20 @@
 //! One model's open columns: checked cells in, one Arrow `RecordBatch` out.
 //!
-//! Before: a format has read and checked all cells of a record, so that appending cannot fail and a
-//! record is all in or not at all. After: [`super::batch`] closes the columns with the batch.
+//! Before: a format has read and checked all cells of a record, or all columns of a message, so that
+//! appending cannot fail and a record is all in or not at all. After: [`super::batch`] closes the columns with the batch.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringDictionaryBuilder};
-use arrow::array::{Float32Builder, Float64Builder, Int64Builder};
-use arrow::datatypes::{SchemaRef, UInt32Type};
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, DictionaryArray, NullBufferBuilder, PrimitiveArray,
+    StringDictionaryBuilder,
+};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::{
+    ArrowNativeType, Float32Type, Float64Type, Int64Type, SchemaRef, UInt32Type,
+};
 use arrow::record_batch::RecordBatch;
 
 use crate::schema::{FeatureKind, ModelSchema};
@@ -52,6 +58,38 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// Checked values of one column, for consecutive rows.
+pub(super) struct Chunk<'a> {
+    pub(super) values: Values<'a>,
+    pub(super) validity: Validity<'a>,
+}
+
+/// Which values of a chunk are not null.
+pub(super) enum Validity<'a> {
+    All,
+    /// One bit a value, the lowest of a byte first.
+    Bits(&'a [u8]),
+    Each(Vec<bool>),
+}
+
+/// What a column appends. The value of a row that is null is any.
+pub(super) enum Values<'a> {
+    /// Whatever the validity says.
+    Nulls,
+    /// As they lie in a payload.
+    Doubles(&'a [[u8; 8]]),
+    Floats(&'a [[u8; 4]]),
+    Longs(&'a [[u8; 8]]),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Integer(Vec<i64>),
+    /// For each row which of the texts it has.
+    Levels {
+        keys: Vec<u32>,
+        texts: Vec<Cow<'a, str>>,
+    },
+}
+
 pub(super) struct ModelBuilder {
     schema: SchemaRef,
     rows: usize,
@@ -79,6 +117,20 @@ impl ModelBuilder {
         rest
     }
 
+    /// Appends so many rows, of one chunk a column.
+    ///
+    /// # Panics
+    /// When there is not one chunk a column, or a chunk is not of its column's kind or not of so
+    /// many values.
+    pub(super) fn append_columns(&mut self, rows: usize, chunks: &[Chunk<'_>]) {
+        assert_eq!(chunks.len(), self.columns.len(), "there is one chunk a column");
+        self.rows += rows;
+        for (column, chunk) in self.columns.iter_mut().zip(chunks) {
+            column.append_chunk(rows, chunk);
+            assert_eq!(column.len(), self.rows, "a chunk has a value a row");
+        }
+    }
+
     /// Returns the rows since the last call, or `None` without rows.
     pub(super) fn finish(&mut self) -> Option<RecordBatch> {
         if std::mem::take(&mut self.rows) == 0 {
@@ -91,40 +143,46 @@ impl ModelBuilder {
 }
 
 enum ColumnBuilder {
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Integer(Int64Builder),
-    Dictionary(StringDictionaryBuilder<UInt32Type>),
+    Float32(Numbers<f32>),
+    Float64(Numbers<f64>),
+    Integer(Numbers<i64>),
+    Dictionary(Box<Levels>),
 }
 
 impl ColumnBuilder {
     fn new(kind: FeatureKind) -> Self {
         match kind {
-            FeatureKind::Float32 => Self::Float32(Float32Builder::new()),
-            FeatureKind::Float64 => Self::Float64(Float64Builder::new()),
-            FeatureKind::Integer => Self::Integer(Int64Builder::new()),
+            FeatureKind::Float32 => Self::Float32(Numbers::default()),
+            FeatureKind::Float64 => Self::Float64(Numbers::default()),
+            FeatureKind::Integer => Self::Integer(Numbers::default()),
             FeatureKind::Categorical | FeatureKind::Boolean => {
-                Self::Dictionary(StringDictionaryBuilder::new())
+                Self::Dictionary(Box::new(Levels::new()))
             }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Float32(numbers) => numbers.values.len(),
+            Self::Float64(numbers) => numbers.values.len(),
+            Self::Integer(numbers) => numbers.values.len(),
+            Self::Dictionary(levels) => levels.rows.values.len(),
         }
     }
 
     fn append(&mut self, cell: &Cell, texts: Texts<'_>) {
         match (self, cell) {
-            (Self::Float32(builder), Cell::Float32(value)) => builder.append_value(*value),
-            (Self::Float64(builder), Cell::Float64(value)) => builder.append_value(*value),
-            (Self::Integer(builder), Cell::Integer(value)) => builder.append_value(*value),
-            (Self::Dictionary(builder), Cell::Text(span)) => {
-                builder.append(texts.get(span)).expect("a batch has fewer levels than u32");
+            (Self::Float32(numbers), Cell::Float32(value)) => numbers.append(*value),
+            (Self::Float64(numbers), Cell::Float64(value)) => numbers.append(*value),
+            (Self::Integer(numbers), Cell::Integer(value)) => numbers.append(*value),
+            (Self::Dictionary(levels), Cell::Text(span)) => levels.append(texts.get(span)),
+            (Self::Dictionary(levels), Cell::Boolean(value)) => {
+                levels.append(if *value { "true" } else { "false" });
             }
-            (Self::Dictionary(builder), Cell::Boolean(value)) => {
-                let level = if *value { "true" } else { "false" };
-                builder.append(level).expect("a batch has fewer levels than u32");
-            }
-            (Self::Float32(builder), Cell::Null) => builder.append_null(),
-            (Self::Float64(builder), Cell::Null) => builder.append_null(),
-            (Self::Integer(builder), Cell::Null) => builder.append_null(),
-            (Self::Dictionary(builder), Cell::Null) => builder.append_null(),
+            (Self::Float32(numbers), Cell::Null) => numbers.append_nulls(1),
+            (Self::Float64(numbers), Cell::Null) => numbers.append_nulls(1),
+            (Self::Integer(numbers), Cell::Null) => numbers.append_nulls(1),
+            (Self::Dictionary(levels), Cell::Null) => levels.rows.append_nulls(1),
             (
                 Self::Float32(_) | Self::Float64(_) | Self::Integer(_) | Self::Dictionary(_),
                 Cell::Float32(_)
@@ -136,12 +194,140 @@ impl ColumnBuilder {
         }
     }
 
+    fn append_chunk(&mut self, rows: usize, chunk: &Chunk<'_>) {
+        let Chunk { values, validity } = chunk;
+        let single = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+        let double = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes);
+        match (self, values) {
+            (Self::Float32(numbers), Values::Nulls) => numbers.append_nulls(rows),
+            (Self::Float64(numbers), Values::Nulls) => numbers.append_nulls(rows),
+            (Self::Integer(numbers), Values::Nulls) => numbers.append_nulls(rows),
+            (Self::Dictionary(levels), Values::Nulls) => levels.rows.append_nulls(rows),
+            (Self::Float32(numbers), Values::Floats(all)) => {
+                numbers.extend(all.iter().map(single), validity);
+            }
+            (Self::Float32(numbers), Values::Float32(all)) => {
+                numbers.extend(all.iter().copied(), validity);
+            }
+            (Self::Float64(numbers), Values::Doubles(all)) => {
+                numbers.extend(all.iter().map(double), validity);
+            }
+            (Self::Float64(numbers), Values::Floats(all)) => {
+                numbers.extend(all.iter().map(|it| single(it).into()), validity);
+            }
+            (Self::Float64(numbers), Values::Float64(all)) => {
+                numbers.extend(all.iter().copied(), validity);
+            }
+            (Self::Integer(numbers), Values::Longs(all)) => {
+                numbers.extend(all.iter().map(|it| i64::from_le_bytes(*it)), validity);
+            }
+            (Self::Integer(numbers), Values::Integer(all)) => {
+                numbers.extend(all.iter().copied(), validity);
+            }
+            (Self::Dictionary(levels), Values::Levels { keys, texts }) => {
+                levels.extend(keys, texts, validity);
+            }
+            (
+                Self::Float32(_) | Self::Float64(_) | Self::Integer(_) | Self::Dictionary(_),
+                Values::Doubles(_)
+                | Values::Floats(_)
+                | Values::Longs(_)
+                | Values::Float32(_)
+                | Values::Float64(_)
+                | Values::Integer(_)
+                | Values::Levels { .. },
+            ) => unreachable!("a chunk was read for another column"),
+        }
+    }
+
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Float32(builder) => Arc::new(builder.finish()),
-            Self::Float64(builder) => Arc::new(builder.finish()),
-            Self::Integer(builder) => Arc::new(builder.finish()),
-            Self::Dictionary(builder) => Arc::new(builder.finish()),
+            Self::Float32(numbers) => numbers.finish::<Float32Type>(),
+            Self::Float64(numbers) => numbers.finish::<Float64Type>(),
+            Self::Integer(numbers) => numbers.finish::<Int64Type>(),
+            Self::Dictionary(levels) => levels.finish(),
         }
+    }
+}
+
+/// An open column of numbers.
+struct Numbers<T> {
+    values: Vec<T>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
+    }
+}
+
+impl<T: ArrowNativeType> Numbers<T> {
+    fn append(&mut self, value: T) {
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    fn append_nulls(&mut self, count: usize) {
+        self.values.extend(std::iter::repeat_n(T::default(), count));
+        self.nulls.append_n_nulls(count);
+    }
+
+    fn extend(&mut self, values: impl ExactSizeIterator<Item = T>, validity: &Validity<'_>) {
+        let count = values.len();
+        match validity {
+            Validity::All => self.nulls.append_n_non_nulls(count),
+            Validity::Bits(bits) => {
+                let bits = BooleanBuffer::new((*bits).into(), 0, count);
+                self.nulls.append_buffer(&NullBuffer::new(bits));
+            }
+            Validity::Each(valid) => self.nulls.append_slice(valid),
+        }
+        assert_eq!(self.nulls.len(), self.values.len() + count, "a value is null or not");
+        self.values.extend(values);
+    }
+
+    fn finish_array<P: ArrowPrimitiveType<Native = T>>(&mut self) -> PrimitiveArray<P> {
+        PrimitiveArray::new(std::mem::take(&mut self.values).into(), self.nulls.finish())
+    }
+
+    fn finish<P: ArrowPrimitiveType<Native = T>>(&mut self) -> ArrayRef {
+        Arc::new(self.finish_array::<P>())
+    }
+}
+
+/// An open column of levels.
+struct Levels {
+    /// Of each row the place of its level.
+    rows: Numbers<u32>,
+    /// Finds the place of a level. What it counts as rows is what it was asked.
+    places: StringDictionaryBuilder<UInt32Type>,
+}
+
+impl Levels {
+    fn new() -> Self {
+        Self { rows: Numbers::default(), places: StringDictionaryBuilder::new() }
+    }
+
+    fn place(&mut self, level: &str) -> u32 {
+        self.places.append(level).expect("a batch has fewer levels than u32")
+    }
+
+    fn append(&mut self, level: &str) {
+        let place = self.place(level);
+        self.rows.append(place);
+    }
+
+    fn extend(&mut self, keys: &[u32], texts: &[Cow<'_, str>], validity: &Validity<'_>) {
+        let places: Vec<u32> = texts.iter().map(|text| self.place(text)).collect();
+        // Without a text every key is of a null.
+        let place = |key: &u32| usize::try_from(*key).ok().and_then(|it| places.get(it).copied());
+        self.rows.extend(keys.iter().map(|key| place(key).unwrap_or(0)), validity);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let levels = Arc::clone(self.places.finish().values());
+        let keys = self.rows.finish_array::<UInt32Type>();
+        Arc::new(DictionaryArray::new(keys, levels))
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn decoded_json(source: &Arc<SourceSchema>, record: &Json) -> Outcome
     let payload = record.to_string();
     let mut decoder = JsonDecoder::new(Arc::clone(source), LIMITS);
     let payload = Some(payload.as_bytes());
-    decoder.decode(&Message { payload, offset: 0, timestamp: None });
+    decoder.decode(&Message { payload, offset: 0, timestamp: None, envelope: &[] });
     outcome(decoder.finish())
 }
 
@@ -90,7 +90,7 @@ impl<'a> Tape<'a> {
 }
 
 /// What is wanted at the end of a path, so that most values fit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaf {
     Number,
     Whole,
@@ -113,14 +113,14 @@ pub(super) fn under_key<'a>(rest: &Rest<'a>, key: Option<&str>) -> Option<Rest<'
         Some((Step::Key(first), below)) if key.is_none_or(|key| **first == *key) => {
             Some((below, rest.1))
         }
-        Some((Step::Key(_) | Step::Index(_) | Step::Each, _)) | None => None,
+        Some((Step::Key(_) | Step::Index(_) | Step::Where { .. } | Step::Each, _)) | None => None,
     }
 }
 
 pub(super) fn under_place<'a>(rest: &Rest<'a>) -> Option<Rest<'a>> {
     match rest.0.split_first() {
         Some((Step::Index(_) | Step::Each, below)) => Some((below, rest.1)),
-        Some((Step::Key(_), _)) | None => None,
+        Some((Step::Key(_) | Step::Where { .. }, _)) | None => None,
     }
 }
 

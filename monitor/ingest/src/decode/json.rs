@@ -11,11 +11,13 @@ mod columns;
 mod cursor;
 mod decimal;
 mod document;
+mod embedded;
 mod layout;
 mod learner;
 mod quick_walk;
 mod record;
 mod slow_walk;
+pub(super) mod special;
 mod value;
 mod walk;
 
@@ -35,12 +37,16 @@ mod oracle_lists;
 mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod where_tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use self::columns::Columns;
 use self::document::JsonDocument;
+use self::embedded::Embedded;
+pub(super) use self::embedded::bytes_max as embedded_bytes_max;
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
 use self::value::Kind;
@@ -70,8 +76,11 @@ use crate::schema::{Framing, SourceSchema};
 ///
 /// In the framing of lines each line is a document, with rows of its own; the message is all of
 /// them.
+///
+/// Texts at the schema's `embedded` paths are documents themselves.
 pub struct JsonDecoder {
     limits: DecodeLimits,
+    embedded: Option<Embedded>,
     plan: Plan,
     batch: OpenBatch,
     // Reused from message to message.
@@ -89,6 +98,7 @@ impl JsonDecoder {
         let element = |list: &trie::List| Slots::new(&list.element, 0);
         Self {
             limits,
+            embedded: Embedded::new(&schema),
             slots: Slots::new(&plan.trie, limits.rows_max),
             elements: plan.trie.lists().iter().map(element).collect(),
             columns: Columns::default(),
@@ -102,7 +112,18 @@ impl JsonDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_text(message.payload, self.limits)?;
-        self.rows.clear();
+        // Taken out for as long as what it has unfolded is read.
+        let Some(mut embedded) = self.embedded.take() else {
+            return self.read_text(message, payload);
+        };
+        let unfolded = embedded.unfold(payload, self.plan.framing);
+        let read = unfolded.and_then(|text| self.read_text(message, text));
+        self.embedded = Some(embedded);
+        read
+    }
+
+    fn read_text(&mut self, message: &Message<'_>, payload: &str) -> Result<(), Refusal> {
+        self.rows.begin(message);
         self.slots.shrink();
         match self.plan.framing {
             Framing::Document => self.read_document(payload, 0..payload.len())?,
@@ -119,15 +140,9 @@ impl JsonDecoder {
 
     /// Reads each line that is not blank.
     fn read_lines(&mut self, payload: &str) -> Result<(), Refusal> {
-        let mut start = 0;
         let mut has_lines = false;
-        for (number, line) in (1..).zip(payload.split_inclusive('\n')) {
-            let bounds = start..start + line.trim_end_matches('\n').len();
-            start += line.len();
-            // What JSON takes for white space, and not what Unicode does.
-            if line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
-                continue;
-            }
+        for (number, _, bounds) in document_lines(payload) {
+            let Some(bounds) = bounds else { continue };
             has_lines = true;
             self.read_document(payload, bounds).map_err(|refusal| refusal.in_line(number))?;
         }
@@ -173,6 +188,19 @@ impl Decode for JsonDecoder {
     fn finish(&mut self) -> Decoded {
         self.batch.finish()
     }
+}
+
+/// Returns the lines of a payload by their numbers, and where the documents lie of those that are
+/// not blank.
+fn document_lines(payload: &str) -> impl Iterator<Item = (usize, &str, Option<Range<usize>>)> {
+    let mut start = 0;
+    (1..).zip(payload.split_inclusive('\n')).map(move |(number, line)| {
+        let bounds = start..start + line.trim_end_matches('\n').len();
+        start += line.len();
+        // What JSON takes for white space, and not what Unicode does.
+        let is_blank = line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        (number, line, (!is_blank).then_some(bounds))
+    })
 }
 
 /// Returns the payload as text within the limits.

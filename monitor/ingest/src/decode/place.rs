@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::LEVEL_BYTES_MAX;
-use crate::path::FieldPath;
+use crate::path::{EnvelopeValue, FieldPath};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::TimeFormat;
 
@@ -19,11 +19,22 @@ pub(super) const NAME_BYTES_MAX: usize = 128;
 pub(super) struct Place {
     /// The list of which every element has such a value; `None` when the message has one.
     pub(super) list: Option<usize>,
+    /// Of the payload's values, or of those beside it.
     pub(super) slot: usize,
     pub(super) path: FieldPath,
 }
 
 impl Place {
+    /// Whether the value is beside the payload, and no format's.
+    pub(super) fn is_beside(&self) -> bool {
+        self.path.beside().is_some()
+    }
+
+    /// Whether the value is the time that Kafka attached to the message.
+    pub(super) fn is_kafka_time(&self) -> bool {
+        self.path.beside() == Some(&EnvelopeValue::Time)
+    }
+
     pub(super) fn refusal(&self, reason: RejectReason, problem: fmt::Arguments<'_>) -> Refusal {
         let path = &self.path;
         Refusal::new(reason, format_args!("`{path}`: {problem}"))

@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use driftd_catalog::ModelId;
+
 use super::place::Place;
 use super::trie::Trie;
 use crate::path::FieldPath;
+use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat, VersionField};
 
 pub(super) struct Plan {
@@ -44,6 +47,8 @@ pub(super) struct ModelPlan {
     pub(super) features: Vec<(Place, FeatureKind)>,
     /// Places and the segments' names.
     pub(super) segments: Vec<(Place, Arc<str>)>,
+    /// Columns whose values are beside the payload.
+    pub(super) beside: Vec<usize>,
     /// Lists with further values of each row.
     pub(super) lists: Vec<usize>,
     /// Lists that are read by the names of columns, for the event time and the model's name too.
@@ -62,18 +67,19 @@ impl Plan {
     pub(super) fn new(schema: &SourceSchema) -> Self {
         let source_paths = || schema.model.iter().chain([&schema.event_time]);
         let all = || source_paths().chain(schema.models.iter().flat_map(ModelSchema::read_paths));
-        let trie = Trie::new(all().chain(&schema.columns));
-        let columns = schema.columns.as_ref().map(|it| place(&trie, it));
+        let trie = Trie::new(all().chain(&schema.columns).filter(|it| it.beside().is_none()));
+        let place = |path| place(&trie, schema, path);
+        let columns = schema.columns.as_ref().map(place);
         let lists = lists(&trie, source_paths(), &[]);
         let model = |model| ModelPlan::new(model, schema, &trie, &lists);
         let all_named = named_lists(schema, &trie, all());
         let source_named = named_lists(schema, &trie, source_paths());
         Self {
             framing: schema.framing,
-            is_list: schema.event_time.begins_with_each(),
-            event_time: place(&trie, &schema.event_time),
+            is_list: schema.is_list(),
+            event_time: place(&schema.event_time),
             time_format: schema.time_format,
-            model: schema.model.as_ref().map(|it| place(&trie, it)),
+            model: schema.model.as_ref().map(place),
             models: schema.models.iter().map(model).collect(),
             models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
             lists,
@@ -83,26 +89,37 @@ impl Plan {
             trie,
         }
     }
+    /// Returns the model of a name that was read at `place`: an index into the schema's models.
+    pub(super) fn model_of(&self, place: &Place, name: &str) -> Result<usize, Refusal> {
+        self.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
+    }
 }
 
 impl ModelPlan {
     fn new(model: &ModelSchema, source: &SourceSchema, trie: &Trie, known: &[usize]) -> Self {
-        let features = model.features.iter().map(|it| (place(trie, &it.path), it.kind));
-        let segments = model.segments.iter();
-        let segments = segments.map(|it| (place(trie, &it.path), Arc::clone(&it.name)));
+        let place = |path| place(trie, source, path);
+        let features = model.features.iter().map(|it| (place(&it.path), it.kind));
+        let segments = model.segments.iter().map(|it| (place(&it.path), Arc::clone(&it.name)));
         let source_paths = || source.model.iter().chain([&source.event_time]);
         let by_source = named_lists(source, trie, source_paths());
         let named = named_lists(source, trie, source_paths().chain(model.read_paths()));
+        let features: Vec<_> = features.collect();
+        let segments: Vec<_> = segments.collect();
+        let places = features.iter().map(|(place, _)| place);
+        let places = places.chain(segments.iter().map(|(place, _)| place));
+        let beside = (0..).zip(places).filter(|(_, place)| place.is_beside());
+        let beside = beside.map(|(column, _)| column).collect();
         let again = named.iter().map(|it| it.list).filter(|list| {
             known.contains(list) && by_source.iter().all(|other| other.list != *list)
         });
         Self {
             version: match &model.version {
                 VersionField::Fixed(version) => VersionPlan::Fixed(Arc::clone(version)),
-                VersionField::Path(path) => VersionPlan::At(place(trie, path)),
+                VersionField::Path(path) => VersionPlan::At(place(path)),
             },
-            features: features.collect(),
-            segments: segments.collect(),
+            features,
+            segments,
+            beside,
             lists: lists(trie, model.read_paths(), known),
             named_again: again.collect(),
             named,
@@ -115,8 +132,14 @@ impl ModelPlan {
     }
 }
 
-fn place(trie: &Trie, path: &FieldPath) -> Place {
-    let (list, slot) = trie.place(path);
+fn place(trie: &Trie, schema: &SourceSchema, path: &FieldPath) -> Place {
+    let (list, slot) = match path.beside() {
+        None => trie.place(path),
+        Some(value) => {
+            let slot = schema.envelope.binary_search(value);
+            (None, slot.expect("the schema lists what is beside the payload"))
+        }
+    };
     Place { list, slot, path: path.clone() }
 }
 
@@ -127,7 +150,8 @@ fn lists<'a>(
     known: &[usize],
 ) -> Vec<usize> {
     let mut lists = Vec::new();
-    for list in paths.filter_map(|path| trie.place(path).0) {
+    let inside = paths.filter(|path| path.beside().is_none());
+    for list in inside.filter_map(|path| trie.place(path).0) {
         if !known.contains(&list) && !lists.contains(&list) {
             lists.push(list);
         }
@@ -143,7 +167,7 @@ fn named_lists<'a>(
 ) -> Vec<NamedList> {
     let Some(columns) = &schema.columns else { return Vec::new() };
     let mut lists: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-    for path in paths {
+    for path in paths.filter(|path| path.beside().is_none()) {
         if let (Some(name), (Some(list), _)) = (path.column(columns), trie.place(path)) {
             lists.entry(list).or_default().insert(name);
         }
@@ -153,4 +177,19 @@ fn named_lists<'a>(
         names: names.into_iter().map(Box::from).collect(),
     };
     lists.into_iter().map(named).collect()
+}
+
+/// Tells a name that no model could have from one that no model has.
+pub(super) fn unknown_model(at: &Place, name: &str) -> Refusal {
+    let bytes = name.len();
+    match ModelId::try_new(name, "any") {
+        Ok(_) => at.refusal(
+            RejectReason::UnknownModel,
+            format_args!("no configured model has this name of {bytes} bytes"),
+        ),
+        Err(_) => at.refusal(
+            RejectReason::InvalidName,
+            format_args!("no name, or too long or with a control character, of {bytes} bytes"),
+        ),
+    }
 }

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use driftd_catalog::{ModelId, Timestamp};
+use driftd_catalog::Timestamp;
 
 use super::batch::Head;
 use super::builders::{Cell, Span, Texts};
+use super::envelope::EnvelopeTexts;
 use super::place::Place;
 use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
-use super::{CELLS_KEPT, DecodeLimits};
+use super::{CELLS_KEPT, DecodeLimits, Message};
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, Framing, TimeFormat};
 
@@ -66,6 +67,8 @@ pub(super) struct Rows {
     pub(super) cells: Vec<Cell>,
     /// Texts that are not in the payload as they are.
     pub(super) added: String,
+    /// Values beside the payload.
+    pub(super) envelope: EnvelopeTexts,
     /// For each model of the document its first row, from which later ones take what they share.
     firsts: BTreeMap<usize, First>,
 }
@@ -79,13 +82,30 @@ struct First {
 }
 
 impl Rows {
-    /// Forgets the message before, and gives back what only a large one needs.
-    pub(super) fn clear(&mut self) {
+    /// Forgets the message before, gives back what only a large one needs, and takes what is beside
+    /// this one's payload.
+    pub(super) fn begin(&mut self, message: &Message<'_>) {
         self.heads.clear();
         self.cells.clear();
         self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
         self.added.shrink_to(CELLS_KEPT);
+        self.envelope.begin(message, &mut self.added);
+    }
+
+    /// Fills the columns of the newest row, whose cells begin at `first`, that are beside the
+    /// payload.
+    pub(super) fn fill_beside(&mut self, model: &ModelPlan, first: usize) -> Result<(), Refusal> {
+        let mut record = self.envelope.record(&mut self.added);
+        for &column in &model.beside {
+            self.cells[first + column] = if let Some((place, kind)) = model.features.get(column) {
+                record.feature(place, *kind)?
+            } else {
+                let (place, name) = &model.segments[column - model.features.len()];
+                record.segment(place, name)?
+            };
+        }
+        Ok(())
     }
 
     /// Refuses more rows than a message may have: those of all its documents together.
@@ -233,16 +253,20 @@ impl<D: Document> Reader<'_, D> {
     fn model_index(&mut self) -> Result<usize, Refusal> {
         let plan = self.plan;
         let Some(place) = &plan.model else { return Ok(0) };
+        if place.is_beside() {
+            let mut record = self.rows.envelope.record(&mut self.rows.added);
+            let name = record.model(place)?;
+            return plan.model_of(place, record.texts().get(&name));
+        }
         let mut record = self.document.record(&mut self.rows.added);
         let name = record.model(place)?;
-        let name = record.texts().get(&name);
-        plan.models_by_name.get(name).copied().ok_or_else(|| unknown_model(place, name))
+        plan.model_of(place, record.texts().get(&name))
     }
 
     /// Reads a row of the model `index`. What it shares with the first one of the same model is
     /// taken from there, so that a message that mixes models reads it no more often than another.
     fn read_row_of_list(&mut self, index: usize) -> Result<(), Refusal> {
-        let Rows { heads, cells, added: _, firsts } = &*self.rows;
+        let Rows { heads, cells, firsts, .. } = &*self.rows;
         let first = firsts.get(&index).copied();
         let here = First { head: heads.len(), cells: cells.len() };
         self.read_row(index, first)?;
@@ -255,27 +279,40 @@ impl<D: Document> Reader<'_, D> {
     fn read_row(&mut self, index: usize, first: Option<First>) -> Result<(), Refusal> {
         let plan = self.plan;
         let model = &plan.models[index];
-        let Rows { heads, cells, added, firsts: _ } = &mut *self.rows;
+        let Rows { heads, cells, added, envelope, firsts: _ } = &mut *self.rows;
         let shared = first.map(|first| heads[first.head].clone());
-        let mut record = self.document.record(added);
         let version = match (&model.version, &shared) {
-            (VersionPlan::Fixed(version), None) => record.add_text(version),
-            (VersionPlan::At(place), None) => record.version(place)?,
-            (VersionPlan::At(place), Some(_)) if place.list.is_some() => record.version(place)?,
+            (VersionPlan::At(place), _) if place.list.is_some() => {
+                self.document.record(added).version(place)?
+            }
             (VersionPlan::Fixed(_) | VersionPlan::At(_), Some(shared)) => shared.version.clone(),
+            (VersionPlan::Fixed(version), None) => self.document.record(added).add_text(version),
+            (VersionPlan::At(place), None) if place.is_beside() => {
+                envelope.record(added).version(place)?
+            }
+            (VersionPlan::At(place), None) => self.document.record(added).version(place)?,
         };
+        let (place, format) = (&plan.event_time, plan.time_format);
         let event_time = match &shared {
-            Some(shared) if plan.event_time.list.is_none() => shared.event_time,
-            Some(_) | None => record.event_time(&plan.event_time, plan.time_format)?,
+            Some(shared) if place.list.is_none() => shared.event_time,
+            None if place.is_beside() => envelope.record(added).event_time(place, format)?,
+            Some(_) | None => self.document.record(added).event_time(place, format)?,
         };
-        read_cells(model, &mut record, cells, first.map(|first| first.cells))?;
-        heads.push(Head { model: index, event_time, version });
+        let here = cells.len();
+        {
+            let mut record = self.document.record(added);
+            read_cells(model, &mut record, cells, first.map(|first| first.cells))?;
+        }
+        if first.is_none() && !model.beside.is_empty() {
+            self.rows.fill_beside(model, here)?;
+        }
+        self.rows.heads.push(Head { model: index, event_time, version });
         Ok(())
     }
 }
 
 /// Reads the features, then the segments: one cell a column. What rows share is copied from the
-/// cells that begin at `shared`.
+/// cells that begin at `shared`; what is beside the payload is left null.
 fn read_cells(
     model: &ModelPlan,
     record: &mut impl Record,
@@ -285,29 +322,16 @@ fn read_cells(
     for (column, (place, kind)) in model.features.iter().enumerate() {
         cells.push(match shared.filter(|_| place.list.is_none()) {
             Some(first) => cells[first + column].clone(),
+            None if place.is_beside() => Cell::Null,
             None => record.feature(place, *kind)?,
         });
     }
     for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
         cells.push(match shared.filter(|_| place.list.is_none()) {
             Some(first) => cells[first + column].clone(),
+            None if place.is_beside() => Cell::Null,
             None => record.segment(place, name)?,
         });
     }
     Ok(())
-}
-
-/// Tells a name that no model could have from one that no model has.
-fn unknown_model(at: &Place, name: &str) -> Refusal {
-    let bytes = name.len();
-    match ModelId::try_new(name, "any") {
-        Ok(_) => at.refusal(
-            RejectReason::UnknownModel,
-            format_args!("no configured model has this name of {bytes} bytes"),
-        ),
-        Err(_) => at.refusal(
-            RejectReason::InvalidName,
-            format_args!("no name, or too long or with a control character, of {bytes} bytes"),
-        ),
-    }
 }

@@ -33,6 +33,13 @@ impl List {
     }
 }
 
+/// By what an element of an array is told: its text at a key.
+#[derive(PartialEq, Eq)]
+pub(super) struct Where {
+    pub(super) key: Box<str>,
+    pub(super) text: Box<str>,
+}
+
 /// A value that some path ends at or passes through.
 #[derive(Default)]
 pub(super) struct Node {
@@ -46,11 +53,13 @@ pub(super) struct Node {
     positions: KeyTable,
     /// Wanted elements of an array, sorted by index, each with its node.
     pub(super) elements: Vec<(usize, usize)>,
+    /// Elements of an array that are wanted for a text in them, each with its node.
+    pub(super) wheres: Vec<(Where, usize)>,
     /// The list that the array is, where all its elements are wanted.
     pub(super) list: Option<usize>,
     /// Slots below `keys`.
     pub(super) key_slots: Range<usize>,
-    /// Slots below `elements`, and that of `list`.
+    /// Slots below `elements` and `wheres`, and that of `list`.
     pub(super) element_slots: Range<usize>,
 }
 
@@ -62,7 +71,11 @@ impl Node {
 
     /// Returns whether paths lead on from here.
     pub(super) fn is_inner(&self) -> bool {
-        !self.keys.is_empty() || !self.elements.is_empty() || self.list.is_some()
+        !self.keys.is_empty() || self.wants_elements()
+    }
+
+    fn wants_elements(&self) -> bool {
+        !self.elements.is_empty() || !self.wheres.is_empty() || self.list.is_some()
     }
 
     /// Returns the wanted keys of an object, each with its node.
@@ -147,6 +160,10 @@ impl Trie {
                 let found = node.elements.binary_search_by_key(index, |&(index, _)| index).ok()?;
                 Some(node.elements[found].1)
             }
+            Step::Where { key, text } => {
+                let is_it = |it: &&(Where, usize)| it.0.key == *key && it.0.text == *text;
+                node.wheres.iter().find(is_it).map(|(_, child)| *child)
+            }
             Step::Each => unreachable!("a path is parted at its `[]`"),
         }
     }
@@ -192,6 +209,10 @@ impl Trie {
                 let rank = node.elements.partition_point(|&(other, _)| other < *index);
                 node.elements.insert(rank, (*index, child));
             }
+            Step::Where { key, text } => {
+                let told = Where { key: key.clone(), text: text.clone() };
+                node.wheres.push((told, child));
+            }
             Step::Each => unreachable!("a path is parted at its `[]`"),
         }
         self.nodes.push(Node { path, ..Node::default() });
@@ -211,6 +232,9 @@ impl Trie {
         let middle = self.slots;
         for position in 0..self.nodes[at].elements.len() {
             self.number(self.nodes[at].elements[position].1);
+        }
+        for position in 0..self.nodes[at].wheres.len() {
+            self.number(self.nodes[at].wheres[position].1);
         }
         if let Some(list) = self.nodes[at].list {
             self.lists[list].slot = self.slots;

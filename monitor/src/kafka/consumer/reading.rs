@@ -46,7 +46,8 @@ pub(super) fn decode(
     let id = PartitionId { topic: Arc::clone(&source.topic), partition: message.partition() };
     // A message fetched just before its partition was revoked: its new owner reads it.
     let Some(batch) = decoders.get_mut(&id) else { return Ok(Room::Left) };
-    let record = batch::message(message);
+    let envelope = batch::envelope(message, &source.schema);
+    let record = batch::message(message, &envelope);
     let mut is_late = false;
     if let (Some(schema), Some(writers)) = (batch.missing(&record), &parts.writers) {
         let stopwatch = Stopwatch::start();

@@ -27,13 +27,20 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) start: RawStart,
     /// When a prediction was made.
     pub(in crate::config) event_time: RawEventTime,
-    /// Path to the model's name in a record. Left out when the topic carries one model. With `[]`,
-    /// as in a feature's path, each record of a message names its own.
+    /// Path to the model's name in a record, or `$headers.NAME`, or `$key`. Left out when the topic
+    /// carries one model. With `[]`, as in a feature's path, each record of a message names its
+    /// own.
     pub(in crate::config) model: Option<String>,
     /// Path to the names of columns of the list of records beside it, whose records are lists of
     /// values: with `dataframe_split.columns` the path `dataframe_split.data[].age` is the value
     /// below the name `age`, wherever that stands.
     pub(in crate::config) columns: Option<String>,
+    /// Texts that are documents themselves, as gateways log bodies: paths lead into them as if they
+    /// had no quotes. With `path: request`, `{"request": "{\"instances\": [[1]]}"}` has
+    /// `request.instances[][0]`. Of JSON only.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub(in crate::config) embedded: Vec<RawEmbedded>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
     /// Largest accepted message, in bytes; a larger one is rejected.
@@ -41,7 +48,7 @@ pub(in crate::config) struct RawSource {
     #[schemars(range(min = 1, max = 104_857_600))]
     pub(in crate::config) payload_bytes_max: usize,
     /// Most records of one message, where paths have `[]` or `format` is `ndjson`; a message with
-    /// more is rejected whole.
+    /// more, or with more than 1,048,576 values in all its records, is rejected whole.
     #[serde(default = "ten_thousand")]
     #[schemars(range(min = 1, max = 50_000))]
     pub(in crate::config) rows_max: usize,
@@ -64,6 +71,38 @@ pub(in crate::config) enum RawFormat {
     Avro,
     /// One Protobuf message a message.
     Protobuf,
+    /// One Arrow IPC stream or file a message, of which each row is a record: paths begin with
+    /// `[]`.
+    Arrow,
+}
+
+/// A text that is a document itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Embedded")]
+pub(in crate::config) struct RawEmbedded {
+    /// Path to the text: without `[]`, and not inside of another such text. What is no text there
+    /// is left as it is.
+    pub(in crate::config) path: String,
+    /// How the document is written.
+    #[serde(rename = "as", default)]
+    pub(in crate::config) form: RawEmbeddedForm,
+}
+
+/// How a document is written as text.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum RawEmbeddedForm {
+    /// JSON; no text at all is null.
+    #[default]
+    Json,
+    /// Comma-separated values without a line of names: a list of lists, as in `path[][0]`.
+    Csv,
+    /// JSON as Base64.
+    Base64Json,
+    /// Comma-separated values as Base64.
+    Base64Csv,
 }
 
 /// Where a start without stored state begins to read.
@@ -83,11 +122,13 @@ pub(in crate::config) enum RawStart {
 #[schemars(rename = "EventTime")]
 pub(in crate::config) struct RawEventTime {
     /// Path to the time in a record. With `[]`, as in a feature's path, each record of a message
-    /// has its own.
+    /// has its own. `$headers.NAME` is the time in a header, as in `$headers.ce_time` of a binary
+    /// `CloudEvent`. `$time` is Kafka's own time of the message: when it was produced, or appended
+    /// where the topic's `message.timestamp.type` says so.
     pub(in crate::config) path: String,
-    /// How the time is written.
-    #[serde(default)]
-    pub(in crate::config) format: RawTimeFormat,
+    /// How the time is written; not beside `$time`.
+    #[schemars(extend("x-default" = "rfc3339"))]
+    pub(in crate::config) format: Option<RawTimeFormat>,
 }
 
 /// How a time is written.

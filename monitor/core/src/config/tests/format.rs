@@ -231,4 +231,24 @@ fn one_origin_of_types_is_named_with_what_it_needs() {
         &["`sources[0].event_time.path`: begins with `[]`, and a message of Protobuf is no list; \
            write the name of the repeated field before it"],
     );
+    changes.push(("/sources/0/event_time/path", json!("$time")));
+    check(
+        &changes,
+        &["`models[0].features[0].path`: begins with `[]`, and a message of Protobuf is no list; \
+           write the name of the repeated field before it"],
+    );
+}
+
+#[test]
+fn what_is_of_json_only_is_refused_of_protobuf() {
+    let section = json!({"proto": "a.proto", "message": "A"});
+    let mut changes = protobuf(section.clone()).to_vec();
+    changes.push(("/sources/0/embedded", json!([{"path": "a"}])));
+    let message = "`sources[0].embedded`: is for texts of JSON; remove it, or read another topic";
+    check(&changes, &[message]);
+    let mut changes = protobuf(section).to_vec();
+    changes.push(("/models/0/features/0/path", json!("inputs[name=x].data[]")));
+    let message = "`models[0].features[0].path`: is `inputs[name=x].data[]`: an element is found \
+                   by its text in JSON only; name its place, such as `[0]`";
+    check(&changes, &[message]);
 }

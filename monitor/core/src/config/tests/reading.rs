@@ -233,7 +233,7 @@ fn values_outside_a_choice_or_bound_say_which() {
     check_one(
         "/sources/0/format",
         json!("thrift"),
-        "`sources[0].format`: is `thrift`; use one of `json`, `ndjson`, `avro`, `protobuf`",
+        "`sources[0].format`: is `thrift`; use one of `json`, `ndjson`, `avro`, `protobuf`, `arrow`",
     );
     check_one(
         "/models/0/features/0/type",

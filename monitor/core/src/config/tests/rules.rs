@@ -287,14 +287,14 @@ fn paths_into_records_are_parsed() {
             "`models[0].features[0].path`: is `a]`: expected `.`, `[` or the end; write `\\]` \
              when it belongs to the key, at character 2; write keys joined by `.`, list places \
              as `[2]`, a dot inside a key as `\\.`",
-            "`models[0].segments[0].path`: is `\\x`: a backslash stands before `.`, `[`, `]` or \
-             `\\` only, at character 2; write keys joined by `.`, list places as `[2]`, a dot \
-             inside a key as `\\.`",
+            "`models[0].segments[0].path`: is `\\x`: a backslash stands before `.`, `[`, `]`, \
+             `\\`, a leading `$` or `=` in brackets only, at character 2; write keys joined by \
+             `.`, list places as `[2]`, a dot inside a key as `\\.`",
             "`sources[0].event_time.path`: is `a..b`: expected a key, at character 3; write \
              keys joined by `.`, list places as `[2]`, a dot inside a key as `\\.`",
-            "`sources[0].model`: is `a[x]`: expected an array index from 0 to 65535 and `]`, at \
-             character 3; write keys joined by `.`, list places as `[2]`, a dot inside a key as \
-             `\\.`",
+            "`sources[0].model`: is `a[x]`: expected an array index from 0 to 65535 and `]`, or \
+             `[key=text]`, at character 4; write keys joined by `.`, list places as `[2]`, a dot \
+             inside a key as `\\.`",
         ],
     );
 }

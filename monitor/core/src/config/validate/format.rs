@@ -26,14 +26,12 @@ pub(super) fn format(
         return avro_origin(avro, &format!("{path}.avro"), findings).map(SourceFormat::Avro);
     }
     if let Some(protobuf) = protobuf {
-        if source.event_time.path.starts_with("[]") {
-            let place = format!("{path}.event_time.path");
-            let problem = "begins with `[]`, and a message of Protobuf is no list";
-            let hint = "write the name of the repeated field before it";
-            return Err(findings.add(&place, problem, hint));
-        }
         let place = format!("{path}.protobuf");
         return protobuf_origin(protobuf, &place, findings).map(SourceFormat::Protobuf);
+    }
+    if source.format == RawFormat::Arrow {
+        let columns = columns(source, "columns of Arrow", path, findings);
+        return columns.map(|()| SourceFormat::Arrow);
     }
     Ok(SourceFormat::Json)
 }
@@ -47,7 +45,7 @@ fn section<'a, T>(
     findings: &mut Findings,
 ) -> Result<Option<&'a T>, Noted> {
     let (key, name, origins) = match format {
-        RawFormat::Json | RawFormat::Ndjson => return Ok(None),
+        RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow => return Ok(None),
         RawFormat::Avro => ("avro", "Avro", SCHEMAS),
         RawFormat::Protobuf => ("protobuf", "Protobuf", TYPES),
     };
@@ -59,13 +57,17 @@ fn section<'a, T>(
             Err(findings.add(&place, "is of another format than the topic's", &hint))
         }
         (true, None) => Err(findings.add(&place, "is missing", origins)),
-        (true, Some(section)) => columns(source, name, path, findings).map(|()| Some(section)),
+        (true, Some(section)) => {
+            let named = format!("fields of {name}");
+            columns(source, &named, path, findings).map(|()| Some(section))
+        }
     }
 }
 
+/// Refuses names of columns where the format has names of its own.
 fn columns(
     source: &RawSource,
-    format: &str,
+    named: &str,
     path: &str,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
@@ -73,7 +75,7 @@ fn columns(
         return Ok(());
     }
     let place = format!("{path}.columns");
-    let problem = format!("is for lists of JSON: fields of {format} have their names");
+    let problem = format!("is for lists of JSON: {named} have their names");
     let hint = "remove it, and write the names of fields into the paths";
     Err(findings.add(&place, &problem, hint))
 }

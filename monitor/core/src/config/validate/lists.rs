@@ -6,7 +6,7 @@
 use driftd_ingest::{FieldPath, list_and_object};
 
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawConfig, RawModel};
+use super::super::raw::{RawConfig, RawFormat, RawModel};
 
 const PREDICTION_ID: &str = "prediction_id";
 
@@ -26,23 +26,15 @@ pub(super) fn check(
     // A time that cannot be read was complained of already, and says nothing about the others.
     let Some(event_time) = event_time(raw, source) else { return Ok(()) };
     let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
-    let event_time = &of_source[0];
-    let is_top = event_time.path.begins_with_each();
-    let mut outcome = Ok(());
-    let mut agree = |paths: &[Keyed], findings: &mut Findings| {
-        for other in paths.iter().filter(|it| it.path.begins_with_each() != is_top) {
-            outcome = Err(mixed(event_time, other, findings));
-        }
-    };
-    agree(&of_source, findings);
     let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
     let models: Vec<_> =
         models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
-    for (_, own) in &models {
-        agree(own, findings);
-    }
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
+    rows(raw, source, all(), findings)?;
+    no_list(raw, source, all(), findings)?;
+    let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
+    outcome = outcome.and(conditions(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -51,6 +43,67 @@ pub(super) fn check(
     }
     for (model, own) in &models {
         outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
+    }
+    outcome
+}
+
+/// Checks that all paths into the payload lead into the rows of a message of Arrow, which is nothing
+/// else.
+fn rows<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed> + Clone,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    if !raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Arrow)) {
+        return Ok(());
+    }
+    let mut outcome = Ok(());
+    let mut inside = paths.filter(|it| it.path.beside().is_none()).peekable();
+    if inside.peek().is_none() {
+        let problem = "is of messages of Arrow, and no path leads into their rows";
+        let hint = "write `[].NAME` into the path of a feature";
+        return Err(findings.add(&format!("sources[{source}].format"), problem, hint));
+    }
+    for Keyed { key, path } in inside.filter(|it| !it.path.begins_with_each()) {
+        let (problem, hint) = if path.has_each() {
+            let problem = format!("is `{path}`: a record for each element of a list in a row");
+            let hint = "have the path begin with `[]`, each row of a message of Arrow, and write \
+                        the place in another list, such as `[0]`";
+            (problem, hint.to_owned())
+        } else {
+            let problem = format!("is `{path}`: a message of Arrow is a list of rows");
+            (problem, format!("write `[].{path}`: the value of each row"))
+        };
+        outcome = Err(findings.add(key, &problem, &hint));
+    }
+    outcome
+}
+
+/// Checks that no path takes a message of Protobuf for a list.
+fn no_list<'a>(
+    raw: &RawConfig,
+    source: usize,
+    mut paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    if !raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Protobuf)) {
+        return Ok(());
+    }
+    let Some(list) = paths.find(|it| it.path.begins_with_each()) else { return Ok(()) };
+    let problem = "begins with `[]`, and a message of Protobuf is no list";
+    let hint = "write the name of the repeated field before it";
+    Err(findings.add(&list.key, problem, hint))
+}
+
+/// Checks that either all paths into the payload take it for a list, or none.
+fn agree<'a>(paths: impl Iterator<Item = &'a Keyed>, findings: &mut Findings) -> Result<(), Noted> {
+    let mut inside = paths.filter(|it| it.path.beside().is_none());
+    let Some(first) = inside.next() else { return Ok(()) };
+    let is_list = first.path.begins_with_each();
+    let mut outcome = Ok(());
+    for other in inside.filter(|it| it.path.begins_with_each() != is_list) {
+        outcome = Err(mixed(first, other, findings));
     }
     outcome
 }
@@ -93,7 +146,30 @@ fn lists_and_objects(paths: &[&Keyed], findings: &mut Findings) -> Result<(), No
     ))
 }
 
-/// Checks that names of columns name some.
+/// Checks that elements are found by a text only where the format does that.
+fn conditions<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let is_json = is_json(raw, source);
+    let mut outcome = Ok(());
+    for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
+        let problem = format!("is `{path}`: an element is found by its text in JSON only");
+        outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
+    }
+    outcome
+}
+
+fn is_json(raw: &RawConfig, source: usize) -> bool {
+    match raw.sources.get(source).map(|it| it.format) {
+        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
+        Some(RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow) => false,
+    }
+}
+
+/// Checks that names of columns name some; of another format they are refused already.
 fn columns<'a>(
     raw: &RawConfig,
     source: usize,
@@ -101,6 +177,7 @@ fn columns<'a>(
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
+    let text = text.filter(|_| is_json(raw, source));
     let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
     let mut paths = paths.filter(|it| is_read(it));
     if names.has_each() {
@@ -127,12 +204,12 @@ fn columns<'a>(
     ))
 }
 
-fn mixed(event_time: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
-    let Keyed { key: time_key, path: time } = event_time;
-    let problem = if time.begins_with_each() {
-        format!("is `{}` beside `{time}` at `{time_key}`, by which a message is a list", other.path)
+fn mixed(first: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
+    let Keyed { key, path } = first;
+    let problem = if path.begins_with_each() {
+        format!("is `{}` beside `{path}` at `{key}`, by which a message is a list", other.path)
     } else {
-        format!("is `{}`: a list of records, beside `{time}` at `{time_key}`", other.path)
+        format!("is `{}`: a list of records, beside `{path}` at `{key}`", other.path)
     };
     findings.add(
         &other.key,

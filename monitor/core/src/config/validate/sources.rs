@@ -4,13 +4,18 @@
 
 use std::sync::Arc;
 
-use driftd_ingest::{Framing, SourceSchema, TimeFormat};
+use driftd_ingest::{
+    EmbeddedField, EmbeddedForm, EnvelopeValue, FieldPath, Framing, SourceSchema, TimeFormat,
+};
 
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawConfig, RawFormat, RawSource, RawStart, RawTimeFormat};
+use super::super::raw::{
+    RawConfig, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart,
+    RawTimeFormat,
+};
 use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
-use super::{distinct, field_path, format, lists, windows};
+use super::{distinct, field_path, format, lists, time_path, windows};
 
 /// Checks all sources.
 pub(super) fn sources(
@@ -39,8 +44,7 @@ fn source(
         .filter(|model| raw.models.get(*model).is_some_and(|it| it.source == source.topic))
         .collect();
     told_apart(source, own.len(), &path, findings);
-    let event_time =
-        field_path(&source.event_time.path, &format!("{path}.event_time.path"), findings);
+    let event_time = event_time(&source.event_time, &format!("{path}.event_time"), findings);
     let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
     let columns =
         source.columns.as_ref().map(|it| field_path(it, &format!("{path}.columns"), findings));
@@ -51,17 +55,22 @@ fn source(
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
     let framing = match source.format {
-        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf => Framing::Document,
+        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
+            Framing::Document
+        }
         RawFormat::Ndjson => Framing::Lines,
     };
     let written = format::format(source, &path, findings);
-    let format = time_format(source.event_time.format);
+    let embedded = embedded(source, &path, findings);
+    let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
     let schema = match columns.transpose()? {
         Some(columns) => schema.and_then(|it| it.with_columns(columns)),
         None => schema,
     };
+    let embedded = embedded?;
+    let schema = schema.and_then(|it| it.with_embedded(embedded));
     let schema = schema.map_err(|error| {
         // Seen above already, and in better words, unless a rule was added there only.
         if findings.is_empty() {
@@ -83,6 +92,63 @@ fn source(
         rows_max: source.rows_max,
         time: time?,
     })
+}
+
+/// Reads where the event time is. Kafka's own is not written in a format.
+fn event_time(raw: &RawEventTime, path: &str, findings: &mut Findings) -> Result<FieldPath, Noted> {
+    let read = time_path(&raw.path, &format!("{path}.path"), findings)?;
+    if read.beside() == Some(&EnvelopeValue::Time) && raw.format.is_some() {
+        let problem = "is beside `path: $time`, which is Kafka's time and not written in a format";
+        return Err(findings.add(&format!("{path}.format"), problem, "remove it"));
+    }
+    Ok(read)
+}
+
+/// Reads which texts are documents.
+fn embedded(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Vec<EmbeddedField>, Noted> {
+    let key = format!("{path}.embedded");
+    match source.format {
+        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow if !source.embedded.is_empty() => {
+            let problem = "is for texts of JSON";
+            return Err(findings.add(&key, problem, "remove it, or read another topic"));
+        }
+        RawFormat::Json
+        | RawFormat::Ndjson
+        | RawFormat::Avro
+        | RawFormat::Protobuf
+        | RawFormat::Arrow => {}
+    }
+    let all = source.embedded.iter().enumerate();
+    let read = |(index, it): (usize, &RawEmbedded)| {
+        let key = format!("{key}[{index}].path");
+        let path = field_path(&it.path, &key, findings)?;
+        if path.has_each() || path.beside().is_some() {
+            let problem = format!("is `{path}`, which is not one text of the payload");
+            return Err(findings.add(&key, &problem, "name one, such as `request`"));
+        }
+        let form = match it.form {
+            RawEmbeddedForm::Json => EmbeddedForm::Json,
+            RawEmbeddedForm::Csv => EmbeddedForm::Csv,
+            RawEmbeddedForm::Base64Json => EmbeddedForm::Base64Json,
+            RawEmbeddedForm::Base64Csv => EmbeddedForm::Base64Csv,
+        };
+        Ok(EmbeddedField { path, form })
+    };
+    let read: Vec<_> = all.map(read).collect();
+    let fields: Vec<EmbeddedField> = read.into_iter().collect::<Result<_, _>>()?;
+    for (index, field) in fields.iter().enumerate() {
+        let mut others = fields.iter().enumerate().filter(|(other, _)| *other != index);
+        if let Some((_, other)) = others.find(|(_, other)| field.path.is_inside(&other.path)) {
+            let problem = format!("is `{}`, which is `{}` or inside of it", field.path, other.path);
+            let hint = "name each text once, the outer one where they nest";
+            return Err(findings.add(&format!("{key}[{index}].path"), &problem, hint));
+        }
+    }
+    Ok(fields)
 }
 
 /// Checks the rules of event time, which have to suit the windows of the topic's models.

@@ -47,7 +47,12 @@ impl Case {
         let source = Arc::clone(&self.source);
         let mut decoder = AvroDecoder::new(source, AvroFraming::Bare, LIMITS);
         decoder.learn(SchemaId::ONLY, program);
-        decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None });
+        decoder.decode(&Message {
+            payload: Some(payload),
+            offset: 0,
+            timestamp: None,
+            envelope: &[],
+        });
         outcome(decoder.finish())
     }
 

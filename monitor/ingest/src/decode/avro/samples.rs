@@ -51,7 +51,7 @@ impl Schemas {
                 json!({"type": "map", "values": self.draw(tape, &below)})
             }
             Some(Step::Key(_)) => self.record(tape, rests),
-            Some(Step::Index(_) | Step::Each) => {
+            Some(Step::Index(_) | Step::Where { .. } | Step::Each) => {
                 let below: Vec<_> = rests.iter().filter_map(under_place).collect();
                 json!({"type": "array", "items": self.draw(tape, &below)})
             }

@@ -38,7 +38,7 @@ fn program(source: &SourceSchema, writer: &str) -> Arc<AvroProgram> {
 }
 
 fn message(payload: &[u8]) -> Message<'_> {
-    Message { payload: Some(payload), offset: 0, timestamp: None }
+    Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] }
 }
 
 /// A writer's record of the event time `t` in milliseconds, and a field of some type.
@@ -130,7 +130,7 @@ fn a_message_that_is_refused_anyway_needs_no_schema() {
         ),
     ] {
         let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
-        let message = Message { payload, offset: 0, timestamp: None };
+        let message = Message { payload, offset: 0, timestamp: None, envelope: &[] };
         assert_eq!(decoder.missing(&message), None);
         assert_eq!(decoder.decode(&message).unwrap().reason, reason);
     }
@@ -146,7 +146,12 @@ fn a_schema_that_was_not_brought_refuses_its_messages_alone() {
     decoder.learn(SchemaId::registered(8), program(&source, swapped));
     for (offset, id) in (0..).zip([7, 9, 8, 7]) {
         let payload = [0, 0, 0, 0, id, 2, 4];
-        decoder.decode(&Message { payload: Some(&payload), offset, timestamp: None });
+        decoder.decode(&Message {
+            payload: Some(&payload),
+            offset,
+            timestamp: None,
+            envelope: &[],
+        });
     }
     let decoded = decoder.finish();
     let batch = decoded.batches[0].as_ref().unwrap();

@@ -3,12 +3,14 @@
 //! Before: a payload that is UTF-8. After: [`super::quick_walk`] and [`super::layout`] follow what
 //! is wanted through it, [`super::record`] reads numbers.
 //!
-//! What a cursor takes is JSON's grammar, no more. What it does not take may be JSON all the same:
-//! it gives up (`None`) on what is rare, and `serde_json` decides. So it says nothing about errors.
+//! What a cursor takes is JSON's grammar and the words of [`super::special`], no more. What it does
+//! not take may be JSON all the same: it gives up (`None`) on what is rare, and `serde_json`
+//! decides. So it says nothing about errors.
 
 use std::ops::Range;
 
 use super::decimal::{self, Decimal};
+use super::special;
 use super::value::Kind;
 
 /// Deepest nesting of a value that is passed over: one bit a level.
@@ -59,6 +61,8 @@ pub(super) enum Scalar {
     Null,
     Boolean(bool),
     Number(Decimal),
+    /// NaN or infinity, for which JSON has no token.
+    Special(f64),
     Text {
         /// What stands between the quotes differs from what it means.
         is_escaped: bool,
@@ -139,12 +143,21 @@ impl<'a> Cursor<'a> {
     pub(super) fn scalar(&mut self) -> Option<Scalar> {
         match self.peek()? {
             b'"' => self.text().map(|is_escaped| Scalar::Text { is_escaped }),
+            b'-' if self.bytes.get(self.at + 1) == Some(&b'I') => self.special(),
             b'-' | b'0'..=b'9' => self.number().map(Scalar::Number),
+            b'N' | b'I' => self.special(),
             b't' => self.take_all(b"true").map(|()| Scalar::Boolean(true)),
             b'f' => self.take_all(b"false").map(|()| Scalar::Boolean(false)),
             b'n' => self.take_all(b"null").map(|()| Scalar::Null),
             _ => None,
         }
+    }
+
+    #[cold]
+    fn special(&mut self) -> Option<Scalar> {
+        let (value, length) = special::leading(self.bytes.get(self.at..)?)?;
+        self.at += length;
+        Some(Scalar::Special(value))
     }
 
     /// Passes over a value, of which the first byte is next, with all that is inside.
@@ -349,6 +362,7 @@ impl Scalar {
             Self::Null => Kind::Null,
             Self::Boolean(_) => Kind::Boolean,
             Self::Number(_) => Kind::Number,
+            Self::Special(_) => Kind::Special,
             Self::Text { .. } => Kind::Text,
         }
     }
@@ -491,7 +505,9 @@ mod tests {
             "+1",
             "tru",
             "nul",
-            "NaN",
+            "nan",
+            "Infinit",
+            "-NaN",
             "\"",
             "\"a",
             "\"\n\"",

@@ -46,7 +46,7 @@ impl JsonDocument<'_> {
             return self.walk(bounds, rows, limits);
         }
         let is_read = rows.heads.len() < limits.rows_max
-            && layouts.read(payload, &bounds, rows, limits.cells_max);
+            && layouts.read(plan, (payload, &bounds), rows, limits.cells_max);
         if is_read {
             return Ok(());
         }

@@ -26,9 +26,9 @@ use super::value;
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Span};
 use crate::decode::event_time;
-use crate::decode::place::{is_category, is_segment};
+use crate::decode::place::{Place, is_category, is_segment};
 use crate::decode::plan::{ModelPlan, Plan, VersionPlan};
-use crate::decode::rows::Rows;
+use crate::decode::rows::{Record as _, Rows};
 use crate::decode::whole::Whole;
 use crate::schema::{FeatureKind, TimeFormat};
 
@@ -91,7 +91,8 @@ pub(super) enum Target {
 #[derive(PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) model: usize,
-    pub(super) version: Box<str>,
+    /// `None` where it is beside the payload.
+    pub(super) version: Option<Box<str>>,
     pub(super) holes: Vec<Hole>,
     /// The bytes behind the last value.
     pub(super) end: Literal,
@@ -144,14 +145,15 @@ impl Layouts {
     /// Reads the document inside `bounds` by one of the layouts; returns whether one took it.
     pub(super) fn read(
         &mut self,
-        payload: &str,
-        bounds: &Range<usize>,
+        plan: &Plan,
+        document: (&str, &Range<usize>),
         rows: &mut Rows,
         cells_max: usize,
     ) -> bool {
         self.documents += 1;
         let is_tried = self.misses < MISSES_MAX || self.documents.is_multiple_of(MISSES_TRIED);
-        let taken = if is_tried { self.find(payload, bounds, rows, cells_max) } else { None };
+        let beside = if is_tried { Beside::read(plan, rows) } else { None };
+        let taken = beside.and_then(|it| self.find((plan, &it), document, rows, cells_max));
         let Some(taken) = taken else {
             self.misses = self.misses.saturating_add(1);
             return false;
@@ -169,15 +171,19 @@ impl Layouts {
     /// Returns the layout that takes a document, the one first that has followed the last one.
     fn find(
         &self,
-        payload: &str,
-        bounds: &Range<usize>,
+        (plan, beside): (&Plan, &Beside),
+        document: (&str, &Range<usize>),
         rows: &mut Rows,
         cells_max: usize,
     ) -> Option<usize> {
         let expected = self.kept.get(self.last)?.next;
         let others = (0..self.kept.len()).filter(|it| *it != expected);
         let mut order = std::iter::once(expected).chain(others);
-        order.find(|it| self.kept[*it].body.read(payload, bounds, rows, cells_max))
+        order.find(|it| {
+            let body = &self.kept[*it].body;
+            beside.model.is_none_or(|model| model == body.model)
+                && body.read((plan, beside), document, rows, cells_max)
+        })
     }
 
     /// Notes which layout came after the last one.
@@ -205,7 +211,12 @@ impl Layouts {
             return;
         };
         let columns = plan.models[model].columns();
-        self.keep(Body { model, version: version.into(), holes, end, columns });
+        let is_beside = match &plan.models[model].version {
+            VersionPlan::At(place) => place.is_beside(),
+            VersionPlan::Fixed(_) => false,
+        };
+        let version = (!is_beside).then(|| version.into());
+        self.keep(Body { model, version, holes, end, columns });
     }
 
     /// Keeps a layout, unless it is there: then a value was one that it leaves to the walk. The one
@@ -230,19 +241,48 @@ impl Layouts {
     }
 }
 
+/// What is beside the payload and decides about a row.
+struct Beside {
+    model: Option<usize>,
+    event_time: Option<Timestamp>,
+}
+
+impl Beside {
+    /// Reads it; what is refused is left to the walk.
+    fn read(plan: &Plan, rows: &mut Rows) -> Option<Self> {
+        let mut beside = Self { model: None, event_time: None };
+        let mut record = rows.envelope.record(&mut rows.added);
+        if plan.event_time.is_beside() {
+            beside.event_time = Some(record.event_time(&plan.event_time, plan.time_format).ok()?);
+        }
+        if let Some(place) = plan.model.as_ref().filter(|place| place.is_beside()) {
+            let name = record.model(place).ok()?;
+            beside.model = Some(plan.model_of(place, record.texts().get(&name)).ok()?);
+        }
+        Some(beside)
+    }
+}
+
 impl Targets {
     fn new(plan: &Plan, model: &ModelPlan) -> Self {
         let mut targets = Vec::new();
-        targets.extend(plan.model.as_ref().map(|place| (place.slot, Target::Name)));
-        if let VersionPlan::At(place) = &model.version {
-            targets.push((place.slot, Target::Name));
+        let mut add = |place: &Place, target| {
+            if !place.is_beside() {
+                targets.push((place.slot, target));
+            }
+        };
+        if let Some(place) = &plan.model {
+            add(place, Target::Name);
         }
-        targets.push((plan.event_time.slot, Target::Time(plan.time_format)));
+        if let VersionPlan::At(place) = &model.version {
+            add(place, Target::Name);
+        }
+        add(&plan.event_time, Target::Time(plan.time_format));
         for (column, (place, kind)) in model.features.iter().enumerate() {
-            targets.push((place.slot, Target::Feature { column, kind: *kind }));
+            add(place, Target::Feature { column, kind: *kind });
         }
         for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
-            targets.push((place.slot, Target::Segment { column, name_bytes: name.len() }));
+            add(place, Target::Segment { column, name_bytes: name.len() });
         }
         targets.sort_by_key(|(slot, _)| *slot);
         Self(targets)
@@ -259,31 +299,53 @@ impl Body {
     /// Reads a document into a row; leaves the rows as they were where it is another one's.
     fn read(
         &self,
-        payload: &str,
-        bounds: &Range<usize>,
+        (plan, beside): (&Plan, &Beside),
+        document: (&str, &Range<usize>),
         rows: &mut Rows,
         cells_max: usize,
     ) -> bool {
         if rows.reserve(self.columns, cells_max).is_err() {
             return false;
         }
-        let (cells, added) = (rows.cells.len(), rows.added.len());
+        let cells = rows.cells.len();
         rows.cells.resize(cells + self.columns, Cell::Null);
         let row = &mut rows.cells[cells..];
-        let Some(event_time) = self.fill(payload, bounds, row) else {
+        let event_time = self.fill(document, row, beside.event_time);
+        let model = &plan.models[self.model];
+        let head = event_time.and_then(|event_time| {
+            rows.fill_beside(model, cells).ok()?;
+            let version = self.version(model, rows)?;
+            Some(Head { model: self.model, event_time, version })
+        });
+        let Some(head) = head else {
             rows.cells.truncate(cells);
             return false;
         };
-        rows.added.push_str(&self.version);
-        let version = Span::Added(added..rows.added.len());
-        rows.heads.push(Head { model: self.model, event_time, version });
+        rows.heads.push(head);
         true
     }
 
-    /// Compares what is between values, and reads them into the row; returns the event time.
-    fn fill(&self, payload: &str, bounds: &Range<usize>, row: &mut [Cell]) -> Option<Timestamp> {
+    /// Returns where the version is.
+    fn version(&self, model: &ModelPlan, rows: &mut Rows) -> Option<Span> {
+        if let VersionPlan::At(place) = &model.version
+            && place.is_beside()
+        {
+            return rows.envelope.record(&mut rows.added).version(place).ok();
+        }
+        let start = rows.added.len();
+        rows.added.push_str(self.version.as_deref()?);
+        Some(Span::Added(start..rows.added.len()))
+    }
+
+    /// Compares what is between values, and reads them into the row; returns the event time, which
+    /// may be beside the payload.
+    fn fill(
+        &self,
+        (payload, bounds): (&str, &Range<usize>),
+        row: &mut [Cell],
+        mut event_time: Option<Timestamp>,
+    ) -> Option<Timestamp> {
         let mut cursor = Cursor::new(payload.as_bytes().get(..bounds.end)?, bounds.start);
-        let mut event_time = None;
         for Hole { before, value } in &self.holes {
             cursor.take_literal(before)?;
             let targets = match value {
@@ -341,7 +403,7 @@ impl<'a> Read<'a> {
         match self.scalar {
             Scalar::Text { is_escaped: false } => Some(start + 1..end - 1),
             Scalar::Number(_) | Scalar::Boolean(_) => Some(start..end),
-            Scalar::Text { is_escaped: true } | Scalar::Null => None,
+            Scalar::Text { is_escaped: true } | Scalar::Null | Scalar::Special(_) => None,
         }
     }
 
@@ -366,7 +428,11 @@ impl<'a> Read<'a> {
                 | TimeFormat::UnixMillis
                 | TimeFormat::UnixMicros
                 | TimeFormat::UnixNanos,
-                Scalar::Null | Scalar::Boolean(_) | Scalar::Number(_) | Scalar::Text { .. },
+                Scalar::Null
+                | Scalar::Boolean(_)
+                | Scalar::Number(_)
+                | Scalar::Special(_)
+                | Scalar::Text { .. },
             ) => None,
         }
     }
@@ -396,6 +462,13 @@ impl<'a> Read<'a> {
                 },
             },
             (FeatureKind::Boolean, Scalar::Boolean(value)) => Some(Cell::Boolean(value)),
+            (FeatureKind::Float64, Scalar::Special(number)) => Some(Cell::Float64(number)),
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
+            (FeatureKind::Float32, Scalar::Special(number)) => Some(Cell::Float32(number as f32)),
+            (
+                FeatureKind::Integer | FeatureKind::Categorical | FeatureKind::Boolean,
+                Scalar::Special(number),
+            ) => number.is_nan().then_some(Cell::Null),
             (
                 FeatureKind::Categorical,
                 Scalar::Text { .. } | Scalar::Number(_) | Scalar::Boolean(_),
@@ -422,8 +495,10 @@ impl<'a> Read<'a> {
     }
 
     fn segment(&self, name_bytes: usize) -> Option<Cell> {
-        if matches!(self.scalar, Scalar::Null) {
-            return Some(Cell::Null);
+        match self.scalar {
+            Scalar::Null => return Some(Cell::Null),
+            Scalar::Special(number) => return number.is_nan().then_some(Cell::Null),
+            Scalar::Boolean(_) | Scalar::Number(_) | Scalar::Text { .. } => {}
         }
         let span = self.span()?;
         let text = self.payload.get(span.clone())?;

@@ -52,7 +52,7 @@ fn learn(layouts: &mut Layouts, plan: &Plan, document: &str, row: (usize, &str))
 /// Returns the cells of the row that a layout makes of the document.
 fn read(layouts: &mut Layouts, document: &str) -> Option<Vec<Cell>> {
     let mut rows = Rows::default();
-    let is_read = layouts.read(document, &(0..document.len()), &mut rows, 1_000);
+    let is_read = layouts.read(&plan(), (document, &(0..document.len())), &mut rows, 1_000);
     assert_eq!(is_read, rows.heads.len() == 1);
     assert!(is_read || rows.cells.is_empty() && rows.added.is_empty());
     is_read.then_some(rows.cells)

@@ -94,6 +94,8 @@ impl<'a> Learner<'a> {
     }
 
     fn array(&mut self, node: &'a Node) -> Option<()> {
+        // Which element is which, the texts in them say.
+        node.wheres.is_empty().then_some(())?;
         if self.cursor.take(b']') {
             return Some(());
         }

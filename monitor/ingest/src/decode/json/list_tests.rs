@@ -34,7 +34,7 @@ fn decode_all(schema: &Arc<SourceSchema>, payloads: &[&str]) -> Decoded {
     let mut decoder = JsonDecoder::new(Arc::clone(schema), LIMITS);
     for (offset, payload) in (100..).zip(payloads) {
         let payload = Some(payload.as_bytes());
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
     }
     decoder.finish()
 }
@@ -47,7 +47,7 @@ pub(super) fn column(decoded: &Decoded, column: usize) -> Vec<Option<f64>> {
 
 /// Takes the message as so many rows, whose features are these.
 #[track_caller]
-fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]]) {
+pub(super) fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]]) {
     let decoded = decode_all(&schema(time, model(features)), &[json]);
     assert_eq!(decoded.rejections, []);
     let found: Vec<_> = (0..features.len()).map(|at| column(&decoded, at)).collect();
@@ -56,7 +56,7 @@ fn takes(time: &str, features: &[&str], json: &str, expected: &[&[Option<f64>]])
 
 /// Refuses the message whole, and takes the ones around it.
 #[track_caller]
-fn refuses(features: &[&str], json: &str, reason: RejectReason, detail: &str) {
+pub(super) fn refuses(features: &[&str], json: &str, reason: RejectReason, detail: &str) {
     let good = r#"{"t":1,"in":[{"a":1},{"a":2}]}"#;
     let mut features = features.to_vec();
     features.push("in[].a");
@@ -184,7 +184,8 @@ fn values_of_a_message_are_bounded() {
     let mut decoder = JsonDecoder::new(mixed(), limits);
     let payload = rows("abba");
     let payload = Some(payload.as_bytes());
-    let rejection = decoder.decode(&Message { payload, offset: 1, timestamp: None }).unwrap();
+    let rejection =
+        decoder.decode(&Message { payload, offset: 1, timestamp: None, envelope: &[] }).unwrap();
     assert_eq!(rejection.reason, RejectReason::TooManyRows);
     assert_eq!(rejection.detail, "row 3: rows with 12 values, more than 11");
 }
@@ -204,7 +205,7 @@ fn a_large_message_leaves_little_memory_behind() {
     for (offset, rows) in (0..).zip([10_000, 2_097, 1]) {
         let payload = json(rows);
         let payload = Some(payload.as_bytes());
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
         let bytes = decoder.rows.cells.capacity() * CELL_BYTES;
         assert!(bytes <= limits.message_bytes_max(&schema), "{bytes}");
     }
@@ -235,7 +236,12 @@ fn what_rows_of_several_models_share_is_read_once_a_model() {
     let (version, value) = (escaped('v', 120), escaped('s', 120));
     let json = format!(r#"{{"t":7,"v":"{version}","s":"{value}","k":9,"in":[{rows}]}}"#);
     let mut decoder = JsonDecoder::new(mixed(), LIMITS);
-    decoder.decode(&Message { payload: Some(json.as_bytes()), offset: 100, timestamp: None });
+    decoder.decode(&Message {
+        payload: Some(json.as_bytes()),
+        offset: 100,
+        timestamp: None,
+        envelope: &[],
+    });
     assert_eq!(decoder.rows.added.len(), 2 * (120 + 120));
     assert!(decoder.rows.added.len() <= json.len());
     let decoded = decoder.finish();
@@ -260,7 +266,8 @@ fn a_version_longer_than_any_is_refused_before_it_is_read() {
         let version = if letters == 129 { version + &"v".repeat(128) } else { version };
         let json = format!(r#"{{"t":7,"v":"{version}","in":[{{"m":"a"}},{{"m":"b"}}]}}"#);
         let mut decoder = JsonDecoder::new(mixed(), LIMITS);
-        let message = Message { payload: Some(json.as_bytes()), offset: 100, timestamp: None };
+        let message =
+            Message { payload: Some(json.as_bytes()), offset: 100, timestamp: None, envelope: &[] };
         let rejection = decoder.decode(&message).unwrap();
         assert_eq!((rejection.reason, &*rejection.detail), (RejectReason::InvalidName, detail));
         assert!(decoder.rows.added.len() <= 129);
@@ -590,7 +597,8 @@ fn rows_of_all_lines_are_bounded() {
     let mut decoder = JsonDecoder::new(schema, LIMITS);
     let payload = [line, line].join("\n");
     let payload = Some(payload.as_bytes());
-    let rejection = decoder.decode(&Message { payload, offset: 1, timestamp: None }).unwrap();
+    let rejection =
+        decoder.decode(&Message { payload, offset: 1, timestamp: None, envelope: &[] }).unwrap();
     assert_eq!(rejection.detail, "line 2: more than 4 rows up to here");
     assert_eq!(decoder.rows.heads.len(), 3);
 }
@@ -607,7 +615,12 @@ fn deep_and_hostile_elements_are_refused_without_a_panic() {
     let open = format!(r#"{{"t":1,"in":[{}"#, "{\"a\":[".repeat(9_000));
     let mut decoder = JsonDecoder::new(schema("t", model(&["in[].a"])), LIMITS);
     for offset in 0..2 {
-        decoder.decode(&Message { payload: Some(open.as_bytes()), offset, timestamp: None });
+        decoder.decode(&Message {
+            payload: Some(open.as_bytes()),
+            offset,
+            timestamp: None,
+            envelope: &[],
+        });
     }
     assert_eq!((decoder.messages(), decoder.rows()), (2, 0));
     let reasons: Vec<_> = decoder.finish().rejections.iter().map(|it| it.reason).collect();

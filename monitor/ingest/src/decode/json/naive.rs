@@ -78,7 +78,12 @@ fn follow<'a>(
             (Step::Key(key), Value::Object(map)) => map.get(&**key),
             (Step::Index(index), Value::Array(elements)) => elements.get(*index),
             (Step::Each, Value::Array(elements)) => elements.get(row),
-            (Step::Key(_) | Step::Index(_) | Step::Each, _) => return Err(RejectReason::WrongType),
+            (Step::Where { key, text }, Value::Array(elements)) => {
+                elements.iter().rfind(|it| it.get(&**key).and_then(Value::as_str) == Some(text))
+            }
+            (Step::Key(_) | Step::Index(_) | Step::Where { .. } | Step::Each, _) => {
+                return Err(RejectReason::WrongType);
+            }
         };
         let Some(next) = next else { return Ok(None) };
         at = next;

@@ -104,7 +104,7 @@ pub(super) fn decode(
     let mut found = vec![Ok(Vec::new()); payloads.len()];
     for (index, payload) in payloads.iter().enumerate() {
         let offset = i64::try_from(index).unwrap();
-        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
+        decoder.decode(&Message { payload: Some(payload), offset, timestamp: None, envelope: &[] });
         if cuts.contains(&index) {
             add_outcomes(&decoder.finish(), &mut found);
         }

@@ -124,7 +124,12 @@ fn layouts_take_a_good_part_of_the_drawn_documents() {
         let payloads = alike().new_tree(&mut runner).unwrap().current();
         let mut decoder = JsonDecoder::new(schema(TimeFormat::UnixSeconds), LIMITS);
         for (offset, payload) in (0..).zip(&payloads) {
-            decoder.decode(&Message { payload: Some(payload), offset, timestamp: None });
+            decoder.decode(&Message {
+                payload: Some(payload),
+                offset,
+                timestamp: None,
+                envelope: &[],
+            });
             all += 1;
             taken += usize::from(decoder.layouts.misses == 0);
         }

@@ -159,14 +159,63 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Takes the elements that are wanted by their place.
+    /// Takes the elements that are wanted by their place, or by a text in them.
     fn array(&mut self, index: usize) -> Option<()> {
         let mut wanted = self.trie.node(index).elements.iter().peekable();
-        self.elements(|walker, position| match wanted.next_if(|(it, _)| *it == position) {
-            Some((_, child)) => walker.value(*child),
-            None => walker.cursor.skip().map(|_| ()),
+        self.elements(|walker, position| {
+            walker.told_element(index)?;
+            match wanted.next_if(|(it, _)| *it == position) {
+                Some((_, child)) => walker.value(*child),
+                None => walker.cursor.skip().map(|_| ()),
+            }
         })?;
         Some(())
+    }
+
+    /// Takes the element that is next for each text that is wanted of it, and stays before it.
+    fn told_element(&mut self, index: usize) -> Option<()> {
+        let node = self.trie.node(index);
+        let start = self.cursor;
+        for (told, child) in &node.wheres {
+            if self.has_text(&told.key, &told.text)? {
+                self.cursor = start;
+                self.value(*child)?;
+            }
+            self.cursor = start;
+        }
+        Some(())
+    }
+
+    /// Whether the value that is next is an object whose last such key has this text. Reads some of
+    /// it.
+    fn has_text(&mut self, key: &str, text: &str) -> Option<bool> {
+        if self.cursor.peek()? != b'{' {
+            return Some(false);
+        }
+        self.cursor.step();
+        self.cursor.space();
+        let mut has_text = false;
+        if self.cursor.take(b'}') {
+            return Some(false);
+        }
+        loop {
+            let is_key = self.payload.get(self.cursor.key()?)? == key;
+            self.cursor.space();
+            let start = self.cursor.at();
+            self.cursor.skip()?;
+            if is_key {
+                let found = self.payload.get(start..self.cursor.at())?;
+                // With escapes it may be the text all the same.
+                (!found.contains('\\')).then_some(())?;
+                let inside = found.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+                has_text = inside == Some(text);
+            }
+            self.cursor.space();
+            if !self.cursor.take(b',') {
+                return self.cursor.take(b'}').then_some(has_text);
+            }
+            self.cursor.space();
+        }
     }
 
     /// Keeps where each element lies, and takes those that are wanted by their place as well.
@@ -174,6 +223,7 @@ impl<'a> Walker<'a> {
         self.slots.begin_list(list, self.trie.lists()[list].slot);
         let mut wanted = self.trie.node(index).elements.iter().peekable();
         self.elements(|walker, position| {
+            walker.told_element(index)?;
             let start = walker.cursor.at();
             match wanted.next_if(|(it, _)| *it == position) {
                 Some((_, child)) => walker.value(*child)?,
@@ -213,7 +263,8 @@ mod tests {
     use crate::decode::json::slow_walk;
     use crate::path::FieldPath;
 
-    const PATHS: [&str; 7] = ["a", "a.b", "a.b[1]", "b[]", "b[].a", "b[2]", "a[0].a"];
+    const PATHS: [&str; 9] =
+        ["a", "a.b", "a.b[1]", "b[]", "b[].a", "b[2]", "a[0].a", "a[a=a].b", "b[b=a].a"];
 
     type All = (Vec<Option<Found>>, Vec<Vec<Range<usize>>>);
 
@@ -252,6 +303,7 @@ mod tests {
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
                     "{", "}", "[", "]", ",", ":", "\"a\":", "\"b\":", "\"c\":", "{\"a\":", "{\"b\":[",
+                    "{\"a\":[", "{\"b\":1,\"a\":\"a\"}", "{\"b\":\"a\",\"a\":5}",
                     "1", "null", "\"a\"", "true", " ", "{}", "[]", "[1,2]", "{\"b\":[1,2]}", "\"\\u0061\":",
                     ",\"a\":", ",\"b\":", ",\"c\":", "{\"a\":{\"b\":[0,[1]]},\"b\":[{\"a\":1},2,{}]}",
                 ]),

@@ -8,9 +8,9 @@ use driftd_catalog::Timestamp;
 use serde::de::{Deserializer, Visitor};
 
 use super::cursor::Cursor;
-use super::decimal;
 use super::value::{self, Kind};
 use super::walk::{Found, Slots};
+use super::{decimal, special};
 use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{NAME_BYTES_MAX, Place, blocked, check_version};
@@ -69,7 +69,7 @@ impl Record for JsonRecord<'_> {
                 Ok(span)
             }
             Kind::Number => Ok(value.as_written()),
-            Kind::Null | Kind::Boolean | Kind::Array | Kind::Object => {
+            Kind::Null | Kind::Boolean | Kind::Special | Kind::Array | Kind::Object => {
                 Err(at.wrong_type("text or a number", value.kind))
             }
         }
@@ -108,6 +108,11 @@ impl Record for JsonRecord<'_> {
         match kind {
             FeatureKind::Float32 => self.float32(at, &value),
             FeatureKind::Float64 => self.float64(at, &value),
+            FeatureKind::Integer | FeatureKind::Categorical | FeatureKind::Boolean
+                if value.is_nan() =>
+            {
+                Ok(Cell::Null)
+            }
             FeatureKind::Integer => integer(at, &value),
             FeatureKind::Categorical => {
                 let span = self.category(at, &value)?;
@@ -123,7 +128,7 @@ impl Record for JsonRecord<'_> {
 
     /// Reads the cell of the segment called `name`.
     fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
-        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        let Some(value) = self.value(at)?.filter(|it| !it.is_nan()) else { return Ok(Cell::Null) };
         let span = self.category(at, &value)?;
         at.check_segment(name, self.texts().get(&span))?;
         Ok(Cell::Text(span))
@@ -162,7 +167,7 @@ impl<'a> JsonRecord<'a> {
     }
 
     fn required(&self, at: &Place) -> Result<Value<'a>, Refusal> {
-        self.value(at)?.ok_or_else(|| at.missing())
+        self.value(at)?.filter(|it| !it.is_nan()).ok_or_else(|| at.missing())
     }
 
     fn float32(&mut self, at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
@@ -191,9 +196,14 @@ impl<'a> JsonRecord<'a> {
         (cursor.at() == value.start + value.text.len()).then_some(number)
     }
 
-    /// Reads the numbers that JSON has no token for, as text.
+    /// Reads the numbers that JSON has no token for, as text or as the word itself.
     fn not_finite(&mut self, at: &Place, value: &Value<'_>) -> Result<f64, Refusal> {
         let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+        if value.kind == Kind::Special
+            && let Some((special, _)) = special::leading(value.text.as_bytes())
+        {
+            return Ok(special);
+        }
         if value.kind != Kind::Text {
             return Err(at.wrong_type(expected, value.kind));
         }
@@ -211,7 +221,7 @@ impl<'a> JsonRecord<'a> {
         match value.kind {
             Kind::Text => self.text(at, value),
             Kind::Number | Kind::Boolean => Ok(value.as_written()),
-            Kind::Null | Kind::Array | Kind::Object => {
+            Kind::Null | Kind::Special | Kind::Array | Kind::Object => {
                 Err(at.wrong_type("text, a number or a boolean", value.kind))
             }
         }
@@ -235,6 +245,12 @@ impl<'a> JsonRecord<'a> {
 }
 
 impl Value<'_> {
+    /// Whether it is the word by which writers without a null say that nothing is there. To a float
+    /// it is a number, to all else nothing.
+    fn is_nan(&self) -> bool {
+        self.kind == Kind::Special && self.text.starts_with('N')
+    }
+
     fn as_written(&self) -> Span {
         Span::Payload(self.start..self.start + self.text.len())
     }

@@ -26,7 +26,12 @@ fn schema(features: &[&str]) -> SourceSchema {
 
 fn decode(schema: SourceSchema, sample: &str) -> Decoded {
     let mut decoder = JsonDecoder::new(Arc::new(schema), LIMITS);
-    decoder.decode(&Message { payload: Some(sample.as_bytes()), offset: 0, timestamp: None });
+    decoder.decode(&Message {
+        payload: Some(sample.as_bytes()),
+        offset: 0,
+        timestamp: None,
+        envelope: &[],
+    });
     decoder.finish()
 }
 

@@ -1,7 +1,9 @@
 //! The walk by `serde_json`: slower, for all of JSON, and with words for what is none.
 //!
-//! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`].
+//! Before: [`super::walk`] met what [`super::quick_walk`] leaves open. After: [`Slots`]. Words that
+//! JSON has not are numbers here, of which only the place is kept.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -9,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::special;
 use super::value::Kind;
 use super::walk::{Found, Slots};
 use crate::decode::trie::{Node, Trie};
@@ -20,9 +23,10 @@ pub(super) fn document(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<Kind> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("a document lies inside the payload");
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let text = payload.get(bounds.clone()).expect("a document lies inside the payload");
+    let text = special::as_numbers(text);
+    let origin = origin(&text, &bounds);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
     let kind = Inside { walker: &mut Walker { trie, origin, slots }, node: Trie::ROOT }
         .deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -36,9 +40,10 @@ pub(super) fn element(
     bounds: Range<usize>,
     slots: &mut Slots,
 ) -> serde_json::Result<()> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
-    Walker { trie, origin, slots }.value(Trie::ROOT, text)
+    let text = payload.get(bounds.clone()).expect("elements lie inside the payload");
+    let text = special::as_numbers(text);
+    let origin = origin(&text, &bounds);
+    Walker { trie, origin, slots }.value(Trie::ROOT, &text)
 }
 
 /// Walks an element that is an array of values, of which those at `wanted` positions go to nodes of
@@ -50,8 +55,9 @@ pub(super) fn row(
     wanted: &[(usize, usize)],
     slots: &mut Slots,
 ) -> serde_json::Result<Option<usize>> {
-    let origin = payload.as_ptr().addr();
-    let text = payload.get(bounds).expect("elements lie inside the payload");
+    let text = payload.get(bounds.clone()).expect("elements lie inside the payload");
+    let text = &*special::as_numbers(text);
+    let origin = origin(text, &bounds);
     let root = trie.node(Trie::ROOT);
     let mut walker = Walker { trie, origin, slots };
     if let Some(slot) = root.slot {
@@ -63,7 +69,7 @@ pub(super) fn row(
             deserializer.deserialize_seq(Row { walker, wanted }).map(Some)
         }
         Kind::Null => Ok(None),
-        found @ (Kind::Boolean | Kind::Number | Kind::Text | Kind::Object) => {
+        found @ (Kind::Boolean | Kind::Number | Kind::Special | Kind::Text | Kind::Object) => {
             let mut inside = Inside { walker: &mut walker, node: Trie::ROOT };
             inside.block(&root.inside(), Kind::Array, found);
             Ok(None)
@@ -71,22 +77,38 @@ pub(super) fn row(
     }
 }
 
+/// Returns the address that the payload's first byte would have, if it lay before the text as it
+/// does before the part inside `bounds`.
+fn origin(text: &str, bounds: &Range<usize>) -> usize {
+    text.as_ptr().addr().wrapping_sub(bounds.start)
+}
+
 struct Walker<'a> {
     trie: &'a Trie,
-    /// Address of the payload's first byte.
+    /// By which addresses are places in the payload.
     origin: usize,
     slots: &'a mut Slots,
 }
 
 impl Walker<'_> {
     fn bounds(&self, text: &str) -> Range<usize> {
-        let start = text.as_ptr().addr() - self.origin;
+        let start = text.as_ptr().addr().wrapping_sub(self.origin);
         start..start + text.len()
     }
 
     fn keep(&mut self, slot: usize, text: &str) {
         let Range { start, end } = self.bounds(text);
         self.slots.set(slot, Found::Value { start, end });
+    }
+
+    /// Takes an element of a node's array for each text that is wanted of it.
+    fn told_element(&mut self, index: usize, element: &str) -> serde_json::Result<()> {
+        for (told, child) in &self.trie.node(index).wheres {
+            if text_at(element, &told.key)?.as_deref() == Some(&*told.text) {
+                self.value(*child, element)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes the text of a node's value, which was checked against JSON's grammar: keeps it if a
@@ -106,11 +128,43 @@ impl Walker<'_> {
                 inside.deserialize(&mut inner).map(|_| ())
             }
             Kind::Null => inside.visit_unit().map(|_| ()),
-            scalar @ (Kind::Boolean | Kind::Number | Kind::Text) => {
+            scalar @ (Kind::Boolean | Kind::Number | Kind::Special | Kind::Text) => {
                 inside.scalar(scalar);
                 Ok(())
             }
         }
+    }
+}
+
+/// Returns the text at a key of an object, the last one; `None` where there is none.
+fn text_at(object: &str, key: &str) -> serde_json::Result<Option<String>> {
+    if Kind::of(object) != Kind::Object {
+        return Ok(None);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer.deserialize_map(TextAt(key))
+}
+
+/// Reads an object for the text at one key.
+struct TextAt<'a>(&'a str);
+
+impl<'de> Visitor<'de> for TextAt<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let value = map.next_value::<&RawValue>()?.get();
+            if key == self.0 {
+                // Half a surrogate pair is no text that a path could name.
+                found = serde_json::from_str(value).ok();
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -157,6 +211,22 @@ impl Inside<'_, '_> {
         found
     }
 
+    /// Takes the elements that are wanted by a text in them, or by their place.
+    fn told<'de, A: SeqAccess<'de>>(self, mut elements: A) -> Result<Kind, A::Error> {
+        let Self { walker, node } = self;
+        let mut wanted = walker.trie.node(node).elements.iter().peekable();
+        let mut position = 0;
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            let text = element.get();
+            walker.told_element(node, text).map_err(A::Error::custom)?;
+            if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
+                walker.value(*child, text).map_err(A::Error::custom)?;
+            }
+            position += 1;
+        }
+        Ok(Kind::Array)
+    }
+
     /// Keeps where each element lies, and takes those that are wanted by their place as well.
     fn list<'de, A: SeqAccess<'de>>(self, list: usize, mut elements: A) -> Result<Kind, A::Error> {
         let Self { walker, node } = self;
@@ -168,6 +238,7 @@ impl Inside<'_, '_> {
             let text = element.get();
             let bounds = walker.bounds(text);
             walker.slots.add_element(list, bounds);
+            walker.told_element(node, text).map_err(A::Error::custom)?;
             if let Some((_, child)) = wanted.next_if(|(index, _)| *index == position) {
                 walker.value(*child, text).map_err(A::Error::custom)?;
             }
@@ -214,6 +285,9 @@ impl<'de> Visitor<'de> for Inside<'_, '_> {
         self.block(&node.key_slots, Kind::Object, Kind::Array);
         if let Some(list) = node.list {
             return self.list(list, elements);
+        }
+        if !node.wheres.is_empty() {
+            return self.told(elements);
         }
         let mut position = 0;
         for &(wanted, child) in &node.elements {

@@ -52,7 +52,7 @@ fn one_model() -> Arc<SourceSchema> {
 fn decode_all(schema: Arc<SourceSchema>, payloads: &[Option<&[u8]>]) -> Decoded {
     let mut decoder = JsonDecoder::new(schema, LIMITS);
     for (offset, &payload) in (100..).zip(payloads) {
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
     }
     assert_eq!(decoder.messages(), payloads.len());
     decoder.finish()
@@ -124,6 +124,39 @@ fn a_record_becomes_one_row_of_typed_columns() {
     assert_eq!(levels(&decoded, 6), [Some("JFK".to_owned())]);
 }
 
+/// By layout, by the walk over bytes, and by `serde_json`, for the key with an escape.
+#[test]
+fn words_that_json_has_not_are_numbers_to_floats_and_nothing_to_others() {
+    let plain = r#"{"t":1,"v":"1","f":{"single":-Infinity,"double":NaN,"whole":NaN,"category":NaN,
+        "flag":NaN},"list":[1,Infinity , NaN],"s":NaN,"skipped":NaN}"#;
+    let escaped = plain.replace("\"t\"", r#""\u0074""#);
+    let payloads = [plain, plain, &escaped].map(|it| Some(it.as_bytes()));
+    let decoded = decode_all(one_model(), &payloads);
+    assert_eq!(decoded.rejections, []);
+    let batch = decoded.batches[0].as_ref().unwrap();
+    let [single, double, whole] = [0, 1, 2].map(|column| batch.column(column));
+    let is_negative = |value: &f32| *value == f32::NEG_INFINITY;
+    assert!(single.as_primitive::<Float32Type>().values().iter().all(is_negative));
+    assert!(double.as_primitive::<Float64Type>().values().iter().all(|value| value.is_nan()));
+    assert!(batch.column(5).as_primitive::<Float64Type>().values().iter().all(|it| it.is_nan()));
+    assert_eq!([single, double, whole].map(|column| column.null_count()), [0, 0, 3]);
+    for column in [3, 4, 6] {
+        assert_eq!(levels(&decoded, column), [None, None, None], "{column}");
+    }
+    let whole = "`f.whole`: expected a whole number, found NaN or infinity";
+    refuses_feature("whole", "Infinity", RejectReason::WrongType, whole);
+    let category = "`f.category`: expected text, a number or a boolean, found NaN or infinity";
+    refuses_feature("category", "-Infinity", RejectReason::WrongType, category);
+    refuses_json(r#"{"t":NaN,"v":"1"}"#, RejectReason::MissingField, "`t`: absent or null");
+    let time = "`t`: expected a number, found NaN or infinity";
+    refuses_json(r#"{"t":Infinity,"v":"1"}"#, RejectReason::WrongType, time);
+    for value in ["NaN5", "-NaN", "nan", "Inf", "+Infinity", "5NaN"] {
+        let json = format!(r#"{{"t":1,"v":"1","f":{{"double":{value}}}}}"#);
+        let decoded = decode(&json);
+        assert_eq!(decoded.rejections[0].reason, RejectReason::InvalidJson, "{value}");
+    }
+}
+
 #[test]
 fn absent_and_null_features_and_segments_are_arrow_nulls() {
     for json in [
@@ -147,7 +180,7 @@ fn coordinates_cover_every_message_and_go_on_after_finish() {
     assert_eq!(empty.batches.len(), 1);
     let timestamp = Some(Timestamp::from_millis(9));
     for (offset, payload) in [(5, &br#"{"t":1,"v":"1"}"#[..]), (9, b"{"), (10, b"")] {
-        decoder.decode(&Message { payload: Some(payload), offset, timestamp });
+        decoder.decode(&Message { payload: Some(payload), offset, timestamp, envelope: &[] });
     }
     let decoded = decoder.finish();
     assert_eq!((decoded.from_offset, decoded.to_offset), (5, 11));
@@ -181,7 +214,7 @@ fn what_is_not_exactly_one_json_value_is_refused_with_its_place() {
         (r#"{"t":1,"v":"1"}}"#, "trailing characters at line 1 column 16"),
         ("{\"t\":1,\"v\":\"1\"}\n{\"t\":2,\"v\":\"1\"}", "trailing characters at line 2 column 1"),
         (r#"{"t":01,"v":"1"}"#, "invalid number at line 1 column 7"),
-        (r#"{"t":1,"v":"1","x":NaN}"#, "expected value at line 1 column 20"),
+        (r#"{"t":1,"v":"1","x":nan}"#, "expected ident at line 1 column 21"),
         (r#"{"t":1,"v":"1","x":"\q"}"#, "invalid escape at line 1 column 22"),
         (r#"{"t":1,"v":"\ud800"}"#, "`v`: text with half a surrogate pair"),
         ("\u{feff}{}", "expected value at line 1 column 1"),
@@ -219,7 +252,7 @@ fn nesting_is_unbounded_where_it_is_skipped_and_never_overflows_the_stack() {
     let mut decoder = JsonDecoder::new(one_model(), limits);
     for (offset, payload) in (0..).zip([payload.clone(), format!("{{\"f\":{payload}"), payload]) {
         let payload = payload.as_bytes().get(..depth);
-        decoder.decode(&Message { payload, offset, timestamp: None });
+        decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
     }
     let reasons: Vec<_> = decoder.finish().rejections.iter().map(|it| it.reason).collect();
     assert_eq!(reasons, [RejectReason::InvalidJson; 3]);

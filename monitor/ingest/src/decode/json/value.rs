@@ -1,7 +1,7 @@
 //! The JSON text of one value, and the numbers it may stand for.
 //!
-//! Before: [`super::walk`] has checked the text against JSON's grammar, so that its first byte
-//! tells its kind and every number parses. After: [`super::record`] makes cells of it.
+//! Before: [`super::walk`] has checked the text against JSON's grammar, so that its first bytes
+//! tell its kind and every number parses. After: [`super::record`] makes cells of it.
 
 use std::fmt;
 
@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Null,
     Boolean,
     Number,
+    /// A word that JSON has not: NaN or infinity.
+    Special,
     Text,
     Array,
     Object,
@@ -21,13 +23,14 @@ pub(super) enum Kind {
 impl Kind {
     /// Returns the kind of a value from its JSON text.
     pub(super) fn of(text: &str) -> Self {
-        match text.as_bytes().first() {
-            Some(b'"') => Self::Text,
-            Some(b'{') => Self::Object,
-            Some(b'[') => Self::Array,
-            Some(b't' | b'f') => Self::Boolean,
-            Some(b'n') => Self::Null,
-            Some(_) | None => Self::Number,
+        match text.as_bytes() {
+            [b'"', ..] => Self::Text,
+            [b'{', ..] => Self::Object,
+            [b'[', ..] => Self::Array,
+            [b't' | b'f', ..] => Self::Boolean,
+            [b'n', ..] => Self::Null,
+            [b'N' | b'I', ..] | [b'-', b'I', ..] => Self::Special,
+            _ => Self::Number,
         }
     }
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Kind {
             Self::Null => "null",
             Self::Boolean => "a boolean",
             Self::Number => "a number",
+            Self::Special => "NaN or infinity",
             Self::Text => "text",
             Self::Array => "an array",
             Self::Object => "an object",
@@ -65,13 +69,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_tells_the_kind() {
+    fn the_first_bytes_tell_the_kind() {
         for (text, kind) in [
             ("null", Kind::Null),
             ("true", Kind::Boolean),
             ("false", Kind::Boolean),
             ("-1", Kind::Number),
             ("0.5", Kind::Number),
+            ("NaN", Kind::Special),
+            ("Infinity", Kind::Special),
+            ("-Infinity", Kind::Special),
             ("\"\"", Kind::Text),
             ("[]", Kind::Array),
             ("{}", Kind::Object),

@@ -49,7 +49,12 @@ impl Case {
         let source = Arc::clone(&self.source);
         let mut decoder = ProtobufDecoder::new(source, ProtobufFraming::Bare, LIMITS);
         decoder.learn(SchemaId::ONLY, program);
-        decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None });
+        decoder.decode(&Message {
+            payload: Some(payload),
+            offset: 0,
+            timestamp: None,
+            envelope: &[],
+        });
         outcome(decoder.finish())
     }
 
@@ -130,7 +135,7 @@ proptest! {
             let source = Arc::new(source.clone());
             let mut decoder = ProtobufDecoder::new(source, ProtobufFraming::Bare, LIMITS);
             decoder.learn(SchemaId::ONLY, program);
-            decoder.decode(&Message { payload: Some(&bytes.0), offset: 0, timestamp: None });
+            decoder.decode(&Message { payload: Some(&bytes.0), offset: 0, timestamp: None, envelope: &[] });
         }
     }
 }

@@ -131,7 +131,7 @@ impl<'t, 'a> Types<'t, 'a> {
         let longest = rests.iter().max_by_key(|(steps, _)| steps.len());
         let (steps, _) = longest.expect("some path leads here");
         match steps.first() {
-            Some(Step::Index(_) | Step::Each) => {
+            Some(Step::Index(_) | Step::Where { .. } | Step::Each) => {
                 let below: Vec<_> = rests.iter().filter_map(under_place).collect();
                 let drawn = self.single(full, &below, message);
                 field(drawn, Label::Repeated)

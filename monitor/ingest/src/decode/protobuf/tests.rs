@@ -70,7 +70,7 @@ fn schema(text: &str) -> ProtobufSchema {
 }
 
 fn message(payload: &[u8]) -> Message<'_> {
-    Message { payload: Some(payload), offset: 0, timestamp: None }
+    Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] }
 }
 
 /// Decodes one message of the type `M`.

@@ -1,0 +1,118 @@
+//! Values beside the payload, documents inside of text, and elements found by theirs.
+
+use driftd_ingest::{EmbeddedForm, EnvelopeValue, TimeFormat};
+use serde_json::{Value, json};
+
+use super::{check, check_one, load_tree, put, smallest};
+
+#[test]
+fn paths_lead_beside_the_payload() {
+    let mut tree = smallest();
+    for (pointer, value) in [
+        ("/sources/0/event_time/path", json!("$time")),
+        ("/sources/0/model", json!("$headers.ce_type")),
+        ("/models/0/segments", json!([{"name": "region", "path": "$key", "top": 3}])),
+        ("/models/0/prediction_id", json!("$headers.ce_id")),
+    ] {
+        put(&mut tree, pointer, value);
+    }
+    let config = load_tree(&tree).unwrap();
+    let schema = &config.sources[0].schema;
+    let header = EnvelopeValue::Header("ce_type".into());
+    assert_eq!(schema.envelope, [header, EnvelopeValue::Key, EnvelopeValue::Time]);
+    put(&mut tree, "/sources/0/event_time", json!({"path": "$headers.t", "format": "unix_millis"}));
+    let schema = &load_tree(&tree).unwrap().sources[0].schema;
+    assert_eq!(schema.time_format, TimeFormat::UnixMillis);
+}
+
+#[test]
+fn kafkas_time_is_the_event_time_only_and_has_no_format() {
+    check_one(
+        "/models/0/features/0/path",
+        json!("$time"),
+        "`models[0].features[0].path`: is `$time`: Kafka's time, which is read as the event time \
+         only; name another value",
+    );
+    check_one(
+        "/sources/0/event_time",
+        json!({"path": "$time", "format": "unix_millis"}),
+        "`sources[0].event_time.format`: is beside `path: $time`, which is Kafka's time and not \
+         written in a format; remove it",
+    );
+    check_one(
+        "/sources/0/event_time/path",
+        json!("$headers"),
+        "`sources[0].event_time.path`: is `$headers`: beside the payload there are \
+         `$headers.NAME`, `$key` and `$time`; write `\\$` when it belongs to a key of the payload, \
+         at character 9; write `$headers.ce_time` for a header, a dot inside its name as `\\.`",
+    );
+}
+
+#[test]
+fn what_is_beside_the_payload_says_nothing_about_it() {
+    let list = ("/models/0/features/0/path", json!("[].x"));
+    check(&[("/sources/0/event_time/path", json!("$time")), list.clone()], &[]);
+    let segment = json!([{"name": "s", "path": "s", "top": 2}]);
+    check(
+        &[("/sources/0/event_time/path", json!("$time")), list, ("/models/0/segments", segment)],
+        &[
+            "`models[0].segments[0].path`: is `s` beside `[].x` at `models[0].features[0].path`, by \
+           which a message is a list; begin all paths of the topic with `[]` if its messages are \
+           lists, or none",
+        ],
+    );
+}
+
+fn embedded(embedded: Value) -> [(&'static str, Value); 1] {
+    [("/sources/0/embedded", embedded)]
+}
+
+#[test]
+fn texts_may_be_documents() {
+    let mut tree = smallest();
+    let fields = json!([{"path": "request"}, {"path": "capture.data", "as": "base64_csv"}]);
+    put(&mut tree, "/sources/0/embedded", fields);
+    let config = load_tree(&tree).unwrap();
+    let found = config.sources[0].schema.embedded.iter().map(|it| (it.path.as_str(), it.form));
+    let expected = [("request", EmbeddedForm::Json), ("capture.data", EmbeddedForm::Base64Csv)];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn each_text_is_one_of_the_payload_and_named_once() {
+    let hint = "name one, such as `request`";
+    check(
+        &embedded(json!([{"path": "a[]"}, {"path": "$headers.body"}])),
+        &[
+            &format!(
+                "`sources[0].embedded[0].path`: is `a[]`, which is not one text of the payload; {hint}"
+            ),
+            &format!(
+                "`sources[0].embedded[1].path`: is `$headers.body`, which is not one text of the \
+                 payload; {hint}"
+            ),
+        ],
+    );
+    check(
+        &embedded(json!([{"path": "a.b"}, {"path": "a"}])),
+        &["`sources[0].embedded[0].path`: is `a.b`, which is `a` or inside of it; name each text \
+           once, the outer one where they nest"],
+    );
+    let avro = [
+        ("/sources/0/format", json!("avro")),
+        ("/sources/0/avro", json!({"schema": "a.avsc"})),
+        ("/sources/0/embedded", json!([{"path": "a"}])),
+    ];
+    let message = "`sources[0].embedded`: is for texts of JSON; remove it, or read another topic";
+    check(&avro, &[message]);
+}
+
+#[test]
+fn elements_are_found_by_a_text_in_json_only() {
+    let path = ("/models/0/features/0/path", json!("inputs[name=x].data[]"));
+    check(&[path.clone()], &[]);
+    let message = "`models[0].features[0].path`: is `inputs[name=x].data[]`: an element is found by \
+                   its text in JSON only; name its place, such as `[0]`";
+    let format = ("/sources/0/format", json!("avro"));
+    check(&[path, format, ("/sources/0/avro", json!({"schema": "a.avsc"}))], &[message]);
+}
