@@ -14,6 +14,7 @@ use crate::demo::{self, DemoArgs};
 use crate::explain::{self, ExplainArgs};
 use crate::export::{self, ExportArgs};
 use crate::inspect::{self, InspectArgs};
+use crate::kafka::headers;
 use crate::launch::{self, LaunchArgs};
 use crate::reference::{self, ReferenceArgs};
 use crate::replay::{self, ReplayArgs};

@@ -121,7 +121,7 @@ fn each_text_is_one_of_the_payload_and_named_once() {
 #[test]
 fn elements_are_found_by_a_text_in_json_only() {
     let path = ("/models/0/features/0/path", json!("inputs[name=x].data[]"));
-    check(&[path.clone()], &[]);
+    check(std::slice::from_ref(&path), &[]);
     let message = "`models[0].features[0].path`: is `inputs[name=x].data[]`: an element is found by \
                    its text in JSON only; name its place, such as `[0]`";
     let format = ("/sources/0/format", json!("avro"));

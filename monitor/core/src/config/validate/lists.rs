@@ -150,10 +150,11 @@ fn conditions<'a>(
 fn embedded<'a>(
     raw: &RawConfig,
     source: usize,
-    paths: impl Iterator<Item = &'a Keyed> + Clone,
+    paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let mut outcome = Ok(());
+    let paths: Vec<&Keyed> = paths.filter(|it| is_read(it)).collect();
     let texts = raw.sources.get(source).into_iter().flat_map(|it| &it.embedded).enumerate();
     let texts = texts.filter_map(|(index, it)| Some((index, path(&it.path)?)));
     // Of others it is said already that they are none.
@@ -161,7 +162,7 @@ fn embedded<'a>(
     let texts = texts.filter(|(_, it)| is_json(raw, source) && is_one(it));
     for (index, text) in texts {
         let is_in_it = |it: &Keyed| it.path.is_inside(&text) && !text.is_inside(&it.path);
-        if !paths.clone().any(|it| is_read(it) && is_in_it(it)) {
+        if !paths.iter().any(|it| is_in_it(it)) {
             let problem = format!("is `{text}`, and no path leads into it");
             let hint = format!("read a value of it, as `{text}.age`, or remove it");
             let key = format!("sources[{source}].embedded[{index}].path");
