@@ -13,6 +13,7 @@ pub(crate) mod committed;
 pub mod consumer;
 pub(crate) mod error_kind;
 pub(crate) mod gone;
+pub(crate) mod headers;
 pub(crate) mod loss;
 mod membership;
 pub(crate) mod outputs;

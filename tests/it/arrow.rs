@@ -197,7 +197,7 @@ fn rows_of_streams_and_files_become_what_they_are_in_json() {
     });
     let metrics = http::get(&format!("{origin}/metrics")).expect("the daemon answers").body;
     assert!(metrics.contains(r#"reason="invalid_arrow"} 3"#), "{metrics}");
-    daemon.terminate(DEADLINE).expect_code(0);
+    let _ended = daemon.terminate(DEADLINE).expect_code(0);
 
     check_windows(&job);
     check_dead_letters(&job, bad);

@@ -14,7 +14,7 @@
 //! Three rules hold for every format:
 //! * A message becomes all of its rows, mostly one, or exactly one rejection; nothing else is lost
 //!   with it.
-//! * The decision about a message depends on its bytes and the schemas alone, never on where a
+//! * The decision about a message depends on itself and the schemas alone, never on where a
 //!   batch was cut or on the messages before it, so that a replay decides the same.
 //! * Input is hostile: sizes, names and depths are bounded, and nothing a record says can panic.
 //!

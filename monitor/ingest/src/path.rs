@@ -493,7 +493,9 @@ mod tests {
             assert_eq!(steps(text), expected, "{text}");
             assert!(FieldPath::parse(text).unwrap().has_where());
             let mut rebuilt = String::new();
-            expected.iter().for_each(|step| step.append_to(&mut rebuilt));
+            for step in &expected {
+                step.append_to(&mut rebuilt);
+            }
             assert_eq!(rebuilt, text);
         }
         assert!(!FieldPath::parse("a[1]").unwrap().has_where());
@@ -516,7 +518,9 @@ mod tests {
             assert_eq!(error.problem, PathProblem::NotBeside, "{text}");
         }
         let mut rebuilt = String::new();
-        steps(r"\$key.$x").iter().for_each(|step| step.append_to(&mut rebuilt));
+        for step in steps(r"\$key.$x") {
+            step.append_to(&mut rebuilt);
+        }
         assert_eq!(rebuilt, r"\$key.$x");
     }
 

@@ -101,7 +101,7 @@ pub struct SegmentField {
 /// A text that is a document itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedField {
-    /// Where it is: without `[]`, and not inside of another one.
+    /// Where it is: without `[]` and `[key=text]`, and not inside of another one.
     pub path: FieldPath,
     /// How it is written.
     pub form: EmbeddedForm,
@@ -261,6 +261,12 @@ impl SourceSchema {
         })
     }
 
+    /// Returns how the event time is written: Kafka's own is a number of milliseconds.
+    pub fn written_time(&self) -> TimeFormat {
+        let is_kafkas = self.event_time.beside() == Some(&EnvelopeValue::Time);
+        if is_kafkas { TimeFormat::UnixMillis } else { self.time_format }
+    }
+
     /// Returns whether a message's payload is the list of its rows.
     pub fn is_list(&self) -> bool {
         let own = self.models.iter().flat_map(ModelSchema::read_paths);
@@ -284,7 +290,8 @@ impl SourceSchema {
     /// Has texts read as the documents that they are.
     pub fn with_embedded(self, embedded: Vec<EmbeddedField>) -> Result<Self, SchemaError> {
         let paths = || embedded.iter().map(|it| &it.path);
-        let invalid = paths().find(|it| it.has_each() || it.beside().is_some());
+        let is_one = |it: &&FieldPath| !it.has_each() && !it.has_where() && it.beside().is_none();
+        let invalid = paths().find(|it| !is_one(it));
         let nested = paths().enumerate().find(|(index, path)| {
             let mut others = paths().enumerate().filter(|(other, _)| other != index);
             others.any(|(_, other)| path.is_inside(other))

@@ -10,7 +10,9 @@ use driftd_ingest::{
     ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, Message,
     Program, Rejection, Row, SchemaId, SourceSchema,
 };
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
+
+use crate::kafka::headers;
 
 /// Messages of one partition, and rows of theirs, decoded before they are counted together. With
 /// those of one more message a batch never has more versions than it can tell apart.
@@ -81,6 +83,7 @@ impl OpenBatch {
         }
         self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
+        self.payload_bytes += message.envelope.iter().flatten().map(|it| it.len()).sum::<usize>();
         self.decoder.decode(message)
     }
 
@@ -141,25 +144,30 @@ pub(super) fn message<'a>(record: &'a BorrowedMessage<'_>, envelope: Envelope<'a
     }
 }
 
-/// Returns what a schema wants beside the payload. Nothing is allocated where it wants nothing.
+/// Returns what a schema wants beside the payload: of several headers with a name the last. Nothing
+/// is allocated where it wants nothing.
 pub(super) fn envelope<'a>(
     record: &'a BorrowedMessage<'_>,
     schema: &SourceSchema,
 ) -> Vec<Option<&'a [u8]>> {
     let value = |wanted: &EnvelopeValue| match wanted {
-        EnvelopeValue::Header(name) => {
-            let headers = record.headers()?;
-            // Few messages have many headers; of several with the name the last counts.
-            (0..headers.count())
-                .rev()
-                .map(|index| headers.get(index))
-                .find(|header| *header.key == **name)?
-                .value
-        }
+        EnvelopeValue::Header(_) | EnvelopeValue::Time => None,
         EnvelopeValue::Key => record.key(),
-        EnvelopeValue::Time => None,
     };
-    schema.envelope.iter().map(value).collect()
+    let mut values: Vec<_> = schema.envelope.iter().map(value).collect();
+    let is_header = |it: &EnvelopeValue| matches!(it, EnvelopeValue::Header(_));
+    if schema.envelope.iter().any(is_header) {
+        for header in headers::of(record) {
+            let is_it = |it: &EnvelopeValue| match it {
+                EnvelopeValue::Header(name) => **name == *header.key,
+                EnvelopeValue::Key | EnvelopeValue::Time => false,
+            };
+            if let Some(slot) = schema.envelope.iter().position(is_it) {
+                values[slot] = header.value;
+            }
+        }
+    }
+    values
 }
 
 /// Returns what a message is known by. Its payload is not read for that.

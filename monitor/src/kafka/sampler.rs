@@ -13,10 +13,11 @@ use driftd_core::config::KafkaConfig;
 use driftd_core::sample::SampledMessage;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clock::Stopwatch;
+use crate::kafka::headers;
 use crate::kafka::trouble::{self, Trouble};
 use crate::kafka::watch::partitions;
 use crate::kafka::{ConnectError, lone_reader};
@@ -260,7 +261,7 @@ impl Reading<'_> {
 }
 
 fn owned(message: &BorrowedMessage<'_>) -> SampledMessage {
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    let headers = headers::of(message);
     SampledMessage {
         partition: message.partition(),
         offset: message.offset(),

@@ -318,10 +318,10 @@ impl Transactions {
         suspects: Option<BTreeMap<usize, Refusal>>,
         fill: &impl Fn(&Transaction<'_>) -> Result<(), Unsent>,
     ) -> Result<(), Failure> {
+        let number = self.producer.context().begin();
         self.producer
             .begin_transaction()
             .map_err(|source| Failure { step: "begin a transaction", source })?;
-        let number = self.producer.context().begin();
         let count = Cell::new(0);
         let transaction = Transaction { client: &self.producer, number, count, suspects };
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })

@@ -64,7 +64,7 @@ impl Layout {
         overrides: &Overrides,
     ) -> Result<Self, TableError> {
         let event_time = required(table, &schema.event_time, "the event time")?;
-        check_time(table, event_time, schema.time_format)?;
+        check_time(table, event_time, schema.written_time())?;
         let model = model_column(table, schema, overrides)?;
         let models = schema
             .models

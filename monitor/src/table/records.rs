@@ -132,7 +132,7 @@ impl RecordReader {
     ) -> Result<Vec<Option<Place>>, ArrowError> {
         let name = |position: usize| batch.schema_ref().field(position).name();
         let at = self.layout.event_time;
-        let times = event_times(batch.column(at), self.schema.time_format)?;
+        let times = event_times(batch.column(at), self.schema.written_time())?;
         let models = self.models(batch)?;
         let version_columns = self.version_columns(batch, versions)?;
         let mut places = Vec::with_capacity(times.len());
@@ -141,8 +141,10 @@ impl RecordReader {
                 EventTime::At(time) => Ok(time),
                 EventTime::Missing => Err((RejectReason::MissingField, at, "null".to_owned())),
                 EventTime::Invalid => {
-                    let problem =
-                        format!("not a time ({}) or outside 1870 to 9999", self.schema.time_format);
+                    let problem = format!(
+                        "not a time ({}) or outside 1870 to 9999",
+                        self.schema.written_time()
+                    );
                     Err((RejectReason::InvalidTime, at, problem))
                 }
             };

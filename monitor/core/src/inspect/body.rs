@@ -52,7 +52,9 @@ impl Body {
             Self::BinaryEvent => {
                 "CloudEvents, binary: attributes are headers, such as `$headers.ce_time`"
             }
-            Self::EncodedData => "`data_base64` of a CloudEvent, which driftd does not read",
+            Self::EncodedData => {
+                "`data_base64` of a CloudEvent: name it in `embedded` as `base64_json`"
+            }
             Self::Instances => {
                 "`instances`: request of the V1 protocol (KServe, TensorFlow, MLflow)"
             }

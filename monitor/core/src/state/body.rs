@@ -57,6 +57,12 @@ impl Fingerprint {
             add(&field.path.to_string());
             add(&format!("{:?}", field.kind));
         }
+        for text in &source.schema.embedded {
+            add(&format!("{} {:?}", text.path, text.form));
+        }
+        if let Some(columns) = &source.schema.columns {
+            add(&columns.to_string());
+        }
         for field in schema.iter().flat_map(|it| &it.segments) {
             add(&field.path.to_string());
         }

@@ -20,6 +20,10 @@ use super::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
 
+/// Longest text that is read: longer than a name, category, number or time may be, and no more than
+/// a message's memory has room for, of which payloads have most.
+const BYTES_MAX: usize = 1_024;
+
 /// What is read beside one payload. Kept from message to message for its memory.
 #[derive(Default)]
 pub(super) struct EnvelopeTexts {
@@ -33,6 +37,8 @@ enum Text {
     At(Span),
     /// Bytes that are no text are refused when they are read.
     NotUtf8,
+    /// So are so many bytes.
+    TooLong(usize),
 }
 
 impl EnvelopeTexts {
@@ -41,7 +47,11 @@ impl EnvelopeTexts {
         self.time = message.timestamp;
         self.values.clear();
         self.values.extend(message.envelope.iter().map(|value| {
-            let text = simdutf8::basic::from_utf8((*value)?);
+            let bytes = (*value)?;
+            if BYTES_MAX < bytes.len() {
+                return Some(Text::TooLong(bytes.len()));
+            }
+            let text = simdutf8::basic::from_utf8(bytes);
             Some(text.map_or(Text::NotUtf8, |text| {
                 let start = added.len();
                 added.push_str(text);
@@ -71,6 +81,10 @@ impl EnvelopeRecord<'_> {
                 let problem = format_args!("bytes that are not UTF-8");
                 Err(at.refusal(RejectReason::InvalidUtf8, problem))
             }
+            Some(Some(Text::TooLong(bytes))) => {
+                let problem = format_args!("a text of {bytes} bytes, more than {BYTES_MAX}");
+                Err(at.refusal(RejectReason::InvalidName, problem))
+            }
             Some(None) | None => Ok(None),
         }
     }
@@ -98,7 +112,9 @@ impl Record for EnvelopeRecord<'_> {
     /// Reads the event time, or Kafka's own.
     fn event_time(&mut self, at: &Place, format: TimeFormat) -> Result<Timestamp, Refusal> {
         if at.is_kafka_time() {
-            return self.texts.time.ok_or_else(|| at.missing());
+            let time = self.texts.time.ok_or_else(|| at.missing())?.as_millis();
+            let accepted = event_time::from_integer(TimeFormat::UnixMillis, time);
+            return accepted.ok_or_else(|| at.invalid_time(TimeFormat::UnixMillis));
         }
         let span = self.required(at)?;
         let text = self.get(&span);

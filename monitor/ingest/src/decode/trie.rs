@@ -7,6 +7,7 @@
 //! A path with `[]` ends at its list, which has a slot too; what follows the `[]` is a path of a
 //! tree of the list's own, by which each element is walked.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::key_table::KeyTable;
@@ -33,13 +34,6 @@ impl List {
     }
 }
 
-/// By what an element of an array is told: its text at a key.
-#[derive(PartialEq, Eq)]
-pub(super) struct Where {
-    pub(super) key: Box<str>,
-    pub(super) text: Box<str>,
-}
-
 /// A value that some path ends at or passes through.
 #[derive(Default)]
 pub(super) struct Node {
@@ -53,8 +47,9 @@ pub(super) struct Node {
     positions: KeyTable,
     /// Wanted elements of an array, sorted by index, each with its node.
     pub(super) elements: Vec<(usize, usize)>,
-    /// Elements of an array that are wanted for a text in them, each with its node.
-    pub(super) wheres: Vec<(Where, usize)>,
+    /// Elements of an array that are wanted for a text in them: by key and text, each with its node.
+    /// An element is looked at once a key, however many texts there are.
+    pub(super) wheres: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
     /// The list that the array is, where all its elements are wanted.
     pub(super) list: Option<usize>,
     /// Slots below `keys`.
@@ -160,10 +155,7 @@ impl Trie {
                 let found = node.elements.binary_search_by_key(index, |&(index, _)| index).ok()?;
                 Some(node.elements[found].1)
             }
-            Step::Where { key, text } => {
-                let is_it = |it: &&(Where, usize)| it.0.key == *key && it.0.text == *text;
-                node.wheres.iter().find(is_it).map(|(_, child)| *child)
-            }
+            Step::Where { key, text } => node.wheres.get(key)?.get(text).copied(),
             Step::Each => unreachable!("a path is parted at its `[]`"),
         }
     }
@@ -210,8 +202,7 @@ impl Trie {
                 node.elements.insert(rank, (*index, child));
             }
             Step::Where { key, text } => {
-                let told = Where { key: key.clone(), text: text.clone() };
-                node.wheres.push((told, child));
+                node.wheres.entry(key.clone()).or_default().insert(text.clone(), child);
             }
             Step::Each => unreachable!("a path is parted at its `[]`"),
         }
@@ -233,8 +224,9 @@ impl Trie {
         for position in 0..self.nodes[at].elements.len() {
             self.number(self.nodes[at].elements[position].1);
         }
-        for position in 0..self.nodes[at].wheres.len() {
-            self.number(self.nodes[at].wheres[position].1);
+        let told = self.nodes[at].wheres.values().flat_map(BTreeMap::values);
+        for child in told.copied().collect::<Vec<_>>() {
+            self.number(child);
         }
         if let Some(list) = self.nodes[at].list {
             self.lists[list].slot = self.slots;

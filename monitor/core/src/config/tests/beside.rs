@@ -72,6 +72,9 @@ fn texts_may_be_documents() {
     let mut tree = smallest();
     let fields = json!([{"path": "request"}, {"path": "capture.data", "as": "base64_csv"}]);
     put(&mut tree, "/sources/0/embedded", fields);
+    put(&mut tree, "/models/0/features/0/path", json!("request.rows[].x"));
+    let segment = json!([{"name": "s", "path": "capture.data[][1]", "top": 2}]);
+    put(&mut tree, "/models/0/segments", segment);
     let config = load_tree(&tree).unwrap();
     let found = config.sources[0].schema.embedded.iter().map(|it| (it.path.as_str(), it.form));
     let expected = [("request", EmbeddedForm::Json), ("capture.data", EmbeddedForm::Base64Csv)];
@@ -82,7 +85,7 @@ fn texts_may_be_documents() {
 fn each_text_is_one_of_the_payload_and_named_once() {
     let hint = "name one, such as `request`";
     check(
-        &embedded(json!([{"path": "a[]"}, {"path": "$headers.body"}])),
+        &embedded(json!([{"path": "a[]"}, {"path": "$headers.body"}, {"path": "a[k=t]"}])),
         &[
             &format!(
                 "`sources[0].embedded[0].path`: is `a[]`, which is not one text of the payload; {hint}"
@@ -91,10 +94,15 @@ fn each_text_is_one_of_the_payload_and_named_once() {
                 "`sources[0].embedded[1].path`: is `$headers.body`, which is not one text of the \
                  payload; {hint}"
             ),
+            &format!(
+                "`sources[0].embedded[2].path`: is `a[k=t]`, which is not one text of the payload; \
+                 {hint}"
+            ),
         ],
     );
+    let feature = ("/models/0/features/0/path", json!("a.b.x"));
     check(
-        &embedded(json!([{"path": "a.b"}, {"path": "a"}])),
+        &[feature, ("/sources/0/embedded", json!([{"path": "a.b"}, {"path": "a"}]))],
         &["`sources[0].embedded[0].path`: is `a.b`, which is `a` or inside of it; name each text \
            once, the outer one where they nest"],
     );
@@ -103,6 +111,9 @@ fn each_text_is_one_of_the_payload_and_named_once() {
         ("/sources/0/avro", json!({"schema": "a.avsc"})),
         ("/sources/0/embedded", json!([{"path": "a"}])),
     ];
+    let unread = "`sources[0].embedded[0].path`: is `a`, and no path leads into it; read a value of \
+                  it, as `a.age`, or remove it";
+    check(&embedded(json!([{"path": "a"}])), &[unread]);
     let message = "`sources[0].embedded`: is for texts of JSON; remove it, or read another topic";
     check(&avro, &[message]);
 }
@@ -110,7 +121,7 @@ fn each_text_is_one_of_the_payload_and_named_once() {
 #[test]
 fn elements_are_found_by_a_text_in_json_only() {
     let path = ("/models/0/features/0/path", json!("inputs[name=x].data[]"));
-    check(&[path.clone()], &[]);
+    check(std::slice::from_ref(&path), &[]);
     let message = "`models[0].features[0].path`: is `inputs[name=x].data[]`: an element is found by \
                    its text in JSON only; name its place, such as `[0]`";
     let format = ("/sources/0/format", json!("avro"));

@@ -35,6 +35,7 @@ pub(super) fn check(
     let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
     outcome = outcome.and(conditions(raw, source, all(), findings));
+    outcome = outcome.and(embedded(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -158,6 +159,32 @@ fn conditions<'a>(
     for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
         let problem = format!("is `{path}`: an element is found by its text in JSON only");
         outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
+    }
+    outcome
+}
+
+/// Checks that something is read of each text that is a document.
+fn embedded<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let mut outcome = Ok(());
+    let paths: Vec<&Keyed> = paths.filter(|it| is_read(it)).collect();
+    let texts = raw.sources.get(source).into_iter().flat_map(|it| &it.embedded).enumerate();
+    let texts = texts.filter_map(|(index, it)| Some((index, path(&it.path)?)));
+    // Of others it is said already that they are none.
+    let is_one = |it: &FieldPath| !it.has_each() && !it.has_where() && it.beside().is_none();
+    let texts = texts.filter(|(_, it)| is_json(raw, source) && is_one(it));
+    for (index, text) in texts {
+        let is_in_it = |it: &Keyed| it.path.is_inside(&text) && !text.is_inside(&it.path);
+        if !paths.iter().any(|it| is_in_it(it)) {
+            let problem = format!("is `{text}`, and no path leads into it");
+            let hint = format!("read a value of it, as `{text}.age`, or remove it");
+            let key = format!("sources[{source}].embedded[{index}].path");
+            outcome = Err(findings.add(&key, &problem, &hint));
+        }
     }
     outcome
 }

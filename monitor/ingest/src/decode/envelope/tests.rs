@@ -185,6 +185,9 @@ fn what_is_beside_the_payload_is_refused_in_the_same_words() {
         assert_eq!(found.0, reason, "{kind:?} {text}: {}", found.1);
         assert!(found.1.starts_with("`$headers.f`: "), "{}", found.1);
     }
+    let long = refused(&time, &[None, Some(&[b'1'; 1_025]), None]);
+    let detail = "`$headers.t`: a text of 1025 bytes, more than 1024".to_owned();
+    assert_eq!(long, (RejectReason::InvalidName, detail));
     let two = two_models();
     let named = |name: &[u8], version: &[u8]| {
         refused(&two, &[None, Some(name), Some(TIME), Some(version), None]).0

@@ -15,7 +15,7 @@ use crate::schema::{FeatureKind, Framing, ModelSchema, SourceSchema, TimeFormat,
 const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 4, cells_max: 12 };
 
-fn model(features: &[&str]) -> ModelSchema {
+pub(super) fn model(features: &[&str]) -> ModelSchema {
     ModelSchema {
         name: "m".into(),
         version: VersionField::Fixed("1".into()),
@@ -25,12 +25,12 @@ fn model(features: &[&str]) -> ModelSchema {
     }
 }
 
-fn schema(time: &str, model: ModelSchema) -> Arc<SourceSchema> {
+pub(super) fn schema(time: &str, model: ModelSchema) -> Arc<SourceSchema> {
     let schema = SourceSchema::try_new(path(time), TimeFormat::UnixMillis, None, vec![model]);
     Arc::new(schema.unwrap())
 }
 
-fn decode_all(schema: &Arc<SourceSchema>, payloads: &[&str]) -> Decoded {
+pub(super) fn decode_all(schema: &Arc<SourceSchema>, payloads: &[&str]) -> Decoded {
     let mut decoder = JsonDecoder::new(Arc::clone(schema), LIMITS);
     for (offset, payload) in (100..).zip(payloads) {
         let payload = Some(payload.as_bytes());

@@ -172,32 +172,33 @@ impl<'a> Walker<'a> {
         Some(())
     }
 
-    /// Takes the element that is next for each text that is wanted of it, and stays before it.
+    /// Takes the element that is next if it is wanted for a text in it, and stays before it.
     fn told_element(&mut self, index: usize) -> Option<()> {
-        let node = self.trie.node(index);
         let start = self.cursor;
-        for (told, child) in &node.wheres {
-            if self.has_text(&told.key, &told.text)? {
-                self.cursor = start;
-                self.value(*child)?;
-            }
+        for (key, texts) in &self.trie.node(index).wheres {
+            let found = self.text_at(key)?.and_then(|text| texts.get(text));
             self.cursor = start;
+            if let Some(child) = found {
+                self.value(*child)?;
+                self.cursor = start;
+            }
         }
         Some(())
     }
 
-    /// Whether the value that is next is an object whose last such key has this text. Reads some of
-    /// it.
-    fn has_text(&mut self, key: &str, text: &str) -> Option<bool> {
+    /// Returns the text at a key of the value that is next, the last one where it is an object with
+    /// some; reads as much of it as is needed.
+    #[expect(clippy::option_option, reason = "the outer one gives up, as everywhere here")]
+    fn text_at(&mut self, key: &str) -> Option<Option<&'a str>> {
         if self.cursor.peek()? != b'{' {
-            return Some(false);
+            return Some(None);
         }
         self.cursor.step();
         self.cursor.space();
-        let mut has_text = false;
         if self.cursor.take(b'}') {
-            return Some(false);
+            return Some(None);
         }
+        let mut text = None;
         loop {
             let is_key = self.payload.get(self.cursor.key()?)? == key;
             self.cursor.space();
@@ -205,14 +206,13 @@ impl<'a> Walker<'a> {
             self.cursor.skip()?;
             if is_key {
                 let found = self.payload.get(start..self.cursor.at())?;
-                // With escapes it may be the text all the same.
+                // With escapes it may be any text.
                 (!found.contains('\\')).then_some(())?;
-                let inside = found.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-                has_text = inside == Some(text);
+                text = found.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
             }
             self.cursor.space();
             if !self.cursor.take(b',') {
-                return self.cursor.take(b'}').then_some(has_text);
+                return self.cursor.take(b'}').then_some(text);
             }
             self.cursor.space();
         }

@@ -101,10 +101,11 @@ impl Walker<'_> {
         self.slots.set(slot, Found::Value { start, end });
     }
 
-    /// Takes an element of a node's array for each text that is wanted of it.
+    /// Takes an element of a node's array if it is wanted for a text in it.
     fn told_element(&mut self, index: usize, element: &str) -> serde_json::Result<()> {
-        for (told, child) in &self.trie.node(index).wheres {
-            if text_at(element, &told.key)?.as_deref() == Some(&*told.text) {
+        for (key, texts) in &self.trie.node(index).wheres {
+            let text = text_at(element, key)?;
+            if let Some(child) = text.and_then(|text| texts.get(&*text)) {
                 self.value(*child, element)?;
             }
         }

@@ -40,11 +40,11 @@ fn replaced(text: &str, write: impl Fn(&str, &mut String)) -> Cow<'_, str> {
     let part = |bounds| text.get(bounds).expect("words are ASCII");
     let mut out = String::new();
     let mut from = 0;
-    for Range { start, end } in words(text) {
+    each_word(text, |Range { start, end }| {
         out.push_str(part(from..start));
         write(part(start..end), &mut out);
         from = end;
-    }
+    });
     if from == 0 {
         return Cow::Borrowed(text);
     }
@@ -53,12 +53,11 @@ fn replaced(text: &str, write: impl Fn(&str, &mut String)) -> Cow<'_, str> {
 }
 
 /// Finds the words that are values: not inside of text, and not a part of another word or number.
-fn words(text: &str) -> Vec<Range<usize>> {
+fn each_word(text: &str, mut take: impl FnMut(Range<usize>)) {
     let bytes = text.as_bytes();
     let is_part = |byte: Option<&u8>| {
         byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+'))
     };
-    let mut found = Vec::new();
     let (mut at, mut is_text) = (0, false);
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -69,7 +68,7 @@ fn words(text: &str) -> Vec<Range<usize>> {
                 let is_alone = !is_part(at.checked_sub(1).and_then(|before| bytes.get(before)))
                     && !is_part(bytes.get(at + word));
                 if 0 < word && is_alone {
-                    found.push(at..at + word);
+                    take(at..at + word);
                 }
                 at += word.max(1);
                 continue;
@@ -78,7 +77,6 @@ fn words(text: &str) -> Vec<Range<usize>> {
         }
         at += 1;
     }
-    found
 }
 
 #[cfg(test)]

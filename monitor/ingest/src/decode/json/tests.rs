@@ -139,7 +139,7 @@ fn words_that_json_has_not_are_numbers_to_floats_and_nothing_to_others() {
     assert!(single.as_primitive::<Float32Type>().values().iter().all(is_negative));
     assert!(double.as_primitive::<Float64Type>().values().iter().all(|value| value.is_nan()));
     assert!(batch.column(5).as_primitive::<Float64Type>().values().iter().all(|it| it.is_nan()));
-    assert_eq!([single, double, whole].map(|column| column.null_count()), [0, 0, 3]);
+    assert_eq!([single, double, whole].map(Array::null_count), [0, 0, 3]);
     for column in [3, 4, 6] {
         assert_eq!(levels(&decoded, column), [None, None, None], "{column}");
     }

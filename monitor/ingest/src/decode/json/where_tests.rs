@@ -1,6 +1,6 @@
 //! Elements of arrays that are found by a text in them: tensors by their names.
 
-use super::list_tests::{refuses, takes};
+use super::list_tests::{column, decode_all, model, refuses, schema, takes};
 use crate::rejection::RejectReason;
 
 const PATHS: [&str; 2] = ["in[name=x].data[]", "in[name=y].data[]"];
@@ -58,4 +58,18 @@ fn what_is_no_list_of_tensors_refuses_the_message() {
         kinds,
         "`x[name=y].data`: expected an array, found a number",
     );
+}
+
+/// What is at a place of the array is another element each time, so no layout may hold it.
+#[test]
+fn elements_that_change_their_places_are_found_again() {
+    let documents = [
+        r#"{"t":1,"in":[{"name":"y","v":1},{"name":"x","v":2}]}"#,
+        r#"{"t":1,"in":[{"name":"x","v":1},{"name":"y","v":2}]}"#,
+        r#"{"t":1,"in":[{"name":"x","v":3},{"name":"z","v":4}]}"#,
+    ];
+    let decoded = decode_all(&schema("t", model(&["in[name=x].v", "in[name=y].v"])), &documents);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(column(&decoded, 0), [2.0, 1.0, 3.0].map(Some));
+    assert_eq!(column(&decoded, 1), [Some(1.0), Some(2.0), None]);
 }
