@@ -166,7 +166,7 @@ impl Inflated {
         for (message, number) in stream.messages.iter().zip(1..) {
             let found = wanted_buffers(message, program);
             let found = found.map_err(|problem| problem.in_message(number))?;
-            sum = sum.saturating_add(found.iter().map(|it| it.length).sum());
+            sum = found.iter().fold(sum, |sum, it| sum.saturating_add(it.length));
             wanted.push(found);
         }
         if bytes_max.max(INFLATED_BYTES_MAX) < sum {
