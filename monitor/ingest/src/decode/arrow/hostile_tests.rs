@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::*;
-use arrow::ipc::CompressionType;
 use arrow::ipc::writer::IpcWriteOptions;
+use arrow::ipc::{self, CompressionType};
+use flatbuffers::FlatBufferBuilder;
 
 use super::tests::*;
+use super::{ArrowDecoder, Way};
+use crate::decode::{Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::RejectReason;
-use crate::schema::TimeFormat;
+use crate::schema::{SourceSchema, TimeFormat};
 
 #[test]
 fn runs_of_a_dictionary_of_structs_or_lists_are_no_value() {
@@ -56,4 +59,145 @@ fn claims_whose_sum_is_too_large_to_count_are_refused() {
         payload[start..][..8].copy_from_slice(&claimed.to_le_bytes());
     }
     assert_eq!(refused(&decode_by(source, &payload)).0, RejectReason::Oversized);
+}
+
+/// Reads a message both ways; returns whether columns were taken, and what it became.
+pub(super) fn decode_both_ways(
+    source: &Arc<SourceSchema>,
+    limits: DecodeLimits,
+    message: &Message<'_>,
+) -> (bool, Decoded) {
+    let read = |by_columns: bool| {
+        let mut decoder = ArrowDecoder::new(Arc::clone(source), limits);
+        decoder.batch.begin(message);
+        let way = decoder.read(message, by_columns);
+        let took_columns = matches!(way, Ok(Way::Columns));
+        if let Err(refusal) = way {
+            decoder.batch.reject(message, refusal);
+        }
+        (took_columns, decoder.finish())
+    };
+    let ((by_columns, found), (_, by_rows)) = (read(true), read(false));
+    assert_eq!((&found.rows, &found.versions), (&by_rows.rows, &by_rows.versions));
+    assert_eq!((&found.batches, &found.rejections), (&by_rows.batches, &by_rows.rejections));
+    (by_columns, found)
+}
+
+fn message(payload: &[u8]) -> Message<'_> {
+    Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] }
+}
+
+#[test]
+fn texts_of_all_rows_are_bounded_however_few_bytes_the_message_has() {
+    let limits = DecodeLimits {
+        payload_bytes_max: 8 << 20,
+        rows_max: DecodeLimits::ROWS_MAX,
+        cells_max: DecodeLimits::CELLS_MAX,
+    };
+    let source = source(TimeFormat::UnixMillis, &[TEXT, ("[].y", TEXT.1)]);
+    let text = "x".repeat(250);
+    let views = |rows: usize| {
+        let mut views = StringViewBuilder::new();
+        let block = views.append_block(text.as_bytes().to_vec().into());
+        for row in 0..rows {
+            // Of some lengths, so that they are not the same text again and again.
+            let start = u32::try_from(row % 20).unwrap();
+            views.try_append_view(block, start, 230).unwrap();
+        }
+        Arc::new(views.finish()) as ArrayRef
+    };
+    let keys = |rows: usize| {
+        let values = Arc::new(StringArray::from(vec![&text[..230]]));
+        Arc::new(DictionaryArray::new(Int8Array::from(vec![0; rows]), values)) as ArrayRef
+    };
+    let numbers = |rows: usize| Arc::new(Int8Array::from(vec![1; rows])) as ArrayRef;
+    // 16 MiB are 72,944 texts of 230 bytes.
+    for (rows, is_good) in [(36_000, true), (36_600, false)] {
+        for x in [views(rows), keys(rows)] {
+            let times: ArrayRef = Arc::new(Int64Array::from(vec![1; rows]));
+            let payload = stream(&named(vec![("t", times), ("y", Arc::clone(&x)), ("x", x)]));
+            let (by_columns, decoded) = decode_both_ways(&source, limits, &message(&payload));
+            assert_eq!((by_columns, decoded.rows.len()), (is_good, if is_good { rows } else { 0 }));
+            if !is_good {
+                let detail = "row 36472: rows with more than 16777216 bytes of text";
+                assert_eq!(refused(&decoded), (RejectReason::Oversized, detail));
+            }
+            let mut decoder = ArrowDecoder::new(Arc::clone(&source), limits);
+            decoder.decode(&message(&payload));
+            let bytes = decoder.text_bytes();
+            let expected = if is_good { 2 * 230 * rows } else { 0 };
+            assert!((expected..=expected + 128).contains(&bytes), "{bytes}");
+            decoder.finish();
+            assert_eq!(decoder.text_bytes(), 0);
+        }
+        // Digits are written to be texts.
+        let times: ArrayRef = Arc::new(Int64Array::from(vec![1; rows]));
+        let payload = stream(&named(vec![("t", times), ("y", numbers(rows)), ("x", views(rows))]));
+        assert!(decode_both_ways(&source, limits, &message(&payload)).0);
+    }
+}
+
+#[test]
+fn names_too_long_for_any_model_are_not_compared() {
+    let (text, rows) = ("x".repeat(1 << 20), 50_000);
+    let mut views = StringViewBuilder::new();
+    let block = views.append_block(text.into_bytes().into());
+    for _ in 0..rows {
+        views.try_append_view(block, 0, 1 << 20).unwrap();
+    }
+    let views: ArrayRef = Arc::new(views.finish());
+    let times: ArrayRef = Arc::new(Int64Array::from(vec![1; rows]));
+    let payload = stream(&named(vec![("t", times), ("x", views)]));
+    let limits = DecodeLimits { payload_bytes_max: 8 << 20, rows_max: rows, cells_max: rows };
+    let by_name = SourceSchema::try_new(
+        path("[].t"),
+        TimeFormat::UnixMillis,
+        Some(path("[].x")),
+        vec![model("m", &[("[].t", FLOAT)])],
+    );
+    // 50 GB would be compared.
+    let (_, decoded) = decode_both_ways(&Arc::new(by_name.unwrap()), limits, &message(&payload));
+    let detail =
+        "row 0: `[].x`: no name, or too long or with a control character, of 1048576 bytes";
+    assert_eq!(refused(&decoded), (RejectReason::InvalidName, detail));
+    let text = source(TimeFormat::UnixMillis, &[TEXT]);
+    let (_, decoded) = decode_both_ways(&text, limits, &message(&payload));
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidName);
+}
+
+#[test]
+fn a_schema_that_names_one_field_many_times_is_refused() {
+    for (times, is_good) in [(1, true), (300_000, false)] {
+        let mut out = FlatBufferBuilder::new();
+        let kind = ipc::FloatingPointBuilder::new(&mut out).finish().as_union_value();
+        let name = out.create_string("x");
+        let mut field = ipc::FieldBuilder::new(&mut out);
+        field.add_name(name);
+        field.add_type_type(ipc::Type::FloatingPoint);
+        field.add_type_(kind);
+        let field = field.finish();
+        let fields = out.create_vector(&vec![field; times]);
+        let mut schema = ipc::SchemaBuilder::new(&mut out);
+        schema.add_fields(fields);
+        let schema = schema.finish().as_union_value();
+        let mut described = ipc::MessageBuilder::new(&mut out);
+        described.add_version(ipc::MetadataVersion::V5);
+        described.add_header_type(ipc::MessageHeader::Schema);
+        described.add_header(schema);
+        let described = described.finish();
+        out.finish(described, None);
+        let metadata = out.finished_data();
+        let length = u32::try_from(metadata.len()).unwrap().to_le_bytes();
+        let payload = [&[0xff; 4][..], &length, metadata].concat();
+        let limits = DecodeLimits { payload_bytes_max: 8 << 20, rows_max: 100, cells_max: 1_000 };
+        let mut decoder = ArrowDecoder::new(source(TimeFormat::UnixMillis, &[NUMBER]), limits);
+        decoder.decode(&message(&payload));
+        let decoded = decoder.finish();
+        if is_good {
+            assert_eq!(decoded.rejections, []);
+        } else {
+            let detail = "IPC message 0: metadata that is none";
+            assert_eq!(refused(&decoded), (RejectReason::InvalidArrow, detail));
+        }
+    }
 }
