@@ -6,7 +6,7 @@ use arrow::array::*;
 use arrow::datatypes::*;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow::ipc::{self, CompressionType};
-use flatbuffers::FlatBufferBuilder;
+use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
 use super::tests::*;
 use super::{ArrowDecoder, Way};
@@ -180,15 +180,7 @@ fn a_schema_that_names_one_field_many_times_is_refused() {
         let mut schema = ipc::SchemaBuilder::new(&mut out);
         schema.add_fields(fields);
         let schema = schema.finish().as_union_value();
-        let mut described = ipc::MessageBuilder::new(&mut out);
-        described.add_version(ipc::MetadataVersion::V5);
-        described.add_header_type(ipc::MessageHeader::Schema);
-        described.add_header(schema);
-        let described = described.finish();
-        out.finish(described, None);
-        let metadata = out.finished_data();
-        let length = u32::try_from(metadata.len()).unwrap().to_le_bytes();
-        let payload = [&[0xff; 4][..], &length, metadata].concat();
+        let payload = framed(out, ipc::MessageHeader::Schema, schema);
         let limits = DecodeLimits { payload_bytes_max: 8 << 20, rows_max: 100, cells_max: 1_000 };
         let mut decoder = ArrowDecoder::new(source(TimeFormat::UnixMillis, &[NUMBER]), limits);
         decoder.decode(&message(&payload));
@@ -200,4 +192,58 @@ fn a_schema_that_names_one_field_many_times_is_refused() {
             assert_eq!(refused(&decoded), (RejectReason::InvalidArrow, detail));
         }
     }
+}
+
+#[test]
+fn a_dictionary_of_more_values_than_can_be_counted_is_refused() {
+    let values: ArrayRef = Arc::new(NullArray::new(1));
+    let keys = DictionaryArray::new(Int8Array::from(vec![0]), values);
+    let payload = stream(&batch(Arc::new(keys)));
+    // Values that are null take no bytes, however many.
+    let mut out = FlatBufferBuilder::new();
+    let nodes = out.create_vector(&[ipc::FieldNode::new(i64::MAX, 0)]);
+    let mut values = ipc::RecordBatchBuilder::new(&mut out);
+    values.add_length(i64::MAX);
+    values.add_nodes(nodes);
+    let values = values.finish();
+    let mut more = ipc::DictionaryBatchBuilder::new(&mut out);
+    more.add_id(0);
+    more.add_isDelta(true);
+    more.add_data(values);
+    let header = more.finish().as_union_value();
+    let more = framed(out, ipc::MessageHeader::DictionaryBatch, header);
+    // Behind the schema and the dictionary, which have no bodies.
+    let after = |start: usize| {
+        let length = payload[start + 4..][..4].try_into().unwrap();
+        start + 8 + usize::try_from(u32::from_le_bytes(length)).unwrap()
+    };
+    let (before, rest) = payload.split_at(after(after(0)));
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    for (count, is_good) in [(0, true), (2, true), (3, false)] {
+        let payload = [before, &more.repeat(count), rest].concat();
+        let (_, decoded) = decode_both_ways(&source, LIMITS, &message(&payload));
+        if is_good {
+            assert_eq!((decoded.rejections, decoded.rows.len()), (vec![], 1));
+        } else {
+            assert_eq!(refused(&decoded).0, RejectReason::InvalidArrow);
+            assert!(refused(&decoded).1.contains("IPC message 4: "), "{decoded:?}");
+        }
+    }
+}
+
+/// Writes a message without a body.
+fn framed(
+    mut out: FlatBufferBuilder<'_>,
+    kind: ipc::MessageHeader,
+    header: WIPOffset<UnionWIPOffset>,
+) -> Vec<u8> {
+    let mut described = ipc::MessageBuilder::new(&mut out);
+    described.add_version(ipc::MetadataVersion::V5);
+    described.add_header_type(kind);
+    described.add_header(header);
+    let described = described.finish();
+    out.finish(described, None);
+    let metadata = out.finished_data();
+    let length = u32::try_from(metadata.len()).unwrap().to_le_bytes();
+    [&[0xff; 4][..], &length, metadata].concat()
 }

@@ -16,7 +16,7 @@ use crate::schema::{
     FeatureField, FeatureKind, ModelSchema, SegmentField, TimeFormat, VersionField,
 };
 
-const LIMITS: DecodeLimits =
+pub(super) const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100, cells_max: 1_000 };
 
 pub(super) fn path(text: &str) -> FieldPath {
