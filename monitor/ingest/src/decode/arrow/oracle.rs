@@ -37,8 +37,8 @@ fn outcome(decoded: Decoded) -> Outcome {
     (decoded.rows, decoded.versions, decoded.batches, reasons)
 }
 
-/// Decodes a message by a decoder that may know its schema, and again; and both ways, by columns and
-/// by rows, which must find the same.
+/// Decodes a message by a decoder that may know its schema, and again; and by columns and by rows,
+/// which must find the same.
 fn arrow(source: &Arc<SourceSchema>, payload: &[u8]) -> Outcome {
     let message = Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] };
     let mut decoder = ArrowDecoder::new(Arc::clone(source), LIMITS);
