@@ -191,6 +191,11 @@ pub trait Decode: Send {
     /// Returns how many rows the open batch holds.
     fn rows(&self) -> usize;
 
+    /// Returns how many bytes of text the open batch has at most, where its payloads do not say so.
+    fn text_bytes(&self) -> usize {
+        0
+    }
+
     /// Closes the open batch and returns it; the next message opens a new one.
     fn finish(&mut self) -> Decoded;
 }

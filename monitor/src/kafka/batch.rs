@@ -22,7 +22,7 @@ const _: () = assert!(MESSAGES_MAX + DecodeLimits::ROWS_MAX <= 1 << 16, "version
 const MESSAGES_MIN: usize = 64;
 /// Values of a batch: 4 MiB of them. Below 64 columns the number of messages comes first.
 const CELLS_MAX: usize = 512 * 1_024;
-/// Payloads of a batch. Texts of its columns are not more.
+/// Payloads of a batch. Texts of its columns are not more, or are counted themselves.
 const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 /// A partial batch is counted after this long, so that a slow topic is seen soon.
 const LINGER_MILLIS: i64 = 200;
@@ -120,7 +120,8 @@ impl OpenBatch {
     pub(super) fn is_full(&self) -> bool {
         let decoder = &self.decoder;
         let read = decoder.messages().max(decoder.rows());
-        self.rows_max <= read || PAYLOAD_BYTES_MAX <= self.payload_bytes
+        let bytes = self.payload_bytes.max(self.decoder.text_bytes());
+        self.rows_max <= read || PAYLOAD_BYTES_MAX <= bytes
     }
 
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
@@ -188,7 +189,12 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
         !model.segments.is_empty()
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
-    let texts = if has_texts { PAYLOAD_BYTES_MAX } else { 0 };
+    // The message that fills a batch is not counted by its payload where its texts may be more.
+    let message_texts = match &source.format {
+        SourceFormat::Json | SourceFormat::Avro(_) | SourceFormat::Protobuf(_) => 0,
+        SourceFormat::Arrow => ArrowDecoder::TEXT_BYTES_MAX,
+    };
+    let texts = if has_texts { PAYLOAD_BYTES_MAX + message_texts } else { 0 };
     let limits = source.limits();
     let message = limits.message_rows_max(schema) * size_of::<Row>()
         + limits.message_cells_max(schema) * size_of::<f64>();

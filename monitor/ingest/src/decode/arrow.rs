@@ -28,6 +28,8 @@ mod value;
 #[cfg(test)]
 mod beside_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod inflate_tests;
 #[cfg(test)]
 mod oracle;
@@ -50,7 +52,7 @@ use super::builders::Texts;
 use super::plan::Plan;
 use super::programs::SchemaId;
 use super::rows::{Reader, Rows};
-use super::{CELLS_KEPT, Decode, DecodeLimits, Decoded, Message, checked_payload};
+use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, Rejection};
 use crate::schema::SourceSchema;
 
@@ -63,6 +65,10 @@ const SCHEMAS_MAX: usize = 16;
 /// What a compiled schema takes at most, as a multiple of its own bytes: a field has no fewer than
 /// 40 of them, and what is done with it takes about 100.
 const PROGRAM_FACTOR: usize = 4;
+
+/// What the messages of a payload take at most when they are found and gone through, as a multiple
+/// of its bytes.
+const DESCRIBED_FACTOR: usize = 6;
 
 /// Decodes the Arrow streams and files of one partition.
 ///
@@ -79,9 +85,17 @@ pub struct ArrowDecoder {
     /// The newest first.
     programs: Vec<Known>,
     batch: OpenBatch,
+    text_bytes: usize,
     // Reused from message to message.
     inflated: Inflated,
     rows: Rows,
+}
+
+/// How the rows of a message were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Columns,
+    Rows,
 }
 
 /// A schema as it was written, and what it was compiled to.
@@ -91,6 +105,10 @@ struct Known {
 }
 
 impl ArrowDecoder {
+    /// Most bytes that the texts of a message's rows have together, whatever its payload has: a
+    /// text may be in many rows, and parts of it others.
+    pub const TEXT_BYTES_MAX: usize = record::TEXT_BYTES_MAX;
+
     /// Plans the decoding of the schema's paths.
     ///
     /// # Panics
@@ -106,6 +124,7 @@ impl ArrowDecoder {
             plan: Plan::new(&schema),
             programs: Vec::new(),
             batch: OpenBatch::new(schema),
+            text_bytes: 0,
             inflated: Inflated::default(),
             rows: Rows::default(),
         }
@@ -116,26 +135,37 @@ impl ArrowDecoder {
     /// rows, and what is kept of schemas.
     pub fn message_bytes_max(limits: &DecodeLimits) -> usize {
         let inflated = INFLATED_BYTES_MAX.max(limits.payload_bytes_max);
-        // What describes messages is in the payload, and taken apart is not longer than twice that.
-        let described = 2 * limits.payload_bytes_max;
+        // What describes messages is in the payload, and taken apart is not longer than this.
+        let described = DESCRIBED_FACTOR * limits.payload_bytes_max;
         let schemas = (1 + PROGRAM_FACTOR) * SCHEMAS_BYTES_MAX;
-        inflated + described + record::TEXT_BYTES_MAX + schemas
+        // They grow by doubling.
+        inflated + described + 2 * Self::TEXT_BYTES_MAX + schemas
     }
 
-    /// Appends the message's rows, or refuses it and leaves the batch as it was.
-    fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
+    /// Returns the sum of what the texts of all rows in the open batch have, in bytes, or somewhat
+    /// more. The batch itself has each text of a column once.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Appends the message's rows by columns if that way may be tried and goes, or else by rows;
+    /// or refuses it and leaves the batch as it was. Returns the way it took.
+    fn read(&mut self, message: &Message<'_>, by_columns: bool) -> Result<Way, Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
         let (program, stream) = self.open(payload)?;
-        let Self { limits, plan, inflated, rows, batch, .. } = self;
+        let Self { limits, plan, inflated, rows, batch, text_bytes, programs: _ } = self;
         let limits = *limits;
-        inflated.read(&stream, &program, limits.payload_bytes_max, CELLS_KEPT)?;
+        inflated.read(&stream, &program, limits.payload_bytes_max)?;
         let trie = &plan.trie.lists()[0].element;
-        let mut walk = Walk::new(trie, &program, &stream, inflated)?;
-        rows.begin(message);
-        if let Some(found) = bulk::read(plan, &mut walk, rows, stream.rows, limits)
-            && batch.accept_columns(message, &found)
-        {
-            return Ok(());
+        if by_columns {
+            let mut walk = Walk::new(trie, &program, &stream, inflated)?;
+            rows.begin(message);
+            if let Some(found) = bulk::read(plan, &mut walk, rows, stream.rows, limits)
+                && batch.accept_columns(message, &found.columns)
+            {
+                *text_bytes += found.text_bytes;
+                return Ok(Way::Columns);
+            }
         }
         rows.begin(message);
         let walk = Walk::new(trie, &program, &stream, inflated)?;
@@ -143,7 +173,9 @@ impl ArrowDecoder {
         Reader { plan, document, rows, limits }.read()?;
         let texts = Texts { payload: "", added: &rows.added };
         let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
-        batch.accept(message, &accepted).map_err(|(row, refusal)| refusal.in_row(row))
+        batch.accept(message, &accepted).map_err(|(row, refusal)| refusal.in_row(row))?;
+        *text_bytes += rows.added.len();
+        Ok(Way::Rows)
     }
 
     /// Finds the messages of a payload, and what their schema is compiled to.
@@ -173,7 +205,8 @@ impl ArrowDecoder {
             self.programs[..=known].rotate_right(1);
             return Ok(Arc::clone(&self.programs[0].program));
         }
-        let message = ipc::root_as_message(schema).map_err(|_| Problem::Metadata)?;
+        let message = ipc::root_as_message_with_opts(&framing::verifier(schema), schema);
+        let message = message.map_err(|_| Problem::Metadata)?;
         let trie = &self.plan.trie.lists()[0].element;
         let program = Arc::new(Program::of_message(&message, trie)?);
         if schema.len() <= SCHEMAS_BYTES_MAX {
@@ -200,8 +233,8 @@ impl Decode for ArrowDecoder {
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
         self.batch.begin(message);
-        match self.read(message) {
-            Ok(()) => None,
+        match self.read(message, true) {
+            Ok(Way::Columns | Way::Rows) => None,
             Err(refusal) => self.batch.reject(message, refusal),
         }
     }
@@ -214,7 +247,13 @@ impl Decode for ArrowDecoder {
         self.batch.rows()
     }
 
+    /// Texts may be parts of one another.
+    fn text_bytes(&self) -> usize {
+        Self::text_bytes(self)
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.text_bytes = 0;
         self.batch.finish()
     }
 }

@@ -20,6 +20,9 @@ use crate::rejection::{Refusal, RejectReason};
 /// have itself.
 pub(super) const INFLATED_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of them that are kept for the next message.
+const INFLATED_BYTES_KEPT: usize = 1 << 20;
+
 /// What is left of the arrays and buffers of a message.
 pub(super) struct Arrays<'a> {
     nodes: Left<'a, ipc::FieldNode>,
@@ -143,9 +146,9 @@ pub(super) struct Inflated {
 
 impl Inflated {
     /// Forgets the message before, and gives back what only a large one needs.
-    fn clear(&mut self, bytes_kept: usize) {
+    fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(bytes_kept);
+        self.bytes.shrink_to(INFLATED_BYTES_KEPT);
         self.places.clear();
     }
 
@@ -155,9 +158,8 @@ impl Inflated {
         stream: &Stream<'_>,
         program: &Program,
         bytes_max: usize,
-        bytes_kept: usize,
     ) -> Result<(), Refusal> {
-        self.clear(bytes_kept);
+        self.clear();
         if stream.messages.iter().all(|it| it.content.arrays().compression().is_none()) {
             return Ok(());
         }
@@ -166,7 +168,7 @@ impl Inflated {
         for (message, number) in stream.messages.iter().zip(1..) {
             let found = wanted_buffers(message, program);
             let found = found.map_err(|problem| problem.in_message(number))?;
-            sum = sum.saturating_add(found.iter().map(|it| it.length).sum());
+            sum = found.iter().fold(sum, |sum, it| sum.saturating_add(it.length));
             wanted.push(found);
         }
         if bytes_max.max(INFLATED_BYTES_MAX) < sum {

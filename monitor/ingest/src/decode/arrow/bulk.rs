@@ -12,7 +12,7 @@ use std::str;
 use driftd_catalog::Timestamp;
 
 use super::document::Walk;
-use super::record::{ArrowRecord, in_unit};
+use super::record::{ArrowRecord, TEXT_BYTES_MAX, in_unit};
 use super::value::{Bitmap, Ints, Leaf, Meaning, Texts, Value};
 use crate::decode::batch::Columnar;
 use crate::decode::builders::{Cell, Chunk, Validity, Values};
@@ -21,7 +21,7 @@ use crate::decode::place::{NAME_BYTES_MAX, Place, is_category, is_segment};
 use crate::decode::plan::{Plan, VersionPlan};
 use crate::decode::rows::{Record, Rows};
 use crate::decode::whole::Whole;
-use crate::decode::{DecodeLimits, event_time};
+use crate::decode::{DecodeLimits, LEVEL_BYTES_MAX, event_time};
 use crate::rejection::Refusal;
 use crate::schema::FeatureKind;
 
@@ -31,26 +31,47 @@ const BATCHES_MAX: usize = 64;
 /// Most values of a dictionary of which it is kept what is known.
 const DICTIONARY_MAX: usize = 1 << 16;
 
+/// A dictionary of no more values is never too large for its rows. With a larger one and few rows
+/// keeping what is known of it would be most of the work, for each column and batch once more.
+const DICTIONARY_MIN: usize = 1_024;
+
 /// Texts of a column that are looked for among those before; with more it may repeat some.
 const RECENT_TEXTS: usize = 8;
 
+/// The columns of a message.
+pub(super) struct Found<'a> {
+    pub(super) columns: Columnar<'a>,
+    /// The sum of what the texts of its rows have.
+    pub(super) text_bytes: usize,
+}
+
 /// Returns the columns of a message; `None` where it has to be read row by row.
+///
+/// It has to be if its rows together have so long texts that they may be too many then: here they
+/// are counted as there, or as more.
 pub(super) fn read<'a>(
     plan: &'a Plan,
     walk: &mut Walk<'a>,
     beside: &mut Rows,
     rows: usize,
     limits: DecodeLimits,
-) -> Option<Columnar<'a>> {
+) -> Option<Found<'a>> {
     if limits.rows_max < rows {
         return None;
     }
     let mut found: Option<Columnar<'a>> = None;
     let mut added = String::new();
+    // There a version that is fixed is added once.
+    let mut text_bytes = beside.added.len() + NAME_BYTES_MAX;
     while walk.advance().ok()? {
-        let mut reader = Reader { plan, walk, beside, added: &mut added };
+        let text_bytes = &mut text_bytes;
+        let mut reader = Reader { plan, walk, beside, added: &mut added, text_bytes };
         let model = reader.model()?;
         if limits.cells_max < rows * plan.models[model].columns() {
+            return None;
+        }
+        if plan.lists.is_empty() && plan.models[model].lists.is_empty() {
+            // All is beside the payload, whose rows are not counted then.
             return None;
         }
         let all = found.get_or_insert_with(|| Columnar {
@@ -66,13 +87,8 @@ pub(super) fn read<'a>(
         reader.times(&mut all.times)?;
         all.batches.push((reader.walk.columns.rows, reader.chunks(model)?));
     }
-    // Of a message without rows nothing is known.
-    Some(found.unwrap_or(Columnar {
-        model: 0,
-        times: Vec::new(),
-        versions: Vec::new(),
-        batches: Vec::new(),
-    }))
+    // Without rows what is beside the payload is looked at all the same, but not here.
+    found.map(|columns| Found { columns, text_bytes })
 }
 
 struct Reader<'a, 'w> {
@@ -82,6 +98,8 @@ struct Reader<'a, 'w> {
     beside: &'w mut Rows,
     /// Where values that are read one by one leave their text.
     added: &'w mut String,
+    /// The sum of what the texts of rows have up to here.
+    text_bytes: &'w mut usize,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -93,7 +111,9 @@ impl<'a> Reader<'a, '_> {
             let name = record.model(place).ok()?;
             return self.plan.model_of(place, record.texts().get(&name)).ok();
         }
-        let names = self.levels(place, |_| true, |it| it.model(place).map(Cell::Text))?;
+        // A longer one is compared with none: the views of all rows may lead to one huge text.
+        let is_good = |text: &str| text.len() <= NAME_BYTES_MAX;
+        let names = self.levels(place, is_good, |it| it.model(place).map(Cell::Text))?;
         if !matches!(names.validity, Validity::All) {
             return None;
         }
@@ -295,7 +315,12 @@ impl<'a> Reader<'a, '_> {
             }
             _ => None,
         };
-        if quick.is_some() { quick } else { self.levels_by_rows(read) }
+        let levels = match quick {
+            Some(levels) => levels,
+            None => self.levels_by_rows(read)?,
+        };
+        *self.text_bytes += levels.bytes;
+        (*self.text_bytes <= TEXT_BYTES_MAX).then_some(levels)
     }
 
     fn levels_by_rows(
@@ -323,6 +348,10 @@ impl<'a> Reader<'a, '_> {
                 None => levels.add(Cow::Owned(text.to_owned())),
             };
             levels.push(key);
+            // Texts are copies here.
+            if TEXT_BYTES_MAX < *self.text_bytes + levels.bytes {
+                return None;
+            }
         }
         Some(levels)
     }
@@ -345,7 +374,7 @@ impl<'a> Reader<'a, '_> {
             let key = if let Some(key) = levels.recent(text) {
                 key
             } else {
-                let text = str::from_utf8(text).ok().filter(|text| is_good(text))?;
+                let text = bounded(text).filter(|text| is_good(text))?;
                 levels.add(Cow::Borrowed(text))
             };
             levels.push(key);
@@ -362,7 +391,8 @@ impl<'a> Reader<'a, '_> {
     ) -> Option<Levels<'a>> {
         let dictionaries = &self.walk.dictionaries;
         let length = dictionaries.length(dictionary);
-        if DICTIONARY_MAX < length {
+        let is_large = DICTIONARY_MIN.max(8 * self.walk.columns.rows) < length;
+        if is_large || DICTIONARY_MAX < length {
             return None;
         }
         let mut known = vec![Known::Not; length];
@@ -380,7 +410,7 @@ impl<'a> Reader<'a, '_> {
                 *known = match dictionaries.value(dictionary, place).ok()? {
                     Value::Absent => Known::Null,
                     Value::Text(text) => {
-                        let text = str::from_utf8(text).ok().filter(|text| is_good(text))?;
+                        let text = bounded(text).filter(|text| is_good(text))?;
                         Known::Key(levels.add(Cow::Borrowed(text)))
                     }
                     Value::Blocked { .. }
@@ -411,11 +441,14 @@ struct Levels<'a> {
     keys: Vec<u32>,
     texts: Vec<Cow<'a, str>>,
     validity: Validity<'a>,
+    /// The sum of what the texts of the rows have.
+    bytes: usize,
 }
 
 impl<'a> Levels<'a> {
     fn new(rows: usize) -> Self {
-        Self { keys: Vec::with_capacity(rows), texts: Vec::new(), validity: Validity::All }
+        let (keys, texts) = (Vec::with_capacity(rows), Vec::new());
+        Self { keys, texts, validity: Validity::All, bytes: 0 }
     }
 
     /// Returns the key of a text that was added not long ago.
@@ -430,8 +463,11 @@ impl<'a> Levels<'a> {
         u32::try_from(self.texts.len() - 1).expect("a message has fewer rows than u32")
     }
 
+    /// Adds a row with the text of such a key.
     fn push(&mut self, key: u32) {
         self.keys.push(key);
+        let text = usize::try_from(key).ok().and_then(|key| self.texts.get(key));
+        self.bytes += text.map_or(0, |text| text.len());
         if let Validity::Each(valid) = &mut self.validity {
             valid.push(true);
         }
@@ -451,9 +487,14 @@ impl<'a> Levels<'a> {
     }
 
     fn chunk(self) -> Chunk<'a> {
-        let Self { keys, texts, validity } = self;
+        let Self { keys, texts, validity, bytes: _ } = self;
         Chunk { values: Values::Levels { keys, texts }, validity }
     }
+}
+
+/// Returns a text no longer than any column or name takes.
+fn bounded(text: &[u8]) -> Option<&str> {
+    if LEVEL_BYTES_MAX < text.len() { None } else { str::from_utf8(text).ok() }
 }
 
 fn level(value: bool) -> &'static str {

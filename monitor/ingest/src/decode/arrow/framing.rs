@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use arrow::ipc;
+use flatbuffers::VerifierOptions;
 
 use super::problem::Problem;
 use crate::rejection::Refusal;
@@ -16,6 +17,9 @@ const FILE_MARK: &[u8] = b"ARROW1";
 
 /// Says that the length of a message follows; in front of it since version 0.15 of Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// What is never too much to go through.
+const APPARENT_BYTES_MIN: usize = 64 * 1_024;
 
 /// What a payload is.
 pub(super) enum Opened<'a> {
@@ -127,7 +131,8 @@ impl<'a> File<'a> {
         let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| Problem::Footer)?;
         let end = rest.len().checked_sub(length).ok_or(Problem::Footer)?;
         let (bytes, footer) = rest.split_at(end);
-        let footer = ipc::root_as_footer(footer).map_err(|_| Problem::Footer)?;
+        let footer = ipc::root_as_footer_with_opts(&verifier(footer), footer);
+        let footer = footer.map_err(|_| Problem::Footer)?;
         Ok(Self { bytes, footer })
     }
 
@@ -193,6 +198,18 @@ impl FileBlock {
     }
 }
 
+/// Returns how what describes a message is checked: as one in which nothing is named twice, so that
+/// going through it costs no more than its bytes. A table has no fewer than 8 of them, with what
+/// leads to it. Descriptions of layouts may be shared, which are shorter than their tables.
+pub(super) fn verifier(metadata: &[u8]) -> VerifierOptions {
+    let bytes = metadata.len();
+    VerifierOptions {
+        max_tables: bytes / 8,
+        max_apparent_size: (8 * bytes).max(APPARENT_BYTES_MIN),
+        ..VerifierOptions::default()
+    }
+}
+
 /// Returns how many bytes the body of a message has.
 pub(super) fn body_bytes(message: &ipc::Message<'_>) -> Result<usize, Problem> {
     usize::try_from(message.bodyLength()).map_err(|_| Problem::Cut)
@@ -203,7 +220,8 @@ fn describe(
     metadata: &[u8],
     version_min: ipc::MetadataVersion,
 ) -> Result<(Content<'_>, usize), Problem> {
-    let described = ipc::root_as_message(metadata).map_err(|_| Problem::Metadata)?;
+    let described = ipc::root_as_message_with_opts(&verifier(metadata), metadata);
+    let described = described.map_err(|_| Problem::Metadata)?;
     if !(version_min..=ipc::MetadataVersion::V5).contains(&described.version()) {
         return Err(Problem::Version);
     }

@@ -48,6 +48,8 @@ pub(super) fn dictionary<'a>(
     }
     let node = arrays.node()?;
     let start = dictionaries.length(at);
+    // What is null takes no bytes, so there may be more than can be counted.
+    start.checked_add(node.length).ok_or(Problem::Length)?;
     let (validity, leaf) =
         scalar(&mut arrays, program.dictionaries[at].1, node, &mut dictionaries.data)?;
     let length = node.length;

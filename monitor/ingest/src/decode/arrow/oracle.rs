@@ -16,6 +16,7 @@ use proptest::sample::Index;
 use serde_json::Value as Json;
 
 use super::ArrowDecoder;
+use super::hostile_tests::decode_both_ways;
 use super::samples::batch;
 use crate::decode::draw::{Bytes, KEYS, Leaf, Outcome, Rest, Tape, outcome};
 use crate::decode::{Decode, DecodeLimits, JsonDecoder, Message};
@@ -28,13 +29,17 @@ use crate::schema::{
 const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 9, cells_max: 60 };
 
-/// Decodes a message by a decoder that may know its schema, and again.
+/// Decodes a message by a decoder that may know its schema, and again; and by columns and by rows,
+/// which must find the same.
 fn arrow(source: &Arc<SourceSchema>, payload: &[u8]) -> Outcome {
+    let message = Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] };
     let mut decoder = ArrowDecoder::new(Arc::clone(source), LIMITS);
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
+    decoder.decode(&message);
     let first = outcome(decoder.finish());
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
+    decoder.decode(&message);
     assert_eq!(outcome(decoder.finish()), first);
+    let (_, found) = decode_both_ways(source, LIMITS, &message);
+    assert_eq!(outcome(found), first);
     first
 }
 
@@ -232,9 +237,9 @@ proptest! {
 }
 
 #[test]
-fn drawn_messages_are_mostly_accepted() {
+fn drawn_messages_are_mostly_accepted_and_read_by_columns() {
     let mut state = 1_u64;
-    let (mut accepted, mut all) = (0, 0);
+    let (mut accepted, mut by_columns, mut one_model, mut all) = (0, 0, 0, 0);
     for _ in 0..400 {
         let bytes: Vec<u8> = (0..700)
             .map(|_| {
@@ -243,10 +248,18 @@ fn drawn_messages_are_mostly_accepted() {
             })
             .collect();
         let mut tape = Tape::new(&bytes);
-        let Some((source, rows, _)) = draw(&mut tape) else { continue };
-        let (.., reasons) = json(&source, rows);
+        let Some((source, rows, batches)) = draw(&mut tape) else { continue };
+        let (rows, .., reasons) = json(&source, rows);
         all += 1;
         accepted += usize::from(reasons.is_empty());
+        let payload = written(&mut tape, &batches);
+        let message =
+            Message { payload: Some(&payload), offset: 0, timestamp: None, envelope: &[] };
+        if rows.first().is_some_and(|first| rows.iter().all(|row| row.model == first.model)) {
+            one_model += 1;
+            by_columns += usize::from(decode_both_ways(&source, LIMITS, &message).0);
+        }
     }
     assert!(100 < all && all < 4 * accepted, "{accepted} of {all}");
+    assert!(all < 5 * one_model && 9 * one_model < 10 * by_columns, "{by_columns} of {one_model}");
 }

@@ -215,12 +215,25 @@ impl Compiler<'_> {
         let Shape::Scalar(Scalar::Whole(ends, _)) = shape(&ends)? else {
             return Err(Problem::Field);
         };
-        match shape(&values)? {
-            Shape::Scalar(_) | Shape::Dictionary { .. } => {
+        // Those of a dictionary may have others inside too.
+        let kinds = match shape(&values)? {
+            Shape::Dictionary { .. } => value_shape(&values)?,
+            kinds @ (Shape::Scalar(_)
+            | Shape::Struct
+            | Shape::List(_)
+            | Shape::FixedList { .. }
+            | Shape::ListViews
+            | Shape::Map
+            | Shape::Runs
+            | Shape::Union { .. }) => kinds,
+        };
+        match kinds {
+            Shape::Scalar(_) => {
                 let values = Box::new(self.op(&values, Vec::new())?);
                 Ok(OpKind::Runs { ends, values })
             }
-            Shape::Struct
+            Shape::Dictionary { .. }
+            | Shape::Struct
             | Shape::List(_)
             | Shape::FixedList { .. }
             | Shape::ListViews

@@ -90,6 +90,7 @@ fn array(tape: &mut Tape<'_>, rests: &[Rest<'_>], rows: usize) -> Drawn {
     let longest = rests.iter().max_by_key(|(steps, _)| steps.len());
     let Some((steps, leaf)) = longest else { return ignored(tape, rows) };
     match steps.first() {
+        None if 0 < rows && tape.once_in(60) => encoded(tape, rows),
         None => scalar(tape, *leaf, rows),
         Some(Step::Key(_)) if tape.once_in(4) => map(tape, rests, rows),
         Some(Step::Key(_)) => {
@@ -230,6 +231,31 @@ fn runs(tape: &mut Tape<'_>, leaf: Leaf, rows: usize) -> Drawn {
         _ => encoded!(Int64Type),
     };
     (array, found)
+}
+
+/// Draws structs or lists in a dictionary, as they are or in runs: what no column takes.
+fn encoded(tape: &mut Tape<'_>, rows: usize) -> Drawn {
+    let count = 1 + tape.below(3);
+    let fields: Fields = vec![Field::new("q", DataType::Int64, true)].into();
+    let (values, json): (ArrayRef, Json) = if tape.once_in(2) {
+        let inner: ArrayRef = Arc::new(Int64Array::from(vec![7; count]));
+        (Arc::new(StructArray::new(fields, vec![inner], None)), json!({"q": 7}))
+    } else {
+        let lists = vec![Some(vec![Some(7)]); count];
+        (Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)), json!([7]))
+    };
+    let is_run = tape.once_in(2);
+    let length = if is_run { 1 + tape.below(rows.min(3)) } else { rows };
+    let place = |tape: &mut Tape<'_>| i8::try_from(tape.below(count)).unwrap();
+    let keys: Vec<i8> = (0..length).map(|_| place(tape)).collect();
+    let dictionary = DictionaryArray::new(Int8Array::from(keys), values);
+    if !is_run {
+        return (Arc::new(dictionary), vec![json; rows]);
+    }
+    let mut ends: Vec<i32> = (1..=length).map(|end| i32::try_from(end).unwrap()).collect();
+    ends[length - 1] = i32::try_from(rows).unwrap();
+    let runs = RunArray::<Int32Type>::try_new(&Int32Array::from(ends), &dictionary).unwrap();
+    (Arc::new(runs), vec![json; rows])
 }
 
 fn plain(tape: &mut Tape<'_>, leaf: Leaf, rows: usize) -> Drawn {

@@ -16,14 +16,14 @@ use crate::schema::{
     FeatureField, FeatureKind, ModelSchema, SegmentField, TimeFormat, VersionField,
 };
 
-const LIMITS: DecodeLimits =
+pub(super) const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100, cells_max: 1_000 };
 
-fn path(text: &str) -> FieldPath {
+pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
 }
 
-fn model(name: &str, features: &[(&str, FeatureKind)]) -> ModelSchema {
+pub(super) fn model(name: &str, features: &[(&str, FeatureKind)]) -> ModelSchema {
     let feature = |(text, kind): &(&str, FeatureKind)| FeatureField {
         name: (*text).into(),
         path: path(text),
@@ -38,29 +38,33 @@ fn model(name: &str, features: &[(&str, FeatureKind)]) -> ModelSchema {
     }
 }
 
-fn source(time_format: TimeFormat, features: &[(&str, FeatureKind)]) -> Arc<SourceSchema> {
+pub(super) fn source(
+    time_format: TimeFormat,
+    features: &[(&str, FeatureKind)],
+) -> Arc<SourceSchema> {
     let models = vec![model("m", features)];
     Arc::new(SourceSchema::try_new(path("[].t"), time_format, None, models).unwrap())
 }
 
-const NUMBER: (&str, FeatureKind) = ("[].x", FeatureKind::Float64);
+pub(super) const FLOAT: FeatureKind = FeatureKind::Float64;
+pub(super) const NUMBER: (&str, FeatureKind) = ("[].x", FeatureKind::Float64);
 const SINGLE: (&str, FeatureKind) = ("[].x", FeatureKind::Float32);
 const WHOLE: (&str, FeatureKind) = ("[].x", FeatureKind::Integer);
-const TEXT: (&str, FeatureKind) = ("[].x", FeatureKind::Categorical);
+pub(super) const TEXT: (&str, FeatureKind) = ("[].x", FeatureKind::Categorical);
 const BOOLEAN: (&str, FeatureKind) = ("[].x", FeatureKind::Boolean);
 
 /// A batch of the event times 0, 1, … in milliseconds and a column `x`.
-fn batch(x: ArrayRef) -> RecordBatch {
+pub(super) fn batch(x: ArrayRef) -> RecordBatch {
     let times: Int64Array = (0..i64::try_from(x.len()).unwrap()).map(Some).collect();
     named(vec![("t", Arc::new(times)), ("x", x)])
 }
 
-fn named(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+pub(super) fn named(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, it)| (name, it, true)))
         .unwrap()
 }
 
-fn stream_with(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+pub(super) fn stream_with(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     let schema = batches[0].schema();
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
     for batch in batches {
@@ -69,7 +73,7 @@ fn stream_with(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-fn stream(batch: &RecordBatch) -> Vec<u8> {
+pub(super) fn stream(batch: &RecordBatch) -> Vec<u8> {
     stream_with(std::slice::from_ref(batch), IpcWriteOptions::default())
 }
 
@@ -79,7 +83,7 @@ fn file(batch: &RecordBatch) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-fn decode_by(source: Arc<SourceSchema>, payload: &[u8]) -> Decoded {
+pub(super) fn decode_by(source: Arc<SourceSchema>, payload: &[u8]) -> Decoded {
     let mut decoder = ArrowDecoder::new(source, LIMITS);
     decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
     decoder.finish()
@@ -89,7 +93,7 @@ fn decode(wanted: (&str, FeatureKind), x: ArrayRef) -> Decoded {
     decode_by(source(TimeFormat::UnixMillis, &[wanted]), &stream(&batch(x)))
 }
 
-fn refused(decoded: &Decoded) -> (RejectReason, &str) {
+pub(super) fn refused(decoded: &Decoded) -> (RejectReason, &str) {
     assert!(decoded.rows.is_empty());
     let rejection = decoded.rejections.first().expect("the message is refused");
     (rejection.reason, &rejection.detail)
@@ -108,7 +112,7 @@ fn wholes(decoded: &Decoded) -> Vec<Option<i64>> {
     column(decoded).as_primitive::<Int64Type>().iter().collect()
 }
 
-fn texts(decoded: &Decoded) -> Vec<Option<String>> {
+pub(super) fn texts(decoded: &Decoded) -> Vec<Option<String>> {
     let array = column(decoded);
     let view = categorical_column(array).unwrap();
     let view = view.column();
