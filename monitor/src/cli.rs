@@ -96,8 +96,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A panic on any thread ends the process: half a daemon looks alive and counts nothing. But for the
-/// one that a client's method has instead of an error.
+/// A panic on any thread ends the process: half a daemon looks alive and counts nothing. But for
+/// the one that a client's method has instead of an error.
 #[expect(clippy::exit, reason = "an invariant is broken: no destructor can be trusted")]
 fn end_on_panic() {
     let say_where = panic::take_hook();

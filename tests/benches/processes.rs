@@ -3,9 +3,9 @@
 //! shows it, and what a second and a third process add where they share the work.
 //!
 //! `cargo bench --workspace --bench processes` prints them, with `-- recover`, `-- follow` or
-//! `-- share` behind it one of them alone; the release binary has to be built before. Broker and processes share the
-//! cores, so more processes than cores cannot be faster: the processor time that a record takes is
-//! printed beside the rate.
+//! `-- share` behind it one of them alone; the release binary has to be built before. Broker and
+//! processes share the cores, so more processes than cores cannot be faster: the processor time
+//! that a record takes is printed beside the rate.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]

@@ -13,7 +13,8 @@ thread_local! {
 }
 
 /// Whether this thread is asking the client for a header, which panics at a name that is no UTF-8
-/// (rdkafka 0.39, `BorrowedHeaders::try_get`). Any producer may send one: it is no broken invariant.
+/// (rdkafka 0.39, `BorrowedHeaders::try_get`). Any producer may send one: it is no broken
+/// invariant.
 pub(crate) fn is_reading() -> bool {
     IS_READING.get()
 }

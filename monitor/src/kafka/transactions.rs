@@ -327,9 +327,10 @@ impl Transactions {
         fill(&transaction).map_err(|Unsent(source)| Failure { step: "send to the topic", source })
     }
 
-    /// Ends a transaction of which rows were refused, and finds the one that is by itself: that of a
-    /// batch of one, or else one that is refused when each is sent alone. Where none is found, they
-    /// may be refused together only, or the producer was no longer able to say: batches of one tell.
+    /// Ends a transaction of which rows were refused, and finds the one that is by itself: that of
+    /// a batch of one, or else one that is refused when each is sent alone. Where none is found,
+    /// they may be refused together only, or the producer was no longer able to say: batches of one
+    /// tell.
     fn search(
         &mut self,
         suspects: BTreeMap<usize, Refusal>,

@@ -5,9 +5,9 @@
 //! The way of a payload: bounds and [`framing`] → the [`program`] for its schema, compiled from the
 //! [`shape`]s of its fields and the source's paths ([`super::plan`], [`super::trie`]), mostly known
 //! from the message before → [`inflate`] where it is compressed → [`locate`] finds the arrays of
-//! each [`batch`] → [`bulk`] takes whole [`columns`], or, where it cannot, [`super::rows`] reads the
-//! [`document`] row by row and [`record`] each [`value`]. Then the open batch appends the rows, all
-//! or none.
+//! each [`batch`] → [`bulk`] takes whole [`columns`], or, where it cannot, [`super::rows`] reads
+//! the [`document`] row by row and [`record`] each [`value`]. Then the open batch appends the rows,
+//! all or none.
 //!
 //! The reader of `arrow-ipc` is not used, only its description of messages: it makes an array of
 //! every column, trusts lengths that it allocates by, and panics where some of them are wrong.
@@ -112,8 +112,8 @@ impl ArrowDecoder {
     /// Plans the decoding of the schema's paths.
     ///
     /// # Panics
-    /// When paths into the payload do not begin with `[]`, or the schema has names of columns, lines
-    /// or documents inside of text, which are of JSON.
+    /// When paths into the payload do not begin with `[]`, or the schema has names of columns,
+    /// lines or documents inside of text, which are of JSON.
     pub fn new(schema: Arc<SourceSchema>, limits: DecodeLimits) -> Self {
         assert!(schema.columns.is_none(), "names of columns are of JSON");
         assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");

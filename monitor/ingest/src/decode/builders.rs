@@ -1,7 +1,8 @@
 //! One model's open columns: checked cells in, one Arrow `RecordBatch` out.
 //!
-//! Before: a format has read and checked all cells of a record, or all columns of a message, so that
-//! appending cannot fail and a record is all in or not at all. After: [`super::batch`] closes the columns with the batch.
+//! Before: a format has read and checked all cells of a record, or all columns of a message, so
+//! that appending cannot fail and a record is all in or not at all. After: [`super::batch`] closes
+//! the columns with the batch.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -188,8 +188,8 @@ impl Record for EnvelopeRecord<'_> {
     }
 }
 
-/// Reads a text that is a number with digits, rounded once, and not one of the words that Rust takes
-/// for one; infinite when it is beyond the range.
+/// Reads a text that is a number with digits, rounded once, and not one of the words that Rust
+/// takes for one; infinite when it is beyond the range.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| has_digits)

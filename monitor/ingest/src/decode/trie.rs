@@ -47,8 +47,8 @@ pub(super) struct Node {
     positions: KeyTable,
     /// Wanted elements of an array, sorted by index, each with its node.
     pub(super) elements: Vec<(usize, usize)>,
-    /// Elements of an array that are wanted for a text in them: by key and text, each with its node.
-    /// An element is looked at once a key, however many texts there are.
+    /// Elements of an array that are wanted for a text in them: by key and text, each with its
+    /// node. An element is looked at once a key, however many texts there are.
     pub(super) wheres: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
     /// The list that the array is, where all its elements are wanted.
     pub(super) list: Option<usize>,

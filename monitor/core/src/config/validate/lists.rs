@@ -48,8 +48,8 @@ pub(super) fn check(
     outcome
 }
 
-/// Checks that all paths into the payload lead into the rows of a message of Arrow, which is nothing
-/// else.
+/// Checks that all paths into the payload lead into the rows of a message of Arrow, which is
+/// nothing else.
 fn rows<'a>(
     raw: &RawConfig,
     source: usize,

@@ -1,5 +1,5 @@
-//! The decoder against that of JSON: a message is rows, or refused for a reason, as the same rows in
-//! JSON.
+//! The decoder against that of JSON: a message is rows, or refused for a reason, as the same rows
+//! in JSON.
 //!
 //! Columns and paths are drawn; `arrow-ipc` writes them, as streams and files, with and without
 //! compression, in one batch or several.

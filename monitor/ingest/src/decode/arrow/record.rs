@@ -1,8 +1,8 @@
 //! The values of one record: what each column, name and time takes of what a message says.
 //!
 //! Before: [`super::columns`] tells the value of a row. After: [`crate::decode::rows`] puts the
-//! cells of a row together. The rules are those of JSON, where a value has a kind that JSON has too;
-//! dates, timestamps and decimals say more than a number does, and are believed.
+//! cells of a row together. The rules are those of JSON, where a value has a kind that JSON has
+//! too; dates, timestamps and decimals say more than a number does, and are believed.
 
 use std::fmt::Write;
 use std::str;

@@ -1,8 +1,8 @@
 //! Views of the bytes of a record batch: arrays, and what one of their elements is.
 //!
-//! Before: [`super::locate`] finds the bytes of each array. After: [`super::record`] makes a cell, a
-//! name or a time of an element, [`super::bulk`] takes whole arrays. Nothing in a view is trusted:
-//! a place outside of it is a [`Problem`], found when it is asked for.
+//! Before: [`super::locate`] finds the bytes of each array. After: [`super::record`] makes a cell,
+//! a name or a time of an element, [`super::bulk`] takes whole arrays. Nothing in a view is
+//! trusted: a place outside of it is a [`Problem`], found when it is asked for.
 
 use std::fmt;
 use std::ops::Range;

@@ -28,8 +28,8 @@ use crate::schema::{EmbeddedField, EmbeddedForm, Framing, SourceSchema};
 /// doubling: those as they were and those without escapes.
 const JSON_FACTOR: usize = 6;
 
-/// The same of CSV, whose empty values become `null`, and characters escapes; its reader keeps where
-/// each value of a line ends.
+/// The same of CSV, whose empty values become `null`, and characters escapes; its reader keeps
+/// where each value of a line ends.
 const CSV_FACTOR: usize = 48;
 
 /// Unfolds payloads. Kept from message to message for its memory.
