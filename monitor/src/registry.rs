@@ -243,14 +243,11 @@ impl Writers {
         registered: &Registered,
     ) -> Option<Program> {
         let topic = &self.topic;
-        let program = if registered.schema_type != language.schema_type() {
-            let (found, expected) = (&registered.schema_type, language.schema_type());
-            Err(anyhow::anyhow!("it is of {found}, not of {expected}"))
-        } else {
-            match language {
-                Language::Avro => self.avro(registered),
-                Language::Protobuf => self.protobuf(id, registered),
-            }
+        let (found, expected) = (&registered.schema_type, language.schema_type());
+        let program = match language {
+            _ if *found != expected => Err(anyhow::anyhow!("it is of {found}, not of {expected}")),
+            Language::Avro => self.avro(registered),
+            Language::Protobuf => self.protobuf(id, registered),
         };
         match program {
             Ok(program) => {

@@ -224,9 +224,8 @@ fn messages_become_what_they_are_in_json() {
     let predictions = predictions();
     let written = predictions.iter().enumerate();
     // Each partition has messages of both types.
-    let good = written.map(|(index, it)| match index % 4 < 2 {
-        true => framed(&[0], &it.first()),
-        false => framed(&[2, 2], &it.later()),
+    let good = written.map(|(index, it)| {
+        if index % 4 < 2 { framed(&[0], &it.first()) } else { framed(&[2, 2], &it.later()) }
     });
     let bad = bad();
     let all = good.chain(bad.iter().map(|(_, payload)| payload.clone())).collect();

@@ -192,7 +192,7 @@ fn nesting(text: &str) -> usize {
             b'/' if rest.peek() == Some(&b'*') => {
                 rest.next();
                 let mut before = b' ';
-                while let Some(next) = rest.next() {
+                for next in rest.by_ref() {
                     if (before, next) == (b'*', b'/') {
                         break;
                     }
