@@ -135,7 +135,8 @@ proptest! {
             let source = Arc::new(source.clone());
             let mut decoder = ProtobufDecoder::new(source, ProtobufFraming::Bare, LIMITS);
             decoder.learn(SchemaId::ONLY, program);
-            decoder.decode(&Message { payload: Some(&bytes.0), offset: 0, timestamp: None, envelope: &[] });
+            let payload = Some(&*bytes.0);
+            decoder.decode(&Message { payload, offset: 0, timestamp: None, envelope: &[] });
         }
     }
 }
