@@ -1,15 +1,13 @@
 //! Messages of Avro on a real Kafka: they become the records that the same messages in JSON become,
 //! and wait for their schemas as long as the registry does not say what those are.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::http;
 use driftd_tests::job::{Job, START, TopicRole};
-use driftd_tests::reader::Record;
 use driftd_tests::registry::Registry;
-use driftd_tests::topic::{self, Raw};
+use driftd_tests::twin::{check_dead_letters, check_windows, fill, topic_of};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -157,10 +155,6 @@ fn config(job: &Job, registry: &Registry) -> Value {
     config
 }
 
-fn topic_of(job: &Job, name: &str) -> String {
-    format!("{}-{name}", job.topic(TopicRole::Inference))
-}
-
 /// Reason and payload of messages that are no record.
 fn bad() -> Vec<(&'static str, Vec<u8>)> {
     let good = &predictions()[0];
@@ -171,17 +165,6 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("invalid_avro", [good.second(), vec![0]].concat()),
         ("empty_payload", Vec::new()),
     ]
-}
-
-/// Puts a topic's messages on all its partitions.
-fn fill(job: &Job, name: &str, payloads: Vec<Vec<u8>>) -> usize {
-    let topic = topic_of(job, name);
-    topic::create(job.bootstrap(), &topic, PARTITIONS, &[]);
-    let raw =
-        |(partition, payload)| Raw { partition, key: "key".to_owned(), payload: Some(payload) };
-    let messages: Vec<Raw> = (0..PARTITIONS).cycle().zip(payloads).map(raw).collect();
-    topic::put(job.bootstrap(), &topic, &messages);
-    messages.len()
 }
 
 #[test]
@@ -204,8 +187,8 @@ fn messages_wait_for_their_schemas_and_become_what_they_are_in_json() {
     let good = written.map(|(index, it)| if index % 4 < 2 { it.first() } else { it.second() });
     let bad = bad();
     let all = good.chain(bad.iter().map(|(_, payload)| payload.clone())).collect();
-    let avro = fill(&job, "avro", all);
-    let json = fill(&job, "json", predictions.iter().map(Prediction::json).collect());
+    let avro = fill(&job, "avro", PARTITIONS, all);
+    let json = fill(&job, "json", PARTITIONS, predictions.iter().map(Prediction::json).collect());
 
     let check = ["check", "--config", &config];
     let checked = Driftd::run(&check, &env, DEADLINE).expect_code(1);
@@ -241,37 +224,7 @@ fn messages_wait_for_their_schemas_and_become_what_they_are_in_json() {
     let answers = format!("the registry {} answers", registry.url());
     assert!(checked.stdout.contains(&answers), "{}", checked.stdout);
 
-    check_windows(&job);
-    check_dead_letters(&job, bad);
-}
-
-/// All lines but for what names the model.
-fn check_windows(job: &Job) {
-    let mut results = job.reader(TopicRole::Results);
-    let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for line in results.all().iter().map(Record::json) {
-        let model = line["model"].as_str().expect("a name").to_owned();
-        let told = ["feature", "window_start", "rows", "counts", "state"].map(|it| &line[it]);
-        assert!(!told.contains(&&Value::Null), "{line}");
-        lines.entry(model).or_default().push(json!(told));
-    }
     let each = usize::try_from(HOURS).expect("few") * 3;
-    assert_eq!(lines["json"].len(), each);
-    for lines in lines.values_mut() {
-        lines.sort_by_key(Value::to_string);
-    }
-    assert_eq!(lines["avro"], lines["json"]);
-}
-
-fn check_dead_letters(job: &Job, bad: Vec<(&str, Vec<u8>)>) {
-    let mut rejected = job.reader(TopicRole::Rejected);
-    let letter = |record: &Record| {
-        (record.headers["driftd_reason"].clone(), record.payload.clone().unwrap_or_default())
-    };
-    let mut found: Vec<_> = rejected.all().iter().map(letter).collect();
-    let mut expected: Vec<_> =
-        bad.into_iter().map(|(reason, it)| (reason.to_owned(), it)).collect();
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
+    check_windows(&job, &["avro"], each);
+    check_dead_letters(&job, bad);
 }

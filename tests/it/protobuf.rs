@@ -1,15 +1,13 @@
 //! Messages of Protobuf on a real Kafka: they become the records that the same messages in JSON
 //! become, by a registry's schemas or by a file's, with one row or several a message.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::http;
 use driftd_tests::job::{Job, START, TopicRole};
-use driftd_tests::reader::Record;
 use driftd_tests::registry::Registry;
-use driftd_tests::topic::{self, Raw};
+use driftd_tests::twin::{check_dead_letters, check_windows, fill, topic_of};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -175,10 +173,6 @@ fn config(job: &Job, registry: &Registry) -> Value {
     config
 }
 
-fn topic_of(job: &Job, name: &str) -> String {
-    format!("{}-{name}", job.topic(TopicRole::Inference))
-}
-
 /// Begins a message as serializers of Confluent do: with schema 7, and a place.
 fn framed(place: &[u8], message: &[u8]) -> Vec<u8> {
     [&[0, 0, 0, 0, 7], place, message].concat()
@@ -195,17 +189,6 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("invalid_protobuf", framed(&[0], &[good.first(), vec![0]].concat())),
         ("empty_payload", Vec::new()),
     ]
-}
-
-/// Puts a topic's messages on all its partitions.
-fn fill(job: &Job, name: &str, payloads: Vec<Vec<u8>>) -> usize {
-    let topic = topic_of(job, name);
-    topic::create(job.bootstrap(), &topic, PARTITIONS, &[]);
-    let raw =
-        |(partition, payload)| Raw { partition, key: "key".to_owned(), payload: Some(payload) };
-    let messages: Vec<Raw> = (0..PARTITIONS).cycle().zip(payloads).map(raw).collect();
-    topic::put(job.bootstrap(), &topic, &messages);
-    messages.len()
 }
 
 #[test]
@@ -229,9 +212,10 @@ fn messages_become_what_they_are_in_json() {
     });
     let bad = bad();
     let all = good.chain(bad.iter().map(|(_, payload)| payload.clone())).collect();
-    let registered = fill(&job, "registry", all);
-    let by_file = fill(&job, "file", predictions.iter().map(Prediction::later).collect());
-    let json = fill(&job, "json", predictions.iter().map(Prediction::json).collect());
+    let registered = fill(&job, "registry", PARTITIONS, all);
+    let by_file =
+        fill(&job, "file", PARTITIONS, predictions.iter().map(Prediction::later).collect());
+    let json = fill(&job, "json", PARTITIONS, predictions.iter().map(Prediction::json).collect());
 
     let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
     let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
@@ -250,38 +234,7 @@ fn messages_become_what_they_are_in_json() {
     let answers = format!("the registry {} answers", registry.url());
     assert!(checked.stdout.contains(&answers), "{}", checked.stdout);
 
-    check_windows(&job);
-    check_dead_letters(&job, bad);
-}
-
-/// All lines but for what names the model.
-fn check_windows(job: &Job) {
-    let mut results = job.reader(TopicRole::Results);
-    let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for line in results.all().iter().map(Record::json) {
-        let model = line["model"].as_str().expect("a name").to_owned();
-        let told = ["feature", "window_start", "rows", "counts", "state"].map(|it| &line[it]);
-        assert!(!told.contains(&&Value::Null), "{line}");
-        lines.entry(model).or_default().push(json!(told));
-    }
     let each = usize::try_from(HOURS).expect("few") * 3;
-    assert_eq!(lines["json"].len(), each);
-    for lines in lines.values_mut() {
-        lines.sort_by_key(Value::to_string);
-    }
-    assert_eq!(lines["registry"], lines["json"]);
-    assert_eq!(lines["file"], lines["json"]);
-}
-
-fn check_dead_letters(job: &Job, bad: Vec<(&str, Vec<u8>)>) {
-    let mut rejected = job.reader(TopicRole::Rejected);
-    let letter = |record: &Record| {
-        (record.headers["driftd_reason"].clone(), record.payload.clone().unwrap_or_default())
-    };
-    let mut found: Vec<_> = rejected.all().iter().map(letter).collect();
-    let mut expected: Vec<_> =
-        bad.into_iter().map(|(reason, it)| (reason.to_owned(), it)).collect();
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
+    check_windows(&job, &["registry", "file"], each);
+    check_dead_letters(&job, bad);
 }

@@ -3,7 +3,8 @@
 //! A test reads a data set ([`frame`]), turns its rows into messages ([`message`]) and puts them on
 //! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary
 //! does, also at what it writes to topics ([`reader`]), and at how it goes on after an end at a
-//! named place ([`crash`]). [`registry`] is a schema registry that it may ask.
+//! named place ([`crash`]). [`registry`] is a schema registry that it may ask, and [`twin`]
+//! compares what it makes of the same predictions in several formats.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -17,3 +18,4 @@ pub mod message;
 pub mod reader;
 pub mod registry;
 pub mod topic;
+pub mod twin;
