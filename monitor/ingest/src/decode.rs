@@ -19,6 +19,7 @@ mod plan;
 mod programs;
 mod protobuf;
 mod rows;
+mod special;
 mod trie;
 mod typed;
 mod whole;
@@ -35,12 +36,12 @@ pub use self::avro::{
     SchemaProblem,
 };
 pub use self::json::JsonDecoder;
-pub use self::json::special::quote_specials;
 pub use self::programs::{Program, ProgramTooLarge, SchemaId};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError,
 };
+pub use self::special::quote_specials;
 pub use self::whole::Whole;
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::{Framing, SourceSchema};

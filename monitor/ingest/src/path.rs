@@ -136,6 +136,11 @@ impl FieldPath {
         self.steps.iter().any(|step| matches!(step, Step::Where { .. }))
     }
 
+    /// Returns whether the value is in the payload, and whatever that holds, at one place.
+    pub fn has_fixed_place(&self) -> bool {
+        self.beside.is_none() && !self.has_each() && !self.has_where()
+    }
+
     /// Returns whether the path names one value a row.
     pub fn has_each(&self) -> bool {
         self.steps.contains(&Step::Each)

@@ -269,16 +269,26 @@ impl SourceSchema {
 
     /// Returns whether a message's payload is the list of its rows.
     pub fn is_list(&self) -> bool {
+        self.read_paths().any(FieldPath::begins_with_each)
+    }
+
+    /// Returns the paths that values of a record are read at.
+    fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let own = self.models.iter().flat_map(ModelSchema::read_paths);
-        let mut paths = own.chain([&self.event_time]).chain(&self.model);
-        paths.any(FieldPath::begins_with_each)
+        own.chain([&self.event_time]).chain(&self.model)
+    }
+
+    /// # Panics
+    /// When the schema has what only JSON has: names of columns, lines, documents inside of text.
+    pub(crate) fn assert_without_json(&self) {
+        assert!(self.columns.is_none(), "names of columns are of JSON");
+        assert_eq!(self.framing, Framing::Document, "lines are of JSON");
+        assert!(self.embedded.is_empty(), "documents inside of text are of JSON");
     }
 
     /// Returns through how many lists paths go.
     pub(crate) fn lists(&self) -> usize {
-        let own = self.models.iter().flat_map(ModelSchema::read_paths);
-        let paths = own.chain([&self.event_time]).chain(&self.model);
-        paths.filter_map(FieldPath::list).collect::<BTreeSet<_>>().len()
+        self.read_paths().filter_map(FieldPath::list).collect::<BTreeSet<_>>().len()
     }
 
     /// Has messages read in another framing.
@@ -290,8 +300,7 @@ impl SourceSchema {
     /// Has texts read as the documents that they are.
     pub fn with_embedded(self, embedded: Vec<EmbeddedField>) -> Result<Self, SchemaError> {
         let paths = || embedded.iter().map(|it| &it.path);
-        let is_one = |it: &&FieldPath| !it.has_each() && !it.has_where() && it.beside().is_none();
-        let invalid = paths().find(|it| !is_one(it));
+        let invalid = paths().find(|it| !it.has_fixed_place());
         let nested = paths().enumerate().find(|(index, path)| {
             let mut others = paths().enumerate().filter(|(other, _)| other != index);
             others.any(|(_, other)| path.is_inside(other))
@@ -305,10 +314,8 @@ impl SourceSchema {
     /// Has rows of the lists beside `columns` read by the names that are there.
     pub fn with_columns(self, columns: FieldPath) -> Result<Self, SchemaError> {
         let is_named = |path: &FieldPath| path.is_named_by(&columns);
-        let own = self.models.iter().flat_map(ModelSchema::read_paths);
-        let paths: Vec<_> = own.chain(&self.model).chain([&self.event_time]).collect();
-        let are_rows = paths.iter().any(|path| path.has_rows_of(&columns));
-        if columns.has_each() || are_rows || !paths.into_iter().any(is_named) {
+        let are_rows = self.read_paths().any(|path| path.has_rows_of(&columns));
+        if columns.has_each() || are_rows || !self.read_paths().any(is_named) {
             return Err(SchemaError::NothingNamed { columns: columns.to_string() });
         }
         Ok(Self { columns: Some(columns), ..self })

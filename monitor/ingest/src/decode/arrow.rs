@@ -115,9 +115,7 @@ impl ArrowDecoder {
     /// When paths into the payload do not begin with `[]`, or the schema has names of columns,
     /// lines or documents inside of text, which are of JSON.
     pub fn new(schema: Arc<SourceSchema>, limits: DecodeLimits) -> Self {
-        assert!(schema.columns.is_none(), "names of columns are of JSON");
-        assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");
-        assert!(schema.embedded.is_empty(), "documents inside of text are of JSON");
+        schema.assert_without_json();
         assert!(schema.is_list(), "a message is the list of its rows");
         Self {
             limits,

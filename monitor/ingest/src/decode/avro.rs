@@ -35,8 +35,7 @@ pub use self::framing::AvroFraming;
 pub use self::program::AvroProgram;
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
-use super::batch::{Accepted, OpenBatch};
-use super::builders::Texts;
+use super::batch::OpenBatch;
 use super::plan::Plan;
 use super::programs::{Program, Programs, SchemaId};
 use super::rows::Rows;
@@ -74,9 +73,7 @@ impl AvroDecoder {
     /// # Panics
     /// When the schema has names of columns, lines, or documents inside of text: all are of JSON.
     pub fn new(schema: Arc<SourceSchema>, framing: AvroFraming, limits: DecodeLimits) -> Self {
-        assert!(schema.columns.is_none(), "names of columns are of JSON");
-        assert_eq!(schema.framing, crate::Framing::Document, "lines are of JSON");
-        assert!(schema.embedded.is_empty(), "documents inside of text are of JSON");
+        schema.assert_without_json();
         let plan = Plan::new(&schema);
         Self {
             limits,
@@ -114,11 +111,7 @@ impl AvroDecoder {
         let limits = *limits;
         let document = AvroDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;
-        let texts = Texts { payload: &program.symbols, added: &rows.added };
-        let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
-        batch.accept(message, &accepted).map_err(|(row, refusal)| {
-            if plan.trie.lists().is_empty() { refusal } else { refusal.in_row(row) }
-        })
+        rows.append_to(batch, (message, &program.symbols), plan)
     }
 }
 

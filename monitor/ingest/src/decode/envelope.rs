@@ -16,6 +16,7 @@ use super::builders::{Cell, Span, Texts};
 use super::event_time;
 use super::place::{Place, check_version};
 use super::rows::Record;
+use super::special;
 use super::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{FeatureKind, TimeFormat};
@@ -136,17 +137,23 @@ impl Record for EnvelopeRecord<'_> {
         let text = self.get(&span);
         let wrong = |expected: &str| at.wrong_type(expected, "another text");
         match kind {
-            FeatureKind::Float64 => match special(text).or_else(|| number(text)) {
-                Some(value) if value.is_finite() || special(text).is_some() => {
-                    Ok(Cell::Float64(value))
+            FeatureKind::Float64 => {
+                match special::whole(text.as_bytes()).or_else(|| number(text)) {
+                    Some(value)
+                        if value.is_finite() || special::whole(text.as_bytes()).is_some() =>
+                    {
+                        Ok(Cell::Float64(value))
+                    }
+                    Some(_) => Err(at.out_of_range("f64")),
+                    None => Err(wrong("a number")),
                 }
-                Some(_) => Err(at.out_of_range("f64")),
-                None => Err(wrong("a number")),
-            },
+            }
             #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
             FeatureKind::Float32 => {
-                match special(text).map(|it| it as f32).or_else(|| number(text)) {
-                    Some(value) if value.is_finite() || special(text).is_some() => {
+                match special::whole(text.as_bytes()).map(|it| it as f32).or_else(|| number(text)) {
+                    Some(value)
+                        if value.is_finite() || special::whole(text.as_bytes()).is_some() =>
+                    {
                         Ok(Cell::Float32(value))
                     }
                     Some(_) => Err(at.out_of_range("f32")),
@@ -177,10 +184,8 @@ impl Record for EnvelopeRecord<'_> {
         Ok(Cell::Text(span))
     }
 
-    fn add_text(&mut self, text: &str) -> Span {
-        let start = self.added.len();
-        self.added.push_str(text);
-        Span::Added(start..self.added.len())
+    fn added(&mut self) -> &mut String {
+        self.added
     }
 
     fn texts(&self) -> Texts<'_> {
@@ -193,14 +198,4 @@ impl Record for EnvelopeRecord<'_> {
 fn number<T: FromStr>(text: &str) -> Option<T> {
     let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| has_digits)
-}
-
-/// Reads a word for a number that is not finite, as records of JSON have it.
-fn special(text: &str) -> Option<f64> {
-    match text {
-        "NaN" => Some(f64::NAN),
-        "Infinity" => Some(f64::INFINITY),
-        "-Infinity" => Some(f64::NEG_INFINITY),
-        _ => None,
-    }
 }

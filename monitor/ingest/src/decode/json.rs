@@ -17,7 +17,6 @@ mod learner;
 mod quick_walk;
 mod record;
 mod slow_walk;
-pub(super) mod special;
 mod value;
 mod walk;
 
@@ -51,8 +50,7 @@ pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
 use self::value::Kind;
 use self::walk::Slots;
-use super::batch::{Accepted, OpenBatch};
-use super::builders::Texts;
+use super::batch::OpenBatch;
 use super::plan::Plan;
 use super::programs::{Program, SchemaId};
 use super::rows::Rows;
@@ -130,12 +128,7 @@ impl JsonDecoder {
             Framing::Lines => self.read_lines(payload)?,
         }
         let Self { plan, batch, rows, .. } = self;
-        let texts = Texts { payload, added: &rows.added };
-        let accepted = Accepted { heads: &rows.heads, cells: &rows.cells, texts };
-        batch.accept(message, &accepted).map_err(|(row, refusal)| {
-            let has_one = plan.trie.lists().is_empty() && plan.framing == Framing::Document;
-            if has_one { refusal } else { refusal.in_row(row) }
-        })
+        rows.append_to(batch, (message, payload), plan)
     }
 
     /// Reads each line that is not blank.

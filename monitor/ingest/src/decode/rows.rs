@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use driftd_catalog::Timestamp;
 
-use super::batch::Head;
+use super::batch::{Accepted, Head, OpenBatch};
 use super::builders::{Cell, Span, Texts};
 use super::envelope::EnvelopeTexts;
 use super::place::Place;
@@ -54,7 +54,15 @@ pub(super) trait Record {
     fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal>;
 
     /// Adds a text that is not in the payload.
-    fn add_text(&mut self, text: &str) -> Span;
+    fn add_text(&mut self, text: &str) -> Span {
+        let added = self.added();
+        let start = added.len();
+        added.push_str(text);
+        Span::Added(start..added.len())
+    }
+
+    /// Returns the texts that are not in the payload, one behind the other.
+    fn added(&mut self) -> &mut String;
 
     fn texts(&self) -> Texts<'_>;
 }
@@ -91,6 +99,21 @@ impl Rows {
         self.added.clear();
         self.added.shrink_to(CELLS_KEPT);
         self.envelope.begin(message, &mut self.added);
+    }
+
+    /// Appends all rows to the batch, or none. `payload` has the texts that cells point into.
+    pub(super) fn append_to(
+        &self,
+        batch: &mut OpenBatch,
+        (message, payload): (&Message<'_>, &str),
+        plan: &Plan,
+    ) -> Result<(), Refusal> {
+        let texts = Texts { payload, added: &self.added };
+        let accepted = Accepted { heads: &self.heads, cells: &self.cells, texts };
+        batch.accept(message, &accepted).map_err(|(row, refusal)| {
+            let has_one = plan.trie.lists().is_empty() && plan.framing == Framing::Document;
+            if has_one { refusal } else { refusal.in_row(row) }
+        })
     }
 
     /// Fills the columns of the newest row, whose cells begin at `first`, that are beside the

@@ -1,9 +1,10 @@
 //! The words for numbers that JSON has no token for: `NaN`, `Infinity` and `-Infinity`.
 //!
 //! Python's `json`, and all that is built on it, writes them where a value is missing or too large,
-//! so logs have them. Before: a text that may be JSON but for these words. After:
-//! [`super::slow_walk`] and `driftd inspect`, which read by `serde_json`, get a text without them;
-//! [`super::cursor`] reads them itself.
+//! so logs have them; where JSON has no word, producers of it write them as text. Before: a text
+//! that may be JSON but for these words, or a value that may be one of them. After: JSON's walk by
+//! `serde_json` and `driftd inspect` get a text without them, JSON's cursor reads them itself, and
+//! records of every format take a text that is one for the number.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,6 +18,22 @@ pub(super) fn leading(bytes: &[u8]) -> Option<(f64, usize)> {
     let words = [(NAN, f64::NAN), (INFINITY, f64::INFINITY), (MINUS_INFINITY, f64::NEG_INFINITY)];
     let found = words.into_iter().find(|(word, _)| bytes.starts_with(word.as_bytes()));
     found.map(|(word, value)| (value, word.len()))
+}
+
+/// Reads a text that is such a word.
+pub(super) fn whole(text: &[u8]) -> Option<f64> {
+    leading(text).filter(|(_, length)| *length == text.len()).map(|(value, _)| value)
+}
+
+/// Returns the word for a number that is not finite.
+pub(super) fn word(number: f64) -> &'static str {
+    if number.is_nan() {
+        NAN
+    } else if number.is_sign_negative() {
+        MINUS_INFINITY
+    } else {
+        INFINITY
+    }
 }
 
 /// Returns the text with a number of the same length in place of each word, so that everything lies
@@ -102,6 +119,17 @@ mod tests {
         ] {
             assert_eq!(as_numbers(text), expected);
             assert_eq!(as_numbers(text).len(), text.len());
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_a_word_is_its_number() {
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let found = whole(word(number).as_bytes()).unwrap();
+            assert_eq!((found.is_nan(), found == number), (number.is_nan(), !number.is_nan()));
+        }
+        for text in ["", "nan", "NaN ", " NaN", "Infinit", "+Infinity", "--Infinity"] {
+            assert_eq!(whole(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -175,8 +175,7 @@ fn embedded<'a>(
     let texts = raw.sources.get(source).into_iter().flat_map(|it| &it.embedded).enumerate();
     let texts = texts.filter_map(|(index, it)| Some((index, path(&it.path)?)));
     // Of others it is said already that they are none.
-    let is_one = |it: &FieldPath| !it.has_each() && !it.has_where() && it.beside().is_none();
-    let texts = texts.filter(|(_, it)| is_json(raw, source) && is_one(it));
+    let texts = texts.filter(|(_, it)| is_json(raw, source) && it.has_fixed_place());
     for (index, text) in texts {
         let is_in_it = |it: &Keyed| it.path.is_inside(&text) && !text.is_inside(&it.path);
         if !paths.iter().any(|it| is_in_it(it)) {

@@ -126,7 +126,7 @@ fn embedded(
     let read = |(index, it): (usize, &RawEmbedded)| {
         let key = format!("{key}[{index}].path");
         let path = field_path(&it.path, &key, findings)?;
-        if path.has_each() || path.has_where() || path.beside().is_some() {
+        if !path.has_fixed_place() {
             let problem = format!("is `{path}`, which is not one text of the payload");
             return Err(findings.add(&key, &problem, "name one, such as `request`"));
         }

@@ -17,6 +17,7 @@ use crate::decode::event_time;
 use crate::decode::place::{NAME_BYTES_MAX, Place, blocked, check_version};
 use crate::decode::plan::unknown_model;
 use crate::decode::rows::Record;
+use crate::decode::special;
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
@@ -138,11 +139,8 @@ impl Record for ArrowRecord<'_, '_> {
         Ok(Cell::Text(span))
     }
 
-    /// Adds a text that is not in the payload.
-    fn add_text(&mut self, text: &str) -> Span {
-        let start = self.added.len();
-        self.added.push_str(text);
-        Span::Added(start..self.added.len())
+    fn added(&mut self) -> &mut String {
+        self.added
     }
 
     fn texts(&self) -> Texts<'_> {
@@ -201,12 +199,7 @@ impl<'a> ArrowRecord<'a, '_> {
             Number::Double(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
             Number::Float(_) | Number::Double(_) => {
                 let number = float64(at, number)?;
-                let (infinite, sign) = (number.is_infinite(), number.is_sign_negative());
-                Ok(self.add_text(match (infinite, sign) {
-                    (false, _) => "NaN",
-                    (true, false) => "Infinity",
-                    (true, true) => "-Infinity",
-                }))
+                Ok(self.add_text(special::word(number)))
             }
             Number::Decimal(..) => {
                 let expected = "text, a number that is no decimal, or a boolean";
@@ -251,20 +244,13 @@ fn float64(at: &Place, number: Number) -> Result<f64, Refusal> {
 
 /// Reads the numbers that JSON has no token for, as text: a producer of both writes the same.
 fn not_finite(at: &Place, value: Value<'_>) -> Result<f64, Refusal> {
-    match value {
-        Value::Text(b"NaN") => Ok(f64::NAN),
-        Value::Text(b"Infinity") => Ok(f64::INFINITY),
-        Value::Text(b"-Infinity") => Ok(f64::NEG_INFINITY),
-        Value::Absent
-        | Value::Blocked { .. }
-        | Value::Boolean(_)
-        | Value::Number(_)
-        | Value::Text(_)
-        | Value::Other(_) => {
-            let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
-            Err(at.wrong_type(expected, value.kind()))
-        }
+    if let Value::Text(text) = value
+        && let Some(special) = special::whole(text)
+    {
+        return Ok(special);
     }
+    let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
+    Err(at.wrong_type(expected, value.kind()))
 }
 
 fn integer(at: &Place, number: Number) -> Result<i64, Refusal> {

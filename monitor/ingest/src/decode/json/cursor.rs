@@ -3,15 +3,15 @@
 //! Before: a payload that is UTF-8. After: [`super::quick_walk`] and [`super::layout`] follow what
 //! is wanted through it, [`super::record`] reads numbers.
 //!
-//! What a cursor takes is JSON's grammar and the words of [`super::special`], no more. What it does
-//! not take may be JSON all the same: it gives up (`None`) on what is rare, and `serde_json`
-//! decides. So it says nothing about errors.
+//! What a cursor takes is JSON's grammar and the words of [`crate::decode::special`], no more. What
+//! it does not take may be JSON all the same: it gives up (`None`) on what is rare, and
+//! `serde_json` decides. So it says nothing about errors.
 
 use std::ops::Range;
 
 use super::decimal::{self, Decimal};
-use super::special;
 use super::value::Kind;
+use crate::decode::special;
 
 /// Deepest nesting of a value that is passed over: one bit a level.
 const DEPTH_MAX: u32 = 64;

@@ -8,13 +8,14 @@ use driftd_catalog::Timestamp;
 use serde::de::{Deserializer, Visitor};
 
 use super::cursor::Cursor;
+use super::decimal;
 use super::value::{self, Kind};
 use super::walk::{Found, Slots};
-use super::{decimal, special};
 use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{NAME_BYTES_MAX, Place, blocked, check_version};
 use crate::decode::rows::Record;
+use crate::decode::special;
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
@@ -134,11 +135,8 @@ impl Record for JsonRecord<'_> {
         Ok(Cell::Text(span))
     }
 
-    /// Adds a text that is not in the payload.
-    fn add_text(&mut self, text: &str) -> Span {
-        let start = self.added.len();
-        self.added.push_str(text);
-        Span::Added(start..self.added.len())
+    fn added(&mut self) -> &mut String {
+        self.added
     }
 
     fn texts(&self) -> Texts<'_> {
@@ -200,7 +198,7 @@ impl<'a> JsonRecord<'a> {
     fn not_finite(&mut self, at: &Place, value: &Value<'_>) -> Result<f64, Refusal> {
         let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
         if value.kind == Kind::Special
-            && let Some((special, _)) = special::leading(value.text.as_bytes())
+            && let Some(special) = special::whole(value.text.as_bytes())
         {
             return Ok(special);
         }
@@ -208,12 +206,8 @@ impl<'a> JsonRecord<'a> {
             return Err(at.wrong_type(expected, value.kind));
         }
         let span = self.text(at, value)?;
-        match self.texts().get(&span) {
-            "NaN" => Ok(f64::NAN),
-            "Infinity" => Ok(f64::INFINITY),
-            "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(at.wrong_type(expected, value.kind)),
-        }
+        let special = special::whole(self.texts().get(&span).as_bytes());
+        special.ok_or_else(|| at.wrong_type(expected, value.kind))
     }
 
     /// Reads text, or a number or a boolean as it is written.

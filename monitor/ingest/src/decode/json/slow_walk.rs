@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::special;
 use super::value::Kind;
 use super::walk::{Found, Slots};
+use crate::decode::special;
 use crate::decode::trie::{Node, Trie};
 
 /// Walks the part of `payload` inside `bounds` and returns the kind of its one value.

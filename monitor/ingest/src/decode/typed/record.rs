@@ -16,6 +16,7 @@ use crate::decode::builders::{Cell, Span, Texts};
 use crate::decode::event_time;
 use crate::decode::place::{Place, blocked, check_version};
 use crate::decode::rows::Record;
+use crate::decode::special;
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
 use crate::rejection::{Refusal, RejectReason};
@@ -146,11 +147,8 @@ impl<F: Found> Record for TypedRecord<'_, F> {
         Ok(Cell::Text(span))
     }
 
-    /// Adds a text that is not in the payload.
-    fn add_text(&mut self, text: &str) -> Span {
-        let start = self.added.len();
-        self.added.push_str(text);
-        Span::Added(start..self.added.len())
+    fn added(&mut self) -> &mut String {
+        self.added
     }
 
     fn texts(&self) -> Texts<'_> {
@@ -215,12 +213,8 @@ impl<F: Found> TypedRecord<'_, F> {
         let Value::Text(Text::Payload { start, end }) = value else {
             return Err(at.wrong_type(expected, value.kind()));
         };
-        match &self.payload[start..end] {
-            b"NaN" => Ok(f64::NAN),
-            b"Infinity" => Ok(f64::INFINITY),
-            b"-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(at.wrong_type(expected, value.kind())),
-        }
+        let special = special::whole(&self.payload[start..end]);
+        special.ok_or_else(|| at.wrong_type(expected, value.kind()))
     }
 
     fn integer(&self, at: &Place, number: Number) -> Result<i64, Refusal> {
@@ -282,12 +276,7 @@ impl<F: Found> TypedRecord<'_, F> {
             Number::Double(number) if number.is_finite() => Ok(self.add_text(&json(&number))),
             Number::Float(_) | Number::Double(_) => {
                 let number = self.float64(at, number)?;
-                let (infinite, sign) = (number.is_infinite(), number.is_sign_negative());
-                Ok(self.add_text(match (infinite, sign) {
-                    (false, _) => "NaN",
-                    (true, false) => "Infinity",
-                    (true, true) => "-Infinity",
-                }))
+                Ok(self.add_text(special::word(number)))
             }
             Number::Decimal { .. } => {
                 let expected = "text, a number that is no decimal, or a boolean";
