@@ -176,8 +176,10 @@ impl Pipeline {
                 self.sources.set_known(now, source, partitions);
             }
             Event::Assigned { source, partitions } => self.sources.assign(now, source, partitions),
-            Event::Revoked { source, partitions } => self.sources.revoke(now, source, partitions),
-            Event::LetGo(partition) => self.sources.let_go(now, &partition),
+            Event::Revoked { source, partitions } => {
+                self.sources.revoke(now, source, partitions, effects);
+            }
+            Event::LetGo(partition) => self.sources.let_go(now, &partition, effects),
             Event::Partial(partial) => self.take_partial(now, *partial, effects),
             Event::LeftOut { model, partition, span } => {
                 self.totals.left_out += 1;

@@ -167,7 +167,6 @@ impl Sources {
         let mut is_rebalance = assigned.is_empty();
         for id in assigned {
             let partition = self.partition(now, id, source);
-            partition.paused = false;
             // A try is no step forward: one that is let go of again and again is given up.
             if partition.reader != Reader::HereLater {
                 partition.progressed_at = now;
@@ -179,24 +178,28 @@ impl Sources {
     }
 
     /// Takes that a partition is read no more until it is tried again.
-    pub(crate) fn let_go(&mut self, now: Timestamp, partition: &PartitionId) {
-        let partition = self.partitions.get_mut(partition);
+    pub(crate) fn let_go(&mut self, now: Timestamp, id: &PartitionId, effects: &mut Vec<Effect>) {
+        let partition = self.partitions.get_mut(id);
         let Some(partition) = partition.filter(|it| it.reader == Reader::Here) else { return };
         partition.reader = Reader::HereLater;
         partition.stalled = None;
-        if std::mem::take(&mut partition.paused) {
-            // It stood still because it was told to.
-            partition.progressed_at = now;
-        }
+        partition.resume(now, id, effects);
     }
 
-    pub(crate) fn revoke(&mut self, now: Timestamp, source: usize, revoked: Vec<PartitionId>) {
+    pub(crate) fn revoke(
+        &mut self,
+        now: Timestamp,
+        source: usize,
+        revoked: Vec<PartitionId>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.counters[source].rebalances += 1;
         for id in revoked {
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.reader = Reader::Unknown;
                 partition.stalled = None;
                 partition.progressed_at = now;
+                partition.resume(now, &id, effects);
             }
         }
     }
@@ -400,8 +403,15 @@ impl Partition {
         if is_ahead && !self.paused {
             self.paused = true;
             effects.push(Effect::Pause(id.clone()));
-        } else if !is_ahead && self.paused {
-            self.paused = false;
+        } else if !is_ahead {
+            self.resume(now, id, effects);
+        }
+    }
+
+    /// Takes a pause back. Also one of a partition that is not read any more: it may be read again
+    /// before the pause arrives, and would stand still for ever.
+    fn resume(&mut self, now: Timestamp, id: &PartitionId, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.paused) {
             // It stood still because it was told to.
             self.progressed_at = now;
             effects.push(Effect::Resume(id.clone()));

@@ -283,6 +283,7 @@ impl SourceConsumer {
         let partitions = partitions.into_iter().collect();
         self.waiting.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
+        self.outbox.offer();
         self.sharing = membership::sharing(&self.kafka, &self.parts);
         self.is_stale = true;
         self.renew();
@@ -346,8 +347,7 @@ impl SourceConsumer {
                     }
                 }
                 Ok(Command::Resume(partition)) => {
-                    self.held.remove(&partition);
-                    if !self.is_throttled {
+                    if self.held.remove(&partition) && !self.is_throttled {
                         self.set_paused(&[partition], false);
                     }
                 }
@@ -460,6 +460,7 @@ impl SourceConsumer {
         }
         self.release(now, &partitions);
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
+        self.outbox.offer();
     }
 
     /// Reads a partition no more that the group leaves here, until it is tried again.
@@ -478,6 +479,7 @@ impl SourceConsumer {
         self.send_outputs();
         self.release(now, std::slice::from_ref(&id));
         self.outbox.push(Event::LetGo(id));
+        self.outbox.offer();
         self.stalls.stand(now, partition, why, Outlook::Passes);
     }
 

@@ -133,3 +133,17 @@ fn a_pause_before_a_partition_is_let_go_of_is_not_taken_for_standing_still() {
     simulation.tick(1);
     assert_eq!(flush_count(&simulation), 0);
 }
+
+/// The pause may still be on its way when the partition is read again.
+#[test]
+fn the_pause_of_a_partition_that_goes_is_taken_back() {
+    let goes =
+        [Event::LetGo(partition(0)), Event::Revoked { source: 0, partitions: vec![partition(0)] }];
+    for event in goes {
+        let mut simulation = paused_for_minutes();
+        simulation.handle(event);
+        assert_eq!(pauses(&simulation), [(partition(0), true), (partition(0), false)]);
+        simulation.handle(Event::Assigned { source: 0, partitions: vec![partition(0)] });
+        assert!(!simulation.snapshot().partitions[0].paused);
+    }
+}
