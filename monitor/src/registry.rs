@@ -7,6 +7,7 @@
 //! registered yet. [`known`] keeps what it said, [`proto`] compiles the text of `.proto` files.
 
 mod client;
+mod demand;
 mod files;
 mod known;
 mod proto;
@@ -62,6 +63,10 @@ impl Language {
         }
     }
 }
+
+/// How to read messages that name a schema, `None` when there is no such schema; or why the
+/// registry does not say.
+type Answer = Result<Option<Program>, Arc<RegistryError>>;
 
 /// Schemas that a start cannot do without.
 #[derive(Debug, thiserror::Error)]
@@ -176,14 +181,26 @@ impl Writers {
             Origin::Files(programs) => Ok(programs.get(&id).cloned()),
             Origin::Registry { language, client, known } => {
                 let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
-                let found = lock().lookup(id, clock::instant());
+                if let Some(answer) = self.recall(&mut lock(), id) {
+                    return answer;
+                }
                 // Nobody waits for an answer but who asks: it can take long.
-                found.unwrap_or_else(|| {
-                    let registered = client.schema(id.number(), beat);
-                    self.keep(&mut lock(), *language, id, registered)
-                })
+                let registered = client.schema(id.number(), beat);
+                self.keep(&mut lock(), *language, id, registered)
             }
         }
+    }
+
+    /// Returns what can be said without asking.
+    fn recall(&self, known: &mut Known, id: SchemaId) -> Option<Answer> {
+        let now = clock::instant();
+        if let Some(answer) = known.lookup(id, now) {
+            return Some(answer);
+        }
+        if let Some(types) = known.types(id) {
+            return Some(Ok(self.learn_message(known, id, &types)));
+        }
+        known.is_silent(now).map(Err)
     }
 
     /// Returns whether a registry is asked.
@@ -208,8 +225,9 @@ impl Writers {
         language: Language,
         id: SchemaId,
         registered: Result<Option<Registered>, RegistryError>,
-    ) -> Result<Option<Program>, Arc<RegistryError>> {
+    ) -> Answer {
         let now = clock::instant();
+        let schema = id.schema();
         let registered = match registered {
             Ok(registered) => registered,
             Err(error) => {
@@ -217,49 +235,71 @@ impl Writers {
                 if error.is_of_all() {
                     known.silence(now, Arc::clone(&error));
                 } else {
-                    known.miss(id, now, Absent::Refused(Arc::clone(&error)));
+                    known.miss(schema, now, Absent::Refused(Arc::clone(&error)));
                 }
                 return Err(error);
             }
         };
         known.hear();
         let Some(registered) = registered else {
-            known.miss(id, now, Absent::Unregistered);
+            known.miss(schema, now, Absent::Unregistered);
             return Ok(None);
         };
-        let program = self.compile(language, id, &registered);
-        match &program {
-            Some(program) => known.learn(id, program),
-            None => known.miss(id, now, Absent::Unusable),
+        let (found, expected) = (&registered.schema_type, language.schema_type());
+        Ok(match language {
+            _ if *found != expected => {
+                let error = anyhow::anyhow!("it is of {found}, not of {expected}");
+                self.reject(known, schema, &error)
+            }
+            Language::Avro => {
+                let program = self.avro(&registered);
+                self.learn(known, schema, program)
+            }
+            Language::Protobuf => match types(&registered) {
+                Ok((bytes, types)) => {
+                    known.learn_types(schema, bytes, &types);
+                    self.learn_message(known, id, &types)
+                }
+                Err(error) => self.reject(known, schema, &error),
+            },
+        })
+    }
+
+    /// Whoever writes to the topic can name any message of a schema: that there is no such one is
+    /// told with the record that is rejected, and not remembered.
+    fn learn_message(
+        &self,
+        known: &mut Known,
+        id: SchemaId,
+        types: &ProtobufSchema,
+    ) -> Option<Program> {
+        let message = types.message_at(proto::MAIN, &id.message())?;
+        let program = ProtobufProgram::compile(&self.source, types, message);
+        self.learn(known, id, program.map(Program::Protobuf).map_err(anyhow::Error::from))
+    }
+
+    fn learn(
+        &self,
+        known: &mut Known,
+        id: SchemaId,
+        program: anyhow::Result<Program>,
+    ) -> Option<Program> {
+        match program {
+            Ok(program) => {
+                info!(topic = %self.topic, schema = %id, "a schema is read from the registry");
+                known.learn(id, &program);
+                Some(program)
+            }
+            Err(error) => self.reject(known, id, &error),
         }
-        Ok(program)
     }
 
     /// A schema that cannot be read serves as little as none, and stays so.
-    fn compile(
-        &self,
-        language: Language,
-        id: SchemaId,
-        registered: &Registered,
-    ) -> Option<Program> {
-        let topic = &self.topic;
-        let (found, expected) = (&registered.schema_type, language.schema_type());
-        let program = match language {
-            _ if *found != expected => Err(anyhow::anyhow!("it is of {found}, not of {expected}")),
-            Language::Avro => self.avro(registered),
-            Language::Protobuf => self.protobuf(id, registered),
-        };
-        match program {
-            Ok(program) => {
-                info!(%topic, schema = %id, "a schema is read from the registry");
-                Some(program)
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                error!(%topic, schema = %id, error, "messages of this schema are rejected");
-                None
-            }
-        }
+    fn reject(&self, known: &mut Known, id: SchemaId, error: &anyhow::Error) -> Option<Program> {
+        let error = format!("{error:#}");
+        error!(topic = %self.topic, schema = %id, error, "messages of this schema are rejected");
+        known.miss(id, clock::instant(), Absent::Unusable);
+        None
     }
 
     fn avro(&self, registered: &Registered) -> anyhow::Result<Program> {
@@ -268,13 +308,10 @@ impl Writers {
         let schema = AvroSchema::parse(&registered.schema, &references)?;
         Ok(Program::Avro(AvroProgram::compile(&self.source, schema)?))
     }
+}
 
-    fn protobuf(&self, id: SchemaId, registered: &Registered) -> anyhow::Result<Program> {
-        let descriptors = proto::compile_texts(&registered.schema, &registered.references)?;
-        let schema = ProtobufSchema::parse(&descriptors)?;
-        let message = schema.message_at(proto::MAIN, &id.message());
-        let message = message.ok_or_else(|| anyhow::anyhow!("it has no such message"))?;
-        let program = ProtobufProgram::compile(&self.source, &schema, message)?;
-        Ok(Program::Protobuf(program))
-    }
+/// Compiles the types of a schema of Protobuf; with the bytes of their descriptors.
+fn types(registered: &Registered) -> anyhow::Result<(usize, Arc<ProtobufSchema>)> {
+    let descriptors = proto::compile_texts(&registered.schema, &registered.references)?;
+    Ok((descriptors.len(), Arc::new(ProtobufSchema::parse(&descriptors)?)))
 }

@@ -251,6 +251,14 @@ fn a_message_of_a_schema_is_found_by_its_place_with_what_it_imports() {
     assert!(ask(7, &[1]).is_some());
     assert_eq!(registry.asked(), [""; 0]);
     assert!(ask(7, &[1, 0]).is_some());
+    for place in 2..100 {
+        assert!(ask(7, &[place]).is_none(), "there is no such message");
+    }
+    assert_eq!(registry.asked(), [""; 0], "whatever messages are named of a schema, it is known");
+    for place in 0..100 {
+        assert!(ask(8, &[place]).is_none(), "the schema is none");
+    }
+    assert_eq!(registry.asked(), ["/schemas/ids/8"]);
     for (schema, places) in [(7, &[2][..]), (7, &[1, 1]), (8, &[0]), (9, &[0]), (10, &[0])] {
         assert!(ask(schema, places).is_none(), "{schema} {places:?}");
     }

@@ -1,4 +1,4 @@
-//! What a registry said: programs for good, and for a while what it does not have.
+//! What a registry said: schemas and programs for good, and for a while what it does not have.
 //!
 //! Before: [`super::Writers`] looks here first. After: only what is not known is asked for. All of
 //! it is bounded.
@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftd_ingest::{Program, SchemaId};
+use driftd_ingest::{Program, ProtobufSchema, SchemaId};
 
 use super::RegistryError;
 
 /// Most programs that are kept for one topic; beyond it a schema is asked for again.
 const PROGRAMS_MAX: usize = 256;
+/// Most bytes of descriptors whose types are kept; beyond it a schema is asked for again.
+const TYPES_BYTES_MAX: usize = 32 << 20;
 /// Most numbers without a schema that are remembered.
 const ABSENT_MAX: usize = 4_096;
 /// That there is no such schema holds for this long.
@@ -25,7 +27,11 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     programs: BTreeMap<SchemaId, Program>,
-    /// Numbers that stand for no schema of use, and since when that is known.
+    /// By the name of their schema: a message names one of many types.
+    types: BTreeMap<SchemaId, Arc<ProtobufSchema>>,
+    /// Bytes of their descriptors.
+    types_bytes: usize,
+    /// Schemas and messages of them that are of no use, and since when that is known.
     absent: BTreeMap<SchemaId, (Instant, Absent)>,
     /// When it did not answer last.
     silent: Option<(Instant, Arc<RegistryError>)>,
@@ -50,6 +56,22 @@ impl Known {
         self.programs.insert(id, program.clone());
     }
 
+    /// Keeps the types of a schema, whose descriptors have so many bytes.
+    pub(super) fn learn_types(&mut self, id: SchemaId, bytes: usize, types: &Arc<ProtobufSchema>) {
+        if TYPES_BYTES_MAX < self.types_bytes + bytes {
+            self.types.clear();
+            self.types_bytes = 0;
+        }
+        if self.types.insert(id.schema(), Arc::clone(types)).is_none() {
+            self.types_bytes += bytes;
+        }
+    }
+
+    /// Returns the types of the schema that is named.
+    pub(super) fn types(&self, id: SchemaId) -> Option<Arc<ProtobufSchema>> {
+        self.types.get(&id.schema()).cloned()
+    }
+
     /// Leaves a registry alone that did not answer.
     pub(super) fn silence(&mut self, now: Instant, why: Arc<RegistryError>) {
         self.silent = Some((now, why));
@@ -67,29 +89,34 @@ impl Known {
         self.absent.insert(id, (now, why));
     }
 
-    /// Returns what is known already, or holds still.
+    /// Returns what is known already, or holds still, of a message or of its schema.
     pub(super) fn lookup(
-        &mut self,
+        &self,
         id: SchemaId,
         now: Instant,
     ) -> Option<Result<Option<Program>, Arc<RegistryError>>> {
         if let Some(program) = self.programs.get(&id) {
             return Some(Ok(Some(program.clone())));
         }
-        let is_young = |since: Instant, age: Duration| now.saturating_duration_since(since) < age;
-        match self.absent.get(&id) {
-            Some((_, Absent::Unusable)) => return Some(Ok(None)),
-            Some((since, Absent::Unregistered)) if is_young(*since, ABSENT_MAX_AGE) => {
-                return Some(Ok(None));
+        match self.absent.get(&id).or_else(|| self.absent.get(&id.schema())) {
+            Some((_, Absent::Unusable)) => Some(Ok(None)),
+            Some((since, Absent::Unregistered)) if is_young(now, *since, ABSENT_MAX_AGE) => {
+                Some(Ok(None))
             }
-            Some((since, Absent::Refused(error))) if is_young(*since, SILENCE) => {
-                return Some(Err(Arc::clone(error)));
+            Some((since, Absent::Refused(error))) if is_young(now, *since, SILENCE) => {
+                Some(Err(Arc::clone(error)))
             }
-            Some((_, Absent::Unregistered | Absent::Refused(_))) | None => {}
+            Some((_, Absent::Unregistered | Absent::Refused(_))) | None => None,
         }
-        self.silent
-            .as_ref()
-            .filter(|(since, _)| is_young(*since, SILENCE))
-            .map(|(_, error)| Err(Arc::clone(error)))
     }
+
+    /// Returns why the registry is left alone now.
+    pub(super) fn is_silent(&self, now: Instant) -> Option<Arc<RegistryError>> {
+        let silent = self.silent.as_ref().filter(|(since, _)| is_young(now, *since, SILENCE));
+        silent.map(|(_, error)| Arc::clone(error))
+    }
+}
+
+fn is_young(now: Instant, since: Instant, age: Duration) -> bool {
+    now.saturating_duration_since(since) < age
 }

@@ -2,7 +2,7 @@
 //!
 //! Before: [`super::files`] names a file, or [`super::client`] has got texts from a registry.
 //! After: `driftd-ingest` reads the descriptors. How many files there are, how long they are and
-//! how deep values of options nest is bounded here, because the compiler does not.
+//! what they ask for ([`super::demand`]) is bounded here, because the compiler does not.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
 
+use super::demand::Demand;
+
 /// Name of the file that is compiled, among its imports: none of them can be called so.
 pub(super) const MAIN: &str = "<schema>";
 
@@ -20,8 +22,11 @@ pub(super) const MAIN: &str = "<schema>";
 const FILES_MAX: usize = 512;
 /// Length of each.
 const FILE_BYTES_MAX: usize = 2 << 20;
-/// Messages inside of messages, and values inside of options: what the compiler's stack holds.
+/// Messages inside of messages, values inside of options, parts of names: what the compiler's stack
+/// holds.
 const NESTING_MAX: usize = 64;
+/// Full names of all that the files define: the compiler keeps some copies of each.
+const NAME_BYTES_MAX: usize = 64 << 20;
 
 /// Text that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +52,20 @@ pub enum ProtoError {
         /// The file.
         name: String,
     },
-    /// Blocks inside of blocks without end.
-    #[error("`{name}` has more than {NESTING_MAX} blocks inside of each other")]
+    /// Blocks inside of blocks, or parts behind parts of a name, without end.
+    #[error(
+        "`{name}` has more than {NESTING_MAX} blocks inside of each other, or a name of more parts"
+    )]
     TooDeep {
         /// The file.
+        name: String,
+    },
+    /// Very many names, or very long ones.
+    #[error(
+        "with `{name}` the full names of what is defined have more than {NAME_BYTES_MAX} bytes"
+    )]
+    TooManyNames {
+        /// The file that was too much.
         name: String,
     },
     /// Very many files.
@@ -76,7 +91,7 @@ pub(super) fn compile_texts(
 }
 
 fn compile(text: String, imports: Imports) -> Result<Vec<u8>, ProtoError> {
-    let files = Files { text, imports, opened: Cell::new(0) };
+    let files = Files { text, imports, opened: Cell::new(0), name_bytes: Cell::new(0) };
     let mut compiler = Compiler::with_file_resolver(files);
     // With its comments too: without them the compiler reads its own descriptors back, and ends the
     // process where options nest deeper than it reads.
@@ -102,6 +117,8 @@ struct Files {
     text: String,
     imports: Imports,
     opened: Cell<usize>,
+    /// Of the full names in those.
+    name_bytes: Cell<usize>,
 }
 
 enum Imports {
@@ -117,34 +134,59 @@ impl FileResolver for Files {
             return Err(protox::Error::new(ProtoError::TooManyFiles));
         }
         if name == MAIN {
-            return parse(name, &self.text);
+            return self.parse(name, &self.text);
         }
         if let Ok(file) = GoogleFileResolver::new().open_file(name) {
             return Ok(file);
         }
         match &self.imports {
             Imports::Texts(texts) => match texts.get(name).map(String::as_str).or(known(name)) {
-                Some(text) => parse(name, text),
+                Some(text) => self.parse(name, text),
                 None => Err(protox::Error::file_not_found(name)),
             },
-            Imports::Folders(folders) => from_folders(name, folders),
+            Imports::Folders(folders) => self.from_folders(name, folders),
         }
     }
 }
 
-fn from_folders(name: &str, folders: &[PathBuf]) -> Result<File, protox::Error> {
-    for folder in folders {
-        let path = folder.join(name);
-        match read(&path) {
-            Ok(Some(text)) => return parse(name, &text),
-            Ok(None) => {
-                return Err(protox::Error::new(ProtoError::TooLong { name: name.to_owned() }));
+impl Files {
+    fn from_folders(&self, name: &str, folders: &[PathBuf]) -> Result<File, protox::Error> {
+        for folder in folders {
+            let path = folder.join(name);
+            match read(&path) {
+                Ok(Some(text)) => return self.parse(name, &text),
+                Ok(None) => {
+                    return Err(protox::Error::new(ProtoError::TooLong { name: name.to_owned() }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(protox::Error::new(ProtoError::Read { path, source })),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(protox::Error::new(ProtoError::Read { path, source })),
         }
+        let text = known(name).ok_or_else(|| protox::Error::file_not_found(name))?;
+        self.parse(name, text)
     }
-    known(name).map_or_else(|| Err(protox::Error::file_not_found(name)), |text| parse(name, text))
+
+    fn parse(&self, name: &str, text: &str) -> Result<File, protox::Error> {
+        self.bound(name, text).map_err(protox::Error::new)?;
+        File::from_source(name, text)
+    }
+
+    /// Refuses a text that asks for more than the compiler can be given.
+    fn bound(&self, name: &str, text: &str) -> Result<(), ProtoError> {
+        let owned = || name.to_owned();
+        if FILE_BYTES_MAX < text.len() {
+            return Err(ProtoError::TooLong { name: owned() });
+        }
+        let Demand { nesting, name_bytes } = Demand::of(text);
+        if NESTING_MAX < nesting {
+            return Err(ProtoError::TooDeep { name: owned() });
+        }
+        self.name_bytes.set(self.name_bytes.get().saturating_add(name_bytes));
+        if NAME_BYTES_MAX < self.name_bytes.get() {
+            return Err(ProtoError::TooManyNames { name: owned() });
+        }
+        Ok(())
+    }
 }
 
 /// Reads a file; `None` for a very long one.
@@ -153,56 +195,6 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     let mut text = String::new();
     OpenFile::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok((text.len() <= FILE_BYTES_MAX).then_some(text))
-}
-
-fn parse(name: &str, text: &str) -> Result<File, protox::Error> {
-    let owned = || name.to_owned();
-    if FILE_BYTES_MAX < text.len() {
-        return Err(protox::Error::new(ProtoError::TooLong { name: owned() }));
-    }
-    if NESTING_MAX < nesting(text) {
-        return Err(protox::Error::new(ProtoError::TooDeep { name: owned() }));
-    }
-    File::from_source(name, text)
-}
-
-/// Returns how deep brackets are in each other, but for those in comments and texts. Of a text that
-/// is wrong it may be another number: that is not compiled so far that it matters.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut rest = text.bytes().peekable();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'{' | b'[' | b'(' | b'<' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' | b')' | b'>' => depth = depth.saturating_sub(1),
-            b'"' | b'\'' => {
-                while let Some(inner) = rest.next().filter(|it| *it != byte && *it != b'\n') {
-                    if inner == b'\\' {
-                        rest.next();
-                    }
-                }
-            }
-            b'#' => while rest.next().is_some_and(|it| it != b'\n') {},
-            b'/' if rest.peek() == Some(&b'/') => {
-                while rest.next().is_some_and(|it| it != b'\n') {}
-            }
-            b'/' if rest.peek() == Some(&b'*') => {
-                rest.next();
-                let mut before = b' ';
-                for next in rest.by_ref() {
-                    if (before, next) == (b'*', b'/') {
-                        break;
-                    }
-                    before = next;
-                }
-            }
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// Returns the files that serializers of Confluent know without a reference.
@@ -231,3 +223,65 @@ syntax = "proto3";
 package confluent.type;
 message Decimal { bytes value = 1; uint32 precision = 2; int32 scale = 3; }
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "syntax = \"proto2\"; import \"google/protobuf/descriptor.proto\";
+        message O { optional O a = 1; }
+        extend google.protobuf.FileOptions { optional O o = 50000; }\n";
+
+    fn problem(text: &str) -> String {
+        compile_texts(&format!("{HEAD}{text}"), &[])
+            .map_or_else(|it| it.to_string(), |_| String::new())
+    }
+
+    /// Whatever is not refused is compiled on this thread's stack, which is that of a test.
+    #[test]
+    fn what_nests_deeper_than_the_stack_of_the_compiler_holds_is_refused() {
+        let message = |depth: usize| "message A {".repeat(depth) + &"}".repeat(depth);
+        let braces = |depth: usize| {
+            format!("option (o) = {}{};", "{ a ".repeat(depth - 1) + "{", "}".repeat(depth))
+        };
+        let parts = |depth: usize| format!("option (o){} = {{}};", ".a".repeat(depth));
+        for (text, is_deep) in [
+            (message(30), false),
+            (message(65), true),
+            (braces(60), false),
+            (braces(65), true),
+            (braces(20_000), true),
+            (parts(64), false),
+            (parts(65), true),
+            (parts(20_000), true),
+        ] {
+            let problem = problem(&text);
+            assert_eq!(problem.contains("more than 64 blocks"), is_deep, "{problem}");
+            assert!(is_deep || problem.is_empty(), "{problem}");
+        }
+    }
+
+    #[test]
+    fn names_that_take_much_more_than_the_text_are_refused() {
+        let name = "N".repeat(1 << 19);
+        let values = |count: usize| (0..count).map(|it| format!("V{it}={it};")).collect::<String>();
+        let enumeration = |count: usize| format!("enum {name} {{ {} }}", values(count));
+        assert_eq!(problem(&enumeration(20)), "");
+        assert!(problem(&enumeration(60_000)).contains("more than 67108864 bytes"));
+        let package = format!("package {}a;", "a.".repeat(200_000));
+        assert!(problem(&package).contains("a name of more parts"));
+        // Of all files together.
+        let import = |it: usize| format!("import \"{it}.proto\";");
+        let imports: String = (0..9).map(import).collect();
+        let text = format!("syntax = \"proto2\"; {imports}");
+        let file = |it: usize| {
+            (
+                format!("{it}.proto"),
+                format!("syntax = \"proto2\"; package p{it}; {}", enumeration(20)),
+            )
+        };
+        let files: Vec<_> = (0..9).map(file).collect();
+        let error = compile_texts(&text, &files).expect_err("they are too many").to_string();
+        assert!(error.contains("the full names of what is defined"), "{error}");
+    }
+}

@@ -79,6 +79,12 @@ impl SchemaId {
         Some(Self { message, ..self })
     }
 
+    /// Returns the name of the schema, whichever of its messages is named.
+    #[must_use]
+    pub const fn schema(self) -> Self {
+        Self { message: 0, ..self }
+    }
+
     /// Returns the number or fingerprint; zero for [`Self::ONLY`].
     pub const fn number(self) -> u64 {
         self.number
@@ -186,6 +192,7 @@ mod tests {
             let expected: Vec<_> = places.iter().map(|it| usize::try_from(*it).unwrap()).collect();
             assert_eq!((id.message(), id.number()), (expected, 7));
             assert_ne!(id, schema);
+            assert_eq!(id.schema(), schema);
         }
         assert_eq!(schema.of_message(&[]), Some(schema));
         let id = schema.of_message(&[1, 0]).unwrap();

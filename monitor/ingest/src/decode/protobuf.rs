@@ -25,6 +25,8 @@ mod oracle;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -129,13 +129,36 @@ impl ProtobufSchema {
     }
 
     /// Finds a message by its place: among the outermost ones of a file, then inside of each other.
+    ///
+    /// Each map of a message has a message of its own beside those that are written inside of it.
+    /// Serializers of Confluent for Java do not count these, those for other languages do. `None`
+    /// where the two ways find two messages: bytes do not say who wrote them.
     pub fn message_at(&self, file: &str, places: &[usize]) -> Option<MessageId> {
-        let mut all = self.files.get(file)?;
+        let all = self.files.get(file)?;
+        let is_written = |message: &usize| !self.messages[*message].is_entry;
+        let counted = self.follow(all, places, |nested, place| nested.get(place).copied());
+        let written = self.follow(all, places, |nested, place| {
+            nested.iter().copied().filter(is_written).nth(place)
+        });
+        let counted = counted.filter(is_written);
+        match (counted, written) {
+            (Some(one), Some(other)) if one != other => None,
+            _ => counted.or(written).map(MessageId),
+        }
+    }
+
+    fn follow(
+        &self,
+        outermost: &[usize],
+        places: &[usize],
+        pick: impl Fn(&[usize], usize) -> Option<usize>,
+    ) -> Option<usize> {
+        let mut all = outermost;
         let mut found = None;
         for place in places {
-            let message = *all.get(*place)?;
+            let message = pick(all, *place)?;
             all = &self.messages[message].nested;
-            found = Some(MessageId(message));
+            found = Some(message);
         }
         found
     }

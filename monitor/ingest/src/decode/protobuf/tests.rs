@@ -7,7 +7,6 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::samples::{counted, tag, varint};
-use super::wire::Wire;
 use super::*;
 use crate::columns::categorical_column;
 use crate::path::FieldPath;
@@ -42,7 +41,7 @@ fn source(
 }
 
 /// Compiles a file's text, with files beside it.
-fn descriptors(text: &str) -> Vec<u8> {
+pub(super) fn descriptors(text: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/schemas");
     let mut files = protox::file::ChainFileResolver::new();
     files.add(Text(text.to_owned()));
@@ -65,7 +64,7 @@ impl protox::file::FileResolver for Text {
     }
 }
 
-fn schema(text: &str) -> ProtobufSchema {
+pub(super) fn schema(text: &str) -> ProtobufSchema {
     ProtobufSchema::parse(&descriptors(text)).unwrap()
 }
 
@@ -92,7 +91,7 @@ fn read(head: &str, fields: &str, wanted: (&str, FeatureKind), bytes: &[u8]) -> 
     decode(&text, &source, &[&[0x78, 1], bytes].concat())
 }
 
-const PROTO3: &str = "syntax = \"proto3\";";
+pub(super) const PROTO3: &str = "syntax = \"proto3\";";
 const PROTO2: &str = "syntax = \"proto2\";";
 const NUMBER: (&str, FeatureKind) = ("x", FeatureKind::Float64);
 const WHOLE: (&str, FeatureKind) = ("x", FeatureKind::Integer);
@@ -504,45 +503,20 @@ fn a_registry_s_framing_names_the_schema_and_the_message() {
     }
 }
 
+/// Each of two bytes undoes what the other said of all paths.
 #[test]
-fn messages_of_a_file_are_found_by_name_and_by_place() {
-    let text = format!(
-        "{PROTO3} package shop.v1; message A {{ message B {{ message C {{}} }} message D {{}} }}
-         message E {{}}"
-    );
-    let schema = schema(&text);
-    let at = |places: &[usize]| schema.message_at("test.proto", places).map(|it| schema.name(it));
-    assert_eq!(at(&[0]), Some("shop.v1.A"));
-    assert_eq!(at(&[1]), Some("shop.v1.E"));
-    assert_eq!(at(&[0, 0, 0]), Some("shop.v1.A.B.C"));
-    assert_eq!(at(&[0, 1]), Some("shop.v1.A.D"));
-    assert_eq!((at(&[]), at(&[2]), at(&[0, 2])), (None, None, None));
-    assert_eq!(schema.message_at("other.proto", &[0]), None);
-    assert_eq!(schema.message("shop.v1.A.D"), schema.message_at("test.proto", &[0, 1]));
-    assert_eq!(schema.message("A"), None);
-}
-
-#[test]
-fn descriptors_that_are_none_are_refused() {
-    let problem = |bytes: &[u8]| ProtobufSchema::parse(bytes).unwrap_err().to_string();
-    assert_eq!(problem(b""), "it holds the descriptors of no file");
-    assert_eq!(problem(b"syntax = \"proto3\";"), "it is no `FileDescriptorSet`");
-    let long = vec![0; DESCRIPTORS_BYTES_MAX + 1];
-    assert_eq!(problem(&long), "the descriptors have 8388609 bytes, more than 8388608");
-    // A file whose import is not in the set.
-    let text = format!(
-        "{PROTO3} import \"google/protobuf/timestamp.proto\";
-         message M {{ google.protobuf.Timestamp t = 1; }}"
-    );
-    let all = descriptors(&text);
-    let first = Wire::new(&all, 0..all.len()).tag().map(|_| ()).is_ok();
-    assert!(first, "a set is files");
-    let mut bytes = Wire::new(&all, 1..all.len());
-    let start = bytes.counted().unwrap().end;
-    assert_eq!(
-        problem(&all[start..]),
-        "`M.t` is of type `google.protobuf.Timestamp`, which no file of the set defines"
-    );
+fn values_that_replace_each_other_without_end_are_refused() {
+    let fields = "oneof one { N n = 1; int32 i = 2; } message N { int32 a = 1; int32 b = 2; }";
+    let wanted = ("n.a", FeatureKind::Integer);
+    let turns = |count: usize| [0x10, 1, 0x0a, 2, 8, 7].repeat(count);
+    assert_eq!(wholes(&read(PROTO3, fields, wanted, &turns(10)), 0), [Some(7)]);
+    let decoded = read(PROTO3, fields, wanted, &turns(150));
+    let (reason, detail) = refused(&decoded);
+    assert_eq!(reason, RejectReason::InvalidProtobuf);
+    assert_eq!(detail, "values replace each other more than 64 times");
+    // A scalar where paths lead into it.
+    let decoded = read(PROTO3, "int32 x = 1;", ("x.a", FeatureKind::Integer), &[8, 1].repeat(999));
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidProtobuf);
 }
 
 /// Values of a repeated field inside of a map of messages, as in requests of Tensorflow Serving.

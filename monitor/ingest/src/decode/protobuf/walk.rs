@@ -30,7 +30,14 @@ pub(super) struct Slots {
     repeated: Vec<Repeated>,
     /// Most places of a list that are kept.
     places_max: usize,
+    /// How many of what is here may be made anew yet in this walk.
+    renewals_left: usize,
 }
+
+/// How often all slots may be made anew in one walk. Whoever writes a value does so once, but bytes
+/// can say two that exclude each other in turn: each takes a byte or two, and undoes all that is
+/// wanted inside of the other.
+const RENEWALS_MAX: usize = 64;
 
 #[derive(Clone, Default)]
 struct Repeated {
@@ -47,6 +54,7 @@ impl Slots {
             flags: Vec::new(),
             repeated: Vec::new(),
             places_max: rows_max,
+            renewals_left: 0,
         }
     }
 
@@ -62,6 +70,14 @@ impl Slots {
         self.flags.resize(tree.flags, false);
         self.repeated.resize_with(tree.repeated, Repeated::default);
         self.repeated.iter_mut().for_each(Repeated::clear);
+        let all = 1 + self.found.len() + self.flags.len() + self.repeated.len();
+        self.renewals_left = all.saturating_mul(RENEWALS_MAX);
+    }
+
+    /// Returns whether so many may be made anew. Once they may not, the message is refused.
+    fn renews(&mut self, count: usize) -> bool {
+        self.renewals_left = self.renewals_left.saturating_sub(1 + count);
+        self.renewals_left != 0
     }
 
     /// Returns how many elements a list has whose slot says that it is there.
@@ -85,8 +101,13 @@ impl Slots {
         index
     }
 
-    /// Refuses messages without a field that they have to have.
+    /// Refuses messages without a field that they have to have, and those that were not read to
+    /// their end.
     fn check(&self, tree: &Tree) -> Result<(), Refusal> {
+        if self.renewals_left == 0 {
+            let detail = format_args!("values replace each other more than {RENEWALS_MAX} times");
+            return Err(Refusal::new(RejectReason::InvalidProtobuf, detail));
+        }
         for Required { message, field, path } in &tree.required {
             if self.flags[*message] && !self.flags[*field] {
                 let detail = format_args!("`{path}`: required and absent");
@@ -238,6 +259,9 @@ impl<'a> Walker<'a> {
     /// Makes a value absent, with all that is inside.
     pub(super) fn forget(&mut self, op: usize) {
         let Extent { slot, inside, flags, repeated } = &self.program.extents[op];
+        if !self.slots.renews(inside.len() + flags.len() + repeated.len()) {
+            return;
+        }
         if let Some(slot) = slot {
             self.slots.found[*slot] = Value::Absent;
         }
@@ -259,6 +283,9 @@ impl<'a> Walker<'a> {
     /// Says of paths into a value of another kind that they find this one.
     pub(super) fn block(&mut self, want: usize, found: Kind) {
         let node = self.trie.node(want);
+        if !self.slots.renews(node.key_slots.len() + node.element_slots.len()) {
+            return;
+        }
         let blocked = |expected| Value::Blocked { want, expected, found };
         if found != Kind::Message {
             self.slots.found[node.key_slots.clone()].fill(blocked(Kind::Message));
