@@ -39,6 +39,8 @@ pub enum Body {
     Outputs,
     /// `names` beside `ndarray`.
     Seldon,
+    /// `choices` beside `usage`.
+    Chat,
     /// A row before and after a change.
     Change,
 }
@@ -70,6 +72,7 @@ impl Body {
             Self::Inputs => "`inputs`: request of TensorFlow or MLflow, by rows or columns",
             Self::Outputs => "`outputs`: response of TensorFlow",
             Self::Seldon => "`names` and `ndarray`: Seldon Core 1",
+            Self::Chat => "`choices` and `usage`: a completion of OpenAI's protocol",
             Self::Change => "`before` and `after`: a change of a table (Debezium)",
         }
     }
@@ -132,6 +135,7 @@ fn search(value: &Value, path: &str, depth: usize, seen: &mut Vec<Seen>) {
             !tensors("outputs") && (has_list("outputs") || columns("outputs")),
         ),
         (Body::Seldon, "ndarray", has_list("ndarray")),
+        (Body::Chat, "usage", has_list("choices") && has("usage")),
         (Body::Change, "after", has("before") && has("after") && has("op")),
     ];
     let at = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };

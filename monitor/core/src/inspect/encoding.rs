@@ -37,8 +37,10 @@ pub enum Encoding {
     JsonOther,
     /// Text that begins like JSON and is none.
     BrokenJson,
-    /// The prefix of a Confluent schema registry.
+    /// The prefix of a Confluent schema registry, before bytes that are no JSON.
     Registry,
+    /// That prefix, before a JSON object or a list of them.
+    RegistryJson,
     /// Named by a header that a schema registry's serializer writes.
     RegistryHeader,
     /// The prefix of AWS Glue's registry.
@@ -77,6 +79,7 @@ impl Encoding {
             Self::JsonOther => "JSON without an object",
             Self::BrokenJson => "text that begins like JSON and is none",
             Self::Registry => "schema registry's prefix (Confluent wire format)",
+            Self::RegistryJson => "JSON behind a schema registry's prefix (JSON Schema)",
             Self::RegistryHeader => "schema registry, by a header",
             Self::Glue => "AWS Glue registry's prefix",
             Self::AvroSingleObject => "Avro, single object",
@@ -96,7 +99,7 @@ impl Encoding {
     /// Returns the values of `sources[].format` that read it; none where driftd cannot.
     pub const fn formats(self) -> &'static [&'static str] {
         match self {
-            Self::JsonDocument | Self::JsonList => &["json", "ndjson"],
+            Self::JsonDocument | Self::JsonList | Self::RegistryJson => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
             Self::Registry => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
@@ -120,6 +123,7 @@ impl Encoding {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::JsonDocument | Self::JsonList | Self::JsonLines => "",
+            Self::RegistryJson => "the prefix is passed over",
             Self::JsonOther => "a record is an object: nothing in it can be named by a path",
             Self::BrokenJson => "each is one rejection `invalid_json`",
             Self::Registry => {
@@ -150,7 +154,8 @@ impl Encoding {
 
     /// Returns whether it is JSON that paths lead into.
     pub(super) fn has_documents(self) -> bool {
-        matches!(self, Self::JsonDocument | Self::JsonList | Self::JsonLines)
+        use Encoding::{JsonDocument, JsonLines, JsonList, RegistryJson};
+        matches!(self, JsonDocument | JsonList | JsonLines | RegistryJson)
     }
 }
 
@@ -161,8 +166,10 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if payload.is_empty() {
         return none(Encoding::Empty);
     }
-    if let Some(encoding) = by_magic(payload) {
-        return none(encoding);
+    match by_magic(payload) {
+        Some(Encoding::Registry) => return behind_prefix(payload),
+        Some(encoding) => return none(encoding),
+        None => {}
     }
     if message.headers.iter().any(|(key, _)| REGISTRY_HEADERS.contains(&key.as_str())) {
         return none(Encoding::RegistryHeader);
@@ -170,6 +177,18 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     match std::str::from_utf8(payload) {
         Ok(text) => of_text(&quote_specials(text)),
         Err(_) => none(Encoding::Binary),
+    }
+}
+
+/// Looks at what follows a registry's prefix: of three languages only JSON can be told.
+fn behind_prefix(payload: &[u8]) -> (Encoding, Vec<Value>) {
+    let text = payload.get(REGISTRY_PREFIX..).map(std::str::from_utf8);
+    let Some(Ok(text)) = text else { return (Encoding::Registry, Vec::new()) };
+    match of_text(&quote_specials(text)) {
+        (Encoding::JsonDocument | Encoding::JsonList, documents) => {
+            (Encoding::RegistryJson, documents)
+        }
+        _ => (Encoding::Registry, Vec::new()),
     }
 }
 
@@ -217,12 +236,10 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
     let payload = message.payload.as_deref().unwrap_or_default();
     let bytes = payload.len();
     match encoding {
-        Encoding::Registry => {
+        Encoding::Registry | Encoding::RegistryJson => {
             let id = payload.get(1..REGISTRY_PREFIX).unwrap_or_default();
             let id = id.iter().fold(0_u32, |id, byte| (id << 8) | u32::from(*byte));
-            let json = payload.get(REGISTRY_PREFIX) == Some(&b'{');
-            let body = if json { "; the body begins like JSON" } else { "" };
-            format!("{bytes} bytes, first 0, then schema id {id}{body}")
+            format!("{bytes} bytes, first 0, then schema id {id}")
         }
         Encoding::RegistryHeader => {
             let found = REGISTRY_HEADERS

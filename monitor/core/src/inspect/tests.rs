@@ -248,7 +248,9 @@ fn encodings_are_told_by_their_first_bytes() {
     };
     for (payload, encoding, evidence) in [
         (with(&[0, 0, 0, 1, 2], 9), Encoding::Registry, "9 bytes, first 0, then schema id 258"),
-        (with(b"\0\0\0\0\x01{", 9), Encoding::Registry, "the body begins like JSON"),
+        (with(b"\0\0\0\0\x01{", 9), Encoding::Registry, "9 bytes, first 0, then schema id 1"),
+        (Some(b"\0\0\0\0\x01{}".to_vec()), Encoding::RegistryJson, "7 bytes, first 0, then"),
+        (Some(b"\0\0\0\0\x01[{}]".to_vec()), Encoding::RegistryJson, "then schema id 1"),
         (with(&[3, 5], 20), Encoding::Glue, "20 bytes, first 03 05"),
         (with(&[0xC3, 0x01, 0xAB], 12), Encoding::AvroSingleObject, "first c3 01 ab"),
         (with(b"Obj\x01", 9), Encoding::AvroFile, "9 bytes"),
@@ -273,6 +275,17 @@ fn encodings_are_told_by_their_first_bytes() {
         assert!(seen.evidence.contains(evidence), "{encoding:?}: {}", seen.evidence);
         assert!(!encoding.formats().is_empty() || !encoding.advice().is_empty(), "{encoding:?}");
     }
+}
+
+#[test]
+fn json_behind_a_registry_s_prefix_is_looked_into_and_read() {
+    let document = |index: u32| {
+        let text = format!("{{\"time\": \"2026-11-24T10:15:00Z\", \"x\": {index}.5}}");
+        Some([b"\0\0\0\0\x07", text.as_bytes()].concat())
+    };
+    let proposal = proposal(&of_bytes((0..30).map(document).collect()));
+    assert!(proposal.yaml.contains("\n    format: json\n"), "{}", proposal.yaml);
+    assert_eq!(proposal.trial.accepted, 30);
 }
 
 #[test]

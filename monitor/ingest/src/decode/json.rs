@@ -76,6 +76,9 @@ use crate::schema::{Framing, SourceSchema};
 /// them.
 ///
 /// Texts at the schema's `embedded` paths are documents themselves.
+///
+/// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that the
+/// text does not.
 pub struct JsonDecoder {
     limits: DecodeLimits,
     embedded: Option<Embedded>,
@@ -198,11 +201,24 @@ fn document_lines(payload: &str) -> impl Iterator<Item = (usize, &str, Option<Ra
 
 /// Returns the payload as text within the limits.
 fn checked_text(payload: Option<&[u8]>, limits: DecodeLimits) -> Result<&str, Refusal> {
-    let payload = checked_payload(payload, limits)?;
+    let payload = behind_prefix(checked_payload(payload, limits)?)?;
     simdutf8::compat::from_utf8(payload).map_err(|error| {
         let (at, bytes) = (error.valid_up_to(), payload.len());
         Refusal::new(RejectReason::InvalidUtf8, format_args!("not UTF-8 from byte {at} of {bytes}"))
     })
+}
+
+/// Returns what follows the prefix of a schema registry, where there is one: a byte of zero, with
+/// which no JSON begins, and the schema's number in four.
+fn behind_prefix(payload: &[u8]) -> Result<&[u8], Refusal> {
+    match payload {
+        [0, _, _, _, _] => {
+            let detail = "nothing behind the prefix of a schema registry";
+            Err(Refusal::new(RejectReason::EmptyPayload, format_args!("{detail}")))
+        }
+        [0, _, _, _, _, text @ ..] => Ok(text),
+        _ => Ok(payload),
+    }
 }
 
 /// Says what `serde_json` met and where; its syntax errors do not quote the text.

@@ -279,3 +279,23 @@ fn large_messages_raise_the_bounds() {
     assert_eq!(config.sources[0].rows_max, 20_002);
     assert_eq!(proposal.trial.records, 10_001, "{:?}", proposal.trial.refused);
 }
+
+#[test]
+fn chat_completions_become_counts_of_tokens() {
+    let seen = inspect(&of_texts(&[messages::OPENAI_CHAT]), &request(Show::Values)).bodies;
+    assert_eq!(seen[0].body, Body::Chat);
+    let features = "request.model categorical
+        request.temperature float64";
+    let predictions = "response.object categorical
+        response.usage.prompt_tokens float64
+        response.usage.completion_tokens float64
+        response.usage.total_tokens float64
+        response.usage.prompt_tokens_details.cached_tokens float64
+        response.usage.prompt_tokens_details.audio_tokens float64
+        response.usage.completion_tokens_details.reasoning_tokens float64
+        response.usage.completion_tokens_details.audio_tokens float64
+        response.usage.completion_tokens_details.accepted_prediction_tokens float64
+        response.usage.completion_tokens_details.rejected_prediction_tokens float64
+        response.service_tier categorical";
+    check_body(messages::OPENAI_CHAT, None, features, predictions, 1);
+}

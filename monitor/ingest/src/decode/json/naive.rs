@@ -403,6 +403,8 @@ fn naive_lines(schema: &SourceSchema, text: &str) -> Outcome {
 
 /// Decodes slowly and obviously, in the order in which the decoder looks.
 pub(super) fn naive(schema: &SourceSchema, payload: &[u8]) -> Outcome {
+    let is_framed = 5 <= payload.len() && payload[0] == 0;
+    let payload = if is_framed { &payload[5..] } else { payload };
     if payload.is_empty() {
         return Err(RejectReason::EmptyPayload);
     }

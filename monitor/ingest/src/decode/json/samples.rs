@@ -130,3 +130,27 @@ fn mlflow_and_seldon_name_columns() {
         ],
     );
 }
+
+/// What is watched of a chat is around its texts: how long they are, why they end, how long it took.
+#[test]
+fn chat_completions_have_counts_of_tokens_and_a_reason() {
+    let mut schema = schema(&[
+        "response.usage.prompt_tokens",
+        "response.usage.completion_tokens",
+        "response.usage.completion_tokens_details.reasoning_tokens",
+        "latency_ms",
+    ]);
+    schema.models[0].version = VersionField::Path(path("response.model"));
+    let reason = feature("response.choices[0].finish_reason", FeatureKind::Categorical);
+    schema.models[0].features.push(reason);
+    let SourceSchema { models, .. } = schema;
+    let (time, format) = (path("response.created"), TimeFormat::UnixSeconds);
+    let schema = SourceSchema::try_new(time, format, None, models).unwrap();
+    let decoded = decode(schema, messages::OPENAI_CHAT);
+    let features: [(&str, &[f64]); 4] =
+        [("prompt", &[19.0]), ("completion", &[10.0]), ("reasoning", &[0.0]), ("ms", &[643.0])];
+    check(&decoded, &features);
+    assert_eq!(super::tests::levels(&decoded, 4), [Some("stop".to_owned())]);
+    assert_eq!(&*decoded.versions[0], "gpt-4.1-2025-04-14");
+    assert_eq!(decoded.rows[0].event_time.as_millis(), 1_741_569_952_000);
+}

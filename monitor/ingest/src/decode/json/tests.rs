@@ -86,7 +86,7 @@ fn refuses_feature(name: &str, value: &str, reason: RejectReason, detail: &str) 
 }
 
 /// The levels of the first rows of a dictionary column.
-fn levels(decoded: &Decoded, column: usize) -> Vec<Option<String>> {
+pub(super) fn levels(decoded: &Decoded, column: usize) -> Vec<Option<String>> {
     let batch = decoded.batches[0].as_ref().unwrap();
     let view = categorical_column(batch.column(column)).unwrap();
     let view = view.column();
@@ -202,6 +202,20 @@ fn empty_oversized_and_ill_encoded_payloads_are_refused() {
     let payload = b"{\"t\":1,\"v\":\"1\",\"x\":\"\xff\"}";
     refuses(Some(payload), RejectReason::InvalidUtf8, "not UTF-8 from byte 20 of 23");
     refuses(Some(&[0xf0, 0x9f]), RejectReason::InvalidUtf8, "not UTF-8 from byte 0 of 2");
+}
+
+#[test]
+fn the_prefix_of_a_schema_registry_is_passed_over() {
+    let framed = |text: &[u8]| [b"\0\0\0\x01\x02", text].concat();
+    let payload = framed(br#"{"t":1,"v":"1","f":{"a":2.5}}"#);
+    let decoded = decode_all(one_model(), &[Some(&payload)]);
+    assert_eq!(decoded.rejections, []);
+    assert_eq!(decoded.rows.len(), 1);
+    let nothing = "nothing behind the prefix of a schema registry";
+    refuses(Some(&framed(b"")), RejectReason::EmptyPayload, nothing);
+    let place = "expected value at line 1 column 1";
+    refuses(Some(&framed(b"x")), RejectReason::InvalidJson, place);
+    refuses(Some(b"\0\0\0\0"), RejectReason::InvalidJson, place);
 }
 
 #[test]
