@@ -3,11 +3,14 @@
 //! Before: a real broker with a listener for each way. After: the same lines come out, and what is
 //! wrong is said without the secret.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::kafka::secured::{PASSWORD, SecuredBroker, USER};
 use driftd_fixtures::{http, wait};
+use driftd_tests::answers::Answers;
 use driftd_tests::job::{Job, PARTITIONS, TopicRole};
 use driftd_tests::topic::{self, Raw};
 use serde_json::{Value, json};
@@ -117,6 +120,61 @@ fn the_job_runs_over_plain_with_the_password_of_a_file() {
     let (job, mut config) = prepared("security-plain", &address, sasl("PLAIN"));
     give_password(&job, &mut config, PASSWORD);
     play(&job, &config);
+}
+
+/// A token as an issuer gives it, for an hour; the broker of the tests asks for no signature.
+fn token() -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+    let part = |claims: Value| BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    let claims = json!({"sub": USER, "scope": "kafka", "iat": now, "exp": now + 3_600});
+    let token = format!("{}.{}.", part(json!({"alg": "none"})), part(claims));
+    json!({"access_token": token, "token_type": "Bearer", "expires_in": 3_600})
+}
+
+/// Properties of a client that gets its tokens from an issuer.
+fn oidc(issuer: &Answers) -> Value {
+    json!({
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": USER,
+        "sasl.oauthbearer.scope": "kafka",
+        "sasl.oauthbearer.token.endpoint.url": format!("{}/token", issuer.url()),
+    })
+}
+
+fn issuer() -> Answers {
+    let issuer = Answers::start(&json!({"error": "not_found"}));
+    issuer.put("/token", 200, &token());
+    let known = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    issuer.ask_for(&format!("Basic {known}"));
+    issuer.rise();
+    issuer
+}
+
+fn give_client_secret(job: &Job, config: &mut Value, secret: &str) {
+    let file = job.write_file("secret", &format!("{secret}\n"));
+    config["kafka"]["property_files"] = json!({"sasl.oauthbearer.client.secret": file});
+}
+
+#[test]
+fn the_job_runs_with_the_tokens_of_an_issuer() {
+    let issuer = issuer();
+    let address = SecuredBroker::shared().tokens();
+    let (job, mut config) = prepared("security-tokens", &address, oidc(&issuer));
+    give_client_secret(&job, &mut config, PASSWORD);
+    play(&job, &config);
+    assert!(issuer.asked().iter().all(|path| path == "/token"));
+}
+
+#[test]
+fn an_issuer_that_refuses_is_told_and_the_secret_is_not_shown() {
+    const WRONG: &str = "wrong-horse-battery-staple";
+    let issuer = issuer();
+    let address = SecuredBroker::shared().tokens();
+    let (job, mut config) = prepared("security-refused", &address, oidc(&issuer));
+    give_client_secret(&job, &mut config, WRONG);
+    refused(&job, &config, "Failed to acquire SASL OAUTHBEARER token", &[WRONG, PASSWORD]);
 }
 
 /// What `check`, readiness and the log say of a broker that refuses, which is none of `secrets`.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, error, info, warn};
 
 use super::client_log::log_error;
@@ -41,9 +41,12 @@ impl Trouble {
 
     fn note(&self, facility: &str, message: &str) {
         if facility == FAILED {
-            let said = Some(said(message).to_owned());
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said;
+            self.remember(said(message));
         }
+    }
+
+    fn remember(&self, said: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.to_owned());
     }
 }
 
@@ -69,7 +72,11 @@ impl ClientContext for Trouble {
         }
     }
 
+    /// An issuer of tokens that refuses is no connection that fails: only this tells it.
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
+            self.remember(reason);
+        }
         log_error(&error, reason);
     }
 }
