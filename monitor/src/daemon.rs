@@ -32,10 +32,11 @@ use tracing::{error, info, warn};
 use crate::accept::{self, AcceptError, AcceptLoss};
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
+use crate::commands::{CommandSender, commands};
 use crate::courier::{Carrier, Courier};
 use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
-use crate::kafka::consumer::{Command, ConsumerParts, SourceConsumer};
+use crate::kafka::consumer::{ConsumerParts, SourceConsumer};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::probe;
 use crate::kafka::producer::{Producer, Reports};
@@ -59,8 +60,6 @@ const END_MAX: Duration = Duration::from_secs(25);
 const END_LOOK: Duration = Duration::from_millis(20);
 /// Wait before the topics of shared work are looked at again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Commands waiting for one consumer thread.
-const COMMANDS_MAX: usize = 64;
 
 /// Called with every effect before it is carried out, on the pipeline's thread.
 pub type Observer = Box<dyn FnMut(&Effect) + Send>;
@@ -117,6 +116,7 @@ pub enum StartError {
 pub struct Daemon {
     address: SocketAddr,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    health: Arc<Health>,
     stopping: Arc<AtomicBool>,
     /// Hang up to end the threads that only look.
     looking: Vec<SyncSender<()>>,
@@ -153,7 +153,7 @@ struct Shared {
 #[derive(Default)]
 struct Started {
     looking: Vec<SyncSender<()>>,
-    commands: Vec<SyncSender<Command>>,
+    commands: Vec<CommandSender>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -202,7 +202,7 @@ impl Daemon {
         let courier = carrier.as_ref().map(Carrier::courier);
         let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
         let (address, http) = start_http(&shared, snapshot.clone())?;
-        let stopping = Arc::clone(&shared.stopping);
+        let (stopping, health) = (Arc::clone(&shared.stopping), Arc::clone(&shared.health));
         let mut started = Started::default();
         if !has_answered {
             started.start_look(&shared)?;
@@ -226,7 +226,7 @@ impl Daemon {
             workers.push(spawn("courier", move || carrier.run())?);
         }
         workers.push(spawn("pipeline", move || stage.run())?);
-        Ok(Self { address, snapshot, stopping, looking, workers, http })
+        Ok(Self { address, snapshot, health, stopping, looking, workers, http })
     }
 
     /// Where metrics, API and page are served.
@@ -239,10 +239,11 @@ impl Daemon {
         self.snapshot.clone()
     }
 
-    /// Stops reading, decides what was read, and waits until everything that was sent is answered
+    /// Is not ready any more, stops reading, decides what was read, and waits until everything that was sent is answered
     /// for, or no answer is to be expected any more.
     pub fn stop(self) -> Arc<Snapshot> {
-        let Self { address: _, snapshot, stopping, looking, workers, http } = self;
+        let Self { address: _, snapshot, health, stopping, looking, workers, http } = self;
+        health.ends();
         stopping.store(true, Ordering::Relaxed);
         drop(looking);
         join(workers);
@@ -342,7 +343,7 @@ impl Started {
         index: u32,
     ) -> Result<(), StartError> {
         let name = format!("consume-{source}-{index}");
-        let (sender, commands) = sync_channel(COMMANDS_MAX);
+        let (sender, commands) = commands();
         let parts = ConsumerParts {
             config: Arc::clone(&shared.config),
             source,
@@ -389,7 +390,7 @@ fn stage(
     (pipeline, keeper, courier): (Pipeline, Keeper, Option<Courier>),
     (events, reports): (EventReceiver, Reports),
     board: Board,
-    (commands, starts): (Vec<SyncSender<Command>>, Vec<Start>),
+    (commands, starts): (Vec<CommandSender>, Vec<Start>),
     observer: Observer,
 ) -> Stage {
     Stage {

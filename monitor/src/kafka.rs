@@ -17,6 +17,7 @@ pub(crate) mod headers;
 pub(crate) mod loss;
 mod membership;
 pub(crate) mod outputs;
+pub(crate) mod pauses;
 pub mod probe;
 pub mod producer;
 pub(crate) mod read_back;

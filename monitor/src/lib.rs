@@ -12,6 +12,7 @@ mod board;
 pub mod check;
 pub mod cli;
 mod clock;
+pub mod commands;
 pub mod config_file;
 mod console;
 mod courier;

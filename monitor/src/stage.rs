@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use driftd_catalog::Timestamp;
@@ -20,11 +20,11 @@ use tracing::{error, info, warn};
 
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
+use crate::commands::{Command, CommandSender};
 use crate::courier::{self, Courier};
 use crate::daemon::Observer;
 use crate::failpoint;
 use crate::http::{Health, Heartbeat, Instruments};
-use crate::kafka::consumer::Command;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell};
 use crate::outbox::EventReceiver;
@@ -51,7 +51,7 @@ pub(crate) struct Stage {
     pub(crate) producer: Arc<Producer>,
     pub(crate) board: Board,
     /// One a consumer thread; dropping them ends the threads.
-    pub(crate) commands: Vec<SyncSender<Command>>,
+    pub(crate) commands: Vec<CommandSender>,
     /// One a source; consumers wait for it.
     pub(crate) starts: Vec<Start>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -104,7 +104,9 @@ impl Stage {
             if !self.is_open && is_stopping {
                 return self.drop_events();
             }
-            if self.is_open && (is_stopping || !self.is_outbox_full()) {
+            let is_full = self.is_outbox_full();
+            self.health.has_room(!is_full, clock::instant());
+            if self.is_open && (is_stopping || !is_full) {
                 if !self.take_events() {
                     break;
                 }
@@ -299,7 +301,7 @@ impl Stage {
     /// Every consumer hears of it; only the partition's owner acts.
     fn command(&self, command: &Command) {
         for consumer in &self.commands {
-            if consumer.send(command.clone()).is_err() {
+            if !consumer.send(command.clone()) {
                 error!(?command, "a consumer thread has ended early");
             }
         }

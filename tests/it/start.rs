@@ -60,6 +60,33 @@ fn after_the_newest_record_nothing_old_is_read_and_nothing_new_is_skipped() {
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
 }
 
+/// Nobody looks at the topic for a while after it has grown: what comes meanwhile is read too.
+#[test]
+fn a_partition_that_is_added_meanwhile_is_read_from_its_first_record() {
+    let job = Job::new("start-growth");
+    job.create_topics();
+    let mut config = job.config();
+    config["sources"][0]["start"] = json!("latest");
+    config["kafka"]["properties"] = json!({"topic.metadata.refresh.interval.ms": 3_000});
+    let config = job.write(&config);
+    let inference = job.topic(TopicRole::Inference);
+    topic::put(job.bootstrap(), &inference, &round());
+    let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
+    let status = format!("http://{}/api/v1/status", daemon.wait_for_address(DEADLINE));
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        let partitions = &response.json()["sources"][0]["partitions"];
+        partitions.as_array().map(Vec::len) == usize::try_from(PARTITIONS).ok()
+    });
+    topic::grow(job.bootstrap(), &inference, PARTITIONS + 1);
+    let added = |raw: Raw| Raw { partition: PARTITIONS, ..raw };
+    let records: Vec<Raw> = round().into_iter().map(added).collect();
+    topic::put(job.bootstrap(), &inference, &records);
+    daemon.wait_for_http(&status, DEADLINE, |response| {
+        response.json()["totals"]["messages"] == PARTITIONS
+    });
+    let _ended = daemon.terminate(DEADLINE).expect_code(0);
+}
+
 #[test]
 fn a_budget_above_the_limit_is_refused_with_what_shrinks_it() {
     let job = Job::new("start-memory");

@@ -24,6 +24,9 @@ pub struct Health {
     /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
     origin: Instant,
     assigned: AtomicBool,
+    ending: AtomicBool,
+    /// Nothing is decided since then, because what was decided before is not sent.
+    full: Mutex<Option<Instant>>,
     /// Topics that the brokers give no answer about.
     unanswered: Mutex<BTreeMap<Arc<str>, Unanswered>>,
     /// What no longer works and needs a person, by place.
@@ -85,6 +88,8 @@ impl Health {
         Self {
             origin: now,
             assigned: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            full: Mutex::default(),
             unanswered: Mutex::default(),
             stalled: Mutex::default(),
             threads: Mutex::new(Vec::new()),
@@ -105,6 +110,17 @@ impl Health {
     /// configuration is valid is a condition of starting.
     pub fn assigned(&self) {
         self.assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the process ends: nobody is to be sent here any more.
+    pub(crate) fn ends(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether there is room for what is decided.
+    pub(crate) fn has_room(&self, has_room: bool, now: Instant) {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        *full = if has_room { None } else { full.or(Some(now)) };
     }
 
     /// Notes that the brokers answer when they are asked about a topic.
@@ -159,6 +175,15 @@ impl Health {
         let mut reasons = self.live(now).reasons;
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
+        }
+        if self.ending.load(Ordering::Relaxed) {
+            reasons.push("the process ends".to_owned());
+        }
+        let full = *self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = full.map(|since| now.saturating_duration_since(since));
+        if let Some(full) = full.filter(|full| UNANSWERED_MAX < *full) {
+            let seconds = full.as_secs();
+            reasons.push(format!("nothing is read: outputs wait to be sent for {seconds} s"));
         }
         let unanswered = self.silence();
         let silent = unanswered.iter().filter_map(|(topic, Unanswered { since, why })| {
@@ -229,6 +254,24 @@ mod tests {
         assert!(!health.ready(later).ok);
         heartbeat.beat(later);
         assert!(health.ready(later).ok);
+    }
+
+    #[test]
+    fn who_ends_or_has_no_room_is_not_ready() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        health.assigned();
+        health.has_room(false, start);
+        assert!(health.ready(start + UNANSWERED_MAX).ok);
+        let later = start + UNANSWERED_MAX + Duration::from_secs(2);
+        health.has_room(false, later);
+        let told = "nothing is read: outputs wait to be sent for 12 s";
+        assert_eq!(health.ready(later).reasons, [told]);
+        health.has_room(true, later);
+        assert!(health.ready(later).ok);
+        health.ends();
+        assert_eq!(health.ready(later).reasons, ["the process ends"]);
+        assert!(health.live(later).ok);
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 use std::{mem, thread};
 
@@ -22,12 +21,12 @@ use driftd_core::event::Event;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
 use driftd_ingest::SchemaId;
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use tracing::{debug, error, info, info_span, warn};
 
 use crate::clock;
+use crate::commands::{Command, CommandReceiver};
 use crate::failpoint;
 use crate::http::{Health, Heartbeat, Place};
 use crate::kafka::ConnectError;
@@ -36,6 +35,7 @@ use crate::kafka::batch::{self, OpenBatch};
 use crate::kafka::client_log::log_error;
 use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, TRANSACTION, error_kind};
 use crate::kafka::membership;
+use crate::kafka::pauses::Pauses;
 use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Parked};
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
@@ -64,19 +64,6 @@ const END_AGE_MAX_MILLIS: i64 = 10_000;
 /// An end behind what was read has to stand for this long: a record there would have come.
 const END_STANDS_MILLIS: i64 = 2_000;
 
-/// What the pipeline asks of a consumer thread.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Report the open windows of this partition.
-    Flush(PartitionId),
-    /// Stop fetching it.
-    Pause(PartitionId),
-    /// Fetch it again.
-    Resume(PartitionId),
-    /// Tell what all partitions hold, for the store.
-    Checkpoint,
-}
-
 /// Everything one consumer thread needs.
 pub struct ConsumerParts {
     /// The configuration.
@@ -100,7 +87,7 @@ pub struct ConsumerParts {
     /// To the pipeline.
     pub events: EventSender,
     /// From the pipeline; hanging up ends the thread.
-    pub commands: Receiver<Command>,
+    pub commands: CommandReceiver,
     /// Sends dead letters.
     pub producer: Arc<Producer>,
     /// Says that the thread still polls.
@@ -135,6 +122,8 @@ pub struct SourceConsumer {
     /// An offset is out of range.
     is_looking: bool,
     is_throttled: bool,
+    /// What follows of the three for the client.
+    pauses: Pauses,
     looked_at: Timestamp,
     committed_at: Timestamp,
 }
@@ -161,6 +150,7 @@ impl SourceConsumer {
             stalled: BTreeSet::new(),
             is_looking: false,
             is_throttled: false,
+            pauses: Pauses::default(),
             looked_at: Timestamp::MIN,
             committed_at: Timestamp::MIN,
         })
@@ -210,6 +200,7 @@ impl SourceConsumer {
         if let Some(due) = self.stalls.due(now).and_then(|due| self.with_schemas(now, due)) {
             self.client.context().retry(&self.client, &due);
         }
+        self.set_pauses();
         self.poll(now);
         // Once for all that were let go of together.
         if mem::take(&mut self.is_looking) {
@@ -299,6 +290,7 @@ impl SourceConsumer {
             Ok(client) => {
                 let beat = || self.parts.heartbeat.beat(clock::instant());
                 abandoned::close(mem::replace(&mut self.client, client), beat);
+                self.pauses = Pauses::default();
                 abandoned::end_if_too_many();
                 self.is_stale = false;
                 self.parts.health.goes_on(&self.place());
@@ -337,25 +329,22 @@ impl SourceConsumer {
 
     /// Carries out what the pipeline asks; `false` when it has hung up.
     fn obey(&mut self) -> bool {
-        loop {
-            match self.parts.commands.try_recv() {
-                Ok(Command::Flush(partition)) => self.flush(&partition),
-                Ok(Command::Pause(partition)) => {
+        let (commands, goes_on) = self.parts.commands.take();
+        for command in commands {
+            match command {
+                Command::Flush(partition) => self.flush(&partition),
+                Command::Pause(partition) => {
                     if self.decoders.contains_key(&partition) {
-                        self.set_paused(std::slice::from_ref(&partition), true);
                         self.held.insert(partition);
                     }
                 }
-                Ok(Command::Resume(partition)) => {
-                    if self.held.remove(&partition) && !self.is_throttled {
-                        self.set_paused(&[partition], false);
-                    }
+                Command::Resume(partition) => {
+                    self.held.remove(&partition);
                 }
-                Ok(Command::Checkpoint) => self.checkpoint(),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Command::Checkpoint => self.checkpoint(),
             }
         }
+        goes_on
     }
 
     fn poll(&mut self, now: Timestamp) {
@@ -442,9 +431,6 @@ impl SourceConsumer {
             }
             self.shard.assign(state);
         }
-        if self.is_throttled {
-            self.set_paused(&partitions, true);
-        }
         for partition in &partitions {
             self.shard.report_progress(partition, &mut self.outputs);
         }
@@ -458,9 +444,8 @@ impl SourceConsumer {
             self.stalls.leave(id.partition);
             self.waiting.remove(&id.partition);
         }
-        self.release(now, &partitions);
-        self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
-        self.outbox.offer();
+        let source = self.parts.source;
+        self.release(now, &partitions, Event::Revoked { source, partitions: partitions.clone() });
     }
 
     /// Reads a partition no more that the group leaves here, until it is tried again.
@@ -477,21 +462,20 @@ impl SourceConsumer {
         self.flush(&id);
         self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
-        self.release(now, std::slice::from_ref(&id));
-        self.outbox.push(Event::LetGo(id));
-        self.outbox.offer();
+        self.release(now, std::slice::from_ref(&id), Event::LetGo(id.clone()));
         self.stalls.stand(now, partition, why, Outlook::Passes);
     }
 
-    /// Lets go of partitions that are no longer read here.
-    fn release(&mut self, now: Timestamp, partitions: &[PartitionId]) {
+    /// Lets go of partitions that are no longer read here, which the event says.
+    fn release(&mut self, now: Timestamp, partitions: &[PartitionId], event: Event) {
         for partition in partitions {
             self.count(now, partition);
             self.decoders.remove(partition);
             self.held.remove(partition);
             self.stalled.remove(partition);
         }
-        // Its next reader reports past what is still on its way here.
+        // The next reader may be another thread, which reports past what is still on its way here.
+        self.outbox.push(event);
         self.drain();
         for partition in partitions {
             let state = self.shard.release(partition);
@@ -646,33 +630,23 @@ impl SourceConsumer {
         }
     }
 
-    /// Pauses everything while the pipeline is behind, and resumes when it has caught up.
+    /// Lets everything stand still while the pipeline is behind.
     fn throttle(&mut self) {
-        let is_full = !self.outbox.offer();
-        if is_full == self.is_throttled {
-            return;
-        }
-        self.is_throttled = is_full;
-        let partitions: Vec<PartitionId> = self
-            .decoders
-            .keys()
-            .filter(|partition| !self.held.contains(*partition))
-            .cloned()
-            .collect();
-        self.set_paused(&partitions, is_full);
+        self.is_throttled = !self.outbox.offer();
     }
 
-    fn set_paused(&self, partitions: &[PartitionId], paused: bool) {
-        let mut list = TopicPartitionList::new();
-        let is_read =
-            |it: &&PartitionId| self.decoders.contains_key(*it) && !self.stalled.contains(*it);
-        for partition in partitions.iter().filter(is_read) {
-            list.add_partition(&partition.topic, partition.partition);
+    /// Has the client fetch what is to be read now. It would go on to let those stand still that
+    /// went and came back.
+    fn set_pauses(&mut self) {
+        if !self.is_throttled && self.held.is_empty() && self.pauses.is_empty() {
+            return;
         }
-        let result = if paused { self.client.pause(&list) } else { self.client.resume(&list) };
-        if let Err(error) = result {
-            warn!(topic = %self.topic(), paused, %error, "partitions could not be paused or resumed");
-        }
+        let is_read = |it: &&PartitionId| !self.stalled.contains(*it);
+        let stands = |it: &&PartitionId| self.is_throttled || self.held.contains(*it);
+        let paused = self.decoders.keys().filter(is_read).filter(stands).map(|it| it.partition);
+        let paused = paused.collect();
+        let topic = &self.parts.config.sources[self.parts.source].topic;
+        self.pauses.set(&self.client, topic, paused);
     }
 }
 

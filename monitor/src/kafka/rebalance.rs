@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
@@ -37,8 +37,8 @@ use crate::kafka::watch::partitions;
 /// A rebalance waits this long for the ends of its partitions.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A partition is waited for this long when another thread of the process still has to let go of
-/// it.
+/// Partitions are waited for this long when other threads of the process still have to let go of
+/// them; then they are tried again later.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The partitions of this process: read by one of its threads, or parked with what was counted in
@@ -58,6 +58,18 @@ struct Lot {
 struct Places {
     read: BTreeSet<PartitionId>,
     parked: BTreeMap<PartitionId, PartitionState>,
+    /// Partitions that each topic had when the process first looked.
+    first: BTreeMap<Arc<str>, i32>,
+}
+
+/// What this process has of a partition that one of its threads is to read.
+enum Taken {
+    /// It goes on from there.
+    Parked(PartitionState),
+    /// It was never read here.
+    Fresh,
+    /// Another thread reads it still.
+    Read,
 }
 
 impl Parked {
@@ -69,24 +81,27 @@ impl Parked {
         self.0.freed.notify_all();
     }
 
-    /// Takes a partition to read it; `None` when this process has never read it.
-    fn take(&self, partition: &PartitionId) -> Option<PartitionState> {
+    /// Takes a partition to read it, waiting up to a time for the thread that has it.
+    fn take(&self, partition: &PartitionId, until: Instant) -> Taken {
+        let patience = until.saturating_duration_since(clock::instant());
         let places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
         // The coordinator gives a partition away only after its reader agreed, but that thread may
-        // still be counting its last batch.
-        let (mut places, waited) = self
+        // still be counting its last batch, or waiting for the pipeline to take what it counted.
+        let (mut places, _) = self
             .0
             .freed
-            .wait_timeout_while(places, HANDOVER_TIMEOUT, |it| it.read.contains(partition))
+            .wait_timeout_while(places, patience, |it| it.read.contains(partition))
             .unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            error!(
-                %partition,
-                "another thread has not let go of the partition; it is read anew from `start`"
-            );
+        if !places.read.insert(partition.clone()) {
+            return Taken::Read;
         }
-        places.read.insert(partition.clone());
-        places.parked.remove(partition)
+        places.parked.remove(partition).map_or(Taken::Fresh, Taken::Parked)
+    }
+
+    /// Returns how many partitions the topic had when this was asked first.
+    fn first(&self, topic: &Arc<str>, now: i32) -> i32 {
+        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        *places.first.entry(Arc::clone(topic)).or_insert(now)
     }
 }
 
@@ -130,7 +145,7 @@ pub(crate) struct Assignments {
     from: Origin,
     changes: Changes<Change>,
     read: Read,
-    /// Partitions that the topic had when the job began, where several processes share the work.
+    /// Partitions that the topic had when the job began, from when that is needed on.
     first: AtomicI32,
 }
 
@@ -274,7 +289,7 @@ impl Assignments {
         patience: Option<Duration>,
     ) -> Vec<Found> {
         let (found, mut stalled) = match &self.from {
-            Origin::Here(parked) => (self.parked(parked, partitions), Vec::new()),
+            Origin::Here(parked) => self.parked(parked, partitions, patience),
             Origin::Shared(resumer) => {
                 let patience = resumer.patience().at_most(patience);
                 self.shared(consumer, (resumer, patience), partitions)
@@ -299,13 +314,26 @@ impl Assignments {
         found
     }
 
-    fn parked(&self, parked: &Parked, partitions: &[i32]) -> Vec<Found> {
-        let found = |id: PartitionId| {
-            let state = parked.take(&id);
-            let state = state.unwrap_or_else(|| PartitionState::new(id, self.source, clock::now()));
-            (state, None)
-        };
-        self.ids(partitions).into_iter().map(found).collect()
+    fn parked(
+        &self,
+        parked: &Parked,
+        partitions: &[i32],
+        patience: Option<Duration>,
+    ) -> (Vec<Found>, Vec<Stalled>) {
+        let (mut found, mut stalled) = (Vec::new(), Vec::new());
+        let until = clock::instant() + patience.unwrap_or(HANDOVER_TIMEOUT).min(HANDOVER_TIMEOUT);
+        for id in self.ids(partitions) {
+            let state = match parked.take(&id, until) {
+                Taken::Parked(state) => state,
+                Taken::Fresh => PartitionState::new(id, self.source, clock::now()),
+                Taken::Read => {
+                    stalled.push((id, Arc::new(ResumeError::Read)));
+                    continue;
+                }
+            };
+            found.push((state, None));
+        }
+        (found, stalled)
     }
 
     /// Returns the offset of the newest record that was read, of partitions whose log still holds
@@ -375,10 +403,15 @@ impl Assignments {
             // After the time there may be nothing yet.
             Some(Begin::At(time)) => &[Offset::Offset(time.as_millis().max(0)), Offset::End],
         };
-        let pinned = times.iter().try_for_each(|at| self.pin(consumer, &mut found, *at));
         if times.is_empty() {
             return (found, Vec::new());
         }
+        if let Err(error) = self.count_first(consumer) {
+            let is_read = |(state, _): &Found| state.next_offset().is_some();
+            let (read, fresh) = found.into_iter().partition(is_read);
+            return (read, self.give_back(fresh, ResumeError::Begin(error)));
+        }
+        let pinned = times.iter().try_for_each(|at| self.pin(consumer, &mut found, *at));
         let error = pinned.err().unwrap_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
         let (unplaced, placed) = found.into_iter().partition(|(state, _)| self.is_unplaced(state));
         (placed, self.give_back(unplaced, ResumeError::Begin(error)))
@@ -397,14 +430,20 @@ impl Assignments {
         stalled.collect()
     }
 
+    /// Learns how many partitions the topic had when the process began to read it, where no other
+    /// does: the group's own number is had with what it has committed.
+    fn count_first(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
+        let Origin::Here(parked) = &self.from else { return Ok(()) };
+        let all = partitions(consumer, &self.topic, ENDS_TIMEOUT)?;
+        let now = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        self.first.store(parked.first(&self.topic, now), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Whether a partition is one that does not begin at its oldest record. One that came when the
     /// job had begun does.
     fn is_unplaced(&self, state: &PartitionState) -> bool {
-        let is_new = match &self.from {
-            Origin::Here(_) => false,
-            Origin::Shared(_) => self.first() <= state.id().partition,
-        };
-        state.next_offset().is_none() && !is_new
+        state.next_offset().is_none() && state.id().partition < self.first()
     }
 
     /// Lets partitions begin at their end as it is now, or at the first record of a time. One
@@ -464,5 +503,33 @@ impl ConsumerContext for Assignments {
         if let Err(error) = result {
             tracing::debug!(%error, "positions not committed; they serve lag tools only");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_another_thread_reads_is_not_taken_from_it() {
+        let parked = Parked::default();
+        let id = PartitionId { topic: "t".into(), partition: 3 };
+        let at = |offset| PartitionState::new(id.clone(), 0, clock::now()).starting_at(offset);
+        let now = clock::instant();
+        assert!(matches!(parked.take(&id, now), Taken::Fresh));
+        assert!(matches!(parked.take(&id, now), Taken::Read), "neither anew nor twice");
+        assert!(matches!(parked.take(&id, now), Taken::Read));
+        parked.park(at(7));
+        let Taken::Parked(state) = parked.take(&id, now) else { panic!("it was let go of") };
+        assert_eq!(state.next_offset(), Some(7));
+        assert!(matches!(parked.take(&id, now), Taken::Read));
+    }
+
+    #[test]
+    fn how_many_partitions_a_topic_had_first_is_asked_once() {
+        let parked = Parked::default();
+        assert_eq!(parked.first(&"t".into(), 4), 4);
+        assert_eq!(parked.clone().first(&"t".into(), 6), 4);
+        assert_eq!(parked.first(&"u".into(), 6), 6);
     }
 }

@@ -70,6 +70,9 @@ pub(crate) enum ResumeError {
     /// It was never read, and is to begin where it ends.
     #[error("cannot see where to begin")]
     Begin(#[source] KafkaError),
+    /// Another thread of this process has not told all that it has counted.
+    #[error("another thread of this process has not let go of it yet")]
+    Read,
     /// The client does not take it.
     #[error("the client does not begin to read it")]
     Assign(#[source] KafkaError),
@@ -79,7 +82,7 @@ impl ResumeError {
     /// Whether waiting can help: rows that are there and damaged stay so.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
-            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Assign(_) => {
+            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Read | Self::Assign(_) => {
                 Outlook::Passes
             }
             Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
