@@ -44,7 +44,7 @@ pub struct Writers {
 #[derive(Debug)]
 enum Origin {
     Files(BTreeMap<SchemaId, Program>),
-    Registry { language: Language, client: Client, known: Mutex<Known> },
+    Registry { language: Language, client: Client, known: Box<Mutex<Known>> },
 }
 
 /// What a topic's schemas are written in.
@@ -146,7 +146,7 @@ impl Writers {
         let (topic, schema) = (Arc::clone(&source.topic), Arc::clone(&source.schema));
         let registry = |language, registry: &RegistryConfig| {
             let client = Client::open(registry, folder)?;
-            Ok(Origin::Registry { language, client, known: Mutex::default() })
+            Ok(Origin::Registry { language, client, known: Box::default() })
         };
         let origin = match &source.format {
             SourceFormat::Json | SourceFormat::Arrow => return Ok(None),

@@ -161,13 +161,20 @@ fn the_end_does_not_wait_for_a_broker_that_is_gone() {
     let mut cluster = KafkaCluster::start(1);
     let job = Job::on("outage-end", cluster.bootstrap());
     let config = prepare(&job, &shared(&job));
-    let mut members = [Member::start(&config, &[])];
-    settle(&mut members, "it is there");
+    let mut members: [_; 2] = std::array::from_fn(|_| Member::start(&config, &[]));
+    settle(&mut members, "both are there");
     put(&job, 0..ROUND, ROUND);
     wait_for_messages(&mut members, ROUND);
     cluster.kill(0);
-    for member in members {
-        let ended = member.daemon.terminate(Duration::from_secs(29)).expect_code(0);
-        assert!(ended.stderr.contains("\"stopped\""), "{}", ended.stderr);
-    }
+    let [patient, mut other] = members;
+    let ended = patient.daemon.terminate(Duration::from_secs(29)).expect_code(0);
+    assert!(ended.stderr.contains("\"stopped\""), "{}", ended.stderr);
+    // Who ends is not ready, and at the second signal ends at once.
+    other.daemon.ask_to_stop();
+    let ready = format!("http://{}/readyz", other.address);
+    wait::until("it says that it ends", DEADLINE, || {
+        http::get(&ready).ok().filter(|it| it.body.contains("the process ends"))
+    });
+    let ended = other.daemon.terminate(Duration::from_secs(5)).expect_code(1);
+    assert!(!ended.stderr.contains("\"stopped\""), "{}", ended.stderr);
 }

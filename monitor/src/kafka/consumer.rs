@@ -232,7 +232,7 @@ impl SourceConsumer {
             Err(SharingError::Commit(TransactionError::Refused(refusal))) => {
                 let partition = refusal.origin.owner;
                 let id = PartitionId { topic: Arc::clone(self.topic()), partition };
-                self.let_go(now, id, refusal);
+                self.let_go(now, &id, refusal);
                 Ok(())
             }
             committed => committed,
@@ -398,7 +398,7 @@ impl SourceConsumer {
         for change in self.client.context().changes().take() {
             match change {
                 Change::Assigned(assigned) => self.take_over(now, assigned),
-                Change::Revoked(partitions) => self.hand_over(now, partitions),
+                Change::Revoked(partitions) => self.hand_over(now, &partitions),
                 Change::Stalled(stalled) => {
                     for (id, error) in stalled {
                         let outlook = error.outlook();
@@ -438,31 +438,31 @@ impl SourceConsumer {
         self.send_outputs();
     }
 
-    fn hand_over(&mut self, now: Timestamp, partitions: Vec<PartitionId>) {
+    fn hand_over(&mut self, now: Timestamp, partitions: &[PartitionId]) {
         info!(topic = %self.topic(), ?partitions, "partitions revoked");
-        for id in &partitions {
+        for id in partitions {
             self.stalls.leave(id.partition);
             self.waiting.remove(&id.partition);
         }
-        let source = self.parts.source;
-        self.release(now, &partitions, Event::Revoked { source, partitions: partitions.clone() });
+        let (source, revoked) = (self.parts.source, partitions.to_vec());
+        self.release(now, partitions, Event::Revoked { source, partitions: revoked });
     }
 
     /// Reads a partition no more that the group leaves here, until it is tried again.
     fn let_go(
         &mut self,
         now: Timestamp,
-        id: PartitionId,
+        id: &PartitionId,
         why: impl std::error::Error + Send + Sync + 'static,
     ) {
         let partition = id.partition;
         self.client.context().stop(&self.client, partition);
         // Windows that are not to wait for it any longer have what was counted, and a start
         // meanwhile knows where it stands.
-        self.flush(&id);
+        self.flush(id);
         self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
-        self.release(now, std::slice::from_ref(&id), Event::LetGo(id.clone()));
+        self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()));
         self.stalls.stand(now, partition, why, Outlook::Passes);
     }
 

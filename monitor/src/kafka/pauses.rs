@@ -51,22 +51,23 @@ impl Pauses {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     use rdkafka::{ClientConfig, Message, Offset};
 
     use super::*;
+    use crate::clock;
 
     const TOPIC: &str = "pauses";
     const DEADLINE: Duration = Duration::from_secs(30);
 
     /// Offsets that come until there are as many as expected.
     fn read(client: &BaseConsumer, count: usize) -> Vec<i64> {
-        let began = Instant::now();
+        let deadline = clock::instant() + DEADLINE;
         let mut offsets = Vec::new();
-        while offsets.len() < count && began.elapsed() < DEADLINE {
+        while offsets.len() < count && clock::instant() < deadline {
             if let Some(message) = client.poll(Duration::from_millis(20)) {
                 offsets.push(message.expect("the mock broker has it").offset());
             }

@@ -62,15 +62,9 @@ struct Places {
     first: BTreeMap<Arc<str>, i32>,
 }
 
-/// What this process has of a partition that one of its threads is to read.
-enum Taken {
-    /// It goes on from there.
-    Parked(PartitionState),
-    /// It was never read here.
-    Fresh,
-    /// Another thread reads it still.
-    Read,
-}
+/// Another thread reads a partition still.
+#[derive(Debug, PartialEq, Eq)]
+struct StillRead;
 
 impl Parked {
     /// Keeps a partition for its next reader.
@@ -81,8 +75,13 @@ impl Parked {
         self.0.freed.notify_all();
     }
 
-    /// Takes a partition to read it, waiting up to a time for the thread that has it.
-    fn take(&self, partition: &PartitionId, until: Instant) -> Taken {
+    /// Takes a partition to read it, waiting up to a time for the thread that has it; `None` when
+    /// this process has never read it.
+    fn take(
+        &self,
+        partition: &PartitionId,
+        until: Instant,
+    ) -> Result<Option<PartitionState>, StillRead> {
         let patience = until.saturating_duration_since(clock::instant());
         let places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
         // The coordinator gives a partition away only after its reader agreed, but that thread may
@@ -93,9 +92,9 @@ impl Parked {
             .wait_timeout_while(places, patience, |it| it.read.contains(partition))
             .unwrap_or_else(PoisonError::into_inner);
         if !places.read.insert(partition.clone()) {
-            return Taken::Read;
+            return Err(StillRead);
         }
-        places.parked.remove(partition).map_or(Taken::Fresh, Taken::Parked)
+        Ok(places.parked.remove(partition))
     }
 
     /// Returns how many partitions the topic had when this was asked first.
@@ -323,15 +322,13 @@ impl Assignments {
         let (mut found, mut stalled) = (Vec::new(), Vec::new());
         let until = clock::instant() + patience.unwrap_or(HANDOVER_TIMEOUT).min(HANDOVER_TIMEOUT);
         for id in self.ids(partitions) {
-            let state = match parked.take(&id, until) {
-                Taken::Parked(state) => state,
-                Taken::Fresh => PartitionState::new(id, self.source, clock::now()),
-                Taken::Read => {
-                    stalled.push((id, Arc::new(ResumeError::Read)));
-                    continue;
+            match parked.take(&id, until) {
+                Ok(Some(state)) => found.push((state, None)),
+                Ok(None) => {
+                    found.push((PartitionState::new(id, self.source, clock::now()), None));
                 }
-            };
-            found.push((state, None));
+                Err(StillRead) => stalled.push((id, Arc::new(ResumeError::Read))),
+            }
         }
         (found, stalled)
     }
@@ -516,13 +513,13 @@ mod tests {
         let id = PartitionId { topic: "t".into(), partition: 3 };
         let at = |offset| PartitionState::new(id.clone(), 0, clock::now()).starting_at(offset);
         let now = clock::instant();
-        assert!(matches!(parked.take(&id, now), Taken::Fresh));
-        assert!(matches!(parked.take(&id, now), Taken::Read), "neither anew nor twice");
-        assert!(matches!(parked.take(&id, now), Taken::Read));
+        let take = || parked.take(&id, now).map(|it| it.map(|state| state.next_offset()));
+        assert_eq!(take(), Ok(None), "it was never read");
+        assert_eq!(take(), Err(StillRead), "neither anew nor twice");
+        assert_eq!(take(), Err(StillRead));
         parked.park(at(7));
-        let Taken::Parked(state) = parked.take(&id, now) else { panic!("it was let go of") };
-        assert_eq!(state.next_offset(), Some(7));
-        assert!(matches!(parked.take(&id, now), Taken::Read));
+        assert_eq!(take(), Ok(Some(Some(7))));
+        assert_eq!(take(), Err(StillRead));
     }
 
     #[test]

@@ -144,13 +144,13 @@ impl FileResolver for Files {
                 Some(text) => self.parse(name, text),
                 None => Err(protox::Error::file_not_found(name)),
             },
-            Imports::Folders(folders) => self.from_folders(name, folders),
+            Imports::Folders(folders) => self.search(name, folders),
         }
     }
 }
 
 impl Files {
-    fn from_folders(&self, name: &str, folders: &[PathBuf]) -> Result<File, protox::Error> {
+    fn search(&self, name: &str, folders: &[PathBuf]) -> Result<File, protox::Error> {
         for folder in folders {
             let path = folder.join(name);
             match read(&path) {
@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn names_that_take_much_more_than_the_text_are_refused() {
         let name = "N".repeat(1 << 19);
-        let values = |count: usize| (0..count).map(|it| format!("V{it}={it};")).collect::<String>();
+        let values =
+            |count: usize| (0..count).map(|it| format!("V{it}={it};")).collect::<Vec<_>>().concat();
         let enumeration = |count: usize| format!("enum {name} {{ {} }}", values(count));
         assert_eq!(problem(&enumeration(20)), "");
         assert!(problem(&enumeration(60_000)).contains("more than 67108864 bytes"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp};
 use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, NumericCounts};
+use driftd_ingest::VersionField;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -52,6 +53,9 @@ impl Fingerprint {
         add(&format!("{:?}", source.schema.time_format));
         add(&source.schema.model.as_ref().map(ToString::to_string).unwrap_or_default());
         let schema = source.schema.models.iter().find(|it| it.name == model.name);
+        if let Some(VersionField::Path(path)) = schema.map(|it| &it.version) {
+            add(&path.to_string());
+        }
         for field in schema.iter().flat_map(|it| &it.features) {
             add(&field.name);
             add(&field.path.to_string());

@@ -222,16 +222,18 @@ fn windows_that_were_counted_otherwise_are_left_behind() {
     let simulation = stored(&model::tree());
     let whole = restored(&model::tree(), simulation.stored().clone()).unwrap();
     assert_eq!(whole.dropped, []);
-    let mut tree = model::tree();
-    tree["models"][0]["window"]["length"] = "40s".into();
-    let restored = restored(&tree, simulation.stored().clone()).unwrap();
-    let [dropped] = &restored.dropped[..] else { panic!("{:?}", restored.dropped) };
-    assert_eq!(dropped.model.to_string(), "alpha/1");
-    assert!(8 < dropped.windows, "{dropped:?}");
     let offsets = |restored: &Restored| -> Vec<_> {
         restored.partitions.iter().map(PartitionState::next_offset).collect()
     };
-    assert_eq!(offsets(&restored), offsets(&whole), "nothing is read twice or skipped");
+    for (place, value) in [("/window/length", "40s"), ("/version_path", "other")] {
+        let mut tree = model::tree();
+        *tree["models"][0].pointer_mut(place).unwrap() = value.into();
+        let restored = restored(&tree, simulation.stored().clone()).unwrap();
+        let [dropped] = &restored.dropped[..] else { panic!("{place}: {:?}", restored.dropped) };
+        assert_eq!(dropped.model.to_string(), "alpha/1");
+        assert!(8 < dropped.windows, "{dropped:?}");
+        assert_eq!(offsets(&restored), offsets(&whole), "nothing is read twice or skipped");
+    }
 }
 
 /// Which values `top` means, the reference says; how many, the configuration.

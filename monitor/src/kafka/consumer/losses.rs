@@ -48,7 +48,7 @@ impl SourceConsumer {
             self.stall(partition, loss);
         }
         for partition in suspects.into_iter().chain(fresh) {
-            self.let_go(now, partition, Unexplained);
+            self.let_go(now, &partition, Unexplained);
         }
     }
 

@@ -73,7 +73,7 @@ impl SourceConsumer {
     pub(super) fn wait_for_schema(&mut self, missing: MissingSchema) {
         let MissingSchema { partition, schema, why } = missing;
         self.waiting.insert(partition.partition, schema);
-        self.let_go(clock::now(), partition, why);
+        self.let_go(clock::now(), &partition, why);
     }
 
     /// Returns those of the partitions whose schema the registry has told about, if they waited for
