@@ -55,7 +55,7 @@ pub struct CommandReceiver(Arc<Mutex<Shared>>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// In the order in which they are done: at most three a partition, and one more.
+    /// In the order in which they are done: at most two a partition, and one more.
     waiting: Vec<Command>,
     /// One of the ends is gone.
     has_ended: bool,

@@ -239,8 +239,8 @@ impl Daemon {
         self.snapshot.clone()
     }
 
-    /// Is not ready any more, stops reading, decides what was read, and waits until everything that was sent is answered
-    /// for, or no answer is to be expected any more.
+    /// Is not ready any more, stops reading, decides what was read, and waits until everything that
+    /// was sent is answered for, or no answer is to be expected any more.
     pub fn stop(self) -> Arc<Snapshot> {
         let Self { address: _, snapshot, health, stopping, looking, workers, http } = self;
         health.ends();

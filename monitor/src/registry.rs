@@ -256,8 +256,8 @@ impl Writers {
                 self.learn(known, schema, program)
             }
             Language::Protobuf => match types(&registered) {
-                Ok((bytes, types)) => {
-                    known.learn_types(schema, bytes, &types);
+                Ok(types) => {
+                    known.learn_types(schema, &types);
                     self.learn_message(known, id, &types)
                 }
                 Err(error) => self.reject(known, schema, &error),
@@ -310,8 +310,8 @@ impl Writers {
     }
 }
 
-/// Compiles the types of a schema of Protobuf; with the bytes of their descriptors.
-fn types(registered: &Registered) -> anyhow::Result<(usize, Arc<ProtobufSchema>)> {
+/// Compiles the types of a schema of Protobuf.
+fn types(registered: &Registered) -> anyhow::Result<Arc<ProtobufSchema>> {
     let descriptors = proto::compile_texts(&registered.schema, &registered.references)?;
-    Ok((descriptors.len(), Arc::new(ProtobufSchema::parse(&descriptors)?)))
+    Ok(Arc::new(ProtobufSchema::parse(&descriptors)?))
 }

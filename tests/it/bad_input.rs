@@ -50,7 +50,7 @@ fn bad() -> Vec<(&'static str, Option<Vec<u8>>)> {
     let text = |text: &str| Some(text.as_bytes().to_vec());
     vec![
         ("invalid_json", text(r#"{"model": "#)),
-        ("invalid_json", text("\0\0\0\0\u{1}")),
+        ("invalid_json", text("\0\0\0\0\u{1}x")),
         ("invalid_json", edited("}}", b"}}x")),
         ("wrong_type", text("[1]")),
         ("wrong_type", with("/features/amount", Some(json!("1.5")))),
@@ -64,6 +64,7 @@ fn bad() -> Vec<(&'static str, Option<Vec<u8>>)> {
         ("number_out_of_range", edited(":3", b":9223372036854775808")),
         ("invalid_utf8", edited("DE", b"D\xff")),
         ("empty_payload", text("")),
+        ("empty_payload", text("\0\0\0\0\u{1}")),
         ("empty_payload", None),
         ("oversized", with("/note", Some(json!("x".repeat(BYTES_MAX))))),
         ("unknown_model", with("/model/name", Some(json!("large")))),

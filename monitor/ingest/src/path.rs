@@ -16,7 +16,7 @@ const PATH_BYTES_MAX: usize = 128;
 
 /// Most steps of a path. Below `serde_json`'s recursion limit of 128, which a walk therefore never
 /// meets.
-const STEPS_MAX: usize = 32;
+pub(crate) const STEPS_MAX: usize = 32;
 
 /// Largest array index: wide feature vectors fit, a slip of the finger does not.
 const INDEX_MAX: usize = 65_535;

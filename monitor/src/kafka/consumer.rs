@@ -109,6 +109,8 @@ pub struct SourceConsumer {
     is_stale: bool,
     /// Owned, and not read.
     stalls: Stalls,
+    /// Of those the ones that were read before.
+    later: BTreeSet<PartitionId>,
     /// Of those the ones that wait for a schema.
     waiting: BTreeMap<i32, SchemaId>,
     shard: Shard,
@@ -140,6 +142,7 @@ impl SourceConsumer {
                 Arc::clone(&parts.config.sources[parts.source].topic),
                 Arc::clone(&parts.health),
             ),
+            later: BTreeSet::new(),
             waiting: BTreeMap::new(),
             shard: Shard::new(Arc::clone(&parts.config)),
             outbox: Outbox::new(parts.events.clone()),
@@ -197,10 +200,11 @@ impl SourceConsumer {
             let heartbeat = &self.parts.heartbeat;
             sharing.open(&self.kafka, &|| heartbeat.beat(clock::instant()))?;
         }
+        // Before a partition comes back that was let go of.
+        self.set_pauses();
         if let Some(due) = self.stalls.due(now).and_then(|due| self.with_schemas(now, due)) {
             self.client.context().retry(&self.client, &due);
         }
-        self.set_pauses();
         self.poll(now);
         // Once for all that were let go of together.
         if mem::take(&mut self.is_looking) {
@@ -273,8 +277,9 @@ impl SourceConsumer {
         }
         let partitions = partitions.into_iter().collect();
         self.waiting.clear();
+        self.later.clear();
         self.outbox.push(Event::Revoked { source: self.parts.source, partitions });
-        self.outbox.offer();
+        self.drain();
         self.sharing = membership::sharing(&self.kafka, &self.parts);
         self.is_stale = true;
         self.renew();
@@ -419,6 +424,7 @@ impl SourceConsumer {
         info!(topic = %self.topic(), ?partitions, "partitions assigned");
         for id in &partitions {
             self.stalls.go_on(now, id.partition);
+            self.later.remove(id);
         }
         self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {
@@ -440,11 +446,16 @@ impl SourceConsumer {
 
     fn hand_over(&mut self, now: Timestamp, partitions: &[PartitionId]) {
         info!(topic = %self.topic(), ?partitions, "partitions revoked");
+        let mut revoked = Vec::new();
         for id in partitions {
             self.stalls.leave(id.partition);
             self.waiting.remove(&id.partition);
+            // Of one that was never read here somebody else may tell by now.
+            if self.later.remove(id) || self.decoders.contains_key(id) {
+                revoked.push(id.clone());
+            }
         }
-        let (source, revoked) = (self.parts.source, partitions.to_vec());
+        let source = self.parts.source;
         self.release(now, partitions, Event::Revoked { source, partitions: revoked });
     }
 
@@ -463,7 +474,9 @@ impl SourceConsumer {
         self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
         self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()));
-        self.stalls.stand(now, partition, why, Outlook::Passes);
+        self.later.insert(id.clone());
+        // What was told meanwhile may have been waited for.
+        self.stalls.stand(clock::now(), partition, why, Outlook::Passes);
     }
 
     /// Lets go of partitions that are no longer read here, which the event says.
@@ -571,6 +584,7 @@ impl SourceConsumer {
             return;
         }
         self.looked_at = now;
+        self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard
             .positions()
@@ -647,6 +661,12 @@ impl SourceConsumer {
         let paused = paused.collect();
         let topic = &self.parts.config.sources[self.parts.source].topic;
         self.pauses.set(&self.client, topic, paused);
+    }
+
+    /// Has the client fetch all that does not stand still, whatever it takes for paused.
+    fn resume_read(&self) {
+        let read = self.decoders.keys().filter(|it| !self.stalled.contains(*it));
+        self.pauses.resume_others(&self.client, self.topic(), read.map(|it| it.partition));
     }
 }
 

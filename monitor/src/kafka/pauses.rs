@@ -3,8 +3,9 @@
 //! Before: [`crate::kafka::consumer`] says which ones are to stand still. After: librdkafka, which
 //! remembers a pause for as long as the client lives: also of a partition that goes to another
 //! member and comes back. So each pause is taken back when it no longer holds, whoever reads the
-//! partition then. To resume one that is not paused would have it fetched again from where it
-//! began.
+//! partition then. What the client was told may be lost where it begins to fetch at that moment; a
+//! partition would stand still for ever and nobody would see why. So all others are resumed now and
+//! then, which does nothing to one that is not paused.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,17 @@ impl Pauses {
         self.0.is_empty()
     }
 
+    /// Resumes those of the partitions that are not paused.
+    pub(crate) fn resume_others<C: ConsumerContext>(
+        &self,
+        client: &BaseConsumer<C>,
+        topic: &str,
+        partitions: impl Iterator<Item = i32>,
+    ) {
+        let others = list(topic, partitions.filter(|it| !self.0.contains(it)));
+        resume(client, topic, &others);
+    }
+
     /// Lets these partitions stand still, and no others.
     pub(crate) fn set<C: ConsumerContext>(
         &mut self,
@@ -28,24 +40,30 @@ impl Pauses {
         topic: &str,
         paused: BTreeSet<i32>,
     ) {
-        let list = |partitions: BTreeSet<i32>| {
-            let mut list = TopicPartitionList::new();
-            for partition in partitions {
-                list.add_partition(topic, partition);
-            }
-            list
-        };
-        let (pause, resume) = (list(&paused - &self.0), list(&self.0 - &paused));
-        for (paused, list) in [(true, pause), (false, resume)] {
-            if list.count() == 0 {
-                continue;
-            }
-            let result = if paused { client.pause(&list) } else { client.resume(&list) };
-            if let Err(error) = result {
-                warn!(topic, paused, %error, "partitions could not be paused or resumed");
-            }
+        let fresh = list(topic, paused.difference(&self.0).copied());
+        if 0 < fresh.count()
+            && let Err(error) = client.pause(&fresh)
+        {
+            warn!(topic, %error, "partitions could not be paused");
         }
+        resume(client, topic, &list(topic, self.0.difference(&paused).copied()));
         self.0 = paused;
+    }
+}
+
+fn list(topic: &str, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
+}
+
+fn resume<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, list: &TopicPartitionList) {
+    if 0 < list.count()
+        && let Err(error) = client.resume(list)
+    {
+        warn!(topic, %error, "partitions could not be resumed");
     }
 }
 
@@ -53,6 +71,7 @@ impl Pauses {
 mod tests {
     use std::time::Duration;
 
+    use rdkafka::error::KafkaError;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     use rdkafka::{ClientConfig, Message, Offset};
@@ -63,16 +82,19 @@ mod tests {
     const TOPIC: &str = "pauses";
     const DEADLINE: Duration = Duration::from_secs(30);
 
-    /// Offsets that come until there are as many as expected.
-    fn read(client: &BaseConsumer, count: usize) -> Vec<i64> {
+    /// Offsets that come until the partition ends.
+    fn read(client: &BaseConsumer) -> Vec<i64> {
         let deadline = clock::instant() + DEADLINE;
         let mut offsets = Vec::new();
-        while offsets.len() < count && clock::instant() < deadline {
-            if let Some(message) = client.poll(Duration::from_millis(20)) {
-                offsets.push(message.expect("the mock broker has it").offset());
+        while clock::instant() < deadline {
+            match client.poll(Duration::from_millis(20)) {
+                Some(Ok(message)) => offsets.push(message.offset()),
+                Some(Err(KafkaError::PartitionEOF(_))) => return offsets,
+                Some(Err(error)) => panic!("{error}"),
+                None => {}
             }
         }
-        offsets
+        panic!("no end after {offsets:?}")
     }
 
     fn at(offset: i64) -> TopicPartitionList {
@@ -87,7 +109,10 @@ mod tests {
         let cluster = MockCluster::new(1).expect("the mock broker starts");
         cluster.create_topic(TOPIC, 1, 1).expect("the mock broker makes topics");
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "g")
+            .set("enable.partition.eof", "true");
         let producer: BaseProducer = config.create().expect("it is a configuration");
         for _ in 0..4 {
             producer.send(BaseRecord::<(), _>::to(TOPIC).payload("x")).expect("there is room");
@@ -96,12 +121,13 @@ mod tests {
         let client: BaseConsumer = config.create().expect("it is a configuration");
         let mut pauses = Pauses::default();
         client.incremental_assign(&at(0)).expect("it is there");
-        assert_eq!(read(&client, 4), [0, 1, 2, 3]);
+        assert_eq!(read(&client), [0, 1, 2, 3]);
         pauses.set(&client, TOPIC, BTreeSet::from([0]));
         client.incremental_unassign(&at(0)).expect("it was assigned");
         pauses.set(&client, TOPIC, BTreeSet::new());
         client.incremental_assign(&at(2)).expect("it is there");
-        assert_eq!(read(&client, 2), [2, 3]);
+        pauses.resume_others(&client, TOPIC, [0].into_iter());
+        assert_eq!(read(&client), [2, 3], "once");
         assert!(pauses.is_empty());
     }
 }

@@ -376,11 +376,8 @@ impl Assignments {
         &self,
         consumer: &BaseConsumer<Self>,
     ) -> Result<BTreeMap<i32, Standing>, ResumeError> {
-        let all =
-            partitions(consumer, &self.topic, ENDS_TIMEOUT).map_err(ResumeError::Committed)?;
-        let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
-        let all = all.iter().map(|id| id.partition);
-        let standings = committed::ask(consumer, &self.topic, all, ENDS_TIMEOUT);
+        let count = self.count(consumer).map_err(ResumeError::Committed)?;
+        let standings = committed::ask(consumer, &self.topic, 0..count, ENDS_TIMEOUT);
         let standings = standings.map_err(ResumeError::Committed)?;
         let first = standings.values().map(|standing| standing.note.first).min();
         self.first.store(first.unwrap_or(count), Ordering::Relaxed);
@@ -403,7 +400,7 @@ impl Assignments {
         if times.is_empty() {
             return (found, Vec::new());
         }
-        if let Err(error) = self.count_first(consumer) {
+        if let Err(error) = self.count_first(consumer, &found) {
             let is_read = |(state, _): &Found| state.next_offset().is_some();
             let (read, fresh) = found.into_iter().partition(is_read);
             return (read, self.give_back(fresh, ResumeError::Begin(error)));
@@ -429,12 +426,24 @@ impl Assignments {
 
     /// Learns how many partitions the topic had when the process began to read it, where no other
     /// does: the group's own number is had with what it has committed.
-    fn count_first(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
+    fn count_first(&self, consumer: &BaseConsumer<Self>, found: &[Found]) -> KafkaResult<()> {
         let Origin::Here(parked) = &self.from else { return Ok(()) };
-        let all = partitions(consumer, &self.topic, ENDS_TIMEOUT)?;
-        let now = i32::try_from(all.len()).unwrap_or(i32::MAX);
-        self.first.store(parked.first(&self.topic, now), Ordering::Relaxed);
+        let has_fresh = found.iter().any(|(state, _)| state.next_offset().is_none());
+        if has_fresh && self.first() == 0 {
+            let now = self.count(consumer)?;
+            self.first.store(parked.first(&self.topic, now), Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// Returns how many partitions the topic has. A broker that has not heard of a topic which is
+    /// read is behind: its answer would be believed for as long as the job runs.
+    fn count(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<i32> {
+        let all = partitions(consumer, &self.topic, ENDS_TIMEOUT)?;
+        if all.is_empty() {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        Ok(i32::try_from(all.len()).unwrap_or(i32::MAX))
     }
 
     /// Whether a partition is one that does not begin at its oldest record. One that came when the

@@ -82,9 +82,10 @@ impl ResumeError {
     /// Whether waiting can help: rows that are there and damaged stay so.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
-            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Read | Self::Assign(_) => {
+            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Assign(_) => {
                 Outlook::Passes
             }
+            Self::Read => Outlook::Soon,
             Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
         }
     }

@@ -22,6 +22,8 @@ const PAUSE_MILLIS_MAX: i64 = 60_000;
 /// Whether waiting can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outlook {
+    /// It is well in a moment: another thread still has something to tell.
+    Soon,
     /// It may be well the next time: Kafka did not answer, a setting may be changed.
     Passes,
     /// It stays until a person has done something and the partition is assigned anew.
@@ -79,9 +81,14 @@ impl Stalls {
         error!(%topic, partition, why, ?outlook, "a partition is not read; the others go on");
         self.health.stalled(self.place(partition), why);
         let last = self.all.get(&partition).filter(|stall| !stall.is_over(now));
-        let pause_millis = last.map_or(PAUSE_MILLIS, |stall| stall.pause_millis * 2);
-        let pause_millis = pause_millis.min(PAUSE_MILLIS_MAX);
-        let retry_at = (outlook == Outlook::Passes).then(|| now.plus_millis(pause_millis));
+        let pause_millis = match outlook {
+            Outlook::Soon => PAUSE_MILLIS,
+            Outlook::Passes | Outlook::Stays => {
+                let longer = last.map_or(PAUSE_MILLIS, |stall| stall.pause_millis * 2);
+                longer.min(PAUSE_MILLIS_MAX)
+            }
+        };
+        let retry_at = (outlook != Outlook::Stays).then(|| now.plus_millis(pause_millis));
         self.all.insert(partition, Stall { read_at: None, pause_millis, retry_at });
     }
 
@@ -188,6 +195,18 @@ mod tests {
         stalls.leave(3);
         let granted = Due { partitions: vec![2], patience: None };
         assert_eq!(stalls.due(at(65_000)), Some(granted));
+    }
+
+    #[test]
+    fn what_is_well_soon_is_tried_as_soon_each_time() {
+        let (mut stalls, _health) = stalls();
+        let at = Timestamp::from_millis;
+        for turn in 0..5 {
+            let now = turn * 10_000;
+            stalls.stand(at(now), 3, SILENT, Outlook::Soon);
+            assert_eq!(stalls.due(at(now + 1_999)), None);
+            assert!(stalls.due(at(now + 2_000)).is_some());
+        }
     }
 
     #[test]

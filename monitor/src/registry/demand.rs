@@ -9,8 +9,8 @@
 pub(super) struct Demand {
     /// Brackets inside of each other, or parts of one name: the compiler goes down into both.
     pub(super) nesting: usize,
-    /// Bytes of the full names of all that is defined, or somewhat more. Each begins with those of
-    /// all that it is inside of, so a short text can ask for many.
+    /// Bytes of the full names of all that is defined, up to a small factor. Each begins with those
+    /// of all that it is inside of, so a short text can ask for many.
     pub(super) name_bytes: usize,
 }
 
@@ -27,7 +27,7 @@ impl Demand {
                 _ => measure.take(byte),
             }
         }
-        measure.demand
+        measure.finish()
     }
 }
 
@@ -64,9 +64,12 @@ struct Measure {
     parts: usize,
     /// Bytes of the words since the last statement.
     statement: usize,
-    /// Bytes of the words before each brace that is open, and of the file's package.
+    /// Bytes of the words before each brace that is open.
     scopes: Vec<usize>,
     scope_bytes: usize,
+    statements: usize,
+    /// Bytes of the longest statement that is inside of nothing.
+    outermost: usize,
 }
 
 impl Measure {
@@ -91,9 +94,8 @@ impl Measure {
             }
             b';' => {
                 let bytes = self.end();
-                // The package is a statement like others, and a scope to all that follows.
                 if self.scopes.is_empty() {
-                    self.scope_bytes = self.scope_bytes.max(bytes);
+                    self.outermost = self.outermost.max(bytes);
                 }
             }
             b'[' | b'(' | b'<' => self.open(),
@@ -107,9 +109,17 @@ impl Measure {
     fn end(&mut self) -> usize {
         let bytes = std::mem::take(&mut self.statement);
         self.parts = 0;
+        self.statements = self.statements.saturating_add(1);
         let asked = &mut self.demand.name_bytes;
         *asked = asked.saturating_add(self.scope_bytes).saturating_add(bytes);
         bytes
+    }
+
+    /// The package is a statement like others, wherever it stands, and all names begin with it.
+    fn finish(self) -> Demand {
+        let Demand { nesting, name_bytes } = self.demand;
+        let packages = self.statements.saturating_mul(self.outermost);
+        Demand { nesting, name_bytes: name_bytes.saturating_add(packages) }
     }
 
     fn open(&mut self) {
@@ -162,7 +172,10 @@ mod tests {
         assert_eq!(bytes("message A { int32 x = 1; }"), 8 + (8 + 7) + 8);
         let short = bytes("message A { int32 x = 1; int32 y = 2; }");
         let long = bytes("package shop.v1; message A { int32 x = 1; int32 y = 2; }");
-        assert_eq!(long - short, 14 * 5);
+        // The package itself, and before five statements.
+        assert_eq!(long - short, 14 + 14 * 5);
+        let last = bytes("message A { int32 x = 1; int32 y = 2; } package shop.v1;");
+        assert_eq!(last, long, "wherever it stands");
         let name = "N".repeat(1_000);
         assert!(1_000_000 < bytes(&format!("enum {name} {{ {} }}", "A = 0;".repeat(1_000))));
         assert_eq!(bytes("} } ;"), 0);

@@ -13,7 +13,7 @@ use super::RegistryError;
 
 /// Most programs that are kept for one topic; beyond it a schema is asked for again.
 const PROGRAMS_MAX: usize = 256;
-/// Most bytes of descriptors whose types are kept; beyond it a schema is asked for again.
+/// Most bytes of types that are kept; beyond it a schema is asked for again.
 const TYPES_BYTES_MAX: usize = 32 << 20;
 /// Most numbers without a schema that are remembered.
 const ABSENT_MAX: usize = 4_096;
@@ -29,7 +29,6 @@ pub(super) struct Known {
     programs: BTreeMap<SchemaId, Program>,
     /// By the name of their schema: a message names one of many types.
     types: BTreeMap<SchemaId, Arc<ProtobufSchema>>,
-    /// Bytes of their descriptors.
     types_bytes: usize,
     /// Schemas and messages of them that are of no use, and since when that is known.
     absent: BTreeMap<SchemaId, (Instant, Absent)>,
@@ -56,8 +55,9 @@ impl Known {
         self.programs.insert(id, program.clone());
     }
 
-    /// Keeps the types of a schema, whose descriptors have so many bytes.
-    pub(super) fn learn_types(&mut self, id: SchemaId, bytes: usize, types: &Arc<ProtobufSchema>) {
+    /// Keeps the types of a schema.
+    pub(super) fn learn_types(&mut self, id: SchemaId, types: &Arc<ProtobufSchema>) {
+        let bytes = types.bytes();
         if TYPES_BYTES_MAX < self.types_bytes + bytes {
             self.types.clear();
             self.types_bytes = 0;

@@ -269,6 +269,8 @@ mod tests {
         let enumeration = |count: usize| format!("enum {name} {{ {} }}", values(count));
         assert_eq!(problem(&enumeration(20)), "");
         assert!(problem(&enumeration(60_000)).contains("more than 67108864 bytes"));
+        let messages = "message A {}".repeat(1_000);
+        assert!(problem(&format!("{messages} package {name};")).contains("more than 67108864"));
         let package = format!("package {}a;", "a.".repeat(200_000));
         assert!(problem(&package).contains("a name of more parts"));
         // Of all files together.

@@ -77,8 +77,8 @@ use crate::schema::{Framing, SourceSchema};
 ///
 /// Texts at the schema's `embedded` paths are documents themselves.
 ///
-/// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that the
-/// text does not.
+/// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that
+/// the text does not.
 pub struct JsonDecoder {
     limits: DecodeLimits,
     embedded: Option<Embedded>,

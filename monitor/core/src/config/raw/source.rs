@@ -112,7 +112,7 @@ pub(in crate::config) enum RawEmbeddedForm {
 pub(in crate::config) enum RawStart {
     /// Everything the topic still holds.
     Earliest,
-    /// What arrives from now on.
+    /// What arrives from now on; of a partition that is added later, everything.
     Latest,
 }
 

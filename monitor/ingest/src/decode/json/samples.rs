@@ -131,7 +131,8 @@ fn mlflow_and_seldon_name_columns() {
     );
 }
 
-/// What is watched of a chat is around its texts: how long they are, why they end, how long it took.
+/// What is watched of a chat is around its texts: how long they are, why they end, how long it
+/// took.
 #[test]
 fn chat_completions_have_counts_of_tokens_and_a_reason() {
     let mut schema = schema(&[

@@ -26,6 +26,7 @@ pub struct ProtobufSchema {
     names: BTreeMap<Box<str>, usize>,
     /// The outermost messages of each file.
     files: BTreeMap<Box<str>, Vec<usize>>,
+    bytes: usize,
 }
 
 /// One message of a schema: which one it is.
@@ -120,7 +121,14 @@ impl ProtobufSchema {
         set.file.iter().try_for_each(|file| parser.file(file))?;
         let messages = parser.messages.into_iter().flatten().collect();
         let Names { messages: names, enums: _, values: enums, files } = names;
-        Ok(Self { messages, enums, names, files })
+        // Full names are kept twice, and each is longer than what the descriptors have of it.
+        let name_bytes: usize = names.keys().map(|name| 2 * name.len()).sum();
+        Ok(Self { messages, enums, names, files, bytes: bytes + name_bytes })
+    }
+
+    /// Returns about how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Finds a message by its full name, such as `shop.v1.Prediction`.

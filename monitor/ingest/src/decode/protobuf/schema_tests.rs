@@ -20,6 +20,7 @@ fn messages_of_a_file_are_found_by_name_and_by_place() {
     assert_eq!(schema.message_at("other.proto", &[0]), None);
     assert_eq!(schema.message("shop.v1.A.D"), schema.message_at("test.proto", &[0, 1]));
     assert_eq!(schema.message("A"), None);
+    assert!(2 * "shop.v1.A.B.C".len() < schema.bytes());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::wire::{Form, Malformed, Tag, Wire};
 use crate::decode::ELEMENTS_KEPT;
 use crate::decode::trie::Trie;
 use crate::decode::typed::value::{Found, Kind, Number, Text, Value, WholeMeaning};
+use crate::path::STEPS_MAX;
 use crate::rejection::{Refusal, RejectReason};
 
 /// What the last walk found for each slot of a tree.
@@ -34,10 +35,10 @@ pub(super) struct Slots {
     renewals_left: usize,
 }
 
-/// How often all slots may be made anew in one walk. Whoever writes a value does so once, but bytes
-/// can say two that exclude each other in turn: each takes a byte or two, and undoes all that is
-/// wanted inside of the other.
-const RENEWALS_MAX: usize = 64;
+/// How often all slots may be made anew in one walk. Whoever writes a value does so once, at most
+/// three times on each step of the deepest path; but bytes can say two values that exclude each
+/// other in turn: each takes a byte or two, and undoes all that is wanted inside of the other.
+const RENEWALS_MAX: usize = 4 * STEPS_MAX;
 
 #[derive(Clone, Default)]
 struct Repeated {
