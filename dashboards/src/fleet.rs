@@ -11,10 +11,11 @@ use driftd_catalog::metric::{
     EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     KAFKA_ABANDONED_CALLS, KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS,
-    KAFKA_ERRORS_TOTAL, KAFKA_PARTITION_STALLED, KAFKA_REBALANCES_TOTAL, KAFKA_STALLED_PARTITIONS,
-    LANE_LAG_ROWS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL,
-    LEFT_OUT_COUNTS_TOTAL, MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES, MEMORY_BYTES,
-    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, Metric, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES,
+    KAFKA_CONSUMER_LAG_SECONDS, KAFKA_ERRORS_TOTAL, KAFKA_PARTITION_STALLED,
+    KAFKA_REBALANCES_TOTAL, KAFKA_STALLED_PARTITIONS, LANE_LAG_ROWS, LANES, LANES_OWNED,
+    LAST_EVALUATION_TIMESTAMP_SECONDS, LATE_RECORDS_TOTAL, LEFT_OUT_COUNTS_TOTAL,
+    MAX_FEATURE_DRIFT_SCORE, MEMORY_BUDGET_BYTES, MEMORY_BYTES, MEMORY_LIMIT_BYTES,
+    MODEL_DRIFT_STATE, Metric, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_MESSAGES,
     PIPELINE_QUEUE_BATCHES, PIPELINE_QUEUE_BATCHES_MAX, PREDICTIONS_TOTAL,
     PROCESS_CPU_SECONDS_TOTAL, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES,
     PROCESS_START_TIME_SECONDS, RECORDS_CONSUMED_TOTAL, RECORDS_OVER_LIMIT_TOTAL,
@@ -256,7 +257,21 @@ fn source(layout: &mut Layout) {
             )],
         ),
     );
-    layout.add(12, 8, partitions());
+    layout.add(
+        12,
+        8,
+        panel::time_series(
+            "Consumer lag in time",
+            "Event time by which the slowest partition of each topic is behind, while it holds \
+             messages that have not been read.",
+            "s",
+            vec![(
+                format!("max by (topic) ({})", FLEET.select(&KAFKA_CONSUMER_LAG_SECONDS)),
+                "{{topic}}",
+            )],
+        ),
+    );
+    layout.add(24, 8, partitions());
     layout.add(
         12,
         7,
@@ -344,6 +359,7 @@ fn partitions() -> Panel {
         "A partition with an old watermark that is not idle holds all windows of its topic back.",
         vec![
             (newest(&KAFKA_CONSUMER_LAG_RECORDS), "Lag", "short"),
+            (newest(&KAFKA_CONSUMER_LAG_SECONDS), "Lag in time", "s"),
             (
                 format!("{} * 1000", newest(&SOURCE_WATERMARK_TIMESTAMP_SECONDS)),
                 "Watermark",

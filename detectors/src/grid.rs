@@ -158,6 +158,16 @@ impl Grid {
         Self::try_new(precision, edges, bin_edges)
     }
 
+    /// Returns the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let lists = size_of_val(&*self.edges)
+            + size_of_val(&*self.bin_edges)
+            + size_of_val(&*self.bin_ends);
+        let narrow = self.narrow.as_ref().map_or(0, EdgeTable::bytes);
+        let wide = self.wide.get().map_or(0, EdgeTable::bytes);
+        size_of::<Self>() + lists + narrow + wide
+    }
+
     /// Returns the width in which values are compared with the edges.
     pub fn precision(&self) -> Precision {
         self.precision

@@ -49,6 +49,12 @@ impl Levels {
         }
     }
 
+    /// Returns the bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let names = self.names.iter().map(|name| name.len()).sum::<usize>();
+        size_of_val(&*self.names) + names
+    }
+
     /// Returns the levels, ascending.
     pub fn names(&self) -> &[Box<str>] {
         &self.names

@@ -100,6 +100,24 @@ impl FeatureReference {
         }
     }
 
+    /// Returns the bytes of its cells. References of one feature that were counted into the same
+    /// cells share them.
+    pub fn cells_bytes(&self) -> usize {
+        match self {
+            Self::Numeric(numeric) => numeric.grid.bytes(),
+            Self::Categorical(categorical) => categorical.levels.bytes(),
+        }
+    }
+
+    /// Returns the bytes of everything else of it.
+    pub fn counts_bytes(&self) -> usize {
+        let counts = match self {
+            Self::Numeric(numeric) => size_of_val(&*numeric.counts.cells),
+            Self::Categorical(categorical) => size_of_val(&*categorical.counts.levels),
+        };
+        size_of::<Self>() + counts
+    }
+
     /// Returns whether `counts` were made in this reference's cells.
     pub(crate) fn admits(&self, counts: &FeatureCounts) -> bool {
         match (self, counts) {

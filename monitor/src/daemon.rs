@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use driftd_catalog::label::MemoryOwner;
 use driftd_catalog::{ModelId, Timestamp};
 use driftd_core::config::{Config, FirstStart, KafkaConfig, ScaleOutConfig, SourceConfig};
 use driftd_core::event::Effect;
@@ -38,13 +39,15 @@ use crate::http::{self, Health, HttpState, Instruments};
 use crate::kafka::ConnectError;
 use crate::kafka::consumer::{ConsumerParts, SourceConsumer};
 use crate::kafka::outputs::OutputTopics;
+use crate::kafka::owners::Owners;
 use crate::kafka::probe;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell, Parked};
 use crate::kafka::status::StatusReader;
 use crate::kafka::topics::{self, TopicError};
 use crate::kafka::watch::{Ends, Watcher};
-use crate::lanes::{Lanes, News};
+use crate::lanes::{self, Lanes, News};
+use crate::memory::held::Holder;
 use crate::memory::{Memory, MemoryError};
 use crate::outbox::{EventReceiver, EventSender, events};
 use crate::references::{ReferenceFileError, References};
@@ -143,6 +146,7 @@ struct Shared {
     instruments: Arc<Instruments>,
     events: EventSender,
     ends: Ends,
+    owners: Owners,
     parked: Parked,
     /// Name of this process, unlike any other in the group.
     member: Arc<str>,
@@ -190,6 +194,7 @@ impl Daemon {
             health: Arc::new(Health::new(clock::instant())),
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),
             ends: Ends::default(),
+            owners: Owners::default(),
             parked: Parked::default(),
             member: member(&kafka),
             stopping: Arc::default(),
@@ -282,6 +287,7 @@ impl Started {
         board: &Board,
     ) -> Result<Option<EventSender>, StartError> {
         let Some(scale_out) = shared.config.scale_out.clone() else { return Ok(None) };
+        shared.health.wait_for_lanes();
         let (sender, events) = events(EVENTS_MAX);
         let lanes_topic = scale_out.partials_topic.clone();
         let lanes = Lanes {
@@ -304,6 +310,8 @@ impl Started {
         let topic = lanes_topic.into();
         let (ends, health) = (shared.ends.clone(), Arc::clone(&shared.health));
         let watcher = Watcher::connect(&shared.kafka, 0, topic, ends, health, Vec::new())?;
+        let (group, owners) = (lanes::group(&shared.kafka), shared.owners.clone());
+        let watcher = watcher.beside_others(&shared.kafka, &group, owners)?;
         self.look("watch-lanes", move |stop| watcher.run(stop))?;
         Ok(Some(sender))
     }
@@ -325,7 +333,10 @@ impl Started {
             iter::once(&shared.events).chain(deciding).cloned().collect(),
         )?;
         let watcher = match &shared.config.scale_out {
-            Some(_) => watcher.beside_others(&shared.kafka)?,
+            Some(_) => {
+                let (kafka, owners) = (&shared.kafka, shared.owners.clone());
+                watcher.beside_others(kafka, &kafka.group, owners)?
+            }
             None => watcher,
         };
         self.look(&format!("watch-{source}"), move |stop| watcher.run(stop))?;
@@ -493,7 +504,8 @@ fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resum
         shared.parked.park(partition);
     }
     let interval_millis = state.commit_interval_millis;
-    let keeper = Keeper { store: Some(store), interval_millis, stored_at: Timestamp::MIN };
+    let held = Holder::new(MemoryOwner::Checkpoints);
+    let keeper = Keeper { store: Some(store), interval_millis, stored_at: Timestamp::MIN, held };
     Ok(Resumed { pipeline: restored.pipeline, keeper, topics })
 }
 
@@ -550,6 +562,8 @@ fn start_http(
         instruments: Arc::clone(&shared.instruments),
         memory: Arc::clone(&shared.memory),
         instance: Arc::clone(&shared.member),
+        ends: shared.ends.clone(),
+        owners: shared.owners.clone(),
         started: clock::now(),
         simd: driftd_kernels::backend(),
     };

@@ -54,6 +54,8 @@ pub use self::health::{Health, Heartbeat, Place};
 pub use self::instruments::{Instruments, LaneCounts};
 pub use self::words::explain;
 use crate::clock;
+use crate::kafka::owners::Owners;
+use crate::kafka::watch::Ends;
 use crate::memory::Memory;
 
 /// What every answer is made from.
@@ -71,6 +73,10 @@ pub struct HttpState {
     pub memory: Arc<Memory>,
     /// Name of this process in its group.
     pub instance: Arc<str>,
+    /// Ends of partitions.
+    pub ends: Ends,
+    /// Who has the partitions that this process has not.
+    pub owners: Owners,
     /// When this process began to watch.
     pub started: Timestamp,
     /// Instruction set that counting uses.

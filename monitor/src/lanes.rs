@@ -16,6 +16,7 @@ use std::time::Duration;
 use std::{mem, thread};
 
 use driftd_catalog::event::RetrainingStatus;
+use driftd_catalog::label::MemoryOwner;
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
@@ -37,13 +38,14 @@ use crate::kafka::error_kind::{OFFSET_OUT_OF_RANGE, error_kind};
 use crate::kafka::gone::{RowsLost, Unexplained};
 use crate::kafka::loss::{self, Found};
 use crate::kafka::outputs::OutputTopics;
+use crate::kafka::queues;
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::{Resumer, WAITING_BYTES_MAX, portions};
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::{Origin, Places, Refusal, TransactionError, Transactions};
 use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, member};
-use crate::memory;
+use crate::memory::{self, held::Holder};
 use crate::outbox::EventReceiver;
 use crate::references::References;
 
@@ -120,6 +122,13 @@ struct Session<'a> {
     unused: Unused,
     ticked_at: Timestamp,
     committed_at: Timestamp,
+    /// What waits for a transaction.
+    held: Holder,
+}
+
+/// Returns the group whose members own lanes.
+pub(crate) fn group(kafka: &KafkaConfig) -> String {
+    format!("{}.lanes", kafka.group)
 }
 
 impl Lanes {
@@ -168,11 +177,12 @@ impl Lanes {
     }
 
     fn client(&self) -> Result<BaseConsumer<Assignments>, ConnectError> {
-        let group = format!("{}.lanes", self.kafka.group);
-        let mut client = member(&self.kafka, &group, &format!("{}.lanes", self.member))?;
+        let name = format!("{}.lanes", self.member);
+        let mut client = member(&self.kafka, &group(&self.kafka), &name)?;
         client
             .set("fetch.wait.max.ms", "50")
             .set("queued.max.messages.kbytes", (memory::LANES_QUEUE_BYTES >> 10).to_string());
+        queues::tell(&mut client);
         let context = Assignments::new(Resumer {
             config: Arc::clone(&self.config),
             kafka: self.kafka.clone(),
@@ -264,6 +274,7 @@ impl<'a> Session<'a> {
             lanes: BTreeMap::new(),
             stalls: Stalls::new(
                 parts.scale_out.partials_topic.as_str().into(),
+                0,
                 Arc::clone(&parts.health),
             ),
             refused: BTreeMap::new(),
@@ -271,6 +282,7 @@ impl<'a> Session<'a> {
             unused: Unused::default(),
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
+            held: Holder::new(MemoryOwner::Checkpoints),
             parts,
         })
     }
@@ -373,6 +385,7 @@ impl<'a> Session<'a> {
 
     fn follow_assignments(&mut self) {
         for change in self.client.context().changes().take() {
+            self.parts.health.lanes_assigned();
             match change {
                 Change::Assigned(assigned) => {
                     let lanes: Vec<i32> = assigned.iter().map(|(lane, _)| *lane).collect();
@@ -420,6 +433,7 @@ impl<'a> Session<'a> {
         if is_changed {
             self.show();
         }
+        self.held.set(self.waiting_bytes() as u64);
     }
 
     fn show(&mut self) {
@@ -496,7 +510,11 @@ impl<'a> Session<'a> {
 
     /// Whether enough waits for a transaction.
     fn is_full(&self) -> bool {
-        WAITING_BYTES_MAX <= self.lanes.values().map(Lane::waiting_bytes).sum()
+        WAITING_BYTES_MAX <= self.waiting_bytes()
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.lanes.values().map(Lane::waiting_bytes).sum()
     }
 
     /// Commits what the lanes came to. What is aborted goes on waiting.
@@ -541,7 +559,8 @@ impl<'a> Session<'a> {
         let first = i32::try_from(self.parts.scale_out.lanes).unwrap_or(i32::MAX);
         let standing = |lane: &Lane| {
             let has_rows = lane.next_offset().is_some();
-            let note = Note { first, has_rows, watermark: None };
+            let owner = Some(Arc::clone(&self.parts.member));
+            let note = Note { first, has_rows, watermark: None, owner };
             Standing { next_offset: lane.position(), note }
         };
         let standings = lanes.iter().map(|(number, lane)| (*number, standing(lane)));

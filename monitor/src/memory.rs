@@ -5,6 +5,7 @@
 //! bounds that they are opened with here; windows, history and references by what
 //! [`driftd_core::footprint`] expects.
 
+pub(crate) mod held;
 mod limit;
 pub(crate) mod process;
 

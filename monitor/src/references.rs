@@ -9,15 +9,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use driftd_catalog::label::MemoryOwner;
 use driftd_catalog::{ModelId, SegmentId};
 use driftd_core::config::{Config, SegmentValues};
 use driftd_core::profile::{Profile, ProfileError};
 use driftd_core::reference::{ModelReference, ReferenceError};
 use driftd_core::shard::{MissingReference, Placed, Shard};
 use tracing::{error, info, warn};
+
+use crate::memory::held::Holder;
 
 /// Broken files remembered; beyond it one is read, and complained of, again.
 const BROKEN_MAX: usize = 1_024;
@@ -30,6 +33,9 @@ pub struct References {
     /// Files that do not serve a model, and as what they were seen: they are read again when
     /// changed.
     broken: Mutex<BTreeMap<(PathBuf, ModelId), Seen>>,
+    /// Profiles that were read and may be in use.
+    read: Mutex<Vec<Weak<ModelReference>>>,
+    held: Holder,
 }
 
 /// When a file was written, and its length.
@@ -81,7 +87,13 @@ pub enum ReferenceFileError {
 impl References {
     /// Takes relative paths from `folder`: the one that the configuration file lies in.
     pub fn new(folder: &Path, config: Arc<Config>) -> Self {
-        Self { folder: folder.to_owned(), config, broken: Mutex::default() }
+        Self {
+            folder: folder.to_owned(),
+            config,
+            broken: Mutex::default(),
+            read: Mutex::default(),
+            held: Holder::new(MemoryOwner::References),
+        }
     }
 
     /// Returns the path of a model version's profile; `model` is an index into [`Config::models`].
@@ -110,7 +122,7 @@ impl References {
             return Err(ReferenceFileError::OtherModel { path, found, expected: id.clone() });
         }
         match ModelReference::try_new(id, &self.config.models[model], profile) {
-            Ok(reference) => Ok(Some(Arc::new(reference))),
+            Ok(reference) => Ok(Some(self.hold(reference))),
             Err(source) => Err(ReferenceFileError::Mismatch { path, source }),
         }
     }
@@ -143,6 +155,17 @@ impl References {
             }
             None
         })
+    }
+
+    /// Counts a profile with those that are still in use.
+    fn hold(&self, reference: ModelReference) -> Arc<ModelReference> {
+        let reference = Arc::new(reference);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.push(Arc::downgrade(&reference));
+        read.retain(|it| 0 < it.strong_count());
+        let bytes = read.iter().filter_map(Weak::upgrade).map(|it| it.bytes()).sum();
+        self.held.set(bytes);
+        reference
     }
 
     fn broken(&self) -> MutexGuard<'_, BTreeMap<(PathBuf, ModelId), Seen>> {

@@ -10,6 +10,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use driftd_catalog::Timestamp;
+use driftd_catalog::label::MemoryOwner;
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
 use driftd_core::output::Published;
@@ -27,6 +28,8 @@ use crate::failpoint;
 use crate::http::{Health, Heartbeat, Instruments};
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell};
+use crate::kafka::sharing::batch_bytes;
+use crate::memory::held::Holder;
 use crate::outbox::EventReceiver;
 use crate::store::{FolderStore, StoreError};
 
@@ -82,12 +85,19 @@ pub(crate) struct Keeper {
     pub(crate) store: Option<FolderStore>,
     pub(crate) interval_millis: i64,
     pub(crate) stored_at: Timestamp,
+    /// The newest batch.
+    pub(crate) held: Holder,
 }
 
 impl Keeper {
     /// Keeps nothing; what is decided is sent soon.
     pub(crate) fn nothing() -> Self {
-        Self { store: None, interval_millis: SEND_INTERVAL_MILLIS, stored_at: Timestamp::MIN }
+        Self {
+            store: None,
+            interval_millis: SEND_INTERVAL_MILLIS,
+            stored_at: Timestamp::MIN,
+            held: Holder::new(MemoryOwner::Checkpoints),
+        }
     }
 }
 
@@ -266,6 +276,7 @@ impl Stage {
     fn store(&mut self) {
         let batch = self.pipeline.take_changes();
         let Some(store) = &mut self.keeper.store else { return };
+        self.keeper.held.set(batch_bytes(&batch) as u64);
         failpoint::hit("stage.before_batch");
         if let Err(error) = store.commit(batch) {
             fail(error);

@@ -184,6 +184,35 @@ fn finish(members: &mut [Member], windows: i64) -> u128 {
     })
 }
 
+/// Waits until each member knows who owns what it does not own itself.
+fn see_owners(members: &[Member]) {
+    let of = |status: &Value, what: &str, whose: &str| {
+        let all = match (what, whose) {
+            ("partition", "own") => &status["sources"][0]["partitions"],
+            ("partition", _) => &status["sources"][0]["elsewhere"],
+            (_, "own") => &status["lanes"],
+            (_, _) => &status["lanes_elsewhere"],
+        };
+        let owner = |it: &Value| (it[what].as_i64(), it["owner"].clone());
+        all.as_array().into_iter().flatten().map(owner).collect::<BTreeMap<_, _>>()
+    };
+    wait::until("each member knows the owners of the others", DEADLINE, || {
+        let seen: Vec<Value> = members.iter().map(Member::status).collect();
+        let knows = ["partition", "lane"].iter().all(|what| {
+            let own = seen.iter().map(|status| of(status, what, "own"));
+            let owners: BTreeMap<_, _> = own.flatten().collect();
+            seen.iter().all(|status| {
+                let mut known = of(status, what, "others");
+                known.extend(of(status, what, "own"));
+                known == owners
+            })
+        });
+        let instances: BTreeSet<String> =
+            seen.iter().map(|status| status["instance"].to_string()).collect();
+        (knows && instances.len() == members.len()).then_some(())
+    });
+}
+
 /// Has Prometheus scrape all members: sums over them must not count a model or a partition twice.
 fn see_each_thing_once(members: &[Member]) {
     let prometheus = Prometheus::start(&PrometheusSetup {
@@ -315,6 +344,7 @@ fn processes_that_come_and_go_say_what_one_says() {
     settle(&mut members, "it is back");
     members.push(Member::start(&config, &[]));
     settle(&mut members, "three again");
+    see_owners(&members);
     compare(&job, members, ROUND * ROUNDS, see_each_thing_once);
 }
 

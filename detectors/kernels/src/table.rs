@@ -138,6 +138,15 @@ impl<T: Number> EdgeTable<T> {
     /// Most bytes that a table takes.
     pub const BYTES_MAX: usize = size_of::<Self>() + size_of::<Tree<T>>();
 
+    /// Returns the bytes that this one takes.
+    pub fn bytes(&self) -> usize {
+        let layout = match &self.layout {
+            Layout::Flat(_) => size_of::<Flat<T>>(),
+            Layout::Tree(_) => size_of::<Tree<T>>(),
+        };
+        size_of::<Self>() + layout
+    }
+
     /// Lays out `edges` for the kernels.
     pub fn try_new(edges: &[T]) -> Result<Self, EdgeError> {
         check(edges)?;

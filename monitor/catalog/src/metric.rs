@@ -175,6 +175,11 @@ pub const KAFKA_CONSUMER_LAG_RECORDS: Metric = gauge(
     PARTITION,
     "Messages in the partition that have not been read yet.",
 );
+pub const KAFKA_CONSUMER_LAG_SECONDS: Metric = gauge(
+    "driftd_kafka_consumer_lag_seconds",
+    PARTITION,
+    "Age of the partition's watermark while it holds records that are not read; else 0.",
+);
 pub const KAFKA_ASSIGNED_PARTITIONS: Metric =
     gauge("driftd_kafka_assigned_partitions", TOPIC, "Partitions that this process reads.");
 pub const KAFKA_STALLED_PARTITIONS: Metric = gauge(
@@ -524,6 +529,7 @@ pub const METRICS: &[Metric] = &[
     LATE_RECORDS_TOTAL,
     LAST_RECORD_TIMESTAMP_SECONDS,
     KAFKA_CONSUMER_LAG_RECORDS,
+    KAFKA_CONSUMER_LAG_SECONDS,
     KAFKA_ASSIGNED_PARTITIONS,
     KAFKA_STALLED_PARTITIONS,
     KAFKA_ABANDONED_CALLS,

@@ -87,6 +87,14 @@ impl ModelReference {
         Ok(Self { digest, rows, created, features, segments, top })
     }
 
+    /// Returns the memory that it takes. What segments share with the whole sample is counted once.
+    pub fn bytes(&self) -> u64 {
+        let cells = self.features.iter().map(FeatureReference::cells_bytes).sum::<usize>();
+        let segments = self.segments.values().flatten();
+        let counts = self.features.iter().chain(segments).map(FeatureReference::counts_bytes);
+        (cells + counts.sum::<usize>()) as u64
+    }
+
     /// Returns the values of a segmentation by `top` that have segments of their own, the most
     /// frequent first. None when the profile was built without it, or by a larger `top`.
     pub fn top_values(&self, segmentation: &str) -> &[Arc<str>] {

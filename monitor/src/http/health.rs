@@ -3,7 +3,7 @@
 //! Before: consumer and pipeline threads beat, and tell of assignments and stalls. After:
 //! `/healthz` tells the orchestrator whether to restart, `/readyz` whether to wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,13 +24,15 @@ pub struct Health {
     /// Beats are kept as milliseconds since then: a step of the wall clock is no silence.
     origin: Instant,
     assigned: AtomicBool,
+    /// The group of lanes has not given its first assignment, where there is one.
+    waits_for_lanes: AtomicBool,
     ending: AtomicBool,
     /// Nothing is decided since then, because what was decided before is not sent.
     full: Mutex<Option<Instant>>,
-    /// Topics that the brokers give no answer about.
-    unanswered: Mutex<BTreeMap<Arc<str>, Unanswered>>,
-    /// What no longer works and needs a person, by place.
-    stalled: Mutex<BTreeMap<Place, String>>,
+    /// Topics and partitions that the brokers give no answer about.
+    unanswered: Mutex<BTreeMap<Place, Unanswered>>,
+    /// What no longer works and needs a person, by place and by which thread tells it.
+    stalled: Mutex<BTreeMap<(Place, u32), String>>,
     // Locked for a push at start and a read a request, never by a beat.
     threads: Mutex<Vec<Thread>>,
 }
@@ -88,6 +90,7 @@ impl Health {
         Self {
             origin: now,
             assigned: AtomicBool::new(false),
+            waits_for_lanes: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             full: Mutex::default(),
             unanswered: Mutex::default(),
@@ -112,6 +115,16 @@ impl Health {
         self.assigned.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that there are lanes: the group of those who decide gives an assignment, too.
+    pub(crate) fn wait_for_lanes(&self) {
+        self.waits_for_lanes.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that it has given one, maybe of no lane.
+    pub(crate) fn lanes_assigned(&self) {
+        self.waits_for_lanes.store(false, Ordering::Relaxed);
+    }
+
     /// Notes that the process ends: nobody is to be sent here any more.
     pub(crate) fn ends(&self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -123,39 +136,42 @@ impl Health {
         *full = if has_room { None } else { full.or(Some(now)) };
     }
 
-    /// Notes that the brokers answer when they are asked about a topic.
-    pub fn answered(&self, topic: &Arc<str>) {
-        self.silence().remove(topic);
+    /// Notes that the brokers answer when they are asked about a topic or partition.
+    pub fn answered(&self, place: &Place) {
+        self.silence().remove(place);
     }
 
     /// Notes that they do not, and why, where the client has said something since the last time.
-    pub fn unanswered(&self, topic: &Arc<str>, now: Instant, why: Option<String>) {
+    pub fn unanswered(&self, place: &Place, now: Instant, why: Option<String>) {
         let mut silence = self.silence();
         let fresh = || Unanswered { since: now, why: None };
-        let unanswered = silence.entry(Arc::clone(topic)).or_insert_with(fresh);
+        let unanswered = silence.entry(place.clone()).or_insert_with(fresh);
         unanswered.why = why.or(unanswered.why.take());
     }
 
-    fn silence(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Unanswered>> {
+    fn silence(&self) -> MutexGuard<'_, BTreeMap<Place, Unanswered>> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that reading has come to a halt.
-    pub fn stalled(&self, place: Place, why: String) {
-        self.stalls().insert(place, why);
+    /// Notes that reading has come to a halt. `thread` is the index of who tells it: another one
+    /// may have the place next, before this one says that it has left.
+    pub fn stalled(&self, (place, thread): (Place, u32), why: String) {
+        self.stalls().insert((place, thread), why);
     }
 
     /// Notes that reading goes on, or is somebody else's.
-    pub fn goes_on(&self, place: &Place) {
-        self.stalls().remove(place);
+    pub fn goes_on(&self, stalled: &(Place, u32)) {
+        self.stalls().remove(stalled);
     }
 
     /// Returns how many partitions of a topic stand still.
     pub(crate) fn stalled_of(&self, topic: &str) -> usize {
-        self.stalls().keys().filter(|place| &*place.topic == topic).count()
+        let stalls = self.stalls();
+        let places = stalls.keys().map(|(place, _)| place).filter(|it| &*it.topic == topic);
+        places.collect::<BTreeSet<_>>().len()
     }
 
-    fn stalls(&self) -> MutexGuard<'_, BTreeMap<Place, String>> {
+    fn stalls(&self) -> MutexGuard<'_, BTreeMap<(Place, u32), String>> {
         self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,6 +192,9 @@ impl Health {
         if !self.assigned.load(Ordering::Relaxed) {
             reasons.push("no partitions assigned yet".to_owned());
         }
+        if self.waits_for_lanes.load(Ordering::Relaxed) {
+            reasons.push("no lanes assigned yet".to_owned());
+        }
         if self.ending.load(Ordering::Relaxed) {
             reasons.push("the process ends".to_owned());
         }
@@ -186,16 +205,16 @@ impl Health {
             reasons.push(format!("nothing is read: outputs wait to be sent for {seconds} s"));
         }
         let unanswered = self.silence();
-        let silent = unanswered.iter().filter_map(|(topic, Unanswered { since, why })| {
+        let silent = unanswered.iter().filter_map(|(place, Unanswered { since, why })| {
             let silence = now.saturating_duration_since(*since);
             (UNANSWERED_MAX < silence).then(|| {
                 let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-                format!("topic `{topic}`: no answer from Kafka for {} s{why}", silence.as_secs())
+                format!("{place}: no answer from Kafka for {} s{why}", silence.as_secs())
             })
         });
         reasons.extend(silent);
         drop(unanswered);
-        reasons.extend(self.stalls().iter().map(|(place, why)| format!("{place}: {why}")));
+        reasons.extend(self.stalls().iter().map(|((place, _), why)| format!("{place}: {why}")));
         Verdict::against(reasons)
     }
 }
@@ -279,7 +298,7 @@ mod tests {
         let start = clock::instant();
         let health = Health::new(start);
         health.assigned();
-        let topic: Arc<str> = "logs".into();
+        let topic = Place { topic: "logs".into(), partition: None };
         health.unanswered(&topic, start, None);
         health.unanswered(&topic, start, Some("wrong password".to_owned()));
         let later = start + UNANSWERED_MAX + Duration::from_secs(1);
@@ -297,11 +316,37 @@ mod tests {
         let health = Health::new(start);
         health.assigned();
         let place = Place { topic: "logs".into(), partition: None };
-        health.stalled(place.clone(), "an offset is gone".to_owned());
-        health.stalled(place.clone(), "an offset is gone".to_owned());
+        health.stalled((place.clone(), 0), "an offset is gone".to_owned());
+        health.stalled((place.clone(), 0), "an offset is gone".to_owned());
         assert!(health.live(start).ok);
         assert_eq!(health.ready(start).reasons, ["topic `logs`: an offset is gone"]);
-        health.goes_on(&place);
+        health.goes_on(&(place, 0));
+        assert!(health.ready(start).ok);
+    }
+
+    #[test]
+    fn who_leaves_a_place_says_nothing_of_the_next_who_has_it() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        health.assigned();
+        let place = Place { topic: "logs".into(), partition: Some(2) };
+        health.stalled((place.clone(), 0), "rows are damaged".to_owned());
+        health.stalled((place.clone(), 1), "rows are damaged".to_owned());
+        assert_eq!(health.stalled_of("logs"), 1);
+        health.goes_on(&(place.clone(), 0));
+        assert_eq!(health.ready(start).reasons, ["partition 2 of topic `logs`: rows are damaged"]);
+        health.goes_on(&(place, 1));
+        assert!(health.ready(start).ok);
+    }
+
+    #[test]
+    fn who_decides_is_ready_when_both_groups_have_given_an_assignment() {
+        let start = clock::instant();
+        let health = Health::new(start);
+        health.wait_for_lanes();
+        health.assigned();
+        assert_eq!(health.ready(start).reasons, ["no lanes assigned yet"]);
+        health.lanes_assigned();
         assert!(health.ready(start).ok);
     }
 }

@@ -9,7 +9,7 @@ mod process;
 mod source;
 
 pub(super) use self::model::{Quality, minimum_rows, missing, ratio};
-pub(super) use self::source::lag;
+pub(super) use self::source::{lag, lag_seconds};
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};

@@ -22,6 +22,8 @@ use tokio::sync::watch;
 
 use super::{Health, HttpState, Instruments};
 use crate::clock;
+use crate::kafka::owners::Owners;
+use crate::kafka::watch::Ends;
 use crate::memory::Memory;
 
 /// A feature whose name would be a script where text is taken for markup.
@@ -107,6 +109,8 @@ pub(super) fn state(features_exported_max: usize) -> HttpState {
         instruments: Arc::new(instruments()),
         memory: Arc::new(Memory::of(&config(features_exported_max), &[Some(2)])),
         instance: "driftd-0".into(),
+        ends: Ends::default(),
+        owners: Owners::default(),
         started: at(0),
         simd: "scalar",
     }

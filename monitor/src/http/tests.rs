@@ -4,17 +4,20 @@
 
 mod kinds;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use driftd_catalog::PartitionId;
 use driftd_catalog::metric::METRICS as CATALOGUE;
+use driftd_core::snapshot::PartitionSnapshot;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::kafka::committed::{Note, Standing};
 
 /// Enough for every feature of the sample.
 const ALL: usize = 100;
@@ -77,6 +80,34 @@ fn status_sums_the_lag_and_names_every_reason() {
         let rejected = status["sources"][0]["rejected"].as_object().expect("an object");
         assert_eq!(rejected.len(), driftd_ingest::RejectReason::ALL.len());
         assert_eq!(rejected["invalid_json"], 54);
+    });
+}
+
+#[test]
+fn status_names_who_has_what_this_process_has_not() {
+    let mut snapshot = sample::snapshot();
+    let here = snapshot.partitions[0].clone();
+    let elsewhere = |number: i32| PartitionSnapshot {
+        id: PartitionId { partition: number, ..here.id.clone() },
+        watermark: Some(here.watermark.expect("it has one").plus_millis(-7_000)),
+        ..here.clone()
+    };
+    snapshot.unassigned = vec![elsewhere(7), elsewhere(8)];
+    let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..sample::state(ALL) };
+    let note = Note { first: 9, has_rows: true, watermark: None, owner: Some("pod-3".into()) };
+    let standing = Standing { next_offset: 1_000, note };
+    state.owners.set(&here.id.topic, &BTreeMap::from([(7, standing)]));
+    with_server(state, |address| {
+        let status = get(address, "/api/v1/status").json();
+        assert_eq!(status["sources"][0]["partitions"][0]["owner"], status["instance"]);
+        let [known, unknown] = &status["sources"][0]["elsewhere"].as_array().expect("a list")[..]
+        else {
+            panic!("{status:#}");
+        };
+        assert_eq!(known["partition"], 7);
+        assert_eq!(known["owner"], "pod-3");
+        assert_eq!((&known["lag"], &known["lag_seconds"]), (&json!(312), &json!(7.0)));
+        assert_eq!(unknown["owner"], Value::Null);
     });
 }
 

@@ -3,6 +3,7 @@
 //! Before: [`super::consumer`] polls. After: its shard counts a whole batch. Where a batch is cut
 //! changes no result; the bounds keep the memory of wide records as small as that of narrow ones.
 
+use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 use driftd_core::config::{SourceConfig, SourceFormat};
 use driftd_core::loss::Mark;
@@ -33,6 +34,8 @@ pub(super) struct OpenBatch {
     /// With so many rows or messages it is full.
     rows_max: usize,
     payload_bytes: usize,
+    /// Memory of the newest batch that was closed.
+    closed_bytes: u64,
     opened_at: Timestamp,
     /// Messages before it are read already.
     next_offset: i64,
@@ -53,6 +56,7 @@ impl OpenBatch {
             decoder: source.decoder(),
             rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
+            closed_bytes: 0,
             opened_at: now,
             next_offset: next_offset.unwrap_or(i64::MIN),
             newest: None,
@@ -131,8 +135,22 @@ impl OpenBatch {
     /// Closes the batch; the next message opens another.
     pub(super) fn finish(&mut self) -> Decoded {
         self.payload_bytes = 0;
-        self.decoder.finish()
+        let decoded = self.decoder.finish();
+        self.closed_bytes = bytes(&decoded);
+        decoded
     }
+
+    /// Returns the memory of the newest batch that was closed. An open one is on its way there.
+    pub(super) fn closed_bytes(&self) -> u64 {
+        self.closed_bytes
+    }
+}
+
+/// Returns what a closed batch takes.
+fn bytes(decoded: &Decoded) -> u64 {
+    let columns = decoded.batches.iter().flatten().map(RecordBatch::get_array_memory_size);
+    let rows = decoded.rows.capacity() * size_of::<Row>();
+    (columns.sum::<usize>() + rows) as u64
 }
 
 /// Returns a record as decoders take it, with what is wanted beside its payload.

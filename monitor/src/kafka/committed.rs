@@ -6,6 +6,7 @@
 //! note are not of shared work.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use driftd_catalog::Timestamp;
@@ -16,7 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 const NAME: &str = "driftd";
 
 /// What a member says of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Where it is read next.
     pub(crate) next_offset: i64,
@@ -24,20 +25,27 @@ pub(crate) struct Standing {
 }
 
 /// What is said beside the offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     /// Partitions that the topic had when the job began: others are new ones.
     pub(crate) first: i32,
     /// Rows of the partition are stored.
     pub(crate) has_rows: bool,
     pub(crate) watermark: Option<Timestamp>,
+    /// Name of the process. Versions before did not tell.
+    pub(crate) owner: Option<Arc<str>>,
 }
 
 impl Note {
-    fn text(self) -> String {
-        let Self { first, has_rows, watermark } = self;
+    fn text(&self) -> String {
+        let Self { first, has_rows, watermark, owner } = self;
         let watermark = watermark.map_or_else(|| "-".to_owned(), |it| it.as_millis().to_string());
-        format!("{NAME} {first} {} {watermark}", i32::from(has_rows))
+        let mut text = format!("{NAME} {first} {} {watermark}", i32::from(*has_rows));
+        if let Some(owner) = owner {
+            text.push(' ');
+            text.push_str(owner);
+        }
+        text
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -47,6 +55,7 @@ impl Note {
             first: words.next()?.parse().ok()?,
             has_rows: words.next()? == "1",
             watermark: words.next()?.parse().ok().map(Timestamp::from_millis),
+            owner: words.next().map(Arc::from),
         })
     }
 }
@@ -120,7 +129,8 @@ mod tests {
     use super::*;
 
     fn note(has_rows: bool, watermark: Option<i64>) -> Note {
-        Note { first: 6, has_rows, watermark: watermark.map(Timestamp::from_millis) }
+        let watermark = watermark.map(Timestamp::from_millis);
+        Note { first: 6, has_rows, watermark, owner: Some("pod-1".into()) }
     }
 
     #[test]
@@ -128,6 +138,8 @@ mod tests {
         for note in [note(true, Some(-5)), note(false, None), note(true, None)] {
             assert_eq!(Note::read(&note.text()), Some(note));
         }
+        let before = Note { owner: None, ..note(true, Some(7)) };
+        assert_eq!(Note::read("driftd 6 1 7"), Some(before));
         for other in ["", "driftd", "driftd x 1 -", "flink 6 1 -", "driftd 0123456789abcdef"] {
             assert_eq!(Note::read(other), None, "{other}");
         }

@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{mem, thread};
 
+use driftd_catalog::label::MemoryOwner;
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::{Config, KafkaConfig};
@@ -43,6 +44,7 @@ use crate::kafka::sharing::Sharing;
 use crate::kafka::stalls::{Outlook, Stalls};
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
+use crate::memory::held::Holder;
 use crate::outbox::{EventSender, Outbox};
 use crate::references::References;
 use crate::registry::Writers;
@@ -115,6 +117,8 @@ pub struct SourceConsumer {
     waiting: BTreeMap<i32, SchemaId>,
     shard: Shard,
     decoders: BTreeMap<PartitionId, OpenBatch>,
+    /// Batches that are decoded.
+    batches: Holder,
     outbox: Outbox,
     outputs: Vec<Output>,
     /// Paused because they ran ahead of the others.
@@ -140,6 +144,7 @@ impl SourceConsumer {
             is_stale: false,
             stalls: Stalls::new(
                 Arc::clone(&parts.config.sources[parts.source].topic),
+                parts.index,
                 Arc::clone(&parts.health),
             ),
             later: BTreeSet::new(),
@@ -148,6 +153,7 @@ impl SourceConsumer {
             outbox: Outbox::new(parts.events.clone()),
             parts,
             decoders: BTreeMap::new(),
+            batches: Holder::new(MemoryOwner::Batches),
             outputs: Vec::new(),
             held: BTreeSet::new(),
             stalled: BTreeSet::new(),
@@ -246,7 +252,7 @@ impl SourceConsumer {
     fn commit_shared(&mut self, now: Timestamp) -> Result<(), SharingError> {
         let Some(sharing) = &mut self.sharing else { return Ok(()) };
         let first = self.client.context().first();
-        let standings = membership::standings(&self.shard, &self.parts.ends, first);
+        let standings = membership::standings(&self.shard, &self.parts, first);
         let Some(member) = self.client.group_metadata().filter(|_| !standings.is_empty()) else {
             return Ok(());
         };
@@ -308,8 +314,9 @@ impl SourceConsumer {
         self.parts.health.stalled(self.place(), error);
     }
 
-    fn place(&self) -> Place {
-        Place { topic: Arc::clone(self.topic()), partition: None }
+    fn place(&self) -> (Place, u32) {
+        let place = Place { topic: Arc::clone(self.topic()), partition: None };
+        (place, self.parts.index)
     }
 
     /// Waits until it is known where to begin, and subscribes; `false` when the pipeline hung up.
@@ -584,6 +591,7 @@ impl SourceConsumer {
             return;
         }
         self.looked_at = now;
+        self.batches.set(self.decoders.values().map(OpenBatch::closed_bytes).sum());
         self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard

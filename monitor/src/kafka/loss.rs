@@ -41,7 +41,9 @@ pub(crate) fn bounds<C: ConsumerContext>(
     Ok(known.collect())
 }
 
-fn offsets<C: ConsumerContext>(
+/// Returns the offset at one end of the logs of partitions: one question to each broker. Those of
+/// which a broker does not know it are left out.
+pub(crate) fn offsets<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     partitions: &[PartitionId],
     at: Offset,
@@ -71,19 +73,34 @@ fn offsets<C: ConsumerContext>(
     Ok(found.collect())
 }
 
-/// Returns the offsets of those marks that the logs still hold.
+/// Whether logs still hold what lay at marks.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Offsets of the marks that they hold.
+    pub(crate) offsets: BTreeMap<PartitionId, i64>,
+    /// Those of which the brokers do not say where they begin and end.
+    pub(crate) unknown: BTreeSet<PartitionId>,
+}
+
+/// Returns which marks the logs still hold.
 pub(crate) fn held<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     marks: &BTreeMap<PartitionId, Mark>,
     timeout: Duration,
-) -> KafkaResult<BTreeMap<PartitionId, i64>> {
+) -> KafkaResult<Held> {
     let partitions: Vec<PartitionId> = marks.keys().cloned().collect();
     let bounds = bounds(client, &partitions, timeout)?;
-    let held = marks.iter().filter_map(|(id, mark)| {
-        let Bounds { start, end } = *bounds.get(id)?;
-        (start <= mark.offset && mark.offset < end).then(|| (id.clone(), mark.offset))
-    });
-    Ok(held.collect())
+    let mut held = Held::default();
+    for (id, Mark { offset, .. }) in marks {
+        match bounds.get(id) {
+            Some(Bounds { start, end }) if (start..end).contains(&offset) => {
+                held.offsets.insert(id.clone(), *offset);
+            }
+            Some(_) => {}
+            None => drop(held.unknown.insert(id.clone())),
+        }
+    }
+    Ok(held)
 }
 
 /// Returns the partitions in which another record lies where a mark was set. One of which no record
@@ -93,7 +110,7 @@ pub(crate) fn other_logs<C: ConsumerContext>(
     marks: &BTreeMap<PartitionId, Mark>,
     timeout: Duration,
 ) -> KafkaResult<BTreeSet<PartitionId>> {
-    let mut waiting = held(client, marks, timeout)?;
+    let mut waiting = held(client, marks, timeout)?.offsets;
     let mut assigned = TopicPartitionList::new();
     for (PartitionId { topic, partition }, offset) in &waiting {
         assigned.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;

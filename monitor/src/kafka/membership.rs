@@ -14,9 +14,9 @@ use tracing::warn;
 
 use crate::kafka::committed::{Note, Standing};
 use crate::kafka::consumer::ConsumerParts;
+use crate::kafka::queues;
 use crate::kafka::rebalance::{Assignments, Origin};
 use crate::kafka::sharing::{Resumer, Sharing};
-use crate::kafka::watch::Ends;
 use crate::kafka::{ConnectError, member};
 
 /// Returns the positions that are known. Nothing read yet is nothing to show.
@@ -33,11 +33,16 @@ pub(super) fn positions(shard: &Shard) -> TopicPartitionList {
 
 /// Returns how far each partition is, for the group. Of one without a record yet it is where it
 /// ends: what is told of it is committed too, and the group looks at who tells it.
-pub(super) fn standings(shard: &Shard, ends: &Ends, first: i32) -> BTreeMap<PartitionId, Standing> {
+pub(super) fn standings(
+    shard: &Shard,
+    parts: &ConsumerParts,
+    first: i32,
+) -> BTreeMap<PartitionId, Standing> {
     let standing = |(id, next_offset): (&PartitionId, Option<i64>)| {
-        let end = || ends.of(id).map_or(0, |end| end.offset);
+        let end = || parts.ends.of(id).map_or(0, |end| end.offset);
         let (has_rows, watermark) = (next_offset.is_some(), shard.watermark(id));
-        let note = Note { first, has_rows, watermark };
+        let owner = Some(Arc::clone(&parts.member));
+        let note = Note { first, has_rows, watermark, owner };
         (id.clone(), Standing { next_offset: next_offset.unwrap_or_else(end), note })
     };
     shard.positions().map(standing).collect()
@@ -70,6 +75,7 @@ pub(super) fn client(
         )
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "100");
+    queues::tell(&mut client);
     Ok(client.create_with_context(context)?)
 }
 

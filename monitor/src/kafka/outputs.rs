@@ -24,6 +24,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
+use crate::kafka::queues::{self, Queues};
 use crate::kafka::transactions::{add_positions, is_for_good};
 use crate::kafka::{Alone, ConnectError, base, is_queue_full};
 
@@ -111,12 +112,19 @@ pub(crate) struct OutputProducer {
 }
 
 /// Numbers of messages that the broker refuses for good.
-#[derive(Debug, Default)]
-struct Answers(Mutex<BTreeSet<usize>>);
+#[derive(Debug)]
+struct Answers {
+    refused: Mutex<BTreeSet<usize>>,
+    queues: Queues,
+}
 
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.queues.told(statistics);
     }
 }
 
@@ -131,14 +139,18 @@ impl ProducerContext for Answers {
 }
 
 impl Answers {
+    fn new() -> Self {
+        Self { refused: Mutex::default(), queues: Queues::producing() }
+    }
+
     fn note(&self, number: usize, error: &KafkaError) {
         if error.rdkafka_error_code().is_some_and(is_for_good) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         }
     }
 
     fn take(&self) -> BTreeSet<usize> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -154,11 +166,12 @@ impl OutputProducer {
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("linger.ms", "5");
+        queues::tell(&mut client);
         let group = base(kafka)?
             .set("group.id", format!("{}-outbox", kafka.group))
             .set("enable.auto.commit", "false")
             .create_with_context(Alone)?;
-        Ok(Self { topics, inner: Arc::new(client.create_with_context(Answers::default())?), group })
+        Ok(Self { topics, inner: Arc::new(client.create_with_context(Answers::new())?), group })
     }
 
     /// Fences every earlier producer of the job, and waits until nothing of theirs is pending.

@@ -26,6 +26,7 @@ use rdkafka::message::{
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tracing::error;
 
+use crate::kafka::queues::{self, Queues};
 use crate::kafka::{ConnectError, base, is_queue_full};
 
 /// A full local queue is given this long to make room; one that stays full is not waited for again.
@@ -129,9 +130,14 @@ struct Context {
     reports: Reports,
     /// The last dead letter was not stored: of many in a row one is logged.
     is_failing: AtomicBool,
+    queues: Queues,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.queues.told(statistics);
+    }
+}
 
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Delivery>;
@@ -170,7 +176,9 @@ impl Producer {
             .set("linger.ms", "20")
             .set("queue.buffering.max.kbytes", (QUEUE_BYTES_MAX >> 10).to_string())
             .set("message.timeout.ms", "60000");
-        let context = Context { reports, is_failing: AtomicBool::new(false) };
+        queues::tell(&mut client);
+        let context =
+            Context { reports, is_failing: AtomicBool::new(false), queues: Queues::producing() };
         Ok(Self { inner: client.create_with_context(context)?, is_full: AtomicBool::new(false) })
     }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
+use driftd_core::loss::Mark;
 use driftd_core::state::PartitionSaver;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -22,13 +23,14 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::clock;
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, Standing, compare};
-use crate::kafka::loss;
+use crate::kafka::loss::{self, Held};
+use crate::kafka::queues::Queues;
 use crate::kafka::sharing::{ResumeError, Resumer};
 use crate::kafka::stalls::Due;
 use crate::kafka::state_topic::Patience;
@@ -144,6 +146,7 @@ pub(crate) struct Assignments {
     from: Origin,
     changes: Changes<Change>,
     read: Read,
+    queues: Queues,
     /// Partitions that the topic had when the job began, from when that is needed on.
     first: AtomicI32,
 }
@@ -246,6 +249,7 @@ impl Assignments {
             from,
             changes: Changes::default(),
             read: Read::default(),
+            queues: Queues::fetching(),
             first: AtomicI32::new(0),
         }
     }
@@ -294,10 +298,11 @@ impl Assignments {
                 self.shared(consumer, (resumer, patience), partitions)
             }
         };
-        let (mut found, unknown) = self.place(consumer, found);
+        let (found, unknown) = self.place(consumer, found);
         stalled.extend(unknown);
         failpoint::hit("consumer.assigned");
-        let held = self.held(consumer, &found);
+        let (mut found, held, unseen) = self.compare(consumer, found);
+        stalled.extend(unseen);
         let begin = |(state, _): &Found| {
             // The newest record that was read comes once more, to be compared.
             let next_offset = held.get(state.id()).copied().or(state.next_offset());
@@ -333,15 +338,24 @@ impl Assignments {
         (found, stalled)
     }
 
-    /// Returns the offset of the newest record that was read, of partitions whose log still holds
-    /// it.
-    fn held(&self, consumer: &BaseConsumer<Self>, found: &[Found]) -> BTreeMap<PartitionId, i64> {
+    /// Returns what can be gone on with, the offset of the newest record that was read of those
+    /// whose log still holds it, and what has to wait: where the brokers do not say what a log
+    /// holds, it may be another one.
+    fn compare(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        found: Vec<Found>,
+    ) -> (Vec<Found>, BTreeMap<PartitionId, i64>, Vec<Stalled>) {
         let mark = |(state, _): &Found| Some((state.id().clone(), state.mark()?));
-        let marks = found.iter().filter_map(mark).collect();
-        loss::held(consumer, &marks, ENDS_TIMEOUT).unwrap_or_else(|error| {
-            warn!(topic = %self.topic, %error, "logs are not compared with those read before");
-            BTreeMap::new()
-        })
+        let marks: BTreeMap<PartitionId, Mark> = found.iter().filter_map(mark).collect();
+        let (held, error) = match loss::held(consumer, &marks, ENDS_TIMEOUT) {
+            Ok(held) => (held, KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
+            Err(error) => (Held { unknown: marks.into_keys().collect(), ..Held::default() }, error),
+        };
+        let is_unknown = |(state, _): &Found| held.unknown.contains(state.id());
+        let (unseen, seen) = found.into_iter().partition(is_unknown);
+        let unseen = self.give_back(unseen, ResumeError::Compare(error));
+        (seen, held.offsets, unseen)
     }
 
     /// Returns what can be gone on with, and what cannot.
@@ -486,6 +500,10 @@ impl Assignments {
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.queues.told(statistics);
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use driftd_catalog::label::MemoryOwner;
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
@@ -30,6 +31,7 @@ use crate::kafka::state_topic::{Patience, StateTopic, StateTopicError};
 use crate::kafka::transactions::{
     Letter, Origin, Places, Transaction, TransactionError, Transactions, Unsent,
 };
+use crate::memory::held::Holder;
 use crate::references::References;
 
 const PLACES: Places = Places {
@@ -70,6 +72,9 @@ pub(crate) enum ResumeError {
     /// It was never read, and is to begin where it ends.
     #[error("cannot see where to begin")]
     Begin(#[source] KafkaError),
+    /// It was read, and may be another log now.
+    #[error("cannot see whether its log is the one that was read")]
+    Compare(#[source] KafkaError),
     /// Another thread of this process has not told all that it has counted.
     #[error("another thread of this process has not let go of it yet")]
     Read,
@@ -82,9 +87,11 @@ impl ResumeError {
     /// Whether waiting can help: rows that are there and damaged stay so.
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
-            Self::Topic(_) | Self::Committed(_) | Self::Begin(_) | Self::Assign(_) => {
-                Outlook::Passes
-            }
+            Self::Topic(_)
+            | Self::Committed(_)
+            | Self::Begin(_)
+            | Self::Compare(_)
+            | Self::Assign(_) => Outlook::Passes,
             Self::Read => Outlook::Soon,
             Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
         }
@@ -206,9 +213,13 @@ pub(crate) struct Sharing {
     partials: Vec<(PartitionId, Addressed)>,
     /// What waits of each partition, in bytes.
     waiting: BTreeMap<PartitionId, usize>,
+    /// The same of all of them.
+    waiting_bytes: usize,
     progress: BTreeMap<PartitionId, Progress>,
     changes: Vec<(PartitionId, Batch)>,
     committed_at: Timestamp,
+    /// What waits of all partitions.
+    held: Holder,
 }
 
 impl Sharing {
@@ -228,9 +239,11 @@ impl Sharing {
             savers: BTreeMap::new(),
             partials: Vec::new(),
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             progress: BTreeMap::new(),
             changes: Vec::new(),
             committed_at: Timestamp::MIN,
+            held: Holder::new(MemoryOwner::Checkpoints),
         }
     }
 
@@ -247,8 +260,9 @@ impl Sharing {
         Ok(())
     }
 
-    /// Takes over a partition.
+    /// Takes over a partition. That is told with the next transaction, whatever there is to tell.
     pub(crate) fn assign(&mut self, partition: PartitionId, saver: PartitionSaver) {
+        self.waiting.entry(partition.clone()).or_default();
         self.savers.insert(partition, saver);
     }
 
@@ -264,12 +278,15 @@ impl Sharing {
         self.changes.retain(|(id, _)| !partitions.contains(id));
         for partition in partitions {
             self.progress.remove(partition);
-            self.waiting.remove(partition);
+            self.waiting_bytes -= self.waiting.remove(partition).unwrap_or(0);
         }
+        self.held.set(self.waiting_bytes as u64);
     }
 
     fn waits(&mut self, partition: &PartitionId, bytes: usize) {
         *self.waiting.entry(partition.clone()).or_default() += bytes;
+        self.waiting_bytes += bytes;
+        self.held.set(self.waiting_bytes as u64);
     }
 
     /// Takes what the shard tells; returns what is shown here.
@@ -298,7 +315,7 @@ impl Sharing {
                 let partition = checkpoint.partition().clone();
                 if let Some(saver) = self.savers.get_mut(&partition) {
                     let batch = saver.batch(*checkpoint);
-                    self.waits(&partition, bytes(&batch));
+                    self.waits(&partition, batch_bytes(&batch));
                     self.changes.push((partition, batch));
                 }
                 None
@@ -310,7 +327,8 @@ impl Sharing {
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let interval = self.scale_out.commit_interval_millis;
         let is_time = self.committed_at.plus_millis(interval) <= now;
-        WAITING_BYTES_MAX <= self.waiting.values().sum() || is_time && !self.progress.is_empty()
+        WAITING_BYTES_MAX <= self.waiting_bytes
+            || is_time && !(self.progress.is_empty() && self.waiting.is_empty())
     }
 
     /// Sends everything that waits, all of a partition in one transaction. It goes on waiting when
@@ -346,7 +364,7 @@ impl Sharing {
     ) -> Result<(), TransactionError> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let Some(first) = portion.first() else { return Ok(()) };
-        let own = portion.iter().filter_map(|id| Some((id.partition, *standings.get(id)?)));
+        let own = portion.iter().filter_map(|id| Some((id.partition, standings.get(id)?.clone())));
         let positions = committed::list(&first.topic, own).map_err(TransactionError::Positions)?;
         transactions.run(&positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
@@ -383,8 +401,8 @@ pub(crate) fn portions<K>(waiting: impl IntoIterator<Item = (K, usize)>) -> Vec<
     portions
 }
 
-/// Returns what the rows take.
-pub(crate) fn bytes(batch: &Batch) -> usize {
+/// Returns what the rows of a batch take.
+pub(crate) fn batch_bytes(batch: &Batch) -> usize {
     batch.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Vec::len)).sum()
 }
 

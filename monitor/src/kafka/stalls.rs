@@ -44,6 +44,8 @@ pub(crate) struct Due {
 #[derive(Debug)]
 pub(crate) struct Stalls {
     topic: Arc<str>,
+    /// Index of the thread that owns them.
+    thread: u32,
     health: Arc<Health>,
     all: BTreeMap<i32, Stall>,
 }
@@ -64,8 +66,8 @@ impl Stall {
 }
 
 impl Stalls {
-    pub(crate) fn new(topic: Arc<str>, health: Arc<Health>) -> Self {
-        Self { topic, health, all: BTreeMap::new() }
+    pub(crate) fn new(topic: Arc<str>, thread: u32, health: Arc<Health>) -> Self {
+        Self { topic, thread, health, all: BTreeMap::new() }
     }
 
     /// Notes that a partition stands still.
@@ -128,8 +130,9 @@ impl Stalls {
         all
     }
 
-    fn place(&self, partition: i32) -> Place {
-        Place { topic: Arc::clone(&self.topic), partition: Some(partition) }
+    fn place(&self, partition: i32) -> (Place, u32) {
+        let place = Place { topic: Arc::clone(&self.topic), partition: Some(partition) };
+        (place, self.thread)
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
     fn stalls() -> (Stalls, Arc<Health>) {
         let health = Arc::new(Health::new(clock::instant()));
         health.assigned();
-        (Stalls::new("logs".into(), Arc::clone(&health)), health)
+        (Stalls::new("logs".into(), 0, Arc::clone(&health)), health)
     }
 
     #[test]

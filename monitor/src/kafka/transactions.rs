@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::failpoint;
 use crate::kafka::abandoned;
+use crate::kafka::queues::{self, Queues};
 use crate::kafka::{ConnectError, base, is_queue_full, log_error};
 
 /// One call waits this long for the cluster, so that the caller can show that it lives.
@@ -125,8 +126,11 @@ pub(crate) struct Mark {
 
 /// What topics answer for the rows of the newest transaction. Answers for rows of one that was
 /// aborted may come later: they say nothing about this one.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<Answered>);
+#[derive(Debug)]
+pub(crate) struct Answers {
+    answered: Mutex<Answered>,
+    queues: Queues,
+}
 
 #[derive(Debug, Default)]
 struct Answered {
@@ -138,6 +142,10 @@ struct Answered {
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.queues.told(statistics);
     }
 }
 
@@ -152,6 +160,10 @@ impl ProducerContext for Answers {
 }
 
 impl Answers {
+    fn new() -> Self {
+        Self { answered: Mutex::default(), queues: Queues::producing() }
+    }
+
     /// Forgets the transaction before; returns the number of the one that begins.
     fn begin(&self) -> u64 {
         let mut answered = self.lock();
@@ -176,7 +188,7 @@ impl Answers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Answered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,7 +251,8 @@ fn connect(kafka: &KafkaConfig, name: &str, batch_max: u32) -> Result<Arc<Client
         .set("batch.num.messages", batch_max.to_string())
         // The broker looks at the size after compression.
         .set("message.max.bytes", "67108864");
-    let producer: Client = client.create_with_context(Answers::default())?;
+    queues::tell(&mut client);
+    let producer: Client = client.create_with_context(Answers::new())?;
     Ok(Arc::new(producer))
 }
 
@@ -547,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_row_is_refused_by_an_answer_that_stays_the_same() {
-        let answers = Answers::default();
+        let answers = Answers::new();
         let transaction = answers.begin();
         answers.failed(mark(transaction, 3), &TIMED_OUT, "t", 1);
         assert!(answers.refused().is_empty(), "it may be taken the next time");
@@ -559,7 +572,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_of_an_earlier_transaction_says_nothing() {
-        let answers = Answers::default();
+        let answers = Answers::new();
         let before = answers.begin();
         let transaction = answers.begin();
         answers.failed(mark(before, 1), &TOO_LARGE, "t", 9);

@@ -13,13 +13,16 @@ use std::time::Duration;
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::config::KafkaConfig;
 use driftd_core::event::Event;
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tracing::warn;
 
 use crate::clock;
-use crate::http::Health;
+use crate::http::{Health, Place};
 use crate::kafka::committed::{self, Standing};
+use crate::kafka::loss;
+use crate::kafka::owners::Owners;
 use crate::kafka::trouble::{self, Trouble};
 use crate::kafka::{ConnectError, base};
 use crate::outbox::EventSender;
@@ -28,6 +31,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Readers run ahead while they do not know how far others are: that is looked at more often.
 const LOOKS_ELSEWHERE: u32 = 8;
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// One partition of many that wait gets this long.
+const ALONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends of partitions, as last seen.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +76,7 @@ pub struct Watcher {
     ends: Ends,
     health: Arc<Health>,
     /// Of a group of which other processes read partitions too.
-    group: Option<BaseConsumer>,
+    group: Option<(BaseConsumer, Owners)>,
     /// Everybody who has to know.
     events: Vec<EventSender>,
 }
@@ -90,10 +95,15 @@ impl Watcher {
         Ok(Self { source, topic, client, ends, health, group: None, events })
     }
 
-    /// Tells also how far others of the group are.
-    pub(crate) fn beside_others(self, kafka: &KafkaConfig) -> Result<Self, ConnectError> {
-        let group = base(kafka)?.set("group.id", &kafka.group).create()?;
-        Ok(Self { group: Some(group), ..self })
+    /// Tells also how far others of a group are, and who they are.
+    pub(crate) fn beside_others(
+        self,
+        kafka: &KafkaConfig,
+        group: &str,
+        owners: Owners,
+    ) -> Result<Self, ConnectError> {
+        let group = base(kafka)?.set("group.id", group).create()?;
+        Ok(Self { group: Some((group, owners)), ..self })
     }
 
     /// Looks every two seconds until `stop` hangs up.
@@ -103,7 +113,7 @@ impl Watcher {
         loop {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
-                    self.health.answered(&self.topic);
+                    self.health.answered(&self.place(None));
                     // What was said before is not the cause of what comes.
                     let _past = trouble::hear(&self.client);
                     if !self.tell(&found, &mut known) {
@@ -118,7 +128,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     let why = trouble::hear(&self.client);
-                    self.health.unanswered(&self.topic, clock::instant(), why);
+                    self.health.unanswered(&self.place(None), clock::instant(), why);
                     warn!(topic = %self.topic, %error, "cannot see the partitions of the topic");
                 }
             }
@@ -157,10 +167,11 @@ impl Watcher {
         &self,
         found: &[PartitionId],
     ) -> Option<Vec<(PartitionId, i64, Option<Timestamp>)>> {
-        let group = self.group.as_ref()?;
+        let (group, owners) = self.group.as_ref()?;
         let partitions = found.iter().map(|id| id.partition);
         match committed::ask(group, &self.topic, partitions, ANSWER_TIMEOUT) {
             Ok(standings) => {
+                owners.set(&self.topic, &standings);
                 let standing = |id: &PartitionId| {
                     let Standing { next_offset, note } = standings.get(&id.partition)?;
                     Some((id.clone(), *next_offset, note.watermark))
@@ -174,21 +185,38 @@ impl Watcher {
         }
     }
 
-    /// Looks at every partition, also behind one that does not answer.
+    /// Looks where partitions end, all with one question to each broker; also behind one that does
+    /// not answer, such as one without a leader: then each has its own.
     fn look(&self, found: &[PartitionId]) -> Vec<(PartitionId, i64)> {
+        let together = loss::offsets(&self.client, found, Offset::End, ANSWER_TIMEOUT);
+        let together = together.unwrap_or_default();
         let mut ends = Vec::new();
         for id in found {
-            match self.client.fetch_watermarks(&self.topic, id.partition, ANSWER_TIMEOUT) {
-                Ok((_, end)) => {
+            let end = together.get(id).map_or_else(|| self.look_alone(id), |end| Ok(*end));
+            let place = self.place(Some(id.partition));
+            match end {
+                Ok(end) => {
+                    self.health.answered(&place);
                     self.ends.set(id.clone(), end);
                     ends.push((id.clone(), end));
                 }
                 Err(error) => {
+                    let why = Some(error.to_string());
+                    self.health.unanswered(&place, clock::instant(), why);
                     warn!(partition = %id, %error, "cannot see the end of the partition");
                 }
             }
         }
         ends
+    }
+
+    fn look_alone(&self, id: &PartitionId) -> KafkaResult<i64> {
+        let bounds = self.client.fetch_watermarks(&self.topic, id.partition, ALONE_TIMEOUT);
+        bounds.map(|(_, end)| end)
+    }
+
+    fn place(&self, partition: Option<i32>) -> Place {
+        Place { topic: Arc::clone(&self.topic), partition }
     }
 }
 

@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::failpoint;
 use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, compare};
+use crate::kafka::queues::Queues;
 use crate::kafka::rebalance::{Changes, Read, numbers};
 use crate::kafka::sharing::{ResumeError, Resumer};
 use crate::kafka::stalls::Due;
@@ -42,11 +43,17 @@ pub(super) struct Assignments {
     resumer: Resumer,
     changes: Changes<Change>,
     read: Read,
+    queues: Queues,
 }
 
 impl Assignments {
     pub(super) fn new(resumer: Resumer) -> Self {
-        Self { resumer, changes: Changes::default(), read: Read::default() }
+        Self {
+            resumer,
+            changes: Changes::default(),
+            read: Read::default(),
+            queues: Queues::fetching(),
+        }
     }
 
     pub(super) fn changes(&self) -> &Changes<Change> {
@@ -111,6 +118,10 @@ impl Assignments {
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.queues.told(statistics);
     }
 }
 

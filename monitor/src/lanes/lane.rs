@@ -17,7 +17,7 @@ use super::assignment::FIRST;
 use crate::clock;
 use crate::http::LaneCounts;
 use crate::kafka::outputs::{OutputTopics, headers};
-use crate::kafka::sharing::{bytes, send_rows};
+use crate::kafka::sharing::{batch_bytes, send_rows};
 use crate::kafka::transactions::{Letter, Origin, Transaction, Unsent};
 use crate::stage::{log_transition, log_window};
 
@@ -46,6 +46,8 @@ pub(super) struct Lane {
     refused: RefusedEvents,
     picture: Arc<Snapshot>,
     is_changed: bool,
+    /// The group has been told who owns it.
+    is_told: bool,
     /// What the process has counted of it.
     counted: Totals,
 }
@@ -69,6 +71,7 @@ impl Lane {
             left_out: BTreeSet::new(),
             refused,
             is_changed: true,
+            is_told: false,
         }
     }
 
@@ -170,11 +173,12 @@ impl Lane {
 
     /// Returns what waits for a transaction, in bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.messages_bytes + bytes(&self.changes)
+        self.messages_bytes + batch_bytes(&self.changes)
     }
 
+    /// Whether there is something to tell; of a new owner that it is one.
     pub(super) fn has_news(&self) -> bool {
-        !self.changes.is_empty() || !self.messages.is_empty()
+        !self.is_told || !self.changes.is_empty() || !self.messages.is_empty()
     }
 
     /// Sends what was gathered.
@@ -225,6 +229,7 @@ impl Lane {
         if 0 < stored + failed {
             self.handle(Event::ResultsDelivered { stored, failed });
         }
+        self.is_told = true;
         self.messages_bytes = 0;
         self.delivered = 0;
         self.changes.clear();

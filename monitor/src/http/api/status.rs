@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use driftd_catalog::Timestamp;
+use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::loss::Loss;
 use driftd_core::snapshot::{LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
 use driftd_ingest::RejectReason;
 use serde::Serialize;
 
 use crate::http::HttpState;
-use crate::http::metrics::lag;
+use crate::http::metrics::{lag, lag_seconds};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -36,6 +36,8 @@ pub(in crate::http) struct Status {
     sources: Vec<Source>,
     /// Lanes that this process owns, where several share the work.
     lanes: Vec<LaneView>,
+    /// The others, as their owners have told last.
+    lanes_elsewhere: Vec<LaneView>,
     digest: String,
 }
 
@@ -61,12 +63,17 @@ struct Source {
     dead_letter_failed: u64,
     errors: BTreeMap<&'static str, u64>,
     rebalances: u64,
+    /// Those that this process reads.
     partitions: Vec<PartitionView>,
+    /// The others, as their owners have told last.
+    elsewhere: Vec<PartitionView>,
 }
 
 #[derive(Debug, Serialize)]
 struct LaneView {
     lane: i32,
+    /// The process that decides about its models; absent before one has told.
+    owner: Option<Arc<str>>,
     next_offset: Option<i64>,
     /// Rows that its owner has not taken yet.
     lag: Option<u64>,
@@ -75,10 +82,12 @@ struct LaneView {
 #[derive(Debug, Serialize)]
 struct PartitionView {
     partition: i32,
+    /// The process that reads it; absent before one has told.
+    owner: Option<Arc<str>>,
     next_offset: Option<i64>,
     high_watermark: Option<i64>,
     lag: Option<u64>,
-    /// Age of the newest event time that was read, while something is not read yet; else zero.
+    /// Age of the watermark while something is not read yet; else zero.
     lag_seconds: Option<f64>,
     watermark: Option<Timestamp>,
     idle: bool,
@@ -113,14 +122,36 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
         totals: snapshot.totals.into(),
         state_stored_at: state.instruments.stored_at(),
         lag: lags.map(|lags| lags.iter().sum()),
-        sources: snapshot.sources.iter().map(|it| source(it, snapshot)).collect(),
-        lanes: snapshot.lanes.iter().map(LaneView::from).collect(),
+        sources: snapshot.sources.iter().map(|it| source(it, state, snapshot)).collect(),
+        lanes: snapshot.lanes.iter().map(|lane| LaneView::here(lane, state)).collect(),
+        lanes_elsewhere: lanes_elsewhere(state, snapshot),
         digest: snapshot.digest.to_string(),
     }
 }
 
-fn source(source: &SourceSnapshot, snapshot: &Snapshot) -> Source {
+/// Returns the lanes that this process has not.
+fn lanes_elsewhere(state: &HttpState, snapshot: &Snapshot) -> Vec<LaneView> {
+    let Some(scale_out) = &state.config.scale_out else { return Vec::new() };
+    let topic: Arc<str> = scale_out.partials_topic.as_str().into();
+    let is_here = |lane: i32| snapshot.lanes.iter().any(|it| it.lane == lane);
+    let lanes = 0..i32::try_from(scale_out.lanes).unwrap_or(i32::MAX);
+    let others = lanes.filter(|lane| !is_here(*lane)).map(|lane| {
+        let id = PartitionId { topic: Arc::clone(&topic), partition: lane };
+        let owned = state.owners.of(&id);
+        let next_offset = owned.as_ref().map(|it| it.next_offset);
+        let end = state.ends.of(&id).map(|end| end.offset);
+        let lag = LaneSnapshot { lane, next_offset, end }.lag();
+        LaneView { lane, owner: owned.and_then(|it| it.owner), next_offset, lag }
+    });
+    others.collect()
+}
+
+fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> Source {
     let taken_at = snapshot.taken_at;
+    let own = |partitions: &[PartitionSnapshot], owner: &dyn Fn(&PartitionId) -> _| {
+        let own = partitions.iter().filter(|it| it.id.topic == source.topic);
+        own.map(|it| PartitionView::new(it, owner(&it.id), taken_at)).collect()
+    };
     let rejected = RejectReason::ALL
         .map(|reason| (reason.as_str(), source.rejected.get(&reason).copied().unwrap_or(0)));
     Source {
@@ -134,33 +165,24 @@ fn source(source: &SourceSnapshot, snapshot: &Snapshot) -> Source {
         dead_letter_failed: source.dead_letter_failed,
         errors: source.errors.clone(),
         rebalances: source.rebalances,
-        partitions: snapshot
-            .partitions
-            .iter()
-            .filter(|it| it.id.topic == source.topic)
-            .map(|it| PartitionView::new(it, taken_at))
-            .collect(),
+        partitions: own(&snapshot.partitions, &|_| Some(Arc::clone(&state.instance))),
+        elsewhere: own(&snapshot.unassigned, &|id| state.owners.of(id)?.owner),
     }
 }
 
-impl From<&LaneSnapshot> for LaneView {
-    fn from(lane: &LaneSnapshot) -> Self {
-        Self { lane: lane.lane, next_offset: lane.next_offset, lag: lane.lag() }
+impl LaneView {
+    fn here(lane: &LaneSnapshot, state: &HttpState) -> Self {
+        let owner = Some(Arc::clone(&state.instance));
+        Self { lane: lane.lane, owner, next_offset: lane.next_offset, lag: lane.lag() }
     }
 }
 
 impl PartitionView {
-    fn new(partition: &PartitionSnapshot, taken_at: Timestamp) -> Self {
-        let age = |watermark: Timestamp| {
-            (taken_at.as_seconds_f64() - watermark.as_seconds_f64()).max(0.0)
-        };
+    fn new(partition: &PartitionSnapshot, owner: Option<Arc<str>>, taken_at: Timestamp) -> Self {
         Self {
-            lag_seconds: match lag(partition) {
-                Some(0) => Some(0.0),
-                Some(_) => partition.watermark.map(age),
-                None => None,
-            },
+            lag_seconds: lag_seconds(partition, taken_at),
             partition: partition.id.partition,
+            owner,
             next_offset: partition.next_offset,
             high_watermark: partition.high_watermark,
             lag: lag(partition),

@@ -10,7 +10,7 @@ use crate::courier;
 use crate::http::families::{Families, Observed};
 use crate::http::instruments::Distribution;
 use crate::http::{HttpState, LaneCounts};
-use crate::memory::process;
+use crate::memory::{held, process};
 
 pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
     families.gauge(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), state.simd], 1.0);
@@ -75,6 +75,11 @@ fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
         (MemoryOwner::Outbox, state.instruments.outbox_waiting().1),
         (MemoryOwner::History, histories.map(|segment| segment.history.bytes()).sum()),
         (MemoryOwner::Store, state.instruments.store_bytes()),
+        (MemoryOwner::FetchQueues, held::bytes(MemoryOwner::FetchQueues)),
+        (MemoryOwner::Batches, held::bytes(MemoryOwner::Batches)),
+        (MemoryOwner::Checkpoints, held::bytes(MemoryOwner::Checkpoints)),
+        (MemoryOwner::References, held::bytes(MemoryOwner::References)),
+        (MemoryOwner::ProducerQueues, held::bytes(MemoryOwner::ProducerQueues)),
     ];
     for (owner, bytes) in measured {
         families.gauge(&metric::MEMORY_BYTES, &[owner.as_str()], bytes as f64);

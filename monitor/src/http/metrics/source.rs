@@ -50,7 +50,7 @@ pub(super) fn collect(families: &mut Families, state: &HttpState, snapshot: &Sna
         families.counter(&metric::KAFKA_ERRORS_TOTAL, &[kind], count);
     }
     for source in &snapshot.partitions {
-        partition(families, source);
+        partition(families, source, snapshot.taken_at);
     }
 }
 
@@ -75,10 +75,12 @@ fn topic(families: &mut Families, source: &SourceSnapshot) {
     }
 }
 
-fn partition(families: &mut Families, partition: &PartitionSnapshot) {
+fn partition(families: &mut Families, partition: &PartitionSnapshot, now: Timestamp) {
     let labels = [&*partition.id.topic, &partition.id.partition.to_string()];
-    let lag = lag(partition).map(|lag| lag as f64);
-    families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_RECORDS, &labels, lag);
+    let records = lag(partition).map(|lag| lag as f64);
+    families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_RECORDS, &labels, records);
+    let seconds = lag_seconds(partition, now);
+    families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_SECONDS, &labels, seconds);
     let watermark = partition.watermark.map(Timestamp::as_seconds_f64);
     families.gauge_if_known(&metric::SOURCE_WATERMARK_TIMESTAMP_SECONDS, &labels, watermark);
     families.gauge(&metric::SOURCE_PARTITION_IDLE, &labels, f64::from(u8::from(partition.idle)));
@@ -99,4 +101,16 @@ fn partition(families: &mut Families, partition: &PartitionSnapshot) {
 pub(in crate::http) fn lag(partition: &PartitionSnapshot) -> Option<u64> {
     let end = partition.high_watermark?;
     Some(u64::try_from(end.saturating_sub(partition.next_offset?)).unwrap_or(0))
+}
+
+/// Returns the age of the watermark while something is not read yet, else 0. Absent until the end
+/// was seen, and without a watermark where there is something to read.
+pub(in crate::http) fn lag_seconds(partition: &PartitionSnapshot, now: Timestamp) -> Option<f64> {
+    match lag(partition)? {
+        0 => Some(0.0),
+        _ => {
+            let age = now.as_seconds_f64() - partition.watermark?.as_seconds_f64();
+            Some(age.max(0.0))
+        }
+    }
 }
