@@ -106,11 +106,9 @@ pub(in crate::http) fn lag(partition: &PartitionSnapshot) -> Option<u64> {
 /// Returns the age of the watermark while something is not read yet, else 0. Absent until the end
 /// was seen, and without a watermark where there is something to read.
 pub(in crate::http) fn lag_seconds(partition: &PartitionSnapshot, now: Timestamp) -> Option<f64> {
-    match lag(partition)? {
-        0 => Some(0.0),
-        _ => {
-            let age = now.as_seconds_f64() - partition.watermark?.as_seconds_f64();
-            Some(age.max(0.0))
-        }
+    if lag(partition)? == 0 {
+        return Some(0.0);
     }
+    let age = now.as_seconds_f64() - partition.watermark?.as_seconds_f64();
+    Some(age.max(0.0))
 }
