@@ -18,11 +18,12 @@ use rdkafka::error::KafkaError;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::kafka::gone::ADVICE_SHARED;
 use crate::kafka::{Alone, ConnectError, lone_reader, loss};
 
 /// The cluster gets this long to say where the logs begin and end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same where a group waits for the answer; it is asked again later.
+const ANSWER_TIMEOUT_SHARED: Duration = Duration::from_secs(5);
 
 /// `TOPIC` or `TOPIC:PARTITION`: whose loss is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +44,10 @@ pub struct AcceptLossError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// Several processes share the work.
-    #[error("`--accept-loss` does not serve with `scale_out`: {ADVICE_SHARED}")]
-    ScaleOut,
     /// Nothing is stored that could be dropped.
     #[error(
-        "`--accept-loss` needs `state`: without it every start reads from `start`, and a restart \
-         is enough"
+        "`--accept-loss` needs `state` or `scale_out`: without them every start reads from \
+         `start`, and a restart is enough"
     )]
     NoState,
     /// No source has this topic.
@@ -103,7 +101,8 @@ pub(crate) fn argument(partition: &PartitionId) -> String {
 /// Returns what a person can do about a partition that is read no more.
 pub(crate) fn advice(config: &Config, partition: &PartitionId) -> String {
     if config.scale_out.is_some() {
-        return ADVICE_SHARED.to_owned();
+        let argument = argument(partition);
+        return format!("to go on without these records, start each process with `{argument}`");
     }
     if config.state.is_none() {
         return "no `state` is kept: a restart reads it from `start`".to_owned();
@@ -122,10 +121,7 @@ pub(crate) fn check(config: &Config, named: &[AcceptLoss]) -> Result<(), AcceptE
     if named.is_empty() {
         return Ok(());
     }
-    if config.scale_out.is_some() {
-        return Err(AcceptError::ScaleOut);
-    }
-    if config.state.is_none() {
+    if config.state.is_none() && config.scale_out.is_none() {
         return Err(AcceptError::NoState);
     }
     match named.iter().find(|it| config.source_of(&it.topic).is_none()) {
@@ -150,10 +146,44 @@ pub(crate) fn accepted(
     }
     let stored: BTreeMap<PartitionId, Stored> =
         stored.into_iter().filter(|(id, _)| named.iter().any(|it| it.names(id))).collect();
-    let lost = look(kafka, &stored)?;
+    Ok(decide(kafka, &stored, ANSWER_TIMEOUT)?.into_iter().map(|(accepted, _)| accepted).collect())
+}
+
+/// Returns the loss of a partition, if it is named and has one, and its oldest offset. Other rows
+/// may lie between those of the partition. `beat` is called before and after the look.
+pub(crate) fn accepted_of(
+    kafka: &KafkaConfig,
+    named: &[AcceptLoss],
+    partition: &PartitionId,
+    rows: &[Row],
+    beat: impl Fn(),
+) -> Result<Option<(Accepted, i64)>, AcceptError> {
+    if !named.iter().any(|it| it.names(partition)) {
+        return Ok(None);
+    }
+    let mut stored = stored_positions(rows)?;
+    stored.retain(|id, _| id == partition);
+    beat();
+    let accepted = decide(kafka, &stored, ANSWER_TIMEOUT_SHARED);
+    beat();
+    Ok(accepted?.pop())
+}
+
+/// Returns the losses of partitions, each with the oldest offset of its log, and logs what becomes
+/// of every one.
+fn decide(
+    kafka: &KafkaConfig,
+    stored: &BTreeMap<PartitionId, Stored>,
+    timeout: Duration,
+) -> Result<Vec<(Accepted, i64)>, AcceptError> {
+    if stored.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut lost = look(kafka, stored, timeout)?;
     let at = clock::now();
-    for (partition, Stored { next_offset, .. }) in &stored {
-        if let Some(loss) = lost.get(partition) {
+    let mut accepted = Vec::new();
+    for (partition, Stored { next_offset, .. }) in stored {
+        if let Some((loss, start)) = lost.remove(partition) {
             warn!(
                 %partition,
                 reason = loss.reason(),
@@ -161,6 +191,7 @@ pub(crate) fn accepted(
                 %loss,
                 "the loss is accepted: the partition begins anew at its oldest record"
             );
+            accepted.push((Accepted { partition: partition.clone(), loss, at }, start));
         } else {
             info!(
                 %partition,
@@ -169,34 +200,37 @@ pub(crate) fn accepted(
             );
         }
     }
-    Ok(lost.into_iter().map(|(partition, loss)| Accepted { partition, loss, at }).collect())
+    Ok(accepted)
 }
 
+/// Returns what is lost of partitions, with the oldest offset of each log.
 fn look(
     kafka: &KafkaConfig,
     stored: &BTreeMap<PartitionId, Stored>,
-) -> Result<BTreeMap<PartitionId, Loss>, AcceptError> {
+    timeout: Duration,
+) -> Result<BTreeMap<PartitionId, (Loss, i64)>, AcceptError> {
     let mut client = lone_reader(kafka, "-losses")?;
     client.set("isolation.level", "read_committed");
     let client: BaseConsumer<Alone> =
         client.create_with_context(Alone).map_err(ConnectError::from)?;
     let partitions: Vec<PartitionId> = stored.keys().cloned().collect();
-    let bounds = loss::bounds(&client, &partitions, ANSWER_TIMEOUT).map_err(AcceptError::Look)?;
+    let bounds = loss::bounds(&client, &partitions, timeout).map_err(AcceptError::Look)?;
     let unseen = |partition: &PartitionId| AcceptError::Unseen { partition: partition.clone() };
     let mut lost = BTreeMap::new();
     let mut marks = BTreeMap::new();
     for (partition, Stored { next_offset, mark }) in stored {
         let bounds = bounds.get(partition).ok_or_else(|| unseen(partition))?;
         if let Some(loss) = Loss::of(*next_offset, *bounds) {
-            lost.insert(partition.clone(), loss);
+            lost.insert(partition.clone(), (loss, bounds.start));
         } else if let Some(mark) = mark {
             marks.insert(partition.clone(), *mark);
         }
     }
-    let others = loss::other_logs(&client, &marks, ANSWER_TIMEOUT).map_err(AcceptError::Look)?;
+    let others = loss::other_logs(&client, &marks, timeout).map_err(AcceptError::Look)?;
     for partition in others {
-        if let Some(Stored { next_offset, .. }) = stored.get(&partition) {
-            lost.insert(partition, Loss::Recreated { next_offset: *next_offset });
+        if let (Some(stored), Some(bounds)) = (stored.get(&partition), bounds.get(&partition)) {
+            let loss = Loss::Recreated { next_offset: stored.next_offset };
+            lost.insert(partition, (loss, bounds.start));
         }
     }
     Ok(lost)

@@ -188,6 +188,8 @@ impl Lanes {
             kafka: self.kafka.clone(),
             scale_out: self.scale_out.clone(),
             references: Arc::clone(&self.references),
+            // Of a lane nothing is accepted.
+            losses: Arc::default(),
             heartbeat: self.heartbeat.clone(),
         });
         let client: BaseConsumer<Assignments> =
@@ -224,6 +226,7 @@ impl News {
             | Event::ClientError { .. }
             | Event::Elsewhere { .. }
             | Event::Stalled { .. }
+            | Event::Lost { .. }
             | Event::Checkpoint(_)
             | Event::RetrainDelivered { .. }
             | Event::ResultsDelivered { .. }

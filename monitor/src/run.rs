@@ -30,7 +30,7 @@ pub struct RunArgs {
     /// the records back, or accept the loss with this option. The partition then begins at its
     /// oldest record, and windows that may lack records say so: they are incomplete, and name it.
     /// Other partitions go on as they are. A partition that has lost nothing is left alone. Needs
-    /// `state`; does not serve with `scale_out`.
+    /// `state`, or `scale_out`: then whichever process is given the partition has to have it.
     #[arg(long, value_name = "TOPIC[:PARTITION]")]
     pub accept_loss: Vec<AcceptLoss>,
 }

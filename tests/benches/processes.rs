@@ -119,6 +119,24 @@ impl Member {
         samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
+    /// Says who holds how much, the largest first.
+    fn print_memory(&self) {
+        let text = http::get(&format!("http://{}/metrics", self.address));
+        let text = text.map_or(String::new(), |response| response.body);
+        let mut owners: Vec<(f64, &str)> = text
+            .lines()
+            .filter_map(|line| {
+                let (owner, bytes) =
+                    line.strip_prefix("driftd_memory_bytes{owner=\"")?.split_once("\"} ")?;
+                Some((bytes.parse::<f64>().ok()? / f64::from(1 << 20), owner))
+            })
+            .collect();
+        owners.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let owners: Vec<String> =
+            owners.iter().map(|(mib, owner)| format!("{owner} {mib:.1}")).collect();
+        println!("      of that measured, MiB: {}", owners.join(", "));
+    }
+
     fn resident_mib(&self) -> f64 {
         self.metric("process_resident_memory_bytes") / f64::from(1 << 20)
     }
@@ -210,6 +228,7 @@ fn follow(bootstrap: &str, features: usize) {
         quantiles(&mut scrapes),
         member.resident_mib(),
     );
+    member.print_memory();
     let _ended = member.daemon.terminate(DEADLINE);
 }
 

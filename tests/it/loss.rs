@@ -30,13 +30,26 @@ struct Loss {
 
 impl Loss {
     fn new(name: &'static str) -> Self {
+        Self::with(name, "state", json!({"folder": "state", "commit_interval": "100ms"}))
+    }
+
+    fn shared(name: &'static str) -> Self {
+        let scale_out = json!({"lanes": 2, "replicas": 1, "commit_interval": "100ms"});
+        let loss = Self::with(name, "scale_out", scale_out);
+        let args = ["check", "--config", &loss.config, "--create-topics"];
+        let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+        loss
+    }
+
+    /// A job that keeps its state as this key of the configuration says.
+    fn with(name: &'static str, key: &str, value: Value) -> Self {
         let job = Job::new(name);
         job.create_topics();
         let mut config = job.config();
         config["kafka"]["properties"] =
             json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
         close_by_event_time(&mut config);
-        config["state"] = json!({"folder": "state", "commit_interval": "100ms"});
+        config[key] = value;
         let config = job.write(&config);
         job.build_references(&config, &["small"], DEADLINE);
         let topic = job.topic(TopicRole::Inference);
@@ -159,6 +172,25 @@ fn lose_to_retention(loss: &mut Loss) {
     topic::delete_records(loss.job.bootstrap(), &loss.topic, 1, 600);
 }
 
+/// What is said of hours, by how many records, after the loss is accepted.
+fn after_retention() -> BTreeMap<i64, (i64, bool)> {
+    BTreeMap::from([
+        (0, (360, true)),
+        (1, (360, true)),
+        (2, (360, true)),
+        (3, (360, true)),
+        (4, (360, true)),
+        // What the partition had counted is dropped, forty minutes of it are lost, and the rest is
+        // known to be whole a hundred records later.
+        (5, (270, false)),
+        (6, (300, false)),
+        (7, (360, false)),
+        (8, (360, true)),
+        (9, (360, true)),
+        (10, (360, true)),
+    ])
+}
+
 #[test]
 fn what_retention_deletes_is_lost_when_a_person_says_so() {
     let mut loss = Loss::new("loss");
@@ -196,22 +228,7 @@ fn what_retention_deletes_is_lost_when_a_person_says_so() {
     assert_eq!(process.get("/readyz").status, 200);
     assert_eq!(process.end().matches(lost_nothing).count(), 2);
     let windows = loss.windows();
-    let expected = BTreeMap::from([
-        (0, (360, true)),
-        (1, (360, true)),
-        (2, (360, true)),
-        (3, (360, true)),
-        (4, (360, true)),
-        // What the partition had counted is dropped, forty minutes of it are lost, and the rest is
-        // known to be whole a hundred records later.
-        (5, (270, false)),
-        (6, (300, false)),
-        (7, (360, false)),
-        (8, (360, true)),
-        (9, (360, true)),
-        (10, (360, true)),
-    ]);
-    assert_eq!(windows, expected);
+    assert_eq!(windows, after_retention());
     let events = loss.read(TopicRole::Retraining);
     let ids: BTreeSet<String> = events.iter().map(|it| it["id"].to_string()).collect();
     assert!(!ids.is_empty() && ids.len() == events.len(), "{events:?}");
@@ -290,12 +307,35 @@ fn a_loss_that_cannot_be_accepted_is_refused() {
         ended.stderr
     };
     let error = refused(&config, &topic);
-    assert!(error.contains("needs `state`"), "{error}");
+    assert!(error.contains("needs `state` or `scale_out`"), "{error}");
     config["state"] = json!({"folder": "state"});
     let error = refused(&config, "elsewhere:0");
     assert!(error.contains("no source reads topic `elsewhere`"), "{error}");
-    config.as_object_mut().expect("an object").remove("state");
-    config["scale_out"] = json!({"lanes": 2, "replicas": 1});
-    let error = refused(&config, &topic);
-    assert!(error.contains("does not serve with `scale_out`"), "{error}");
+}
+
+/// The reader of a partition begins it anew; that its windows are not whole is decided elsewhere.
+#[test]
+fn a_loss_is_accepted_where_several_processes_share_the_work() {
+    let mut loss = Loss::shared("loss-shared");
+    lose_to_retention(&mut loss);
+    let mut process = loss.start(&[], &[]);
+    process.wait_for_end(&[0, 2, 3]);
+    let status = process.wait(|status| stalled(status, 1).is_object());
+    assert_eq!(stalled(&status, 1)["reason"], "deleted");
+    let told = format!("start each process with `--accept-loss {}:1`", loss.topic);
+    assert!(status["not_ready"].to_string().contains(&told), "{status}");
+    let _log = process.end();
+
+    let accepting = ["--accept-loss", &format!("{}:1", loss.topic)];
+    let mut process = loss.start(&accepting, &["the loss is accepted"]);
+    process.wait_for_end(&[0, 1, 2, 3]);
+    let _log = process.end();
+    // Another one, which knows of the decision what is stored of it.
+    let mut other = loss.start(&[], &[]);
+    loss.put(1_080);
+    other.wait_for_end(&[0, 1, 2, 3]);
+    other.wait(|status| status["totals"]["windows_closed"] == 11);
+    assert_eq!(other.get("/readyz").status, 200);
+    let _log = other.end();
+    assert_eq!(loss.windows(), after_retention());
 }

@@ -9,7 +9,7 @@ use driftd_alerts::Transition;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
-use crate::loss::Loss;
+use crate::loss::{Loss, LostNews};
 use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::shard::Progress;
@@ -79,6 +79,14 @@ pub enum Event {
         /// What is lost.
         loss: Loss,
     },
+    /// Records of a partition are lost, and a person has accepted it: news from its reader, where
+    /// that is another process.
+    Lost {
+        /// Whose.
+        partition: PartitionId,
+        /// What is known of them.
+        news: LostRecords,
+    },
     /// Where partitions end now.
     Ends {
         /// Index into [`crate::config::Config::sources`].
@@ -123,6 +131,10 @@ pub enum Event {
     /// Time has passed.
     Tick,
 }
+
+/// What is known of records that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRecords(pub(crate) LostNews);
 
 /// Something to do.
 #[derive(Debug)]

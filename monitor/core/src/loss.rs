@@ -96,6 +96,15 @@ impl Loss {
         }
     }
 
+    /// Returns the next offset that was to be read.
+    pub fn next_offset(self) -> i64 {
+        match self {
+            Self::Deleted { next_offset, .. }
+            | Self::Truncated { next_offset, .. }
+            | Self::Recreated { next_offset } => next_offset,
+        }
+    }
+
     /// Returns how many records are lost, where that is known.
     pub fn records(self) -> Option<u64> {
         match self {
@@ -187,6 +196,22 @@ impl LostTime {
     }
 }
 
+/// News of lost time, from the reader of a partition to those who decide in other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LostNews {
+    pub(crate) time: LostTime,
+    /// The partition has begun anew: what it gave before to what is not closed is dropped.
+    pub(crate) begins: bool,
+}
+
+impl LostNews {
+    /// Makes one of what was told before and what is told next.
+    pub(crate) fn absorb(before: Option<Self>, next: Option<Self>) -> Option<Self> {
+        let begins = before.is_some_and(|it| it.begins) || next.is_some_and(|it| it.begins);
+        Some(Self { begins, ..next.or(before)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +238,19 @@ mod tests {
         let empty = Bounds { start: 10, end: 10 };
         assert_eq!(Loss::of(7, empty).and_then(Loss::records), Some(3));
         assert_eq!(Loss::of(10, empty), None);
+    }
+
+    /// Between two transactions a log may be read from its begin past everything that is lost.
+    #[test]
+    fn a_begin_is_not_forgotten_over_the_end_of_lost_time() {
+        let mut time = LostTime::new(&accepted(Loss::Recreated { next_offset: 3 }), None, 50, None);
+        let begins = LostNews { time, begins: true };
+        time.end(at(300), 7);
+        let ends = LostNews { time, begins: false };
+        assert_eq!(LostNews::absorb(Some(begins), Some(ends)), Some(LostNews { time, ..begins }));
+        assert_eq!(LostNews::absorb(Some(begins), None), Some(begins));
+        assert_eq!(LostNews::absorb(None, Some(ends)), Some(ends));
+        assert_eq!(LostNews::absorb(None, None), None);
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl Pending {
         is_more
     }
 
+    /// Forgets what a partition reported; returns whether there is something of another.
+    pub(crate) fn forget(&mut self, partition: &PartitionId) -> bool {
+        self.partials.remove(partition);
+        !self.partials.is_empty()
+    }
+
     /// Returns what each partition reported.
     pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
         self.partials.values()

@@ -16,7 +16,7 @@ use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::group::Group;
-use crate::loss::Mark;
+use crate::loss::{LostNews, LostTime, Mark};
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 use crate::shard::Progress;
@@ -48,6 +48,10 @@ pub struct PartitionState {
     settles_at: Option<i64>,
     /// Newest event time when the log was read past lost records: not told to stage 2 yet.
     settled: Option<Timestamp>,
+    /// Time of which records are lost, where this reader keeps it: those who decide are others.
+    lost: Option<LostTime>,
+    /// What of it is not told to stage 2 yet.
+    lost_news: Option<LostNews>,
     /// The newest record that was read.
     mark: Option<Mark>,
 }
@@ -69,6 +73,8 @@ impl PartitionState {
             begins: Vec::new(),
             settles_at: None,
             settled: None,
+            lost: None,
+            lost_news: None,
             mark: None,
         }
     }
@@ -128,6 +134,14 @@ impl PartitionState {
         self.settles_at = offset;
     }
 
+    /// Keeps the time of which records are lost, and has stage 2 told how far it reaches as soon as
+    /// that is known; that the partition begins anew, with the next report.
+    pub(crate) fn keep_lost(&mut self, news: LostNews) {
+        self.lost = Some(news.time);
+        self.lost_news = news.begins.then_some(news);
+        self.settles_at = news.time.ends_at();
+    }
+
     /// Has stage 2 told that windows of these model versions are not whole.
     pub(crate) fn leave_behind(&mut self, models: impl IntoIterator<Item = ModelId>) {
         self.left_behind.extend(models);
@@ -149,6 +163,7 @@ impl PartitionState {
             event_time_max: self.progression.newest(),
             waiting: self.waiting.clone(),
             mark: self.mark,
+            lost: self.lost,
             open: open.collect(),
         })
     }
@@ -361,6 +376,8 @@ impl PartitionState {
         let next_offset = self.next_offset.or(high_watermark).unwrap_or_default();
         // Up to the end there may be offsets without a record.
         let next_offset = self.idle_at.map_or(next_offset, |end| end.max(next_offset));
+        let settled = self.settled.take();
+        self.end_lost(settled, config.sources[self.source].time.out_of_orderness_millis);
         Progress {
             high_watermark,
             watermark: self.watermark(&config.sources[self.source].time),
@@ -371,10 +388,20 @@ impl PartitionState {
                 .into_iter()
                 .map(|(model, newest)| (Arc::clone(&config.models[model].name), newest))
                 .collect(),
-            settled: self.settled.take(),
+            settled,
+            lost: self.lost_news.take(),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)
+        }
+    }
+
+    /// Takes how far event time had come when the log was read past lost records.
+    fn end_lost(&mut self, settled: Option<Timestamp>, out_of_orderness_millis: i64) {
+        if let (Some(time), Some(newest)) = (&mut self.lost, settled) {
+            time.end(newest, out_of_orderness_millis);
+            let news = LostNews { time: *time, begins: false };
+            self.lost_news = LostNews::absorb(self.lost_news, Some(news));
         }
     }
 }

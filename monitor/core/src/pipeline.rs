@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
 use crate::gaps::{Gap, GapKey, Gaps, Stretch};
-use crate::loss::LostTime;
+use crate::loss::{LostNews, LostTime};
 use crate::models::Models;
 use crate::output::OutputMessage;
 use crate::panes::{Due, Outcome, Panes};
@@ -201,6 +201,7 @@ impl Pipeline {
             }
             Event::ClientError { source, kind } => self.sources.client_error(source, kind),
             Event::Stalled { partition, loss } => self.sources.stall(&partition, loss),
+            Event::Lost { partition, news } => self.take_lost(now, partition, news.0),
             Event::OutboxOpened(opening) => {
                 let found = self.outbox.as_mut().map(|it| it.open(&self.config, opening));
                 for id in found.unwrap_or_default() {
@@ -270,6 +271,22 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Takes what its reader tells of a partition that has lost records. What is in closed panes
+    /// stays, as in a process that decides itself about what it reads.
+    fn take_lost(&mut self, now: Timestamp, partition: PartitionId, news: LostNews) {
+        if news.begins {
+            self.sources.begin_anew(now, &partition);
+            self.windows.forget_partition(&partition);
+            for model in self.panes.models() {
+                self.expect(model);
+            }
+        }
+        if let Some(saver) = &mut self.saver {
+            saver.lost(partition.clone(), &news.time);
+        }
+        self.lacks(partition, news.time);
     }
 
     fn take_delivery(&mut self, now: Timestamp, id: &str, stored: bool) {

@@ -13,6 +13,7 @@ use driftd_ingest::{Decoded, RejectReason};
 
 use crate::config::Config;
 use crate::group::{Group, Grouping};
+use crate::loss::LostNews;
 use crate::loss::Mark;
 use crate::partial::Partial;
 use crate::partition::PartitionState;
@@ -111,6 +112,8 @@ pub struct Progress {
     pub(crate) begins: Vec<(Arc<str>, Option<Timestamp>)>,
     /// Newest event time when the log had been read past records that are lost.
     pub settled: Option<Timestamp>,
+    /// News of lost time, where another process decides.
+    pub(crate) lost: Option<LostNews>,
 }
 
 impl Progress {
@@ -137,6 +140,7 @@ impl Progress {
             not_counted: Vec::new(),
             begins: Vec::new(),
             settled: None,
+            lost: None,
         }
     }
 
@@ -171,6 +175,7 @@ impl Progress {
             not_counted,
             begins,
             settled: next.settled.or(self.settled),
+            lost: LostNews::absorb(self.lost, next.lost),
             ..next
         };
     }

@@ -234,6 +234,16 @@ impl Sources {
         }
     }
 
+    /// Takes that a partition begins anew: how far it was says nothing any more.
+    pub(crate) fn begin_anew(&mut self, now: Timestamp, partition: &PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(partition) {
+            partition.next_offset = None;
+            partition.watermark = None;
+            partition.idle = false;
+            partition.progressed_at = now;
+        }
+    }
+
     /// Takes the time of which records of a partition are lost.
     pub(crate) fn set_lost(&mut self, partition: PartitionId, lost: LostTime) {
         self.lost.insert(partition, lost);

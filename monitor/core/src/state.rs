@@ -27,7 +27,7 @@ pub use lane::{Addressed, LaneId, LaneReader, LaneRowError, LaneWriter, lane_of}
 pub use loss::{Stored, stored_positions};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
-pub use partition::{PartitionSaver, restore_partition};
+pub use partition::{PartitionSaver, restore_partition, restore_partition_accepting};
 pub use restore::{Dropped, RestoreError, Restored, restore, restore_accepting, restore_lane};
 pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
@@ -37,7 +37,7 @@ use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::loss::Mark;
+use crate::loss::{LostTime, Mark};
 use crate::partial::Partial;
 use body::Fingerprint;
 
@@ -68,6 +68,8 @@ pub struct Checkpoint {
     /// Models that it has not begun to count, by index into [`Config::models`].
     pub(crate) waiting: Vec<usize>,
     pub(crate) mark: Option<Mark>,
+    /// Time of which records are lost, where the reader keeps it.
+    pub(crate) lost: Option<LostTime>,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

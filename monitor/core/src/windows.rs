@@ -107,6 +107,19 @@ impl Windows {
         }
     }
 
+    /// Forgets what a partition reported of open panes, and of those that may be revised: it begins
+    /// anew.
+    pub(crate) fn forget_partition(&mut self, partition: &PartitionId) {
+        self.open.retain(|_, open| {
+            open.panes.retain(|_, pending| pending.forget(partition));
+            !open.panes.is_empty()
+        });
+        self.recent.retain(|_, panes| {
+            panes.retain(|_, pending| pending.forget(partition));
+            !panes.is_empty()
+        });
+    }
+
     /// Returns what partitions reported of open panes, and of those that may be revised.
     pub(crate) fn partials(&self) -> impl Iterator<Item = &Partial> {
         self.pending().flat_map(Pending::partials)

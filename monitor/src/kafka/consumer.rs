@@ -26,6 +26,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use tracing::{debug, error, info, info_span, warn};
 
+use crate::accept::AcceptLoss;
 use crate::clock;
 use crate::commands::{Command, CommandReceiver};
 use crate::failpoint;
@@ -76,6 +77,8 @@ pub struct ConsumerParts {
     pub references: Arc<References>,
     /// Where schemas of messages are, where those have some.
     pub writers: Option<Arc<Writers>>,
+    /// Whose losses are accepted, where several processes share the work.
+    pub losses: Arc<[AcceptLoss]>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
     /// Number of the thread among those of its source.

@@ -17,9 +17,6 @@ pub(crate) struct RowsLost(pub(crate) Loss);
 )]
 pub(crate) struct Unexplained;
 
-/// For readers of shared work.
-pub(crate) const ADVICE_SHARED: &str = "to read from `start`, name another `kafka.group` and other \
-    topics in `scale_out`; everything is counted anew";
 /// For lanes.
 const ADVICE_LANE: &str = "the counts that readers passed on in between are lost; to count \
     anew, name another `kafka.group` and other topics in `scale_out`, and give the topic of \

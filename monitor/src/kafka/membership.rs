@@ -60,6 +60,7 @@ pub(super) fn client(
             kafka: kafka.clone(),
             scale_out: scale_out.clone(),
             references: Arc::clone(&parts.references),
+            losses: Arc::clone(&parts.losses),
             heartbeat: parts.heartbeat.clone(),
         })),
     };

@@ -31,7 +31,7 @@ use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, Standing, compare};
 use crate::kafka::loss::{self, Held};
 use crate::kafka::queues::Queues;
-use crate::kafka::sharing::{ResumeError, Resumer};
+use crate::kafka::sharing::{ResumeError, ResumedPartition, Resumer};
 use crate::kafka::stalls::Due;
 use crate::kafka::state_topic::Patience;
 use crate::kafka::watch::partitions;
@@ -370,9 +370,9 @@ impl Assignments {
         // Behind the rows: what is committed is not older than they are.
         let committed = self.committed(consumer).map_err(Arc::new);
         for (id, resumed) in resumed {
-            let compared = resumed.and_then(|(state, saver)| {
+            let compared = resumed.and_then(|ResumedPartition { state, saver, stored }| {
                 let committed = committed.as_ref().map_err(Arc::clone)?;
-                compare(state.next_offset(), committed.get(&id.partition))
+                compare(stored, committed.get(&id.partition))
                     .map_err(|error| Arc::new(error.into()))?;
                 Ok((state, Some(saver)))
             });

@@ -16,13 +16,14 @@ use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
 use driftd_core::shard::{Output, Progress};
 use driftd_core::state::{
-    Addressed, Batch, Dropped, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored, Row,
-    restore_lane, restore_partition,
+    Addressed, Batch, Dropped, Find, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored,
+    Row, restore_lane, restore_partition_accepting,
 };
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use tracing::warn;
 
+use crate::accept::{self, AcceptError, AcceptLoss};
 use crate::clock;
 use crate::http::Heartbeat;
 use crate::kafka::committed::{self, RowsGone, Standing};
@@ -63,6 +64,9 @@ pub(crate) enum ResumeError {
     /// Its rows cannot be read.
     #[error(transparent)]
     Rows(#[from] RestoreError),
+    /// It is not known whether it has lost what may be lost.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
     /// Its rows are not those that were committed.
     #[error(transparent)]
     Gone(#[from] RowsGone),
@@ -88,6 +92,7 @@ impl ResumeError {
     pub(crate) fn outlook(&self) -> Outlook {
         match self {
             Self::Topic(_)
+            | Self::Accept(_)
             | Self::Committed(_)
             | Self::Begin(_)
             | Self::Compare(_)
@@ -104,6 +109,8 @@ pub(crate) struct Resumer {
     pub(crate) kafka: KafkaConfig,
     pub(crate) scale_out: ScaleOutConfig,
     pub(crate) references: Arc<References>,
+    /// Whose losses are accepted.
+    pub(crate) losses: Arc<[AcceptLoss]>,
     pub(crate) heartbeat: Heartbeat,
 }
 
@@ -120,7 +127,7 @@ impl Resumer {
         source: usize,
         partitions: Vec<PartitionId>,
         patience: Patience,
-    ) -> Vec<(PartitionId, Resumed<(PartitionState, PartitionSaver)>)> {
+    ) -> Vec<(PartitionId, Resumed<ResumedPartition>)> {
         let mut reading = Reading::new(self, patience);
         let find = |model, id: &_| self.references.find(model, id);
         // Several partitions lie in one of the topic, which is read once.
@@ -133,14 +140,32 @@ impl Resumer {
             let rows = reading.rows(place);
             all.extend(ids.into_iter().map(|id| {
                 let resumed = rows.clone().and_then(|rows| {
-                    let (rows, now) = (rows.iter().cloned(), clock::now());
-                    restore_partition(&self.config, (id.clone(), source), rows, &find, now)
-                        .map_err(|error| Arc::new(error.into()))
+                    self.restore((id.clone(), source), &rows, &find).map_err(Arc::new)
                 });
                 (id, resumed)
             }));
         }
         all
+    }
+
+    /// Returns the state of one partition, without records that are lost, where that is accepted.
+    fn restore(
+        &self,
+        (id, source): (PartitionId, usize),
+        rows: &[Row],
+        find: Find<'_>,
+    ) -> Result<ResumedPartition, ResumeError> {
+        let accepted = accept::accepted_of(&self.kafka, &self.losses, &id, rows, || {
+            self.heartbeat.beat(clock::instant());
+        })?;
+        let accepted = accepted.as_ref().map(|(accepted, start)| (accepted, *start));
+        let (rows, own) = (rows.iter().cloned(), (id, source));
+        let begin = (accepted, clock::now());
+        let restored = restore_partition_accepting(&self.config, own, rows, find, begin);
+        let (state, saver) = restored?;
+        let lost = accepted.map(|(accepted, _)| accepted.loss.next_offset());
+        let stored = lost.or(state.next_offset());
+        Ok(ResumedPartition { state, saver, stored })
     }
 
     /// Returns what each lane goes on from.
@@ -167,6 +192,14 @@ impl Resumer {
         };
         lanes.iter().map(|lane| (*lane, resume(*lane))).collect()
     }
+}
+
+/// A partition that is gone on with.
+pub(crate) struct ResumedPartition {
+    pub(crate) state: PartitionState,
+    pub(crate) saver: PartitionSaver,
+    /// Where it would have gone on by its rows.
+    pub(crate) stored: Option<i64>,
 }
 
 /// What comes of going on with one partition or lane; one answer may concern several.
@@ -368,6 +401,11 @@ impl Sharing {
         let positions = committed::list(&first.topic, own).map_err(TransactionError::Positions)?;
         transactions.run(&positions, member, beat, |transaction| {
             let topic = self.scale_out.partials_topic.as_str();
+            for (id, progress) in self.progress.iter().filter(|(id, _)| portion.contains(id)) {
+                for row in self.writer.lost(progress) {
+                    transaction.send(to_lane(topic, &row, id.partition))?;
+                }
+            }
             for (id, row) in self.partials.iter().filter(|(id, _)| portion.contains(id)) {
                 transaction.send(to_lane(topic, row, id.partition))?;
             }

@@ -49,12 +49,17 @@ pub(super) enum Key {
     Lost(PartitionId),
     /// The newest record that was read of a partition.
     Mark(PartitionId),
+    /// The same as `Lost`, as it is kept by the partition's reader where others decide.
+    OwnLost(PartitionId),
 }
 
 impl Key {
     /// Returns the partition whose reader writes the row; the other rows are of stage 2.
     pub(super) fn reader(&self) -> Option<&PartitionId> {
-        if let Self::Partition(partition) | Self::Open(partition, _) | Self::Mark(partition) = self
+        if let Self::Partition(partition)
+        | Self::Open(partition, _)
+        | Self::Mark(partition)
+        | Self::OwnLost(partition) = self
         {
             Some(partition)
         } else {

@@ -4,6 +4,7 @@
 //! lane makes [`Event`]s of them. A lane is a partition of that topic. All windows of a model lie
 //! in one lane, because episodes and retraining look at them one after the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PaneId, PartitionId, Timestamp};
@@ -15,7 +16,7 @@ use super::key::Key;
 use super::restore::{RestoreError, read};
 use super::{Counted, Row, encode, fingerprints};
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, LostRecords};
 use crate::partial::Partial;
 use crate::shard::{ModelProgress, Progress};
 
@@ -102,14 +103,24 @@ impl LaneWriter {
     /// Returns a row for each lane that has a model of the partition's topic. It has to come behind
     /// the counts that the report covers.
     pub fn barriers(&self, progress: &Progress) -> Vec<Addressed> {
-        let models = &self.config.sources[progress.source].models;
-        let lane = |model: &usize| lane_of(&self.config.models[*model].name, self.lanes);
-        let mut lanes: Vec<u32> = models.iter().map(lane).collect();
-        lanes.sort_unstable();
-        lanes.dedup();
         let key = Key::Partition(progress.partition.clone()).encode();
         let row = |lane| (lane, (key.clone(), headed(&self.barrier(lane, progress))));
-        lanes.into_iter().map(row).collect()
+        self.lanes_of(progress.source).into_iter().map(row).collect()
+    }
+
+    /// Returns a row for each lane that has a model of the partition's topic, where there is news of
+    /// lost time. It has to come before the counts that the report covers.
+    pub fn lost(&self, progress: &Progress) -> Vec<Addressed> {
+        let Some(news) = progress.lost else { return Vec::new() };
+        let key = Key::Lost(progress.partition.clone()).encode();
+        let row = |lane| (lane, (key.clone(), headed(&news)));
+        self.lanes_of(progress.source).into_iter().map(row).collect()
+    }
+
+    /// Returns the lanes that have a model of a source.
+    fn lanes_of(&self, source: usize) -> BTreeSet<u32> {
+        let models = self.config.sources[source].models.iter();
+        models.map(|model| lane_of(&self.config.models[*model].name, self.lanes)).collect()
     }
 
     fn barrier(&self, lane: u32, progress: &Progress) -> BarrierBody {
@@ -246,6 +257,11 @@ impl<'a> LaneReader<'a> {
                 let progress = self.progress(lane, partition, read(body, "a lane's barrier")?);
                 Ok(progress.map(Box::new).map(Event::Progress))
             }
+            Key::Lost(partition) => {
+                let news = read(body, "a lane's lost time")?;
+                let is_known = self.config.source_of(&partition.topic).is_some();
+                Ok(is_known.then_some(Event::Lost { partition, news: LostRecords(news) }))
+            }
             Key::Format
             | Key::Open(..)
             | Key::Closed(_)
@@ -262,8 +278,8 @@ impl<'a> LaneReader<'a> {
             | Key::Course(_)
             | Key::Slice(_)
             | Key::Gap(_)
-            | Key::Lost(_)
-            | Key::Mark(_) => Err(LaneRowError::Foreign),
+            | Key::Mark(_)
+            | Key::OwnLost(_) => Err(LaneRowError::Foreign),
         }
     }
 

@@ -12,7 +12,7 @@ use super::Row;
 use super::body::PartitionBody;
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, keyed, read_row};
-use crate::loss::{LostTime, Mark};
+use crate::loss::{Accepted, LostNews, LostTime, Mark};
 use crate::partition::PartitionState;
 
 /// Where a partition of an earlier run goes on.
@@ -77,12 +77,8 @@ impl Reading<'_> {
         for accepted in self.accepted {
             let id = &accepted.partition;
             let Some(source) = self.config.source_of(&id.topic) else { continue };
-            let key = Key::Partition(id.clone());
-            let Some(row) = rows.get(&key) else { continue };
-            let PartitionBody { event_time_max, .. } = read_row(row, &key)?;
-            let counted = event_time_max.map(Timestamp::from_millis);
-            let skew = self.config.sources[source].time.future_skew_max_millis;
-            let time = LostTime::new(accepted, counted, skew, lost.get(id).copied());
+            let earlier = lost.get(id).copied();
+            let Some(time) = self.lost_time(rows, accepted, source, earlier)? else { continue };
             self.saver.lost(id.clone(), &time);
             lost.insert(id.clone(), time);
         }
@@ -97,5 +93,38 @@ impl Reading<'_> {
             partitions[at].settle_at(time.ends_at());
         }
         Ok(lost)
+    }
+
+    /// Returns the lost time of a partition whose reader keeps it, and whether it begins now.
+    pub(super) fn own_lost(
+        &mut self,
+        rows: &Rows,
+        id: &PartitionId,
+        source: usize,
+    ) -> Result<Option<LostNews>, RestoreError> {
+        let key = Key::OwnLost(id.clone());
+        let earlier = rows.get(&key).map(|row| read_row::<LostTime>(row, &key)).transpose()?;
+        let news = |begins| move |time| LostNews { time, begins };
+        let Some(accepted) = self.accepted.iter().find(|it| it.partition == *id) else {
+            return Ok(earlier.map(news(false)));
+        };
+        Ok(self.lost_time(rows, accepted, source, earlier)?.map(news(true)))
+    }
+
+    /// Returns what is lost of a partition whose loss is accepted; nothing of one that no run has
+    /// read.
+    fn lost_time(
+        &self,
+        rows: &Rows,
+        accepted: &Accepted,
+        source: usize,
+        earlier: Option<LostTime>,
+    ) -> Result<Option<LostTime>, RestoreError> {
+        let key = Key::Partition(accepted.partition.clone());
+        let Some(row) = rows.get(&key) else { return Ok(None) };
+        let PartitionBody { event_time_max, .. } = read_row(row, &key)?;
+        let counted = event_time_max.map(Timestamp::from_millis);
+        let skew = self.config.sources[source].time.future_skew_max_millis;
+        Ok(Some(LostTime::new(accepted, counted, skew, earlier)))
     }
 }

@@ -12,6 +12,7 @@ use super::body::Find;
 use super::restore::{Reading, RestoreError, keyed};
 use super::{Batch, Checkpoint, Row, Saver};
 use crate::config::Config;
+use crate::loss::Accepted;
 use crate::partition::PartitionState;
 
 /// Notes what of a partition is stored.
@@ -37,12 +38,32 @@ pub fn restore_partition(
     find: Find<'_>,
     now: Timestamp,
 ) -> Result<(PartitionState, PartitionSaver), RestoreError> {
+    restore_partition_accepting(config, (id, source), rows, find, (None, now))
+}
+
+/// Like [`restore_partition`], without records that are lost, where a person has accepted that: the
+/// partition begins anew at `start`, its oldest record, and stage 2 is told with the next report.
+pub fn restore_partition_accepting(
+    config: &Arc<Config>,
+    (id, source): (PartitionId, usize),
+    rows: impl IntoIterator<Item = Row>,
+    find: Find<'_>,
+    (accepted, now): (Option<(&Accepted, i64)>, Timestamp),
+) -> Result<(PartitionState, PartitionSaver), RestoreError> {
     let mut rows = keyed(rows)?;
     rows.retain(|key, _| key.reader() == Some(&id));
-    let mut reading = Reading::new(config, Saver::new(config), find);
+    let losses = accepted.map_or(&[][..], |(accepted, _)| std::slice::from_ref(accepted));
+    let mut reading =
+        Reading { accepted: losses, ..Reading::new(config, Saver::new(config), find) };
     let restored = reading.partitions(&rows, now)?.pop();
+    let lost = reading.own_lost(&rows, &id, source)?;
     let Reading { saver, dropped, .. } = reading;
-    let mut state = restored.unwrap_or_else(|| PartitionState::new(id, source, now));
+    let fresh = |id| match accepted {
+        Some((_, start)) => PartitionState::new(id, source, now).starting_at(start),
+        None => PartitionState::new(id, source, now),
+    };
+    let mut state = restored.unwrap_or_else(|| fresh(id));
+    lost.into_iter().for_each(|news| state.keep_lost(news));
     state.leave_behind(dropped.into_keys());
     Ok((state, PartitionSaver(saver)))
 }

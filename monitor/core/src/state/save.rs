@@ -42,6 +42,8 @@ pub(crate) struct Saver {
     open: BTreeMap<PartitionId, BTreeMap<PaneId, i64>>,
     /// Stored panes of stage 2, and how far each had looked.
     pending: BTreeMap<(PartitionId, PaneId), i64>,
+    /// Stored lost time of partitions whose reader keeps it.
+    own_lost: BTreeMap<PartitionId, LostTime>,
     /// Stored closed windows, oldest first.
     results: BTreeMap<Series, VecDeque<WindowSpan>>,
     /// Stored closed panes.
@@ -84,6 +86,7 @@ impl Saver {
             positions: BTreeMap::new(),
             open: BTreeMap::new(),
             pending: BTreeMap::new(),
+            own_lost: BTreeMap::new(),
             results: BTreeMap::new(),
             slices: BTreeSet::new(),
             touched_slices: BTreeSet::new(),
@@ -133,13 +136,15 @@ impl Saver {
             | Key::Seal
             | Key::Gap(_)
             | Key::Lost(_)
-            | Key::Mark(_) => {}
+            | Key::Mark(_)
+            | Key::OwnLost(_) => {}
         }
     }
 
     /// Takes what a partition holds now.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { partition, next_offset, event_time_max, waiting, mark, open } = checkpoint;
+        let Checkpoint { partition, next_offset, event_time_max, waiting, mark, lost, open } =
+            checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -171,6 +176,11 @@ impl Saver {
         self.put(Key::Partition(partition.clone()), &body);
         if let Some(mark) = mark {
             self.put(Key::Mark(partition.clone()), &mark);
+        }
+        if let Some(lost) = lost
+            && self.own_lost.insert(partition.clone(), lost) != Some(lost)
+        {
+            self.put(Key::OwnLost(partition.clone()), &lost);
         }
         self.open.insert(partition, kept);
     }
