@@ -364,7 +364,7 @@ impl Started {
             references: Arc::clone(&shared.references),
             writers: shared.writers[source].clone(),
             losses: Arc::clone(&shared.losses),
-            parked: shared.parked.clone(),
+            parked: shared.parked.of_thread(index),
             index,
             member: Arc::clone(&shared.member),
             begin: Arc::clone(begin),

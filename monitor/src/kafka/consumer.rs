@@ -466,7 +466,11 @@ impl SourceConsumer {
             }
         }
         let source = self.parts.source;
-        self.release(now, partitions, Event::Revoked { source, partitions: revoked });
+        let parked = self.parts.parked.clone();
+        self.release(now, partitions, Event::Revoked { source, partitions: revoked }, |state| {
+            parked.park(state);
+        });
+        partitions.iter().for_each(|id| self.parts.parked.leave(id));
     }
 
     /// Reads a partition no more that the group leaves here, until it is tried again.
@@ -483,14 +487,23 @@ impl SourceConsumer {
         self.flush(id);
         self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
-        self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()));
+        let parked = self.parts.parked.clone();
+        self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()), |state| {
+            parked.keep(state);
+        });
         self.later.insert(id.clone());
         // What was told meanwhile may have been waited for.
         self.stalls.stand(clock::now(), partition, why, Outlook::Passes);
     }
 
     /// Lets go of partitions that are no longer read here, which the event says.
-    fn release(&mut self, now: Timestamp, partitions: &[PartitionId], event: Event) {
+    fn release(
+        &mut self,
+        now: Timestamp,
+        partitions: &[PartitionId],
+        event: Event,
+        park: impl Fn(PartitionState),
+    ) {
         for partition in partitions {
             self.count(now, partition);
             self.decoders.remove(partition);
@@ -505,7 +518,7 @@ impl SourceConsumer {
             match &mut self.sharing {
                 // Whoever reads it next has what was committed, and counts the rest again.
                 Some(sharing) => sharing.revoke(partition),
-                None => state.into_iter().for_each(|state| self.parts.parked.park(state)),
+                None => state.into_iter().for_each(&park),
             }
         }
     }

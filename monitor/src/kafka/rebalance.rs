@@ -48,7 +48,11 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// A partition that moves to another thread, or leaves and comes back, goes on where it stopped.
 #[derive(Clone, Debug, Default)]
-pub struct Parked(Arc<Lot>);
+pub struct Parked {
+    lot: Arc<Lot>,
+    /// Index of the thread that takes and parks.
+    thread: u32,
+}
 
 #[derive(Debug, Default)]
 struct Lot {
@@ -60,6 +64,8 @@ struct Lot {
 struct Places {
     read: BTreeSet<PartitionId>,
     parked: BTreeMap<PartitionId, PartitionState>,
+    /// Partitions that the group leaves to a thread which does not read them now: no other may.
+    kept: BTreeMap<PartitionId, u32>,
     /// Partitions that each topic had when the process first looked.
     first: BTreeMap<Arc<str>, i32>,
 }
@@ -69,12 +75,37 @@ struct Places {
 struct StillRead;
 
 impl Parked {
+    /// Returns the same for another thread.
+    #[must_use]
+    pub fn of_thread(&self, thread: u32) -> Self {
+        Self { lot: Arc::clone(&self.lot), thread }
+    }
+
     /// Keeps a partition for its next reader.
     pub fn park(&self, state: PartitionState) {
-        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
         places.read.remove(state.id());
         places.parked.insert(state.id().clone(), state);
-        self.0.freed.notify_all();
+        self.lot.freed.notify_all();
+    }
+
+    /// Keeps a partition for this thread, until it leaves it.
+    pub(crate) fn keep(&self, state: PartitionState) {
+        self.places().kept.insert(state.id().clone(), self.thread);
+        self.park(state);
+    }
+
+    /// Leaves a partition to other threads, which may have been kept.
+    pub(crate) fn leave(&self, partition: &PartitionId) {
+        let mut places = self.places();
+        if places.kept.get(partition) == Some(&self.thread) {
+            places.kept.remove(partition);
+        }
+        self.lot.freed.notify_all();
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.lot.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a partition to read it, waiting up to a time for the thread that has it; `None` when
@@ -85,23 +116,29 @@ impl Parked {
         until: Instant,
     ) -> Result<Option<PartitionState>, StillRead> {
         let patience = until.saturating_duration_since(clock::instant());
-        let places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = self.places();
+        let is_others = |places: &mut Places| {
+            let kept = places.kept.get(partition);
+            places.read.contains(partition) || kept.is_some_and(|thread| *thread != self.thread)
+        };
         // The coordinator gives a partition away only after its reader agreed, but that thread may
         // still be counting its last batch, or waiting for the pipeline to take what it counted.
-        let (mut places, _) = self
-            .0
+        let (mut places, waited) = self
+            .lot
             .freed
-            .wait_timeout_while(places, patience, |it| it.read.contains(partition))
+            .wait_timeout_while(places, patience, is_others)
             .unwrap_or_else(PoisonError::into_inner);
-        if !places.read.insert(partition.clone()) {
+        if waited.timed_out() {
             return Err(StillRead);
         }
+        places.kept.remove(partition);
+        places.read.insert(partition.clone());
         Ok(places.parked.remove(partition))
     }
 
     /// Returns how many partitions the topic had when this was asked first.
     fn first(&self, topic: &Arc<str>, now: i32) -> i32 {
-        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
         *places.first.entry(Arc::clone(topic)).or_insert(now)
     }
 }
@@ -431,7 +468,7 @@ impl Assignments {
         let stalled = found.into_iter().map(|(state, _)| {
             let id = state.id().clone();
             if let Origin::Here(parked) = &self.from {
-                parked.park(state);
+                parked.keep(state);
             }
             (id, Arc::clone(&error))
         });
@@ -547,6 +584,27 @@ mod tests {
         parked.park(at(7));
         assert_eq!(take(), Ok(Some(Some(7))));
         assert_eq!(take(), Err(StillRead));
+    }
+
+    /// What a thread still has to tell of it must not come behind what the next one tells.
+    #[test]
+    fn a_partition_that_is_kept_for_one_thread_is_no_others_until_it_is_left() {
+        let first = Parked::default();
+        let second = first.of_thread(1);
+        let id = PartitionId { topic: "t".into(), partition: 3 };
+        let at = |offset| PartitionState::new(id.clone(), 0, clock::now()).starting_at(offset);
+        let now = clock::instant();
+        let take = |thread: &Parked| {
+            thread.take(&id, now).map(|it| it.and_then(|state| state.next_offset()))
+        };
+        first.keep(at(7));
+        assert_eq!(take(&second), Err(StillRead));
+        assert_eq!(take(&first), Ok(Some(7)));
+        first.keep(at(8));
+        second.leave(&id);
+        assert_eq!(take(&second), Err(StillRead), "it is not the other's to leave");
+        first.leave(&id);
+        assert_eq!(take(&second), Ok(Some(8)));
     }
 
     #[test]
