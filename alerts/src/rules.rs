@@ -40,6 +40,9 @@ const JOB: &str = "driftd";
 /// process overlaps its successor for a scrape or two, and the match must stay one to one.
 const SAME_WINDOW: &str = "on (job, instance, model, model_version, segment, window)";
 
+/// A fact about a model, whichever process tells it.
+const OVER_PROCESSES: &str = "max without (instance)";
+
 /// Names of one window in annotations.
 const OF_WINDOW: &str = "model {{ $labels.model }} version {{ $labels.model_version }} \
     (segment {{ $labels.segment }}, window {{ $labels.window }})";
@@ -141,7 +144,7 @@ fn alive() -> Vec<Rule> {
     // start of the process counts, so that one that never closes a window is one.
     let last = MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS.name;
     let length = MODEL_EVALUATION_INTERVAL_SECONDS.name;
-    let over = "max without (instance)";
+    let over = OVER_PROCESSES;
     vec![
         Rule {
             alert: "DriftdWatchdog",
@@ -242,11 +245,16 @@ fn input() -> Vec<Rule> {
     let consumed = RECORDS_CONSUMED_TOTAL.name;
     let rejected = RECORDS_REJECTED_TOTAL.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
+    let over = OVER_PROCESSES;
     vec![
         Rule {
             alert: "DriftdConsumerLagging",
-            // Time to work the lag off at the present pace; infinite when nothing is read.
-            expr: format!("sum without (partition) ({lag})\n  / rate({consumed}[10m])\n  > 900"),
+            // Time to work the lag off at the present pace; infinite when nothing is read. Over all
+            // processes: one that has just taken partitions over has no pace yet.
+            expr: format!(
+                "sum without (instance, partition) ({lag})\n  / sum without (instance) \
+                 (rate({consumed}[10m]))\n  > 900"
+            ),
             hold: Some("15m"),
             keep_firing_for: None,
             severity: Severity::Warning,
@@ -257,8 +265,10 @@ fn input() -> Vec<Rule> {
         },
         Rule {
             alert: "DriftdRecordsRejected",
+            // A share of the topic, however its partitions lie with processes.
             expr: format!(
-                "sum without (reason) (rate({rejected}[15m]))\n  / rate({consumed}[15m])\n  > 0.01"
+                "sum without (instance, reason) (rate({rejected}[15m]))\n  / sum without \
+                 (instance) (rate({consumed}[15m]))\n  > 0.01"
             ),
             hold: Some("15m"),
             keep_firing_for: None,
@@ -271,10 +281,11 @@ fn input() -> Vec<Rule> {
         Rule {
             alert: "DriftdWindowsIncomplete",
             // A counter is born with its segment's first window, so that `increase` misses the
-            // first increment of one that was not there an hour ago.
+            // first increment of one that was not there an hour ago. Over all processes: a model
+            // that moves takes its count along, and its series is born anew.
             expr: format!(
-                "increase({incomplete}[1h]) > 0\n  or {incomplete} > 0\n  unless \
-                 last_over_time({incomplete}[1h] offset 1h)"
+                "{over} (increase({incomplete}[1h])) > 0\n  or {over} ({incomplete}) > 0\n  \
+                 unless {over} (last_over_time({incomplete}[1h] offset 1h))"
             ),
             hold: None,
             keep_firing_for: None,
