@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and start programs")]
 
+mod aggregates;
 mod arrow;
 mod avro;
 mod bad_input;

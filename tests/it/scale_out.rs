@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_mins(2);
 
-const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
+pub(crate) const MODELS: [&str; 4] = ["apple", "banana", "cherry", "date"];
 /// Messages of one round of the processes that end at a named place.
 const SHORT_ROUND: i64 = 2_880;
 
@@ -99,7 +99,7 @@ pub(crate) fn shared(job: &Job) -> Value {
 }
 
 /// The same for one process, with names of its own for what it writes.
-fn whole(job: &Job) -> Value {
+pub(crate) fn whole(job: &Job) -> Value {
     let mut config = config(job);
     let other = |role| format!("{}.whole", job.topic(role));
     config["name"] = json!(format!("{}-whole", config["name"].as_str().expect("text")));
