@@ -4,7 +4,8 @@
 //! log-structured store, writes each one whole or not at all; a checksum covers each, and a sum
 //! over all rows what it leaves out. One process at a time: the folder is locked.
 
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use driftd_core::config::{Durability, StateConfig};
@@ -70,6 +71,7 @@ impl FolderStore {
     pub fn open(config: &StateConfig, base: &Path) -> Result<Self, StoreError> {
         let folder = base.join(&config.folder);
         let open = |source| StoreError::Open { folder: folder.clone(), source };
+        clear_half_made(&folder).map_err(|it| open(it.into()))?;
         let database = Database::builder(&folder).cache_size(CACHE_BYTES).worker_threads(1).open();
         let database = database.map_err(open)?;
         let rows = database
@@ -129,6 +131,48 @@ impl Store for FolderStore {
     /// When this returns, the batch survives what the configuration asks for.
     fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
         if batch.is_empty() { Ok(()) } else { self.write(batch, self.mode) }
+    }
+}
+
+/// Removes what a process left that ended while it made the store: killed, or for want of room. It
+/// held nothing yet, and fjall makes no store over it. Its version is written last, and everything
+/// under a lock that is held as long as the store is used.
+fn clear_half_made(folder: &Path) -> io::Result<()> {
+    let Some(lock) = found(OpenOptions::new().write(true).open(folder.join("lock")))? else {
+        return Ok(());
+    };
+    let (version, journal) = (folder.join("version"), folder.join("0.jnl"));
+    let is_made = found(fs::metadata(&version))?.is_some_and(|it| 0 < it.len());
+    if lock.try_lock().is_err() || is_made || !is_blank(&journal)? {
+        return Ok(());
+    }
+    for file in [version, journal] {
+        found(fs::remove_file(file))?;
+    }
+    Ok(())
+}
+
+/// Whether a journal holds nothing: it is made with room, which reads as zeros.
+#[expect(clippy::disallowed_methods, reason = "the edge opens files")]
+fn is_blank(journal: &Path) -> io::Result<bool> {
+    let Some(file) = found(File::open(journal))? else { return Ok(true) };
+    let mut file = BufReader::new(file);
+    loop {
+        let bytes = file.fill_buf()?;
+        let (length, is_blank) = (bytes.len(), bytes.iter().all(|byte| *byte == 0));
+        if length == 0 || !is_blank {
+            return Ok(is_blank);
+        }
+        file.consume(length);
+    }
+}
+
+/// Turns a file that is not there into no value.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -205,6 +249,48 @@ mod tests {
                 assert!(rows.contains(&found), "cut at {cut} of {length}: {found:?}");
             }
         }
+    }
+
+    /// Everything that is made before a store holds something, each step after those before it.
+    #[test]
+    fn a_store_that_was_never_made_whole_is_made_anew() {
+        let steps: [(&str, Option<&[u8]>); 6] = [
+            ("lock", Some(b"")),
+            ("keyspaces", None),
+            ("0.jnl", Some(b"")),
+            ("0.jnl", Some(&[0; 100_000])),
+            ("version", Some(b"")),
+            ("version", Some(b"FJL\x03")),
+        ];
+        for count in 1..=steps.len() {
+            let base = TempDir::new().unwrap();
+            let folder = base.path().join("state");
+            fs::create_dir(&folder).unwrap();
+            for (name, bytes) in &steps[..count] {
+                let path = folder.join(name);
+                match bytes {
+                    Some(bytes) => fs::write(path, bytes).unwrap(),
+                    None => fs::create_dir(path).unwrap(),
+                }
+            }
+            let config = config(Durability::Power);
+            let mut store = FolderStore::open(&config, base.path())
+                .unwrap_or_else(|error| panic!("{count}: {:#}", anyhow::Error::from(error)));
+            store.commit(vec![change("a", Some("1"))]).unwrap();
+            drop(store);
+            let store = FolderStore::open(&config, base.path()).unwrap();
+            assert_eq!(store.rows().unwrap(), [("a".into(), "1".into())], "{count}");
+        }
+    }
+
+    #[test]
+    fn a_journal_that_holds_something_is_not_removed() {
+        let base = TempDir::new().unwrap();
+        let (journal, _) = written(base.path());
+        fs::remove_file(journal.with_file_name("version")).unwrap();
+        let before = fs::read(&journal).unwrap();
+        assert!(FolderStore::open(&config(Durability::Power), base.path()).is_err());
+        assert_eq!(fs::read(&journal).unwrap(), before);
     }
 
     #[test]

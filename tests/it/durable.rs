@@ -27,9 +27,9 @@ const DRAWN_ROUND: i64 = 5_400;
 const LIFE_MILLIS_MAX: u64 = 4_000;
 
 /// Messages of a round of [`PLACES`]: three hours.
-const SHORT_ROUND: i64 = 1_080;
+pub(crate) const SHORT_ROUND: i64 = 1_080;
 /// Messages that close a window.
-const HOUR: i64 = 360;
+pub(crate) const HOUR: i64 = 360;
 
 /// Where a process ends in each round, and the exit code; none where it aborts.
 const PLACES: [(&str, Option<i32>); 19] = [
@@ -152,7 +152,7 @@ fn start(config: &str) -> (Driftd, String) {
     running(daemon)
 }
 
-fn running(mut daemon: Driftd) -> (Driftd, String) {
+pub(crate) fn running(mut daemon: Driftd) -> (Driftd, String) {
     let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
     (daemon, format!("{origin}/api/v1/status"))
 }
@@ -175,8 +175,8 @@ fn finish(config: &str, messages: i64) -> Value {
 }
 
 /// Two jobs on the same records: one whose processes end, and one that is left alone.
-struct Pair {
-    job: Job,
+pub(crate) struct Pair {
+    pub(crate) job: Job,
     durable: String,
     whole: String,
     messages: i64,
@@ -185,7 +185,7 @@ struct Pair {
 
 impl Pair {
     /// The amounts of the `messages` move in the second half.
-    fn new(name: &'static str, messages: i64) -> Self {
+    pub(crate) fn new(name: &'static str, messages: i64) -> Self {
         let job = Job::new(name);
         job.create_topics();
         job.write_file("job.sh", "exit 0");
@@ -205,7 +205,7 @@ impl Pair {
     }
 
     /// Adds records.
-    fn put(&mut self, messages: i64) {
+    pub(crate) fn put(&mut self, messages: i64) {
         let from = self.messages;
         self.messages += messages;
         let records: Vec<Raw> =
@@ -213,9 +213,12 @@ impl Pair {
         topic::put(self.job.bootstrap(), &self.job.topic(TopicRole::Inference), &records);
     }
 
-    fn start(&self, env: &[(&str, &str)]) -> Driftd {
-        let args = ["run", "--config", &self.durable, "--log-format", "json"];
-        Driftd::start(&args, env)
+    pub(crate) fn start(&self, env: &[(&str, &str)]) -> Driftd {
+        Driftd::start(&self.args(), env)
+    }
+
+    pub(crate) fn args(&self) -> [&str; 5] {
+        ["run", "--config", &self.durable, "--log-format", "json"]
     }
 
     /// Starts a process that ends at `place`, and puts in another hour whenever it waits for more.
@@ -226,12 +229,12 @@ impl Pair {
         assert_eq!(ended.code, code, "{place}: {}", ended.stderr);
     }
 
-    fn lose_state(&self) {
+    pub(crate) fn lose_state(&self) {
         fs::remove_dir_all(self.job.path("state")).expect("the state is a folder");
     }
 
     /// Lets both read everything, and compares what they say: every line and every event once.
-    fn compare(&self) {
+    pub(crate) fn compare(&self) {
         let far = |partition: i64| message(partition, START + 86_400 * 365, 1);
         let far: Vec<Raw> = (0..i64::from(PARTITIONS)).map(far).collect();
         topic::put(self.job.bootstrap(), &self.job.topic(TopicRole::Inference), &far);

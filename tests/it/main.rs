@@ -10,6 +10,7 @@ mod check;
 mod churn;
 mod dashboards;
 mod demo;
+mod disk;
 mod durable;
 mod envelope;
 mod events;
