@@ -24,6 +24,7 @@ mod main_job;
 mod outage;
 mod produce;
 mod protobuf;
+mod reconfigured;
 mod registry;
 mod rules;
 mod scale_out;
