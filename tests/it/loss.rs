@@ -7,6 +7,7 @@ use std::time::Duration;
 use driftd_catalog::Timestamp;
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::http;
+use driftd_fixtures::kafka::KafkaCluster;
 use driftd_tests::job::{Job, PARTITIONS, START, TopicRole, close_by_event_time};
 use driftd_tests::reader::{Reader, Record};
 use driftd_tests::topic::{self, Raw};
@@ -45,6 +46,11 @@ impl Loss {
     fn with(name: &'static str, key: &str, value: Value) -> Self {
         let job = Job::new(name);
         job.create_topics();
+        Self::of(job)
+    }
+
+    /// The topics are there.
+    fn of(job: Job) -> Self {
         let mut config = job.config();
         config["kafka"]["properties"] =
             json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
@@ -292,6 +298,66 @@ fn a_topic_that_was_created_anew_is_not_gone_on_with_where_its_offsets_fit() {
         expected.insert(hour, (360, false));
     }
     expected.insert(12, (240, true));
+    assert_eq!(loss.windows(), expected);
+}
+
+/// What is said of partition 1, and of no other.
+fn expect_lost(process: &mut Process, topic: &str, reason: &str) {
+    process.wait_for_end(&[0, 2, 3]);
+    let status = process.wait(|status| stalled(status, 1).is_object());
+    assert_eq!(stalled(&status, 1)["reason"], reason, "{status}");
+    assert!([0, 2, 3].iter().all(|it| stalled(&status, *it).is_null()), "{status}");
+    let ready = process.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains(&format!("--accept-loss {topic}:1")), "{}", ready.body);
+    let metrics = process.get("/metrics").body;
+    let alone = |it: &usize| is_stalled(&metrics, topic, *it, reason);
+    assert_eq!([0, 1, 2, 3].iter().copied().filter(alone).collect::<Vec<_>>(), [1]);
+}
+
+/// A broker that was away while records came becomes the leader, because who has them is gone: the
+/// log is cut under the process that has read them, and other records take their place.
+#[test]
+fn what_an_unclean_election_cuts_off_is_lost_when_a_person_says_so() {
+    let mut cluster = KafkaCluster::start(3);
+    let job = Job::on("unclean", cluster.bootstrap());
+    for role in TopicRole::ALL.into_iter().filter(|it| *it != TopicRole::Inference) {
+        job.create_topic(role);
+    }
+    let topic = job.topic(TopicRole::Inference);
+    let settings = [("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")];
+    let brokers: [&[i32]; 4] = [&[1, 2], &[2, 3], &[1, 2], &[1, 3]];
+    topic::create_at(job.bootstrap(), &topic, &brokers, &settings);
+    let mut loss = Loss::of(job);
+    loss.put(1_080);
+    let mut process = loss.start(&[], &[]);
+    process.wait(|status| status["totals"]["messages"] == 1_080);
+    cluster.kill(2);
+    loss.put(1_080);
+    process.wait(|status| status["totals"]["messages"] == 2_160);
+    process.wait_for_store();
+    // Those who are left have no majority until the other one is back.
+    cluster.kill(1);
+    cluster.restart_among(2, 2);
+    expect_lost(&mut process, &topic, "truncated");
+    let _killed = process.daemon.kill(DEADLINE);
+
+    // More than was cut off: the offset that would be read next is there again.
+    loss.put(1_440);
+    let mut process = loss.start(&[], &[]);
+    expect_lost(&mut process, &topic, "recreated");
+    let _killed = process.daemon.kill(DEADLINE);
+
+    let accepted = ["--accept-loss", &format!("{topic}:1")];
+    let mut process = loss.start(&accepted, &["the loss is accepted"]);
+    process.wait_for_end(&[0, 1, 2, 3]);
+    loss.put_far();
+    process.wait(|status| status["totals"]["windows_closed"] == 10);
+    assert_eq!(process.get("/readyz").status, 200);
+    let _log = process.end();
+    let mut expected: BTreeMap<i64, (i64, bool)> =
+        (0..10).map(|hour| (hour, (360, true))).collect();
+    expected.insert(5, (270, false));
     assert_eq!(loss.windows(), expected);
 }
 

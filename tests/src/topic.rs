@@ -38,8 +38,19 @@ fn wait_for<T>(answer: impl Future<Output = T>) -> T {
 /// Makes a topic with the replication of the cluster and these settings, such as
 /// `("cleanup.policy", "compact")`.
 pub fn create(bootstrap: &str, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+    create_new(bootstrap, NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)), settings);
+}
+
+/// Makes a topic whose partitions lie on these brokers, each on its leader first.
+pub fn create_at(bootstrap: &str, topic: &str, brokers: &[&[i32]], settings: &[(&str, &str)]) {
+    let partitions = i32::try_from(brokers.len()).expect("small");
+    let new = NewTopic::new(topic, partitions, TopicReplication::Variable(brokers));
+    create_new(bootstrap, new, settings);
+}
+
+fn create_new<'a>(bootstrap: &str, mut new: NewTopic<'a>, settings: &[(&'a str, &'a str)]) {
     let admin = admin(bootstrap);
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+    let topic = new.name;
     for (name, value) in settings {
         new = new.set(name, value);
     }
