@@ -258,7 +258,7 @@ mod tests {
             ("lock", Some(b"")),
             ("keyspaces", None),
             ("0.jnl", Some(b"")),
-            ("0.jnl", Some(&[0; 100_000])),
+            ("0.jnl", Some(&[0; 10_000])),
             ("version", Some(b"")),
             ("version", Some(b"FJL\x03")),
         ];

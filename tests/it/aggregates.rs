@@ -368,7 +368,9 @@ fn dashboards_and_rules_say_of_three_processes_what_they_say_of_one() {
         let [shared, alone] = &servers;
         let faults = Vec::new();
         let mut comparison = Comparison { shared, alone, faults, answered: BTreeSet::new() };
-        dashboards.iter().for_each(|dashboard| comparison.compare_dashboard(dashboard));
+        for dashboard in &dashboards {
+            comparison.compare_dashboard(dashboard);
+        }
         comparison.compare_rules();
         found = (comparison.faults, comparison.answered);
         found.0.is_empty().then_some(())
