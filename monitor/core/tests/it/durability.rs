@@ -14,10 +14,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::faulty::Fault;
-use crate::log::{Record, START, drafts, records, regular};
+use crate::log::{Record, START, logs, regular};
 use crate::model;
 use crate::recount::recount;
-use crate::simulation::{Outcome, Simulation, Step, cases, steps};
+use crate::simulation::{Outcome, Simulation, Step, steps};
+use crate::tally::Tally;
 
 /// What becomes of the process after a step.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +55,6 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         1 => Just(Fate::LosesStore),
     ];
     prop::collection::vec(fate, 1..40)
-}
-
-fn logs() -> impl Strategy<Value = Vec<Vec<Record>>> {
-    let logs = prop::collection::vec(drafts(1..250), 1..5);
-    logs.prop_map(|drafts| drafts.iter().map(|drafts| records(drafts)).collect())
 }
 
 fn play(
@@ -252,30 +248,37 @@ fn segments_that_are_chosen_otherwise_are_counted_anew() {
     }
 }
 
-proptest! {
-    #![proptest_config(cases(160))]
-
-    #[test]
-    fn what_is_stored_and_goes_on_is_what_never_ended(
-        tree in prop_oneof![
-            Just(model::tree()),
-            Just(model::kinds()),
-            Just(model::revised()),
-        ],
-        logs in logs(),
-        shards in 1..4_usize,
-        steps in steps(),
-        fates in fates(),
-    ) {
-        let config = model::config(&sending(tree));
-        let expected = recount(&config, &logs);
-        let whole = Simulation::durable(&config, &logs, shards).play(&steps);
-        let outcome = play(&config, &logs, shards, &steps, &fates);
+#[test]
+fn what_is_stored_and_goes_on_is_what_never_ended() {
+    let trees = [model::tree(), model::kinds(), model::revised()].map(sending);
+    let configs = trees.each_ref().map(model::config);
+    let drawn = (0..configs.len(), logs(1..5), 1..4_usize, steps(), fates());
+    let tally = Tally::play(2_000, drawn, |(config, logs, shards, steps, fates)| {
+        let config = &configs[config];
+        let expected = recount(config, &logs);
+        let whole = Simulation::durable(config, &logs, shards).play(&steps);
+        let outcome = play(config, &logs, shards, &steps, &fates);
         expected.compare(&outcome.windows());
         assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
         assert_eq!(outcome.snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
         assert_eq!(decisions(&outcome), decisions(&whole));
         expected.compare_editions(&outcome.windows());
         assert_eq!(published(&outcome), published(&whole), "every message once");
-    }
+        let mut reached = outcome.reached;
+        reached.extend(&expected.reached());
+        reached
+    });
+    tally.assert_floors(&[
+        ("rejected records", 500),
+        ("records from the future", 400),
+        ("late records", 500),
+        ("too many windows", 3),
+        ("too many versions", 400),
+        ("windows before the end", 500),
+        ("episodes", 100),
+        ("retraining events", 100),
+        ("ends with stored windows", 60),
+        ("ends with forgotten windows", 200),
+        ("topics that are read back", 500),
+    ]);
 }

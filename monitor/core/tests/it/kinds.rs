@@ -9,7 +9,7 @@ use driftd_core::result::WindowResult;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::log::{Record, START, drafts, records, regular};
+use crate::log::{Record, START, records, regular, topics};
 use crate::model;
 use crate::recount::recount;
 use crate::simulation::{Outcome, Simulation, cases, steps};
@@ -260,11 +260,11 @@ fn what_revises_one_window_is_in_the_first_result_of_the_next() {
 }
 
 proptest! {
-    #![proptest_config(cases(64))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn revised_windows_end_as_the_recount_has_them(
-        drafts in prop::collection::vec(drafts(50..200), 2..4),
+        drafts in topics(2..4),
         crash in 0..4_usize,
     ) {
         let logs: Vec<Vec<Record>> = drafts.iter().map(|drafts| records(drafts)).collect();
@@ -279,11 +279,11 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(64))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn windows_beside_those_that_decide_change_no_decision(
-        drafts in prop::collection::vec(drafts(100..250), 1..3),
+        drafts in topics(1..3),
         steps in steps(),
     ) {
         let logs: Vec<Vec<Record>> = drafts.iter().map(|drafts| records(drafts)).collect();
@@ -292,7 +292,7 @@ proptest! {
         let names = |outcome: &Outcome| -> BTreeSet<String> {
             outcome.windows().iter().map(|it| it.id.name.to_string()).collect()
         };
-        prop_assert!(names(&few).len() < names(&all).len());
+        prop_assert!(names(&few).is_subset(&names(&all)));
         prop_assert_eq!(decisions(&all), decisions(&few));
     }
 }

@@ -91,6 +91,27 @@ pub(crate) fn drafts(lengths: Range<usize>) -> impl Strategy<Value = Vec<Draft>>
     prop::collection::vec(draft(), lengths)
 }
 
+/// Draws the logs of a topic: a few records in most partitions, which find most faults and are
+/// played fast, and many in some. Where they are few, they may lie further apart, so that windows
+/// end all the same.
+pub(crate) fn topics(partitions: Range<usize>) -> impl Strategy<Value = Vec<Vec<Draft>>> {
+    let few = prop_oneof![12 => drafts(1..20), 4 => drafts(20..60), 1 => drafts(60..200)];
+    let pace = prop_oneof![2 => Just(1), 1 => Just(4)];
+    (prop::collection::vec(few, partitions), pace)
+        .prop_map(|(logs, pace)| logs.into_iter().map(|drafts| paced(drafts, pace)).collect())
+}
+
+/// Makes the steps from record to record so many times as long.
+fn paced(drafts: Vec<Draft>, pace: i64) -> Vec<Draft> {
+    let draft = |it: Draft| Draft { step_millis: (it.step_millis * pace).min(90_000), ..it };
+    drafts.into_iter().map(draft).collect()
+}
+
+/// Draws the same, written down.
+pub(crate) fn logs(partitions: Range<usize>) -> impl Strategy<Value = Vec<Vec<Record>>> {
+    topics(partitions).prop_map(|logs| logs.iter().map(|drafts| records(drafts)).collect())
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let step = prop_oneof![20 => 0..2_000_i64, 1 => 10_000..90_000_i64];
     let behind = prop_oneof![6 => Just(0_i64), 3 => 0..6_000_i64, 1 => 0..120_000_i64];

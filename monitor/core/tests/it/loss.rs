@@ -11,10 +11,11 @@ use driftd_core::result::WindowResult;
 use proptest::prelude::*;
 
 use crate::durability::{published, sending, stored_after};
-use crate::log::{Record, START, drafts, records, regular};
+use crate::log::{Draft, Record, START, drafts, records, regular};
 use crate::model;
 use crate::recount::{Recount, recount};
-use crate::simulation::{Simulation, Step, cases, partition, steps};
+use crate::simulation::{Simulation, Step, partition, steps};
+use crate::tally::{Reached, Tally};
 
 /// Offsets that are read before it is known how far lost time reaches.
 const SETTLING: i64 = 100;
@@ -63,10 +64,6 @@ enum Fault {
     Deletes(i64),
     /// So many offsets are cut off that were read, and what comes next takes their place.
     Cuts(i64),
-}
-
-fn faults() -> impl Strategy<Value = Fault> {
-    prop_oneof![(1..150_i64).prop_map(Fault::Deletes), (1..60_i64).prop_map(Fault::Cuts)]
 }
 
 /// A log that has lost records.
@@ -277,43 +274,70 @@ fn the_newest_record_is_known_after_a_restart_until_the_loss_is_accepted() {
     assert_eq!(simulation.stored_mark(0), None);
 }
 
-proptest! {
-    #![proptest_config(cases(32))]
+/// What is drawn of a case: all logs, what comes later in the first, and what happens to it.
+type Drawn = (bool, Vec<Vec<Record>>, Vec<Record>, Fault, (Vec<Step>, Vec<Step>), [Vec<Fate>; 2]);
 
-    #[test]
-    fn windows_that_may_lack_records_say_so_and_the_others_are_whole(
-        is_plain in any::<bool>(),
-        logs in prop::collection::vec(drafts(120..300), 1..4),
-        later in drafts(100..300),
-        fault in faults(),
-        steps in (steps(), steps()),
-        fates in (fates(), fates()),
-    ) {
-        let tree = if is_plain { model::tree() } else { model::kinds() };
-        let config = model::config(&sending(tree));
-        let mut logs: Vec<Vec<Record>> = logs.iter().map(|it| records(it)).collect();
-        let whole = recount(&config, &logs);
-        let mut simulation = Simulation::durable(&config, &logs, 2);
-        play(&mut simulation, &steps.0, &fates.0);
-        let accepted_at = simulation.now;
-        let damaged = damage(&mut simulation, &logs[0], fault, &records(&later));
-        let Some(damaged) = damaged else { return Ok(()) };
-        let until = until(&logs[0], &damaged, accepted_at);
-        let before = decided(&simulation.windows());
-        play(&mut simulation, &steps.1, &fates.1);
-        let outcome = simulation.play(&[]);
-        let mut after = decided(&outcome.windows());
-        after.retain(|id, _| !before.contains_key(id));
-        let lines = published(&outcome);
-        let unique: BTreeSet<_> = lines.iter().map(|(id, _)| *id).collect();
-        prop_assert_eq!(unique.len(), lines.len(), "every message once");
-        let others = recount(&config, &logs[1..]);
-        logs[0] = damaged.log;
-        let damaged = recount(&config, &logs);
-        let run = Run { config, before, after, whole, damaged, others, until };
-        run.check();
-        if is_plain {
-            run.check_rows();
-        }
+fn case((is_plain, mut logs, later, fault, steps, fates): Drawn) -> Reached {
+    let tree = if is_plain { model::tree() } else { model::kinds() };
+    let config = model::config(&sending(tree));
+    let whole = recount(&config, &logs);
+    let mut simulation = Simulation::durable(&config, &logs, 2);
+    play(&mut simulation, &steps.0, &fates[0]);
+    let accepted_at = simulation.now;
+    let mut reached = Reached::default();
+    let Some(damaged) = damage(&mut simulation, &logs[0], fault, &later) else {
+        reached.note("nothing read before");
+        return reached;
+    };
+    let until = until(&logs[0], &damaged, accepted_at);
+    let before = decided(&simulation.windows());
+    play(&mut simulation, &steps.1, &fates[1]);
+    let outcome = simulation.play(&[]);
+    let mut after = decided(&outcome.windows());
+    after.retain(|id, _| !before.contains_key(id));
+    let lines = published(&outcome);
+    let unique: BTreeSet<_> = lines.iter().map(|(id, _)| *id).collect();
+    assert_eq!(unique.len(), lines.len(), "every message once");
+    let others = recount(&config, &logs[1..]);
+    let settles_at = damaged.goes_on_at + SETTLING;
+    let is_settled = damaged.log.last().is_some_and(|it| settles_at <= it.offset);
+    logs[0] = damaged.log;
+    let damaged = recount(&config, &logs);
+    let run = Run { config, before, after, whole, damaged, others, until };
+    run.check();
+    if is_plain {
+        run.check_rows();
     }
+    reached.note_if(is_settled, "the end of what is lost");
+    reached.note_if(!run.before.is_empty(), "windows before the loss");
+    reached.note_if(run.after.values().any(|it| !it.complete), "windows that may lack records");
+    reached.note_if(run.after.values().any(|it| it.complete), "whole windows after the loss");
+    reached
+}
+
+#[test]
+fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
+    let few = || prop_oneof![5 => drafts(10..70), 1 => drafts(120..300)];
+    let fault = prop_oneof![
+        3 => (1..20_i64).prop_map(Fault::Deletes),
+        1 => (20..150_i64).prop_map(Fault::Deletes),
+        3 => (1..20_i64).prop_map(Fault::Cuts),
+        1 => (20..60_i64).prop_map(Fault::Cuts),
+    ];
+    let written = |drafts: Vec<Draft>| records(&drafts);
+    let drawn = (
+        any::<bool>(),
+        prop::collection::vec(few().prop_map(written), 1..4),
+        few().prop_map(written),
+        fault,
+        (steps(), steps()),
+        [fates(), fates()],
+    );
+    Tally::play(600, drawn, case).assert_floors(&[
+        ("nothing read before", 0),
+        ("the end of what is lost", 150),
+        ("windows before the loss", 300),
+        ("windows that may lack records", 500),
+        ("whole windows after the loss", 400),
+    ]);
 }

@@ -18,4 +18,5 @@ mod retraining;
 mod sharing;
 mod simulation;
 mod snapshot;
+mod tally;
 mod windows;

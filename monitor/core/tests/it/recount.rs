@@ -13,6 +13,7 @@ use driftd_core::result::{Cells, FeatureResult, SpecialCounts, WindowResult};
 
 use crate::log::{Record, Value, Values};
 use crate::model::{REFERENCE_RANGE, TOP};
+use crate::tally::Reached;
 
 /// What a run over logs has to come to.
 #[derive(Debug, Default)]
@@ -49,6 +50,17 @@ pub(crate) fn recount(config: &Config, logs: &[Vec<Record>]) -> Recount {
 }
 
 impl Recount {
+    /// Returns which kinds of records there are.
+    pub(crate) fn reached(&self) -> Reached {
+        let mut reached = Reached::default();
+        reached.note_if(0 < self.rejected, "rejected records");
+        reached.note_if(0 < self.clamped, "records from the future");
+        reached.note_if(!self.late.is_empty(), "late records");
+        reached.note_if(self.over_versions < self.over_limit, "too many windows");
+        reached.note_if(0 < self.over_versions, "too many versions");
+        reached
+    }
+
     fn add(&mut self, config: &Config, log: &[Record]) {
         let time = &config.sources[0].time;
         let mut newest: Option<Timestamp> = None;

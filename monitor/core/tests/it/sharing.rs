@@ -21,10 +21,11 @@ use driftd_core::state::{
 };
 use proptest::prelude::*;
 
-use crate::log::{Record, START, decode, drafts, message_end, punctual, records, regular};
+use crate::log::{Record, START, decode, logs, message_end, punctual, records, regular, topics};
 use crate::model;
 use crate::recount::recount;
-use crate::simulation::{Simulation, cases, partition};
+use crate::simulation::{Simulation, partition};
+use crate::tally::{Reached, Tally};
 
 const LANES: u32 = 3;
 
@@ -63,10 +64,14 @@ enum Deed {
     },
     /// Everybody hears where the log ends, and readers look for silence.
     Look,
+    /// Everything that is on its way arrives, after so many messages of each partition.
+    Flow {
+        messages: usize,
+    },
 }
 
 /// `waits` are the steps of wall-clock time.
-fn deeds(waits: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<Deed>> {
+fn deeds(waits: impl Strategy<Value = i64> + Clone) -> impl Strategy<Value = Vec<Deed>> {
     let any = 0..12_usize;
     let aborted = || prop::bool::weighted(0.1);
     let deed = prop_oneof![
@@ -82,8 +87,9 @@ fn deeds(waits: impl Strategy<Value = i64>) -> impl Strategy<Value = Vec<Deed>> 
         2 => (any.clone(), any).prop_map(|(lane, config)| Deed::EndLane { lane, config }),
         1 => waits.prop_map(|millis| Deed::Tick { millis }),
         1 => Just(Deed::Look),
+        2 => (1..30_usize).prop_map(|messages| Deed::Flow { messages }),
     ];
-    prop::collection::vec(deed, 1..120)
+    prop_oneof![3 => prop::collection::vec(deed.clone(), 1..40), 1 => prop::collection::vec(deed, 40..120)]
 }
 
 /// The topics: what is committed.
@@ -102,6 +108,8 @@ struct Cluster {
     sent: Vec<Vec<Effect>>,
     /// The partition whose reader has no profiles.
     blind: Option<usize>,
+    /// Time passes with the records that are read.
+    is_timely: bool,
     readers: Vec<Reader>,
     lanes: Vec<Lane>,
 }
@@ -140,6 +148,7 @@ impl Cluster {
             decided: vec![Rows::new(); lanes],
             sent: (0..lanes).map(|_| Vec::new()).collect(),
             blind: None,
+            is_timely: false,
             readers: Vec::new(),
             lanes: Vec::new(),
         };
@@ -228,6 +237,18 @@ impl Cluster {
                 self.lanes.iter_mut().for_each(|lane| lane.handle(self.now, Event::Tick));
             }
             Deed::Look => self.look(),
+            Deed::Flow { messages } => self.flow(messages),
+        }
+    }
+
+    fn flow(&mut self, messages: usize) {
+        for index in 0..self.logs.len() {
+            self.read(index, messages);
+            self.pass(index);
+        }
+        for lane in 0..LANES as usize {
+            self.take(lane, usize::MAX);
+            self.decide(lane);
         }
     }
 
@@ -238,8 +259,14 @@ impl Cluster {
         if reader.read == to {
             return;
         }
-        let decoded = decode(&reader.config, &log[reader.read..to]);
+        let batch = &log[reader.read..to];
+        let decoded = decode(&reader.config, batch);
         reader.read = to;
+        if self.is_timely {
+            // How new records are that nobody counted is told by the clock where nothing else does:
+            // those of the producers are not ahead of it.
+            self.now = batch.iter().map(|it| it.event_time).max().max(Some(self.now)).unwrap();
+        }
         let placed = reader.shard.place(&partition(index), &decoded);
         for missing in reader.shard.missing_references(&placed) {
             let reference = model::reference(&reader.config, &missing.id);
@@ -310,6 +337,15 @@ impl Cluster {
         it.prepare();
         apply(&mut self.decided[lane], std::mem::take(&mut it.changes));
         self.sent[lane].append(&mut it.effects);
+    }
+
+    /// Returns what was reached before the end.
+    fn reached(&self) -> Reached {
+        let mut reached = Reached::default();
+        let has_window = |it: &Effect| matches!(it, Effect::Window(_));
+        let is_reached = self.sent.iter().flatten().any(has_window);
+        reached.note_if(is_reached, "windows before the end");
+        reached
     }
 
     /// Reads what is left, and gives everything to processes of the first configuration.
@@ -397,15 +433,10 @@ fn apply(rows: &mut Rows, changes: Vec<Change>) {
     }
 }
 
-fn logs() -> impl Strategy<Value = Vec<Vec<Record>>> {
-    let logs = prop::collection::vec(drafts(1..200), 1..5);
-    logs.prop_map(|drafts| drafts.iter().map(|drafts| records(drafts)).collect())
-}
-
 /// Without late records: which those are depends on what is read, and so on the configuration.
 fn punctual_logs() -> impl Strategy<Value = Vec<Vec<Record>>> {
-    let logs = prop::collection::vec(drafts(1..60), 2..4);
-    logs.prop_map(|logs| logs.into_iter().map(|drafts| records(&punctual(drafts))).collect())
+    topics(2..4)
+        .prop_map(|logs| logs.into_iter().map(|drafts| records(&punctual(drafts))).collect())
 }
 
 /// Episodes, without the wall-clock times of one run.
@@ -611,43 +642,65 @@ fn a_country_is_not_judged_on_the_records_of_those_that_know_it() {
     assert!(blind.iter().all(|(_, has_reference)| !has_reference), "{blind:?}");
 }
 
-proptest! {
-    #![proptest_config(cases(160))]
-
-    #[test]
-    fn processes_that_share_the_work_come_to_what_one_comes_to(
-        tree in prop_oneof![Just(model::tree()), Just(model::kinds())],
-        logs in logs(),
-        deeds in deeds(Just(1)),
-    ) {
-        let config = model::config(&tree);
-        let expected = recount(&config, &logs);
-        let whole = Simulation::new(&config, &logs, 1).play(&[]);
-        let mut cluster = Cluster::new(std::slice::from_ref(&config), &logs);
+#[test]
+fn processes_that_share_the_work_come_to_what_one_comes_to() {
+    let configs = [model::tree(), model::kinds()].map(|tree| model::config(&tree));
+    let drawn = (0..configs.len(), logs(1..5), deeds(Just(1)));
+    let tally = Tally::play(2_000, drawn, |(config, logs, deeds)| {
+        let config = &configs[config];
+        let expected = recount(config, &logs);
+        let whole = Simulation::new(config, &logs, 1).play(&[]);
+        let mut cluster = Cluster::new(std::slice::from_ref(config), &logs);
         for deed in deeds {
             cluster.act(deed);
         }
+        let mut reached = cluster.reached();
         let (windows, snapshot, effects) = cluster.finish();
         expected.compare(&windows);
         assert_eq!(snapshot.digest, whole.snapshot.digest);
         assert_eq!(snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
         assert_eq!(episodes(&effects), episodes(&whole.effects));
         expected.compare_editions(&windows);
-    }
+        reached.note_if(!episodes(&effects).is_empty(), "episodes");
+        reached.extend(&expected.reached());
+        reached
+    });
+    tally.assert_floors(&[
+        ("rejected records", 500),
+        ("records from the future", 400),
+        ("late records", 500),
+        ("too many windows", 3),
+        ("too many versions", 400),
+        ("windows before the end", 300),
+        ("episodes", 100),
+    ]);
+}
 
-    #[test]
-    fn a_window_that_passes_for_whole_is_whole_whatever_processes_are_configured_like(
-        logs in punctual_logs(),
-        deeds in deeds(prop_oneof![Just(1_i64), Just(31_000), Just(70_000)]),
-    ) {
-        let configs = model::changing().map(|tree| model::config(&tree));
+#[test]
+fn a_window_that_passes_for_whole_is_whole_whatever_processes_are_configured_like() {
+    let configs = model::changing().map(|tree| model::config(&tree));
+    let waits = prop_oneof![Just(1_i64), Just(31_000), Just(70_000)];
+    let tally = Tally::play(2_000, (punctual_logs(), deeds(waits)), |(logs, deeds)| {
         let expected = recount(&configs[0], &logs);
         let mut cluster = Cluster::new(&configs, &logs);
+        cluster.is_timely = true;
         for deed in deeds {
             cluster.act(deed);
         }
+        let mut reached = cluster.reached();
         cluster.settle();
         let (windows, ..) = cluster.finish();
         expected.compare_complete(&windows);
-    }
+        let has = |is_complete| {
+            windows.iter().any(|it| it.edition.is_final && it.complete == is_complete)
+        };
+        reached.note_if(has(true), "complete windows");
+        reached.note_if(has(false), "incomplete windows");
+        reached
+    });
+    tally.assert_floors(&[
+        ("windows before the end", 200),
+        ("complete windows", 500),
+        ("incomplete windows", 400),
+    ]);
 }

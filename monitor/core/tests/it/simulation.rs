@@ -24,6 +24,7 @@ use proptest::prelude::*;
 use crate::faulty::{Fault, FaultyStore};
 use crate::log::{Record, START, decode, message_end};
 use crate::model;
+use crate::tally::Reached;
 
 /// Something that a thread of the edge does next.
 #[derive(Clone, Debug)]
@@ -40,10 +41,16 @@ pub(crate) struct Step {
     pub(crate) is_flushing: bool,
 }
 
-/// Draws what happens, and in which order.
+/// Draws what happens, and in which order: a few steps mostly, that read a few messages each.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let few = prop::collection::vec(step(), 1..12);
+    prop_oneof![4 => few, 1 => prop::collection::vec(step(), 12..40)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
     let moves_to = prop::option::weighted(0.2, 0..4_usize);
-    let step = (0..8_usize, 1..40_usize, moves_to, 0..4_usize, any::<bool>(), 0..6_u8).prop_map(
+    let messages = prop_oneof![3 => 1..10_usize, 1 => 10..40_usize];
+    (0..8_usize, messages, moves_to, 0..4_usize, any::<bool>(), 0..6_u8).prop_map(
         |(partition, messages, moves_to, echoes, is_ticking, flush)| Step {
             partition,
             messages,
@@ -52,8 +59,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
             is_ticking,
             is_flushing: flush == 0,
         },
-    );
-    prop::collection::vec(step, 1..40)
+    )
 }
 
 /// A topic that is being read.
@@ -80,6 +86,8 @@ pub(crate) struct Simulation {
     /// What the topics hold, and the number committed with it.
     pub(crate) published: Vec<OutputMessage>,
     position: Option<Position>,
+    /// What was reached so far.
+    reached: Reached,
 }
 
 /// Names a partition of the simulated topic.
@@ -109,6 +117,7 @@ impl Simulation {
             sending: None,
             published: Vec::new(),
             position: None,
+            reached: Reached::default(),
         };
         let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
         for id in &partitions {
@@ -205,6 +214,7 @@ impl Simulation {
 
     /// Looks at what the topics hold, where that is needed, and begins to send.
     fn open_outbox(&mut self) {
+        self.reached.note_if(self.needs_published(), "topics that are read back");
         let published = self.needs_published().then(|| {
             let mut collected = Collected::default();
             for message in &self.published {
@@ -272,7 +282,11 @@ impl Simulation {
     }
 
     fn restart(&mut self) -> Vec<Dropped> {
-        self.effects.truncate(self.stored_effects.last().copied().unwrap_or(0));
+        let stored = self.stored_effects.last().copied().unwrap_or(0);
+        let has_ended = |effects: &[Effect]| !windows(effects).is_empty();
+        self.reached.note_if(has_ended(&self.effects[..stored]), "ends with stored windows");
+        self.reached.note_if(has_ended(&self.effects[stored..]), "ends with forgotten windows");
+        self.effects.truncate(stored);
         self.stores_made += 1;
         let fresh = StoreId(self.stores_made);
         let find = |_: usize, id: &ModelId| model::reference(&self.config, id);
@@ -324,6 +338,7 @@ impl Simulation {
 
     /// Ends the input, as a replay of files does.
     pub(crate) fn end(mut self) -> Outcome {
+        self.reached.note_if(!self.windows().is_empty(), "windows before the end");
         for index in 0..self.logs.len() {
             self.flush(index);
         }
@@ -334,7 +349,12 @@ impl Simulation {
             self.send_and_hear(usize::MAX);
         }
         let snapshot = self.pipeline.snapshot(self.now);
-        Outcome { effects: self.effects, snapshot, published: self.published }
+        let mut reached = self.reached;
+        for effect in &self.effects {
+            reached.note_if(matches!(effect, Effect::Episode(_)), "episodes");
+            reached.note_if(matches!(effect, Effect::Retrain(_)), "retraining events");
+        }
+        Outcome { effects: self.effects, snapshot, published: self.published, reached }
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
@@ -489,6 +509,7 @@ pub(crate) struct Outcome {
     pub(crate) snapshot: Snapshot,
     /// What the topics hold.
     pub(crate) published: Vec<OutputMessage>,
+    pub(crate) reached: Reached,
 }
 
 impl Outcome {
