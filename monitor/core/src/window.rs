@@ -86,7 +86,14 @@ impl Progression {
     }
 }
 
-/// Holds an event time back to what Kafka's record time makes believable.
+/// Room for windows at both ends of time: each of a window, its lateness, its revisions and
+/// disorder takes ten years at most.
+const ROOM_MILLIS: i64 = 50 * 366 * 86_400_000;
+const EARLIEST: Timestamp = Timestamp::MIN.plus_millis(ROOM_MILLIS);
+const LATEST: Timestamp = Timestamp::MAX.plus_millis(-ROOM_MILLIS);
+
+/// Holds an event time back to what Kafka's record time makes believable, and to where there is
+/// room for windows.
 ///
 /// One record dated in the future would otherwise close every window. Kafka's time is in the log,
 /// so a replay clamps the same records; the wall clock is not.
@@ -96,10 +103,9 @@ pub(crate) fn clamp(
     config: &TimeConfig,
 ) -> EventTime {
     let latest = record_time.map(|time| time.plus_millis(config.future_skew_max_millis));
-    match latest {
-        Some(latest) if latest < event_time => EventTime { time: latest, clamped: true },
-        _ => EventTime { time: event_time, clamped: false },
-    }
+    let believed = latest.map_or(event_time, |latest| event_time.min(latest));
+    let time = believed.clamp(EARLIEST, LATEST);
+    EventTime { time, clamped: time != event_time }
 }
 
 /// Returns the earlier of two times that may be absent.
@@ -161,5 +167,9 @@ mod tests {
             EventTime { time: at(1_100), clamped: false }
         );
         assert_eq!(clamp(at(5_000), None, &time), EventTime { time: at(5_000), clamped: false });
+        let held = |time| EventTime { time, clamped: true };
+        assert_eq!(clamp(Timestamp::MIN, Some(at(1_000)), &time), held(EARLIEST));
+        assert_eq!(clamp(Timestamp::MAX, None, &time), held(LATEST));
+        assert_eq!(clamp(Timestamp::MAX, Some(Timestamp::MAX), &time), held(LATEST));
     }
 }

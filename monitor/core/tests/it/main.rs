@@ -5,6 +5,7 @@
 
 mod alignment;
 mod durability;
+mod extremes;
 mod faulty;
 mod kinds;
 mod log;

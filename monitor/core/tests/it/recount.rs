@@ -15,6 +15,11 @@ use crate::log::{Record, Value, Values};
 use crate::model::{REFERENCE_RANGE, TOP};
 use crate::tally::Reached;
 
+/// Event times are held half a century away from the ends of time.
+const HELD_MILLIS: i64 = 50 * 366 * 86_400_000;
+const EARLIEST: Timestamp = Timestamp::MIN.plus_millis(HELD_MILLIS);
+const LATEST: Timestamp = Timestamp::MAX.plus_millis(-HELD_MILLIS);
+
 /// What a run over logs has to come to.
 #[derive(Debug, Default)]
 pub(crate) struct Recount {
@@ -78,6 +83,7 @@ impl Recount {
                 }
                 None => record.event_time,
             };
+            let event_time = event_time.clamp(EARLIEST, LATEST);
             self.clamped += u64::from(event_time != record.event_time);
             let model = &config.models[values.model];
             let id = ModelId::try_new(&model.name, values.version).unwrap();
