@@ -14,8 +14,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::faulty::Fault;
+use crate::growth::{Growth, growths};
 use crate::log::{Record, START, logs, regular};
 use crate::model;
+use crate::moments::{Moment, moments};
 use crate::recount::recount;
 use crate::simulation::{Outcome, Simulation, Step, steps};
 use crate::tally::Tally;
@@ -30,6 +32,8 @@ enum Fate {
     Commits,
     /// Some of the stored messages are sent.
     Sends(usize),
+    /// The same, and the answer comes later.
+    SendsAndHearsLater(usize),
     /// Some are sent, and the process ends before it hears of it.
     SendsUnheard(usize),
     Crashes,
@@ -47,6 +51,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         3 => Just(Fate::Checkpoints),
         3 => Just(Fate::Commits),
         3 => (0..12_usize).prop_map(Fate::Sends),
+        1 => (0..12_usize).prop_map(Fate::SendsAndHearsLater),
         2 => (0..12_usize).prop_map(Fate::SendsUnheard),
         2 => Just(Fate::Crashes),
         1 => prop_oneof![Just(Fault::NoSpace), Just(Fault::NotSynced)]
@@ -57,38 +62,79 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
     prop::collection::vec(fate, 1..40)
 }
 
-fn play(
-    config: &Arc<Config>,
-    logs: &[Vec<Record>],
+/// What is drawn of a case.
+#[derive(Clone, Debug)]
+struct Case {
+    logs: Vec<Vec<Record>>,
+    growth: Option<Growth>,
     shards: usize,
-    steps: &[Step],
-    fates: &[Fate],
-) -> Outcome {
-    let mut simulation = Simulation::durable(config, logs, shards);
-    for (step, fate) in steps.iter().zip(fates.iter().cycle()) {
-        simulation.step(step);
-        match fate {
-            Fate::GoesOn => {}
-            Fate::Checkpoints => simulation.checkpoint(),
-            Fate::Commits => simulation.commit(),
-            Fate::Sends(count) => simulation.send_and_hear(*count),
-            Fate::SendsUnheard(count) => {
-                simulation.send(*count);
+    steps: Vec<Step>,
+    fates: Vec<Fate>,
+    moments: Vec<Option<Moment>>,
+}
+
+fn some_cases() -> impl Strategy<Value = Case> {
+    let drawn = (logs(1..4), growths(), 1..4_usize, steps(), fates(), moments());
+    drawn.prop_map(|(logs, growth, shards, steps, fates, moments)| {
+        let growth = growth.map(|growth| Growth::of(&logs, growth));
+        Case { logs, growth, shards, steps, fates, moments }
+    })
+}
+
+impl Case {
+    /// Returns the logs as they are in the end.
+    fn grown(&self) -> Vec<Vec<Record>> {
+        self.growth.as_ref().map_or_else(|| self.logs.clone(), |growth| growth.grown(&self.logs))
+    }
+
+    /// Plays the steps, with what becomes of the process where that `may_end`.
+    fn play(&self, config: &Arc<Config>, may_end: bool) -> Outcome {
+        let mut simulation = Simulation::durable(config, &self.logs, self.shards);
+        let turns = self.steps.iter().zip(self.fates.iter().cycle());
+        let mut growth = self.growth.as_ref();
+        for (nth, ((step, fate), moment)) in turns.zip(self.moments.iter().cycle()).enumerate() {
+            let moment = moment.filter(|_| may_end);
+            let fate = if may_end { *fate } else { Fate::GoesOn };
+            let grows = growth.take_if(|growth| nth == growth.at);
+            simulation.turn(moment, |simulation| {
+                if let Some(growth) = grows {
+                    simulation.grow(&growth.more);
+                }
+                simulation.step(step);
+                fate.befall(simulation);
+            });
+        }
+        if let Some(growth) = growth {
+            simulation.turn(None, |simulation| simulation.grow(&growth.more));
+        }
+        simulation.play(&[])
+    }
+}
+
+impl Fate {
+    fn befall(self, simulation: &mut Simulation) {
+        match self {
+            Self::GoesOn => {}
+            Self::Checkpoints => simulation.checkpoint(),
+            Self::Commits => simulation.commit(),
+            Self::Sends(count) => simulation.send_and_hear(count),
+            Self::SendsAndHearsLater(count) => simulation.send_and_hear_later(count),
+            Self::SendsUnheard(count) => {
+                simulation.send(count);
                 simulation.crash();
             }
-            Fate::Crashes => simulation.crash(),
-            Fate::FailsToStore(fault) => simulation.fail_to_store(*fault),
-            Fate::LosesBatches(count) => {
-                simulation.lose_batches(*count);
+            Self::Crashes => simulation.crash(),
+            Self::FailsToStore(fault) => simulation.fail_to_store(fault),
+            Self::LosesBatches(count) => {
+                simulation.lose_batches(count);
                 simulation.crash();
             }
-            Fate::LosesStore => {
+            Self::LosesStore => {
                 simulation.lose_store();
                 simulation.crash();
             }
         }
     }
-    simulation.play(&[])
 }
 
 /// Windows, episodes and requests, without the wall-clock times of one run.
@@ -252,12 +298,12 @@ fn segments_that_are_chosen_otherwise_are_counted_anew() {
 fn what_is_stored_and_goes_on_is_what_never_ended() {
     let trees = [model::tree(), model::kinds(), model::revised()].map(sending);
     let configs = trees.each_ref().map(model::config);
-    let drawn = (0..configs.len(), logs(1..5), 1..4_usize, steps(), fates());
-    let tally = Tally::play(2_000, drawn, |(config, logs, shards, steps, fates)| {
+    let drawn = (0..configs.len(), some_cases());
+    let tally = Tally::play(2_000, drawn, |(config, case)| {
         let config = &configs[config];
-        let expected = recount(config, &logs);
-        let whole = Simulation::durable(config, &logs, shards).play(&steps);
-        let outcome = play(config, &logs, shards, &steps, &fates);
+        let expected = recount(config, &case.grown());
+        let whole = case.play(config, false);
+        let outcome = case.play(config, true);
         expected.compare(&outcome.windows());
         assert_eq!(outcome.snapshot.digest, whole.snapshot.digest);
         assert_eq!(outcome.snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
@@ -278,7 +324,12 @@ fn what_is_stored_and_goes_on_is_what_never_ended() {
         ("episodes", 100),
         ("retraining events", 100),
         ("ends with stored windows", 60),
-        ("ends with forgotten windows", 200),
-        ("topics that are read back", 500),
+        ("ends with forgotten windows", 80),
+        ("topics that are read back", 30),
+        ("stores amid a step", 300),
+        ("stores and ends amid a step", 300),
+        ("ends amid a step", 100),
+        ("ends amid a start", 100),
+        ("more partitions", 200),
     ]);
 }

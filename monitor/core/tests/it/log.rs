@@ -16,6 +16,9 @@ use proptest::sample::select;
 /// Where event time starts: on a border of a window of `alpha`.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
+/// How far event time may be ahead of Kafka's, in [`crate::model::tree`].
+pub(crate) const FUTURE_SKEW_MILLIS: i64 = 60_000;
+
 const YEAR_MILLIS: i64 = 365 * 24 * 3_600_000;
 
 /// One record of a partition. Neighbours with one offset are of one message.
@@ -169,6 +172,12 @@ fn values() -> impl Strategy<Value = Values> {
             country,
         },
     )
+}
+
+/// Returns the event time of a record as it is used.
+pub(crate) fn used_time(record: &Record) -> Timestamp {
+    let latest = record.kafka_time.map(|it| it.plus_millis(FUTURE_SKEW_MILLIS));
+    latest.map_or(record.event_time, |latest| record.event_time.min(latest))
 }
 
 /// Returns the drafts with no record so far behind that it could be late.

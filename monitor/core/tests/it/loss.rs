@@ -11,7 +11,7 @@ use driftd_core::result::WindowResult;
 use proptest::prelude::*;
 
 use crate::durability::{published, sending, stored_after};
-use crate::log::{Draft, Record, START, drafts, records, regular};
+use crate::log::{Draft, FUTURE_SKEW_MILLIS, Record, START, drafts, records, regular, used_time};
 use crate::model;
 use crate::recount::{Recount, recount};
 use crate::simulation::{Simulation, Step, partition, steps};
@@ -19,8 +19,6 @@ use crate::tally::{Reached, Tally};
 
 /// Offsets that are read before it is known how far lost time reaches.
 const SETTLING: i64 = 100;
-/// How far event time may be ahead of Kafka's, in [`model::tree`].
-const SKEW_MILLIS: i64 = 60_000;
 const OUT_OF_ORDERNESS_MILLIS: i64 = 3_000;
 
 /// What becomes of the process after a step.
@@ -116,19 +114,14 @@ fn damage(
 fn until(before: &[Record], damaged: &Damaged, accepted_at: Timestamp) -> Timestamp {
     let Damaged { log, position, goes_on_at } = damaged;
     let read = before.iter().filter(|it| it.offset < *position && it.values.is_some());
-    let counted = read.map(event_time).max().unwrap_or(Timestamp::MIN);
-    let latest = accepted_at.plus_millis(SKEW_MILLIS).max(counted);
+    let counted = read.map(used_time).max().unwrap_or(Timestamp::MIN);
+    let latest = accepted_at.plus_millis(FUTURE_SKEW_MILLIS).max(counted);
     let valid: Vec<&Record> = log.iter().filter(|it| it.values.is_some()).collect();
     let Some(at) = valid.iter().position(|it| goes_on_at + SETTLING <= it.offset) else {
         return latest;
     };
-    let newest = valid[..=at].iter().map(|it| event_time(it)).max().unwrap();
+    let newest = valid[..=at].iter().map(|it| used_time(it)).max().unwrap();
     latest.min(newest.plus_millis(OUT_OF_ORDERNESS_MILLIS).max(counted))
-}
-
-fn event_time(record: &Record) -> Timestamp {
-    let latest = record.kafka_time.map(|it| it.plus_millis(SKEW_MILLIS));
-    latest.map_or(record.event_time, |latest| record.event_time.min(latest))
 }
 
 /// Returns the last result of each window; panics when one was decided twice.

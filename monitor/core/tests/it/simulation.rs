@@ -22,8 +22,10 @@ pub(crate) use driftd_fixtures::trials::cases;
 use proptest::prelude::*;
 
 use crate::faulty::{Fault, FaultyStore};
+use crate::growth::produce;
 use crate::log::{Record, START, decode, message_end};
 use crate::model;
+use crate::moments::{Happening, Moment};
 use crate::tally::Reached;
 
 /// Something that a thread of the edge does next.
@@ -86,6 +88,12 @@ pub(crate) struct Simulation {
     /// What the topics hold, and the number committed with it.
     pub(crate) published: Vec<OutputMessage>,
     position: Option<Position>,
+    /// Answers about what is sent that are on their way.
+    unheard: Vec<Event>,
+    /// When the process stores or ends next, amid what it does.
+    moment: Option<Moment>,
+    /// It has ended: nothing happens any more before the next one starts.
+    has_ended: bool,
     /// What was reached so far.
     reached: Reached,
 }
@@ -117,6 +125,9 @@ impl Simulation {
             sending: None,
             published: Vec::new(),
             position: None,
+            unheard: Vec::new(),
+            moment: None,
+            has_ended: false,
             reached: Reached::default(),
         };
         let partitions: Vec<PartitionId> = (0..logs.len()).map(partition).collect();
@@ -142,9 +153,47 @@ impl Simulation {
         outputs.into_iter().map(Event::from).for_each(|event| self.handle(event));
     }
 
+    /// Does something, perhaps with a moment at which the process stores or ends amid it. One that
+    /// has ended is started again.
+    pub(crate) fn turn(&mut self, moment: Option<Moment>, deed: impl FnOnce(&mut Self)) {
+        self.moment = moment.or(self.moment.take());
+        deed(self);
+        if self.has_ended {
+            self.crash();
+        }
+    }
+
+    /// Comes between two things that the process does.
+    fn pass_place(&mut self) {
+        let Some(happening) = Moment::pass(&mut self.moment) else { return };
+        match happening {
+            Happening::Stores => {
+                self.reached.note("stores amid a step");
+                self.commit();
+            }
+            Happening::StoresAndEnds => {
+                self.reached.note("stores and ends amid a step");
+                self.commit();
+                self.has_ended = true;
+            }
+            Happening::StoresSendsAndEnds(count) => {
+                self.commit();
+                self.send(count);
+                self.has_ended = true;
+            }
+            Happening::Ends => {
+                self.reached.note("ends amid a step");
+                self.has_ended = true;
+            }
+        }
+    }
+
     /// Stores what changed; its messages may be sent from then on. A process that cannot store
     /// ends.
     pub(crate) fn commit(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let effects = self.effects.len();
         match self.store.commit(self.pipeline.take_changes()) {
             Ok(()) => {
@@ -162,13 +211,17 @@ impl Simulation {
 
     /// Lets the next batch fail.
     pub(crate) fn fail_to_store(&mut self, fault: Fault) {
+        if self.has_ended {
+            return;
+        }
         self.store.fault = Some(fault);
         self.commit();
     }
 
     /// Sends up to `count` stored messages, and commits up to where, in one transaction.
     pub(crate) fn send(&mut self, count: usize) -> Vec<Event> {
-        let Some(sending) = &mut self.sending else { return Vec::new() };
+        let sending = self.sending.as_mut().filter(|_| !self.has_ended);
+        let Some(sending) = sending else { return Vec::new() };
         let store = self.pipeline.outbox().unwrap().store;
         let own = self.position.filter(|it| it.store == store);
         let mut position = Position { store, next: own.map_or(0, |it| it.next) };
@@ -187,7 +240,14 @@ impl Simulation {
 
     /// Sends, and hears that it is sent.
     pub(crate) fn send_and_hear(&mut self, count: usize) {
-        self.send(count).into_iter().for_each(|answer| self.handle(answer));
+        self.send_and_hear_later(count);
+        std::mem::take(&mut self.unheard).into_iter().for_each(|answer| self.handle(answer));
+    }
+
+    /// Sends, and hears of it with the next answer.
+    pub(crate) fn send_and_hear_later(&mut self, count: usize) {
+        let answers = self.send(count);
+        self.unheard.extend(answers);
     }
 
     /// Takes back the newest batches, as the loss of power does that were not synced.
@@ -214,7 +274,8 @@ impl Simulation {
 
     /// Looks at what the topics hold, where that is needed, and begins to send.
     fn open_outbox(&mut self) {
-        self.reached.note_if(self.needs_published(), "topics that are read back");
+        let is_read = self.needs_published() && !self.published.is_empty();
+        self.reached.note_if(is_read, "topics that are read back");
         let published = self.needs_published().then(|| {
             let mut collected = Collected::default();
             for message in &self.published {
@@ -234,9 +295,18 @@ impl Simulation {
     }
 
     /// Ends the process, and starts another one from the store.
+    ///
+    /// That one may end before it has started.
     pub(crate) fn crash(&mut self) {
-        let dropped = self.restart();
-        assert_eq!(dropped, []);
+        loop {
+            self.has_ended = false;
+            let dropped = self.restart();
+            assert_eq!(dropped, []);
+            if !self.has_ended {
+                return;
+            }
+            self.reached.note("ends amid a start");
+        }
     }
 
     /// Ends the process, and starts another one from the store with another configuration; returns
@@ -256,6 +326,15 @@ impl Simulation {
     pub(crate) fn stored_position(&self, index: usize) -> Option<i64> {
         let mut stored = stored_positions(&self.store.rows().unwrap()).unwrap();
         stored.remove(&partition(index)).map(|it| it.next_offset)
+    }
+
+    /// Begins to read a partition at an offset, of which nothing was read yet.
+    pub(crate) fn begin_at(&mut self, index: usize, offset: i64) {
+        let shard = &mut self.shards[self.owners[index]];
+        shard.release(&partition(index)).unwrap();
+        let state = PartitionState::new(partition(index), 0, self.now);
+        shard.assign(state.starting_at(offset));
+        self.read[index] = self.logs[index].partition_point(|record| record.offset < offset);
     }
 
     /// Takes what the newest record of a partition is known by that was read.
@@ -298,6 +377,7 @@ impl Simulation {
         self.sending = None;
         self.open_outbox();
         self.sent.clear();
+        self.unheard.clear();
         self.paused.clear();
         self.shards = self.shards.iter().map(|_| Shard::new(Arc::clone(&self.config))).collect();
         self.owners.fill(0);
@@ -322,6 +402,7 @@ impl Simulation {
 
     /// Plays the steps, then reads what is left and ends the input.
     pub(crate) fn play(mut self, steps: &[Step]) -> Outcome {
+        self.moment = None;
         for step in steps {
             self.step(step);
         }
@@ -372,6 +453,26 @@ impl Simulation {
         }
     }
 
+    /// Adds records to the partitions that there are, and partitions to the topic.
+    pub(crate) fn grow(&mut self, more: &[Vec<Record>]) {
+        let known = self.logs.len();
+        self.logs.resize_with(more.len(), Vec::new);
+        for (log, more) in self.logs.iter_mut().zip(more) {
+            produce(log, more);
+        }
+        self.starts.resize(more.len(), 0);
+        self.read.resize(more.len(), 0);
+        self.owners.resize(more.len(), 0);
+        let all: Vec<PartitionId> = (0..more.len()).map(partition).collect();
+        let new = all[known..].to_vec();
+        for id in &new {
+            self.shards[0].assign(PartitionState::new(id.clone(), 0, self.now));
+        }
+        self.handle(Event::TopicPartitions { source: 0, partitions: all });
+        self.handle(Event::Assigned { source: 0, partitions: new });
+        self.reached.note("more partitions");
+    }
+
     fn hand_over(&mut self, index: usize, to: usize) {
         let from = std::mem::replace(&mut self.owners[index], to);
         let state = self.shards[from].release(&partition(index)).unwrap();
@@ -411,9 +512,7 @@ impl Simulation {
 
     /// Adds records at the end of a partition, after those that are there.
     pub(crate) fn produce(&mut self, index: usize, records: &[Record]) {
-        let start = self.high_watermark(index);
-        let moved = records.iter().map(|it| Record { offset: start + it.offset, ..it.clone() });
-        self.logs[index].extend(moved);
+        produce(&mut self.logs[index], records);
     }
 
     /// Asks the partition's shard to report what is open.
@@ -490,16 +589,27 @@ impl Simulation {
 
     /// Gives the pipeline an event, and obeys its pauses.
     pub(crate) fn handle(&mut self, event: Event) {
-        let mut effects = Vec::new();
-        self.pipeline.handle(self.now, event, &mut effects);
-        for effect in &effects {
-            if let Effect::Pause(id) = effect {
-                assert!(self.paused.insert(id.clone()), "{id} is paused twice");
-            } else if let Effect::Resume(id) = effect {
-                assert!(self.paused.remove(id), "{id} is resumed without a pause");
-            }
+        if self.has_ended {
+            return;
         }
-        self.effects.extend(effects);
+        let first = self.effects.len();
+        self.pipeline.handle(self.now, event, &mut self.effects);
+        self.pass_place();
+        for at in first..self.effects.len() {
+            if self.has_ended {
+                return;
+            }
+            self.carry_out(at);
+            self.pass_place();
+        }
+    }
+
+    fn carry_out(&mut self, at: usize) {
+        if let Effect::Pause(id) = &self.effects[at] {
+            assert!(self.paused.insert(id.clone()), "{id} is paused twice");
+        } else if let Effect::Resume(id) = &self.effects[at] {
+            assert!(self.paused.remove(id), "{id} is resumed without a pause");
+        }
     }
 }
 
