@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod alignment;
+mod cluster;
+mod deeds;
 mod durability;
 mod extremes;
 mod faulty;
@@ -11,6 +13,7 @@ mod growth;
 mod kinds;
 mod log;
 mod loss;
+mod members;
 mod model;
 mod moments;
 mod outbox;
@@ -22,4 +25,5 @@ mod sharing;
 mod simulation;
 mod snapshot;
 mod tally;
+mod topic;
 mod windows;
