@@ -268,17 +268,36 @@ fn the_newest_record_is_known_after_a_restart_until_the_loss_is_accepted() {
 }
 
 /// What is drawn of a case: all logs, what comes later in the first, and what happens to it.
-type Drawn = (bool, Vec<Vec<Record>>, Vec<Record>, Fault, (Vec<Step>, Vec<Step>), [Vec<Fate>; 2]);
+type Drawn =
+    (bool, (Vec<Vec<Record>>, usize), Vec<Record>, Fault, (Vec<Step>, Vec<Step>), [Vec<Fate>; 2]);
 
-fn case((is_plain, mut logs, later, fault, steps, fates): Drawn) -> Reached {
+/// Begins to read the first partition at an offset, as a first start does where it is told to, or
+/// at the beginning of its log.
+fn begin(config: &Arc<Config>, logs: &[Vec<Record>], offset: Option<i64>) -> Simulation {
+    let mut simulation = Simulation::durable(config, logs, 2);
+    if let Some(offset) = offset {
+        simulation.begin_at(0, offset);
+        simulation.checkpoint();
+        simulation.commit();
+    }
+    simulation
+}
+
+fn case((is_plain, (mut logs, skipped), later, fault, steps, fates): Drawn) -> Reached {
     let tree = if is_plain { model::tree() } else { model::kinds() };
     let config = model::config(&sending(tree));
+    // What is left of a log that was cut is read from its beginning.
+    let skipped = Some(skipped).filter(|it| 0 < *it && matches!(fault, Fault::Deletes(_)));
+    let begins_at = skipped.map(|it| logs[0][it].offset);
+    let mut simulation = begin(&config, &logs, begins_at);
+    let all = logs[0].clone();
+    logs[0].retain(|it| begins_at.is_none_or(|begins_at| begins_at <= it.offset));
     let whole = recount(&config, &logs);
-    let mut simulation = Simulation::durable(&config, &logs, 2);
     play(&mut simulation, &steps.0, &fates[0]);
     let accepted_at = simulation.now;
     let mut reached = Reached::default();
-    let Some(damaged) = damage(&mut simulation, &logs[0], fault, &later) else {
+    reached.note_if(begins_at.is_some(), "a beginning amid a log");
+    let Some(damaged) = damage(&mut simulation, &all, fault, &later) else {
         reached.note("nothing read before");
         return reached;
     };
@@ -320,7 +339,7 @@ fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
     let written = |drafts: Vec<Draft>| records(&drafts);
     let drawn = (
         any::<bool>(),
-        prop::collection::vec(few().prop_map(written), 1..4),
+        (prop::collection::vec(few().prop_map(written), 1..4), prop_oneof![Just(0), 1..10_usize]),
         few().prop_map(written),
         fault,
         (steps(), steps()),
@@ -328,6 +347,7 @@ fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
     );
     Tally::play(600, drawn, case).assert_floors(&[
         ("nothing read before", 0),
+        ("a beginning amid a log", 150),
         ("the end of what is lost", 150),
         ("windows before the loss", 300),
         ("windows that may lack records", 500),
