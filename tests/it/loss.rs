@@ -31,19 +31,6 @@ struct Loss {
 
 impl Loss {
     fn new(name: &'static str) -> Self {
-        Self::with(name, "state", json!({"folder": "state", "commit_interval": "100ms"}))
-    }
-
-    fn shared(name: &'static str) -> Self {
-        let scale_out = json!({"lanes": 2, "replicas": 1, "commit_interval": "100ms"});
-        let loss = Self::with(name, "scale_out", scale_out);
-        let args = ["check", "--config", &loss.config, "--create-topics"];
-        let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
-        loss
-    }
-
-    /// A job that keeps its state as this key of the configuration says.
-    fn with(name: &'static str, key: &str, value: Value) -> Self {
         let job = Job::new(name);
         job.create_topics();
         Self::of(job)
@@ -51,6 +38,21 @@ impl Loss {
 
     /// The topics are there.
     fn of(job: Job) -> Self {
+        Self::keeping(job, "state", json!({"folder": "state", "commit_interval": "100ms"}))
+    }
+
+    fn shared(name: &'static str) -> Self {
+        let job = Job::new(name);
+        job.create_topics();
+        let scale_out = json!({"lanes": 2, "replicas": 1, "commit_interval": "100ms"});
+        let loss = Self::keeping(job, "scale_out", scale_out);
+        let args = ["check", "--config", &loss.config, "--create-topics"];
+        let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
+        loss
+    }
+
+    /// A job that keeps its state as this key of the configuration says.
+    fn keeping(job: Job, key: &str, value: Value) -> Self {
         let mut config = job.config();
         config["kafka"]["properties"] =
             json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
