@@ -139,6 +139,11 @@ impl Cluster {
         let lane = |lane: usize| Owned::Lane(lane % LANES as usize);
         match deed {
             Deed::Read { partition: index, messages } => self.go_on(partition(index), messages),
+            Deed::Report { partition: index } => {
+                self.tell_shard(partition(index), |shard, id, outputs| {
+                    shard.flush(id, None, outputs);
+                });
+            }
             Deed::Pass { partition: index, course } => self.transact(partition(index), course),
             Deed::EndReader { partition: index, config, ending } => {
                 self.end(partition(index), config, ending);

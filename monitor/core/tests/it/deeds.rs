@@ -11,6 +11,10 @@ pub(crate) enum Deed {
         partition: usize,
         messages: usize,
     },
+    /// A reader tells what it holds of panes that it has not passed.
+    Report {
+        partition: usize,
+    },
     /// A reader's transaction begins, or goes on where it stood.
     Pass {
         partition: usize,
@@ -144,6 +148,7 @@ pub(crate) fn deeds(
         3 => (which.clone(), zombies()).prop_map(|(which, deed)| Deed::Zombie { which, deed }),
         1 => waits.prop_map(|millis| Deed::Tick { millis }),
         1 => Just(Deed::Look),
+        2 => which.clone().prop_map(|partition| Deed::Report { partition }),
         6 => messages.prop_map(|messages| Deed::Flow { messages }),
         2 => compaction.prop_map(|(lane, rows, is_late, keeps)| {
             Deed::Compact { lane, rows, is_late, keeps }

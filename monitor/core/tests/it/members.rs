@@ -116,7 +116,8 @@ impl Member {
     pub(crate) fn committed(&mut self) -> Vec<Effect> {
         match &mut self.work {
             Work::Reader(reader) => {
-                reader.partials.clear();
+                reader.passed.append(&mut reader.partials);
+                reader.transactions += 1;
                 reader.changes.clear();
                 reader.progress = None;
                 Vec::new()
@@ -156,6 +157,9 @@ pub(crate) struct Reader {
     saver: PartitionSaver,
     read: usize,
     partials: Vec<Addressed>,
+    /// What it has passed on, which it may repeat.
+    passed: Vec<Addressed>,
+    transactions: usize,
     progress: Option<Progress>,
     changes: Vec<Change>,
 }
@@ -182,6 +186,8 @@ impl Reader {
             saver,
             read: log.partition_point(|record| record.offset < from),
             partials: Vec::new(),
+            passed: Vec::new(),
+            transactions: 0,
             progress: None,
             changes: Vec::new(),
         }
@@ -239,11 +245,15 @@ impl Reader {
         }
     }
 
+    /// Partials come last first, and old ones again behind them: only barriers have a place.
     fn gather_all(&mut self) -> Written {
         let mut outputs = Vec::new();
         self.shard.checkpoint(&mut outputs);
         self.gather(outputs);
-        let mut partials = self.partials.clone();
+        let mut partials: Vec<Addressed> = self.partials.iter().rev().cloned().collect();
+        if self.transactions % 3 == 1 && !partials.is_empty() {
+            partials.extend(self.passed.iter().cloned());
+        }
         let progress = self.progress.iter();
         partials.extend(progress.flat_map(|progress| self.writer.barriers(progress)));
         Written { state: self.changes.clone(), partials }
