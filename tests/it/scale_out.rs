@@ -133,7 +133,7 @@ impl Member {
     }
 }
 
-fn owned(status: &Value, what: &str) -> Vec<i64> {
+pub(crate) fn owned(status: &Value, what: &str) -> Vec<i64> {
     let all = match what {
         "partitions" => &status["sources"][0]["partitions"],
         _ => &status["lanes"],
