@@ -40,8 +40,9 @@ const JOB: &str = "driftd";
 /// process overlaps its successor for a scrape or two, and the match must stay one to one.
 const SAME_WINDOW: &str = "on (job, instance, model, model_version, segment, window)";
 
-/// A fact about a model, whichever process tells it.
-const OVER_PROCESSES: &str = "max without (instance)";
+/// Labels by which processes of one job differ, the last two by service discovery in Kubernetes: a
+/// rule that is over all processes leaves them out.
+const PROCESS: &str = "instance, pod, node";
 
 /// Names of one window in annotations.
 const OF_WINDOW: &str = "model {{ $labels.model }} version {{ $labels.model_version }} \
@@ -144,7 +145,7 @@ fn alive() -> Vec<Rule> {
     // start of the process counts, so that one that never closes a window is one.
     let last = MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS.name;
     let length = MODEL_EVALUATION_INTERVAL_SECONDS.name;
-    let over = OVER_PROCESSES;
+    let over = format!("max without ({PROCESS})");
     vec![
         Rule {
             alert: "DriftdWatchdog",
@@ -209,7 +210,7 @@ fn lanes() -> Rule {
     let (lanes, owned) = (LANES.name, LANES_OWNED.name);
     Rule {
         alert: "DriftdLanesUnowned",
-        expr: format!("max without (instance) ({lanes})\n  > sum without (instance) ({owned})"),
+        expr: format!("max without ({PROCESS}) ({lanes})\n  > sum without ({PROCESS}) ({owned})"),
         hold: Some("5m"),
         keep_firing_for: None,
         severity: Severity::Critical,
@@ -226,7 +227,7 @@ fn stalled() -> Rule {
         alert: "DriftdPartitionsStalled",
         // Tried again, it is read for a moment before it stands still again.
         expr: format!(
-            "sum without (instance) (max_over_time({}[2m])) > 0",
+            "sum without ({PROCESS}) (max_over_time({}[2m])) > 0",
             KAFKA_STALLED_PARTITIONS.name
         ),
         hold: Some("5m"),
@@ -245,14 +246,14 @@ fn input() -> Vec<Rule> {
     let consumed = RECORDS_CONSUMED_TOTAL.name;
     let rejected = RECORDS_REJECTED_TOTAL.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
-    let over = OVER_PROCESSES;
+    let over = format!("max without ({PROCESS})");
     vec![
         Rule {
             alert: "DriftdConsumerLagging",
             // Time to work the lag off at the present pace; infinite when nothing is read. Over all
             // processes: one that has just taken partitions over has no pace yet.
             expr: format!(
-                "sum without (instance, partition) ({lag})\n  / sum without (instance) \
+                "sum without ({PROCESS}, partition) ({lag})\n  / sum without ({PROCESS}) \
                  (rate({consumed}[10m]))\n  > 900"
             ),
             hold: Some("15m"),
@@ -267,8 +268,8 @@ fn input() -> Vec<Rule> {
             alert: "DriftdRecordsRejected",
             // A share of the topic, however its partitions lie with processes.
             expr: format!(
-                "sum without (instance, reason) (rate({rejected}[15m]))\n  / sum without \
-                 (instance) (rate({consumed}[15m]))\n  > 0.01"
+                "sum without ({PROCESS}, reason) (rate({rejected}[15m]))\n  / sum without \
+                 ({PROCESS}) (rate({consumed}[15m]))\n  > 0.01"
             ),
             hold: Some("15m"),
             keep_firing_for: None,
