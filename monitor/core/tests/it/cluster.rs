@@ -387,7 +387,9 @@ impl Cluster {
     fn end_open(&mut self) {
         let open = self.members.values().filter(|member| member.open.is_some());
         let open: Vec<Owned> = open.map(|member| member.owned).collect();
-        open.into_iter().for_each(|owned| self.transact(owned, Course::Commits));
+        for owned in open {
+            self.transact(owned, Course::Commits);
+        }
     }
 
     /// Adds records to the partitions that there are, and partitions to the topic.

@@ -241,7 +241,9 @@ impl Simulation {
     /// Sends, and hears that it is sent.
     pub(crate) fn send_and_hear(&mut self, count: usize) {
         self.send_and_hear_later(count);
-        std::mem::take(&mut self.unheard).into_iter().for_each(|answer| self.handle(answer));
+        for answer in std::mem::take(&mut self.unheard) {
+            self.handle(answer);
+        }
     }
 
     /// Sends, and hears of it with the next answer.
