@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use driftd_core::config::{Durability, StateConfig};
@@ -47,6 +48,16 @@ pub enum StoreError {
         #[source]
         source: fjall::Error,
     },
+    /// The folder is not the one that was opened.
+    #[error(
+        "the state in `{}` was removed or replaced while driftd ran: what it writes would be in \
+         files without a name",
+        folder.display()
+    )]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A batch cannot be written.
     #[error("cannot write the state in `{}`: is the disk full?", folder.display())]
     Write {
@@ -61,6 +72,8 @@ pub enum StoreError {
 /// Rows of state on disk.
 pub struct FolderStore {
     folder: PathBuf,
+    /// Of the file that is locked.
+    identity: Identity,
     database: Database,
     rows: Keyspace,
     mode: PersistMode,
@@ -83,7 +96,8 @@ impl FolderStore {
             Durability::Process => PersistMode::Buffer,
             Durability::Power => PersistMode::SyncAll,
         };
-        Ok(Self { folder, database, rows, mode })
+        let identity = Identity::of(&folder).map_err(|it| open(it.into()))?;
+        Ok(Self { folder, identity, database, rows, mode })
     }
 
     /// Returns the folder.
@@ -102,6 +116,10 @@ impl FolderStore {
     }
 
     fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
+        // Nothing else tells: open files can be written without a name.
+        if Identity::of(&self.folder).ok() != Some(self.identity) {
+            return Err(StoreError::Gone { folder: self.folder.clone() });
+        }
         let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         failpoint::disk("store.full", ErrorKind::StorageFull).map_err(|it| failed(it.into()))?;
         let mut changes = self.database.batch().durability(Some(mode));
@@ -131,6 +149,18 @@ impl Store for FolderStore {
     /// When this returns, the batch survives what the configuration asks for.
     fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
         if batch.is_empty() { Ok(()) } else { self.write(batch, self.mode) }
+    }
+}
+
+/// What tells one file from another of the same name: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    /// Returns that of a store's lock.
+    fn of(folder: &Path) -> io::Result<Self> {
+        let lock = fs::metadata(folder.join("lock"))?;
+        Ok(Self(lock.dev(), lock.ino()))
     }
 }
 
@@ -291,6 +321,24 @@ mod tests {
         let before = fs::read(&journal).unwrap();
         assert!(FolderStore::open(&config(Durability::Power), base.path()).is_err());
         assert_eq!(fs::read(&journal).unwrap(), before);
+    }
+
+    #[test]
+    fn a_store_that_is_removed_or_replaced_is_written_no_more() {
+        let base = TempDir::new().unwrap();
+        let config = config(Durability::Process);
+        let refused = |store: &mut FolderStore| {
+            let error = store.commit(vec![change("b", Some("2"))]).unwrap_err();
+            assert!(matches!(error, StoreError::Gone { .. }), "{error}");
+        };
+        let mut first = FolderStore::open(&config, base.path()).unwrap();
+        first.commit(vec![change("a", Some("1"))]).unwrap();
+        fs::remove_dir_all(first.folder()).unwrap();
+        refused(&mut first);
+        let mut second = FolderStore::open(&config, base.path()).unwrap();
+        refused(&mut first);
+        second.commit(vec![change("c", Some("3"))]).unwrap();
+        assert_eq!(second.rows().unwrap(), [("c".into(), "3".into())]);
     }
 
     #[test]
