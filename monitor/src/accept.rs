@@ -4,9 +4,9 @@
 //! partitions anew that have lost something; one that has not is left alone, so that a restart with
 //! the same arguments does no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driftd_catalog::PartitionId;
@@ -149,24 +149,41 @@ pub(crate) fn accepted(
     Ok(decide(kafka, &stored, ANSWER_TIMEOUT)?.into_iter().map(|(accepted, _)| accepted).collect())
 }
 
-/// Returns the loss of a partition, if it is named and has one, and its oldest offset. Other rows
-/// may lie between those of the partition. `beat` is called before and after the look.
-pub(crate) fn accepted_of(
-    kafka: &KafkaConfig,
-    named: &[AcceptLoss],
-    partition: &PartitionId,
-    rows: &[Row],
-    beat: impl Fn(),
-) -> Result<Option<(Accepted, i64)>, AcceptError> {
-    if !named.iter().any(|it| it.names(partition)) {
-        return Ok(None);
+/// Whose losses this process accepts where several share the work. It is given partitions again and
+/// again: one that is seen to have lost nothing has nothing accepted any more.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    named: Vec<AcceptLoss>,
+    settled: Mutex<BTreeSet<PartitionId>>,
+}
+
+impl Decisions {
+    pub(crate) fn new(named: &[AcceptLoss]) -> Self {
+        Self { named: named.to_vec(), settled: Mutex::default() }
     }
-    let mut stored = stored_positions(rows)?;
-    stored.retain(|id, _| id == partition);
-    beat();
-    let accepted = decide(kafka, &stored, ANSWER_TIMEOUT_SHARED);
-    beat();
-    Ok(accepted?.pop())
+
+    /// Whether a loss of the partition would be accepted.
+    pub(crate) fn names(&self, partition: &PartitionId) -> bool {
+        self.named.iter().any(|it| it.names(partition)) && !self.settled().contains(partition)
+    }
+
+    /// Returns the losses of partitions, of those that have one, with the oldest offset of the
+    /// log.
+    pub(crate) fn accepted(
+        &self,
+        kafka: &KafkaConfig,
+        stored: &BTreeMap<PartitionId, Stored>,
+    ) -> Result<BTreeMap<PartitionId, (Accepted, i64)>, AcceptError> {
+        let found = decide(kafka, stored, ANSWER_TIMEOUT_SHARED)?;
+        let found = found.into_iter().map(|it| (it.0.partition.clone(), it));
+        let found: BTreeMap<_, _> = found.collect();
+        self.settled().extend(stored.keys().filter(|id| !found.contains_key(id)).cloned());
+        Ok(found)
+    }
+
+    fn settled(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Returns the losses of partitions, each with the oldest offset of its log, and logs what becomes
@@ -226,7 +243,7 @@ fn look(
             marks.insert(partition.clone(), *mark);
         }
     }
-    let others = loss::other_logs(&client, &marks, timeout).map_err(AcceptError::Look)?;
+    let others = loss::other_logs(&client, &marks, &bounds, timeout).map_err(AcceptError::Look)?;
     for partition in others {
         if let (Some(stored), Some(bounds)) = (stored.get(&partition), bounds.get(&partition)) {
             let loss = Loss::Recreated { next_offset: stored.next_offset };

@@ -30,7 +30,7 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::accept::{self, AcceptError, AcceptLoss};
+use crate::accept::{self, AcceptError, AcceptLoss, Decisions};
 use crate::board::Board;
 use crate::clock::{self, Stopwatch};
 use crate::commands::{CommandSender, commands};
@@ -147,8 +147,8 @@ struct Shared {
     events: EventSender,
     ends: Ends,
     owners: Owners,
-    /// Whose losses are accepted.
-    losses: Arc<[AcceptLoss]>,
+    /// Whose losses are accepted where several processes share the work.
+    decisions: Arc<Decisions>,
     parked: Parked,
     /// Name of this process, unlike any other in the group.
     member: Arc<str>,
@@ -197,7 +197,7 @@ impl Daemon {
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),
             ends: Ends::default(),
             owners: Owners::default(),
-            losses: losses.into(),
+            decisions: Arc::new(Decisions::new(losses)),
             parked: Parked::default(),
             member: member(&kafka),
             stopping: Arc::default(),
@@ -205,7 +205,7 @@ impl Daemon {
             config,
             kafka,
         };
-        let Resumed { pipeline, keeper, topics } = resume(&shared, folder)?;
+        let Resumed { pipeline, keeper, topics } = resume(&shared, folder, losses)?;
         let carrier = carrier(&shared, &pipeline, reports.clone());
         let courier = carrier.as_ref().map(Carrier::courier);
         let (board, snapshot) = Board::new(Arc::new(pipeline.snapshot(clock::now())));
@@ -363,7 +363,7 @@ impl Started {
             source,
             references: Arc::clone(&shared.references),
             writers: shared.writers[source].clone(),
-            losses: Arc::clone(&shared.losses),
+            decisions: Arc::clone(&shared.decisions),
             parked: shared.parked.of_thread(index),
             index,
             member: Arc::clone(&shared.member),
@@ -461,7 +461,7 @@ struct Resumed {
 }
 
 /// Goes on from the stored state, where state is kept.
-fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
+fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resumed, StartError> {
     if shared.config.scale_out.is_some() {
         // What is decided, kept and sent is the lanes'.
         let pipeline = Pipeline::new(Arc::clone(&shared.config));
@@ -483,7 +483,7 @@ fn resume(shared: &Shared, folder: &Path) -> Result<Resumed, StartError> {
         })
     };
     let rows = store.rows()?;
-    let accepted = accept::accepted(&shared.kafka, &shared.losses, &rows)?;
+    let accepted = accept::accepted(&shared.kafka, losses, &rows)?;
     let begin = (fresh, &*accepted);
     let restored = restore_accepting(&shared.config, rows, &find, begin, clock::now())?;
     if let Some(error) = unusable.into_inner() {

@@ -189,7 +189,7 @@ impl Lanes {
             scale_out: self.scale_out.clone(),
             references: Arc::clone(&self.references),
             // Of a lane nothing is accepted.
-            losses: Arc::default(),
+            decisions: Arc::default(),
             heartbeat: self.heartbeat.clone(),
         });
         let client: BaseConsumer<Assignments> =

@@ -282,6 +282,7 @@ impl Stage {
             fail(error);
         }
         failpoint::hit("stage.after_batch");
+        self.keeper.held.set(0);
         self.instruments.stored(self.keeper.stored_at);
         self.instruments.store_takes(store.bytes());
     }

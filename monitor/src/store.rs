@@ -26,6 +26,9 @@ const WRITE_BUFFERS_MAX: u64 = 5;
 /// Most memory that the store takes.
 pub(crate) const BYTES_MAX: u64 = CACHE_BYTES + WRITE_BUFFERS_MAX * WRITE_BUFFER_BYTES;
 
+/// Of a store that is made whole: three letters and a number, written one after the other.
+const VERSION_BYTES: u64 = 4;
+
 /// A store that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,10 +120,11 @@ impl FolderStore {
 
     fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
         // Nothing else tells: open files can be written without a name.
-        if Identity::of(&self.folder).ok() != Some(self.identity) {
+        let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
+        let identity = found(Identity::of(&self.folder)).map_err(|it| failed(it.into()))?;
+        if identity != Some(self.identity) {
             return Err(StoreError::Gone { folder: self.folder.clone() });
         }
-        let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         failpoint::disk("store.full", ErrorKind::StorageFull).map_err(|it| failed(it.into()))?;
         let mut changes = self.database.batch().durability(Some(mode));
         for change in batch {
@@ -172,14 +176,26 @@ fn clear_half_made(folder: &Path) -> io::Result<()> {
         return Ok(());
     };
     let (version, journal) = (folder.join("version"), folder.join("0.jnl"));
-    let is_made = found(fs::metadata(&version))?.is_some_and(|it| 0 < it.len());
-    if lock.try_lock().is_err() || is_made || !is_blank(&journal)? {
+    let is_made = found(fs::metadata(&version))?.is_some_and(|it| VERSION_BYTES <= it.len());
+    if lock.try_lock().is_err() || is_made || !is_blank(&journal)? || has_later(folder)? {
         return Ok(());
     }
     for file in [version, journal] {
         found(fs::remove_file(file))?;
     }
     Ok(())
+}
+
+/// Whether there are journals behind the first: something was written.
+#[expect(clippy::disallowed_methods, reason = "the edge looks at its folder")]
+fn has_later(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let name = PathBuf::from(entry?.file_name());
+        if name.extension().is_some_and(|it| it == "jnl") && name != Path::new("0.jnl") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a journal holds nothing: it is made with room, which reads as zeros.
@@ -275,21 +291,24 @@ mod tests {
             let (journal, _) = written(base.path());
             fs::write(&journal, &whole[..cut]).unwrap();
             let store = FolderStore::open(&config(Durability::Power), base.path());
-            if let Ok(found) = store.and_then(|store| store.rows()) {
-                assert!(rows.contains(&found), "cut at {cut} of {length}: {found:?}");
-            }
+            let found = store.and_then(|store| store.rows());
+            let found = found.unwrap_or_else(|error| {
+                panic!("cut at {cut} of {length}: {:#}", anyhow::Error::from(error))
+            });
+            assert!(rows.contains(&found), "cut at {cut} of {length}: {found:?}");
         }
     }
 
     /// Everything that is made before a store holds something, each step after those before it.
     #[test]
     fn a_store_that_was_never_made_whole_is_made_anew() {
-        let steps: [(&str, Option<&[u8]>); 6] = [
+        let steps: [(&str, Option<&[u8]>); 7] = [
             ("lock", Some(b"")),
             ("keyspaces", None),
             ("0.jnl", Some(b"")),
             ("0.jnl", Some(&[0; 10_000])),
             ("version", Some(b"")),
+            ("version", Some(b"FJL")),
             ("version", Some(b"FJL\x03")),
         ];
         for count in 1..=steps.len() {

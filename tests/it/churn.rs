@@ -12,8 +12,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 
 const MEMBERS: usize = 3;
 
-/// Changes of the group; half of them are crashes.
-const CHANGES: (i64, i64) = (2, 40);
+/// Changes of the group: each once, and then as they are drawn; half of those are crashes.
+const CHANGES: (i64, i64) = (3, 40);
 
 /// A change comes while the records put in before it are read, or soon after.
 const CALM_MILLIS_MAX: u64 = 3_000;
@@ -29,6 +29,7 @@ enum Change {
     Leaving,
 }
 
+const EACH: [Change; 3] = [Change::Killed, Change::Leaving, Change::Hanging];
 const DRAWN: [Change; 4] = [Change::Killed, Change::Killed, Change::Hanging, Change::Leaving];
 
 fn draw(choices: &mut Choices, below: usize) -> usize {
@@ -71,7 +72,9 @@ fn members_that_end_or_hang_at_any_time_say_what_one_says() {
         put(&job, round * ROUND..(round + 1) * ROUND, ROUND * changes / 2);
         let calm = millis(&mut choices, CALM_MILLIS_MAX);
         assert!(!members[0].daemon.ends_within(calm), "{}", members[0].daemon.report());
-        let change = DRAWN[draw(&mut choices, DRAWN.len())];
+        let each = usize::try_from(round).ok().and_then(|round| EACH.get(round));
+        let drawn = || DRAWN[draw(&mut choices, DRAWN.len())];
+        let change = each.copied().unwrap_or_else(drawn);
         suffer(change, &mut choices, &mut members, &config);
     }
     settle(&mut members, "all are there");

@@ -284,6 +284,9 @@ impl Pipeline {
             }
         }
         if let Some(saver) = &mut self.saver {
+            if news.begins {
+                saver.forget_partition(&partition);
+            }
             saver.lost(partition.clone(), &news.time);
         }
         self.lacks(partition, news.time);
@@ -335,9 +338,11 @@ impl Pipeline {
             let key = gap_key(&model.name, progress);
             self.miss(key, Stretch::Missing { from, to });
         }
+        let disorder_millis = self.config.sources[progress.source].time.out_of_orderness_millis;
         for (model, newest) in &progress.begins {
-            // Every window that holds the newest, whatever windows there are.
-            let until = |newest: Timestamp| Stretch::Until(newest.plus_millis(1));
+            // Every window that holds the newest, whatever windows there are. The first record that
+            // is counted may be older than those before it, as far as disorder goes.
+            let until = |newest: Timestamp| Stretch::Until(newest.plus_millis(disorder_millis + 1));
             let stretch = newest.map_or(Stretch::Open, until);
             self.miss(gap_key(model, progress), stretch);
         }

@@ -24,7 +24,7 @@ mod store;
 pub use body::Find;
 pub(crate) use body::{Counted, ModelBody, SegmentBody};
 pub use lane::{Addressed, LaneId, LaneReader, LaneRowError, LaneWriter, lane_of};
-pub use loss::{Stored, stored_positions};
+pub use loss::{Stored, stored_position, stored_positions};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
 pub use partition::{PartitionSaver, restore_partition, restore_partition_accepting};

@@ -141,6 +141,14 @@ impl Health {
         self.silence().remove(place);
     }
 
+    /// Forgets what was not answered about partitions of a topic that are none of these.
+    pub(crate) fn forget_others(&self, topic: &Arc<str>, partitions: impl Iterator<Item = i32>) {
+        let partitions: BTreeSet<i32> = partitions.collect();
+        self.silence().retain(|place, _| {
+            place.topic != *topic || place.partition.is_none_or(|it| partitions.contains(&it))
+        });
+    }
+
     /// Notes that they do not, and why, where the client has said something since the last time.
     pub fn unanswered(&self, place: &Place, now: Instant, why: Option<String>) {
         let mut silence = self.silence();
@@ -308,6 +316,11 @@ mod tests {
         assert_eq!(health.ready(later).reasons, [told]);
         health.answered(&topic);
         assert!(health.ready(later).ok);
+        let gone = Place { partition: Some(5), ..topic.clone() };
+        health.unanswered(&gone, start, None);
+        assert!(!health.ready(later).ok);
+        health.forget_others(&topic.topic, 0..5);
+        assert!(health.ready(later).ok, "the topic has five partitions");
     }
 
     #[test]

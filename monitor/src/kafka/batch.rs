@@ -140,9 +140,9 @@ impl OpenBatch {
         decoded
     }
 
-    /// Returns the memory of the newest batch that was closed. An open one is on its way there.
-    pub(super) fn closed_bytes(&self) -> u64 {
-        self.closed_bytes
+    /// Returns the memory that an open batch is on its way to: that of the newest closed one.
+    pub(super) fn expected_bytes(&self) -> u64 {
+        if self.is_empty() { 0 } else { self.closed_bytes }
     }
 }
 

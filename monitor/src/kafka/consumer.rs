@@ -5,6 +5,7 @@
 //! tools only. When the pipeline is behind, partitions are paused and polling goes on, so that the
 //! group never expels the member.
 
+mod handover;
 mod losses;
 mod reading;
 
@@ -26,7 +27,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use tracing::{debug, error, info, info_span, warn};
 
-use crate::accept::AcceptLoss;
+use crate::accept::Decisions;
 use crate::clock;
 use crate::commands::{Command, CommandReceiver};
 use crate::failpoint;
@@ -42,7 +43,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::rebalance::{Assignments, BeginCell, Change, Parked};
 use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::Sharing;
-use crate::kafka::stalls::{Outlook, Stalls};
+use crate::kafka::stalls::Stalls;
 use crate::kafka::transactions::TransactionError;
 use crate::kafka::watch::Ends;
 use crate::memory::held::Holder;
@@ -78,7 +79,7 @@ pub struct ConsumerParts {
     /// Where schemas of messages are, where those have some.
     pub writers: Option<Arc<Writers>>,
     /// Whose losses are accepted, where several processes share the work.
-    pub losses: Arc<[AcceptLoss]>,
+    pub(crate) decisions: Arc<Decisions>,
     /// Partitions that moved between threads, or that an earlier run has read.
     pub parked: Parked,
     /// Number of the thread among those of its source.
@@ -443,7 +444,7 @@ impl SourceConsumer {
             batch.compare(state.mark());
             self.decoders.insert(state.id().clone(), batch);
             if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
-                sharing.assign(state.id().clone(), saver);
+                sharing.assign(state.id().clone(), saver, state.next_offset().is_some());
             }
             self.shard.assign(state);
         }
@@ -452,75 +453,6 @@ impl SourceConsumer {
         }
         self.outbox.push(Event::Assigned { source: self.parts.source, partitions });
         self.send_outputs();
-    }
-
-    fn hand_over(&mut self, now: Timestamp, partitions: &[PartitionId]) {
-        info!(topic = %self.topic(), ?partitions, "partitions revoked");
-        let mut revoked = Vec::new();
-        for id in partitions {
-            self.stalls.leave(id.partition);
-            self.waiting.remove(&id.partition);
-            // Of one that was never read here somebody else may tell by now.
-            if self.later.remove(id) || self.decoders.contains_key(id) {
-                revoked.push(id.clone());
-            }
-        }
-        let source = self.parts.source;
-        let parked = self.parts.parked.clone();
-        self.release(now, partitions, Event::Revoked { source, partitions: revoked }, |state| {
-            parked.park(state);
-        });
-        partitions.iter().for_each(|id| self.parts.parked.leave(id));
-    }
-
-    /// Reads a partition no more that the group leaves here, until it is tried again.
-    fn let_go(
-        &mut self,
-        now: Timestamp,
-        id: &PartitionId,
-        why: impl std::error::Error + Send + Sync + 'static,
-    ) {
-        let partition = id.partition;
-        self.client.context().stop(&self.client, partition);
-        // Windows that are not to wait for it any longer have what was counted, and a start
-        // meanwhile knows where it stands.
-        self.flush(id);
-        self.shard.checkpoint(&mut self.outputs);
-        self.send_outputs();
-        let parked = self.parts.parked.clone();
-        self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()), |state| {
-            parked.keep(state);
-        });
-        self.later.insert(id.clone());
-        // What was told meanwhile may have been waited for.
-        self.stalls.stand(clock::now(), partition, why, Outlook::Passes);
-    }
-
-    /// Lets go of partitions that are no longer read here, which the event says.
-    fn release(
-        &mut self,
-        now: Timestamp,
-        partitions: &[PartitionId],
-        event: Event,
-        park: impl Fn(PartitionState),
-    ) {
-        for partition in partitions {
-            self.count(now, partition);
-            self.decoders.remove(partition);
-            self.held.remove(partition);
-            self.stalled.remove(partition);
-        }
-        // The next reader may be another thread, which reports past what is still on its way here.
-        self.outbox.push(event);
-        self.drain();
-        for partition in partitions {
-            let state = self.shard.release(partition);
-            match &mut self.sharing {
-                // Whoever reads it next has what was committed, and counts the rest again.
-                Some(sharing) => sharing.revoke(partition),
-                None => state.into_iter().for_each(&park),
-            }
-        }
     }
 
     fn count_due(&mut self, now: Timestamp) {
@@ -607,7 +539,7 @@ impl SourceConsumer {
             return;
         }
         self.looked_at = now;
-        self.batches.set(self.decoders.values().map(OpenBatch::closed_bytes).sum());
+        self.batches.set(self.decoders.values().map(OpenBatch::expected_bytes).sum());
         self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard

@@ -22,6 +22,8 @@ use crate::kafka::batch;
 
 /// How long the brokers get to say where logs begin and end, while others are not read.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(5);
+/// One partition of many that wait gets this long.
+pub(crate) const ALONE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one look at the newest records waits.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -73,6 +75,29 @@ pub(crate) fn offsets<C: ConsumerContext>(
     Ok(found.collect())
 }
 
+/// Like [`bounds`], also of partitions beside one whose broker does not answer or refuses: then
+/// each is asked about alone, until the time is over. Those without an answer are left out.
+pub(crate) fn bounds_of_each<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[PartitionId],
+    timeout: Duration,
+) -> BTreeMap<PartitionId, Bounds> {
+    let deadline = clock::instant() + timeout;
+    let together = bounds(client, partitions, timeout / 4);
+    together.unwrap_or_else(|error| {
+        debug!(%error, "each partition is asked about alone");
+        let mut found = BTreeMap::new();
+        for id in partitions {
+            let left = deadline.saturating_duration_since(clock::instant());
+            let asked = client.fetch_watermarks(&id.topic, id.partition, left.min(ALONE_TIMEOUT));
+            if let Ok((start, end)) = asked {
+                found.insert(id.clone(), Bounds { start, end });
+            }
+        }
+        found
+    })
+}
+
 /// Whether logs still hold what lay at marks.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -82,14 +107,11 @@ pub(crate) struct Held {
     pub(crate) unknown: BTreeSet<PartitionId>,
 }
 
-/// Returns which marks the logs still hold.
-pub(crate) fn held<C: ConsumerContext>(
-    client: &BaseConsumer<C>,
+/// Returns which marks logs with these bounds still hold.
+pub(crate) fn held(
     marks: &BTreeMap<PartitionId, Mark>,
-    timeout: Duration,
-) -> KafkaResult<Held> {
-    let partitions: Vec<PartitionId> = marks.keys().cloned().collect();
-    let bounds = bounds(client, &partitions, timeout)?;
+    bounds: &BTreeMap<PartitionId, Bounds>,
+) -> Held {
     let mut held = Held::default();
     for (id, Mark { offset, .. }) in marks {
         match bounds.get(id) {
@@ -100,7 +122,7 @@ pub(crate) fn held<C: ConsumerContext>(
             None => drop(held.unknown.insert(id.clone())),
         }
     }
-    Ok(held)
+    held
 }
 
 /// Returns the partitions in which another record lies where a mark was set. One of which no record
@@ -108,9 +130,10 @@ pub(crate) fn held<C: ConsumerContext>(
 pub(crate) fn other_logs<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     marks: &BTreeMap<PartitionId, Mark>,
+    bounds: &BTreeMap<PartitionId, Bounds>,
     timeout: Duration,
 ) -> KafkaResult<BTreeSet<PartitionId>> {
-    let mut waiting = held(client, marks, timeout)?.offsets;
+    let mut waiting = held(marks, bounds).offsets;
     let mut assigned = TopicPartitionList::new();
     for (PartitionId { topic, partition }, offset) in &waiting {
         assigned.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;

@@ -60,7 +60,7 @@ pub(super) fn client(
             kafka: kafka.clone(),
             scale_out: scale_out.clone(),
             references: Arc::clone(&parts.references),
-            losses: Arc::clone(&parts.losses),
+            decisions: Arc::clone(&parts.decisions),
             heartbeat: parts.heartbeat.clone(),
         })),
     };

@@ -39,6 +39,9 @@ use crate::kafka::watch::partitions;
 /// A rebalance waits this long for the ends of its partitions.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A rebalance waits this long to be told what logs hold that were read.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Partitions are waited for this long when other threads of the process still have to let go of
 /// them; then they are tried again later.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -338,7 +341,7 @@ impl Assignments {
         let (found, unknown) = self.place(consumer, found);
         stalled.extend(unknown);
         failpoint::hit("consumer.assigned");
-        let (mut found, held, unseen) = self.compare(consumer, found);
+        let (mut found, held, unseen) = self.compare(consumer, found, patience);
         stalled.extend(unseen);
         let begin = |(state, _): &Found| {
             // The newest record that was read comes once more, to be compared.
@@ -382,17 +385,17 @@ impl Assignments {
         &self,
         consumer: &BaseConsumer<Self>,
         found: Vec<Found>,
+        patience: Option<Duration>,
     ) -> (Vec<Found>, BTreeMap<PartitionId, i64>, Vec<Stalled>) {
         let mark = |(state, _): &Found| Some((state.id().clone(), state.mark()?));
         let marks: BTreeMap<PartitionId, Mark> = found.iter().filter_map(mark).collect();
-        let (held, error) = match loss::held(consumer, &marks, ENDS_TIMEOUT) {
-            Ok(held) => (held, KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
-            Err(error) => (Held { unknown: marks.into_keys().collect(), ..Held::default() }, error),
-        };
-        let is_unknown = |(state, _): &Found| held.unknown.contains(state.id());
+        let marked: Vec<PartitionId> = marks.keys().cloned().collect();
+        let timeout = patience.unwrap_or(COMPARE_TIMEOUT).min(COMPARE_TIMEOUT);
+        let bounds = loss::bounds_of_each(consumer, &marked, timeout);
+        let Held { offsets, unknown } = loss::held(&marks, &bounds);
+        let is_unknown = |(state, _): &Found| unknown.contains(state.id());
         let (unseen, seen) = found.into_iter().partition(is_unknown);
-        let unseen = self.give_back(unseen, ResumeError::Compare(error));
-        (seen, held.offsets, unseen)
+        (seen, offsets, self.give_back(unseen, ResumeError::Compare))
     }
 
     /// Returns what can be gone on with, and what cannot.

@@ -14,16 +14,17 @@ use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
 use driftd_core::event::Event;
+use driftd_core::loss::Accepted;
 use driftd_core::shard::{Output, Progress};
 use driftd_core::state::{
     Addressed, Batch, Dropped, Find, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored,
-    Row, restore_lane, restore_partition_accepting,
+    Row, Stored, restore_lane, restore_partition_accepting, stored_position,
 };
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use tracing::warn;
 
-use crate::accept::{self, AcceptError, AcceptLoss};
+use crate::accept::{AcceptError, Decisions};
 use crate::clock;
 use crate::http::Heartbeat;
 use crate::kafka::committed::{self, RowsGone, Standing};
@@ -77,8 +78,8 @@ pub(crate) enum ResumeError {
     #[error("cannot see where to begin")]
     Begin(#[source] KafkaError),
     /// It was read, and may be another log now.
-    #[error("cannot see whether its log is the one that was read")]
-    Compare(#[source] KafkaError),
+    #[error("its leader does not say what its log holds: it may be another one than was read")]
+    Compare,
     /// Another thread of this process has not told all that it has counted.
     #[error("another thread of this process has not let go of it yet")]
     Read,
@@ -95,7 +96,7 @@ impl ResumeError {
             | Self::Accept(_)
             | Self::Committed(_)
             | Self::Begin(_)
-            | Self::Compare(_)
+            | Self::Compare
             | Self::Assign(_) => Outlook::Passes,
             Self::Read => Outlook::Soon,
             Self::Rows(_) | Self::Gone(_) => Outlook::Stays,
@@ -110,7 +111,7 @@ pub(crate) struct Resumer {
     pub(crate) scale_out: ScaleOutConfig,
     pub(crate) references: Arc<References>,
     /// Whose losses are accepted.
-    pub(crate) losses: Arc<[AcceptLoss]>,
+    pub(crate) decisions: Arc<Decisions>,
     pub(crate) heartbeat: Heartbeat,
 }
 
@@ -135,17 +136,50 @@ impl Resumer {
         for id in partitions {
             together.entry(state_partition(&self.scale_out, &id)).or_default().push(id);
         }
-        let mut all = Vec::new();
+        let mut read = Vec::new();
         for (place, ids) in together {
             let rows = reading.rows(place);
-            all.extend(ids.into_iter().map(|id| {
-                let resumed = rows.clone().and_then(|rows| {
-                    self.restore((id.clone(), source), &rows, &find).map_err(Arc::new)
-                });
-                (id, resumed)
-            }));
+            read.extend(ids.into_iter().map(|id| (id, rows.clone())));
         }
-        all
+        let accepted = self.accepted(&read);
+        let resumed = read.into_iter().map(|(id, rows)| {
+            let resumed = rows.and_then(|rows| {
+                let accepted = accepted.get(&id).cloned().transpose()?;
+                let restored = self.restore((id.clone(), source), &rows, accepted.as_ref(), &find);
+                restored.map_err(Arc::new)
+            });
+            (id, resumed)
+        });
+        resumed.collect()
+    }
+
+    /// Returns the losses that are accepted, or why that is not known. All are looked at together:
+    /// the group waits meanwhile.
+    fn accepted(
+        &self,
+        read: &[(PartitionId, Resumed<Arc<Vec<Row>>>)],
+    ) -> BTreeMap<PartitionId, Resumed<(Accepted, i64)>> {
+        let named = read.iter().filter(|(id, _)| self.decisions.names(id));
+        let stored: BTreeMap<PartitionId, Stored> = named
+            .filter_map(|(id, rows)| {
+                // Rows that cannot be read are told when they are restored.
+                let stored = stored_position(rows.as_ref().ok()?, id).ok()??;
+                Some((id.clone(), stored))
+            })
+            .collect();
+        if stored.is_empty() {
+            return BTreeMap::new();
+        }
+        self.heartbeat.beat(clock::instant());
+        let accepted = self.decisions.accepted(&self.kafka, &stored);
+        self.heartbeat.beat(clock::instant());
+        match accepted {
+            Ok(accepted) => accepted.into_iter().map(|(id, it)| (id, Ok(it))).collect(),
+            Err(error) => {
+                let error = Arc::new(ResumeError::Accept(error));
+                stored.into_keys().map(|id| (id, Err(Arc::clone(&error)))).collect()
+            }
+        }
     }
 
     /// Returns the state of one partition, without records that are lost, where that is accepted.
@@ -153,12 +187,10 @@ impl Resumer {
         &self,
         (id, source): (PartitionId, usize),
         rows: &[Row],
+        accepted: Option<&(Accepted, i64)>,
         find: Find<'_>,
     ) -> Result<ResumedPartition, ResumeError> {
-        let accepted = accept::accepted_of(&self.kafka, &self.losses, &id, rows, || {
-            self.heartbeat.beat(clock::instant());
-        })?;
-        let accepted = accepted.as_ref().map(|(accepted, start)| (accepted, *start));
+        let accepted = accepted.map(|(accepted, start)| (accepted, *start));
         let (rows, own) = (rows.iter().cloned(), (id, source));
         let begin = (accepted, clock::now());
         let restored = restore_partition_accepting(&self.config, own, rows, find, begin);
@@ -293,9 +325,12 @@ impl Sharing {
         Ok(())
     }
 
-    /// Takes over a partition. That is told with the next transaction, whatever there is to tell.
-    pub(crate) fn assign(&mut self, partition: PartitionId, saver: PartitionSaver) {
-        self.waiting.entry(partition.clone()).or_default();
+    /// Takes over a partition. That is told with the next transaction, whatever there is to tell;
+    /// of one that was never read, once something of it is known.
+    pub(crate) fn assign(&mut self, partition: PartitionId, saver: PartitionSaver, is_read: bool) {
+        if is_read {
+            self.waiting.entry(partition.clone()).or_default();
+        }
         self.savers.insert(partition, saver);
     }
 

@@ -31,8 +31,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Readers run ahead while they do not know how far others are: that is looked at more often.
 const LOOKS_ELSEWHERE: u32 = 8;
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// One partition of many that wait gets this long.
-const ALONE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends of partitions, as last seen.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +112,8 @@ impl Watcher {
             match partitions(&self.client, &self.topic, ANSWER_TIMEOUT) {
                 Ok(found) => {
                     self.health.answered(&self.place(None));
+                    // Nobody asks about a partition again that is there no more.
+                    self.health.forget_others(&self.topic, found.iter().map(|id| id.partition));
                     // What was said before is not the cause of what comes.
                     let _past = trouble::hear(&self.client);
                     if !self.tell(&found, &mut known) {
@@ -211,7 +211,7 @@ impl Watcher {
     }
 
     fn look_alone(&self, id: &PartitionId) -> KafkaResult<i64> {
-        let bounds = self.client.fetch_watermarks(&self.topic, id.partition, ALONE_TIMEOUT);
+        let bounds = self.client.fetch_watermarks(&self.topic, id.partition, loss::ALONE_TIMEOUT);
         bounds.map(|(_, end)| end)
     }
 

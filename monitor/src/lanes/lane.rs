@@ -46,8 +46,6 @@ pub(super) struct Lane {
     refused: RefusedEvents,
     picture: Arc<Snapshot>,
     is_changed: bool,
-    /// The group has been told who owns it.
-    is_told: bool,
     /// What the process has counted of it.
     counted: Totals,
 }
@@ -71,7 +69,6 @@ impl Lane {
             left_out: BTreeSet::new(),
             refused,
             is_changed: true,
-            is_told: false,
         }
     }
 
@@ -176,9 +173,9 @@ impl Lane {
         self.messages_bytes + batch_bytes(&self.changes)
     }
 
-    /// Whether there is something to tell; of a new owner that it is one.
+    /// Whether there is something to tell. A new owner has: that it is one.
     pub(super) fn has_news(&self) -> bool {
-        !self.is_told || !self.changes.is_empty() || !self.messages.is_empty()
+        !self.changes.is_empty() || !self.messages.is_empty()
     }
 
     /// Sends what was gathered.
@@ -229,7 +226,6 @@ impl Lane {
         if 0 < stored + failed {
             self.handle(Event::ResultsDelivered { stored, failed });
         }
-        self.is_told = true;
         self.messages_bytes = 0;
         self.delivered = 0;
         self.changes.clear();

@@ -108,8 +108,8 @@ impl LaneWriter {
         self.lanes_of(progress.source).into_iter().map(row).collect()
     }
 
-    /// Returns a row for each lane that has a model of the partition's topic, where there is news of
-    /// lost time. It has to come before the counts that the report covers.
+    /// Returns a row for each lane that has a model of the partition's topic, where there is news
+    /// of lost time. It has to come before the counts that the report covers.
     pub fn lost(&self, progress: &Progress) -> Vec<Addressed> {
         let Some(news) = progress.lost else { return Vec::new() };
         let key = Key::Lost(progress.partition.clone()).encode();

@@ -37,6 +37,15 @@ pub fn stored_positions(rows: &[Row]) -> Result<BTreeMap<PartitionId, Stored>, R
     Ok(positions)
 }
 
+/// Returns where one partition goes on; other rows may lie between its own.
+pub fn stored_position(rows: &[Row], id: &PartitionId) -> Result<Option<Stored>, RestoreError> {
+    let rows = keyed(rows.iter().cloned())?;
+    let key = Key::Partition(id.clone());
+    let Some(row) = rows.get(&key) else { return Ok(None) };
+    let PartitionBody { next_offset, .. } = read_row(row, &key)?;
+    Ok(Some(Stored { next_offset, mark: mark(&rows, id)? }))
+}
+
 /// Returns what the newest record that was read of a partition is known by.
 pub(super) fn mark(rows: &Rows, id: &PartitionId) -> Result<Option<Mark>, RestoreError> {
     let key = Key::Mark(id.clone());
@@ -86,8 +95,11 @@ impl Reading<'_> {
         // new one, and does not begin where `start` says.
         for (id, time) in &lost {
             let Some(source) = self.config.source_of(&id.topic) else { continue };
+            let uncounted = self.uncounted.remove(id).unwrap_or_default();
             let at = partitions.iter().position(|it| it.id() == id).unwrap_or_else(|| {
-                partitions.push(PartitionState::new(id.clone(), source, now));
+                let mut state = PartitionState::new(id.clone(), source, now);
+                state.begin_to_count(uncounted);
+                partitions.push(state);
                 partitions.len() - 1
             });
             partitions[at].settle_at(time.ends_at());

@@ -57,13 +57,19 @@ pub fn restore_partition_accepting(
         Reading { accepted: losses, ..Reading::new(config, Saver::new(config), find) };
     let restored = reading.partitions(&rows, now)?.pop();
     let lost = reading.own_lost(&rows, &id, source)?;
-    let Reading { saver, dropped, .. } = reading;
+    let Reading { saver, dropped, mut uncounted, .. } = reading;
+    let uncounted = uncounted.remove(&id);
     let fresh = |id| match accepted {
         Some((_, start)) => PartitionState::new(id, source, now).starting_at(start),
         None => PartitionState::new(id, source, now),
     };
     let mut state = restored.unwrap_or_else(|| fresh(id));
-    lost.into_iter().for_each(|news| state.keep_lost(news));
+    if let Some(models) = uncounted {
+        state.begin_to_count(models);
+    }
+    if let Some(news) = lost {
+        state.keep_lost(news);
+    }
     state.leave_behind(dropped.into_keys());
     Ok((state, PartitionSaver(saver)))
 }

@@ -283,6 +283,8 @@ pub(super) struct Reading<'a> {
     pub(super) missed: Vec<(GapKey, WindowSpan)>,
     /// Losses of partitions, which begin anew.
     pub(super) accepted: &'a [Accepted],
+    /// Models that such partitions had not begun to count.
+    pub(super) uncounted: BTreeMap<PartitionId, Vec<usize>>,
 }
 
 /// What is not gone on with of a model version.
@@ -298,7 +300,15 @@ impl<'a> Reading<'a> {
     pub(super) fn new(config: &'a Arc<Config>, saver: Saver, find: Find<'a>) -> Self {
         let references = References::new(find);
         let (dropped, missed) = (BTreeMap::new(), Vec::new());
-        Self { config, saver, references, dropped, missed, accepted: &[] }
+        Self {
+            config,
+            saver,
+            references,
+            dropped,
+            missed,
+            accepted: &[],
+            uncounted: BTreeMap::new(),
+        }
     }
 
     fn windows(&mut self, rows: &Rows) -> Result<Windows, RestoreError> {
@@ -436,12 +446,14 @@ impl<'a> Reading<'a> {
                 self.forget(rows, id);
                 continue;
             };
+            let PartitionBody { next_offset, event_time_max, counted, manifest } =
+                read_row(row, key)?;
             if self.begins_anew(id) {
+                // The gap that such a model has would end never, else.
+                self.uncounted.insert(id.clone(), self.new_models(source, &counted));
                 self.forget(rows, id);
                 continue;
             }
-            let PartitionBody { next_offset, event_time_max, counted, manifest } =
-                read_row(row, key)?;
             if Manifest::of(&found.remove(id).unwrap_or_default()) != manifest {
                 return Err(RestoreError::Torn { partition: id.clone() });
             }

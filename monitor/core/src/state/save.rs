@@ -210,6 +210,17 @@ impl Saver {
         self.remove(Key::Gap(key));
     }
 
+    /// Forgets how far a partition was that begins anew, and takes what it is counted to from then
+    /// on for new: it may end at an offset at which what is stored ended.
+    pub(crate) fn forget_partition(&mut self, partition: &PartitionId) {
+        for ((of, _), to_offset) in &mut self.pending {
+            if of == partition {
+                *to_offset = i64::MIN;
+            }
+        }
+        self.remove(Key::Barrier(partition.clone()));
+    }
+
     /// Takes the time of which records of a partition are lost.
     pub(crate) fn lost(&mut self, partition: PartitionId, lost: &LostTime) {
         self.put(Key::Lost(partition), lost);
