@@ -4,8 +4,8 @@
 //! `cargo bench -p driftd-tests --bench topic` prints the ratio. The broker shares the cores with
 //! both, so only the ratio means something. The same with results sent and state kept, five times
 //! a second, for a process that may end and for a machine that may, against it: what runs first
-//! changes from run to run. Records: 1,000,000 of about 530 bytes with 20 floats in a nested object,
-//! 4 partitions, no compression.
+//! changes from run to run. Records: 1,000,000 of about 530 bytes with 20 floats in a nested
+//! object, 4 partitions, no compression.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]

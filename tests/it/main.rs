@@ -15,7 +15,6 @@ mod durable;
 mod envelope;
 mod events;
 mod explain;
-mod fenced;
 mod generated;
 mod inspect;
 mod judges;
