@@ -11,14 +11,17 @@ use std::sync::Arc;
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::loss::{Accepted, Bounds, Loss};
 use driftd_core::result::WindowResult;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::snapshot::Snapshot;
-use driftd_core::state::Row;
+use driftd_core::state::{Row, stored_positions};
 
+use crate::damage::{Fault, Losing};
 use crate::deeds::{Course, Deed, Ending, ZombieDeed};
+use crate::growth::produce;
 use crate::log::{Record, START};
-use crate::members::{Member, Owned, Work, Written};
+use crate::members::{Member, Open, Owned, Work, Written};
 use crate::simulation::partition;
 use crate::tally::Reached;
 use crate::topic::{TopicLog, TransactionId, Verdict, Verdicts};
@@ -37,6 +40,10 @@ pub(crate) struct Cluster {
     pub(crate) partials: Vec<TopicLog>,
     /// What lanes sent.
     pub(crate) sent: Vec<Vec<Effect>>,
+    /// How many effects of each lane came before it heard of lost records.
+    heard: [Option<usize>; LANES as usize],
+    /// What becomes of the first partition's log.
+    pub(crate) losing: Losing,
     /// The partition whose reader has no profiles.
     pub(crate) blind: Option<usize>,
     /// Time passes with the records that are read.
@@ -71,6 +78,8 @@ impl Cluster {
             state: topic(),
             partials: topic(),
             sent: (0..LANES).map(|_| Vec::new()).collect(),
+            heard: [None; LANES as usize],
+            losing: Losing::default(),
             blind: None,
             is_timely: false,
             members: BTreeMap::new(),
@@ -91,17 +100,66 @@ impl Cluster {
         self.members.remove(&owned);
         *self.generations.entry(owned).or_insert(0) += 1;
         self.wait_for_open(owned, is_late_commit);
+        self.lose(owned);
         let config = Arc::clone(&self.configs[config % self.configs.len()]);
         let rows = self.rows(owned);
-        let work = Work::begin(&config, owned, rows, self.now, &self.logs);
-        let mut member = Member { owned, generation: self.generations[&owned], open: None, work };
+        let accepted = self.accept(owned, &rows);
+        let work = Work::begin(&config, owned, rows, (accepted.as_ref(), self.now), &self.logs);
+        let generation = self.generations[&owned];
+        let mut member = Member { owned, generation, open: None, unwritten: Vec::new(), work };
         let committed = self.positions.get(&owned).copied().unwrap_or(0);
-        assert!(committed <= member.position(&self.logs), "rows of {owned:?} are old");
+        let is_gone_on_with = committed <= member.position();
+        assert!(accepted.is_some() || is_gone_on_with, "rows of {owned:?} are old");
         if self.configs.len() == 1 {
             assert!(member.has_dropped_nothing());
         }
         member.tell(self.now, self.topic_partitions());
         self.members.insert(owned, member);
+    }
+
+    /// Where it is to come, the log of a partition loses records that nobody reads at this moment.
+    fn lose(&mut self, owned: Owned) {
+        if owned != Losing::OWNED {
+            return;
+        }
+        let Some((fault, later)) = self.losing.coming.take() else { return };
+        let stored = stored_positions(&self.rows(owned)).unwrap().remove(&partition(0));
+        let Some(stored) = stored else { return };
+        // Of whoever was replaced before nothing is heard any more.
+        let is_its = |member: &mut Member| member.owned == owned;
+        for mut zombie in self.zombies.extract_if(.., is_its).collect::<Vec<_>>() {
+            self.end_transaction(&mut zombie, false);
+        }
+        (self.losing.start, self.logs[0]) = fault.damage(&self.logs[0], stored.next_offset);
+        self.losing.anew_from = match fault {
+            Fault::Deletes(_) => None,
+            Fault::Cuts(_) => Some(self.end_of(0)),
+        };
+        self.losing.has_lost = true;
+        produce(&mut self.logs[0], &later);
+    }
+
+    /// Returns what is lost of a partition, as a person accepts it whenever there is something, and
+    /// where its log begins.
+    fn accept(&mut self, owned: Owned, rows: &[Row]) -> Option<(Accepted, i64)> {
+        if owned != Losing::OWNED || !self.losing.has_lost {
+            return None;
+        }
+        let stored = stored_positions(rows).unwrap().remove(&partition(0))?;
+        let start = self.losing.start;
+        let is_other = stored.mark.is_some_and(|it| self.losing.bytes(it.offset) != it.bytes);
+        let recreated = is_other.then_some(Loss::Recreated { next_offset: stored.next_offset });
+        let loss =
+            Loss::of(stored.next_offset, Bounds { start, end: self.end_of(0) }).or(recreated)?;
+        let accepted = Accepted { partition: partition(0), loss, at: self.now };
+        self.losing.accepted.push(accepted.clone());
+        Some((accepted, start))
+    }
+
+    /// Returns the next offset of a partition's producer.
+    fn end_of(&self, index: usize) -> i64 {
+        let start = if index == 0 { self.losing.start } else { 0 };
+        self.logs[index].last().map_or(start, |record| record.offset + 1)
     }
 
     /// Waits until nothing is undecided where the rows of a new owner lie.
@@ -190,7 +248,11 @@ impl Cluster {
         match (&mut member.work, member.owned) {
             (Work::Reader(reader), Owned::Partition(index)) => {
                 let is_blind = self.blind == Some(index);
-                let newest = reader.read((self.now, &self.logs[index]), count, is_blind);
+                let log = &self.logs[index];
+                let newest = reader.read((self.now, log), count, is_blind);
+                if member.owned == Losing::OWNED && self.losing.is_marked {
+                    reader.mark(log, |offset| self.losing.bytes(offset));
+                }
                 if self.is_timely {
                     // How new records are that nobody counted is told by the clock where nothing
                     // else does: those of the producers are not ahead of it.
@@ -228,10 +290,12 @@ impl Cluster {
         if member.open.is_none() && !self.fill(member) {
             return Next::GoesOn;
         }
-        let Some(open) = &mut member.open else { return Next::GoesOn };
         if matches!(course, Course::Hangs { is_positioned: false }) {
             return Next::GoesOn;
         }
+        let rest = member.unwritten.len();
+        self.write(member, rest);
+        let Some(open) = &mut member.open else { return Next::GoesOn };
         if !open.is_positioned && self.generations[&member.owned] != member.generation {
             self.reached.note("transactions that are fenced");
             self.end_transaction(member, false);
@@ -261,23 +325,38 @@ impl Cluster {
             return false;
         }
         let transaction = self.verdicts.begin();
-        for (lane, (key, value)) in partials {
-            self.partials[lane as usize].write(transaction, (key, Some(value)));
-        }
         for change in state {
             self.state[member.owned.place()].write(transaction, (change.key, change.value));
         }
         member.begin(transaction);
+        // What others write meanwhile lies between the halves.
+        member.unwritten = partials;
+        let half = member.unwritten.len() / 2;
+        self.write(member, half);
         true
+    }
+
+    /// Writes so many of the rows for lanes that wait for it.
+    fn write(&mut self, member: &mut Member, count: usize) {
+        let Some(Open { transaction, .. }) = member.open else { return };
+        for (lane, (key, value)) in member.unwritten.drain(..count) {
+            self.partials[lane as usize].write(transaction, (key, Some(value)));
+        }
     }
 
     fn end_transaction(&mut self, member: &mut Member, is_committed: bool) {
         let Some(open) = member.open.take() else { return };
+        member.unwritten.clear();
         if !is_committed {
             return self.close(open.transaction, Verdict::Aborted);
         }
         self.close(open.transaction, Verdict::Committed);
-        self.positions.insert(member.owned, member.position(&self.logs));
+        self.positions.insert(member.owned, member.position());
+        if let (Work::Lane(lane), Owned::Lane(number)) = (&mut member.work, member.owned)
+            && let Some(at) = lane.heard_at.take()
+        {
+            self.heard[number].get_or_insert(self.sent[number].len() + at);
+        }
         let effects = member.committed();
         if let Owned::Lane(lane) = member.owned {
             self.sent[lane].extend(effects);
@@ -352,11 +431,10 @@ impl Cluster {
     }
 
     pub(crate) fn look(&mut self) {
-        let end = |log: &Vec<Record>| log.last().map_or(0, |record| record.offset + 1);
-        let all: Vec<i64> = self.logs.iter().map(end).collect();
+        let all: Vec<i64> = (0..self.logs.len()).map(|index| self.end_of(index)).collect();
         for (index, end) in all.iter().enumerate() {
             let owned = Owned::Partition(index);
-            if self.members[&owned].position(&self.logs) == *end {
+            if self.members[&owned].position() == *end {
                 let now = self.now;
                 self.tell_shard(owned, |shard, id, outputs| {
                     shard.watch_silence(now, id, *end, outputs);
@@ -405,6 +483,13 @@ impl Cluster {
         }
         new.for_each(|index| self.give(Owned::Partition(index), 0, false));
         self.reached.note("more partitions");
+    }
+
+    /// What was cut off a log has come again, otherwise.
+    pub(crate) fn grow_again(&mut self, later: &[Record]) {
+        if self.losing.has_lost {
+            produce(&mut self.logs[0], later);
+        }
     }
 
     /// Reads what is left, and gives everything to processes of the first configuration.
@@ -462,19 +547,32 @@ impl Cluster {
                 None => joined = Some(snapshot),
             }
         }
+        let all = |(sent, heard): (&Vec<Effect>, &Option<usize>)| heard.unwrap_or(sent.len());
+        let unaware = self.sent.iter().zip(&self.heard).map(|it| windows(&it.0[..all(it)]));
+        let unaware = unaware.flatten().collect();
         let effects: Vec<Effect> = self.sent.into_iter().flatten().collect();
-        let windows = effects.iter().filter_map(|effect| {
-            if let Effect::Window(result) = effect { Some(Arc::clone(result)) } else { None }
-        });
-        let windows = windows.collect();
-        Finished { windows, snapshot: joined.unwrap(), effects, reached: self.reached }
+        let (windows, losing) = (windows(&effects), self.losing);
+        let snapshot = joined.unwrap();
+        let (logs, reached) = (self.logs, self.reached);
+        Finished { windows, unaware, snapshot, effects, logs, losing, reached }
     }
+}
+
+fn windows(effects: &[Effect]) -> Vec<Arc<WindowResult>> {
+    let windows = effects.iter().filter_map(|effect| {
+        if let Effect::Window(result) = effect { Some(Arc::clone(result)) } else { None }
+    });
+    windows.collect()
 }
 
 /// What the processes came to.
 pub(crate) struct Finished {
     pub(crate) windows: Vec<Arc<WindowResult>>,
+    /// Those of lanes that had not heard of lost records.
+    pub(crate) unaware: Vec<Arc<WindowResult>>,
     pub(crate) snapshot: Snapshot,
     pub(crate) effects: Vec<Effect>,
+    pub(crate) logs: Vec<Vec<Record>>,
+    pub(crate) losing: Losing,
     pub(crate) reached: Reached,
 }

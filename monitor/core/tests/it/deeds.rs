@@ -110,7 +110,7 @@ fn courses() -> impl Strategy<Value = Course> + Clone {
     ]
 }
 
-fn endings() -> impl Strategy<Value = Ending> + Clone {
+pub(crate) fn endings() -> impl Strategy<Value = Ending> + Clone {
     prop_oneof![
         1 => Just(Ending::Dies),
         1 => any::<(bool, bool)>()

@@ -1,25 +1,20 @@
 //! Logs that lose records which were not counted, and a person who accepts that: windows that may
 //! lack records say so, the others are whole, and each is said once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use driftd_catalog::{Timestamp, WindowId};
-use driftd_core::config::{Config, WindowKind};
+use driftd_core::config::Config;
 use driftd_core::loss::Mark;
-use driftd_core::result::WindowResult;
 use proptest::prelude::*;
 
+use crate::damage::{Damaged, Fault, Run, decided, faults, some_log, until};
 use crate::durability::{published, sending, stored_after};
-use crate::log::{Draft, FUTURE_SKEW_MILLIS, Record, START, drafts, records, regular, used_time};
+use crate::log::{Record, START, regular};
 use crate::model;
-use crate::recount::{Recount, recount};
-use crate::simulation::{Simulation, Step, partition, steps};
+use crate::recount::recount;
+use crate::simulation::{Simulation, Step, steps};
 use crate::tally::{Reached, Tally};
-
-/// Offsets that are read before it is known how far lost time reaches.
-const SETTLING: i64 = 100;
-const OUT_OF_ORDERNESS_MILLIS: i64 = 3_000;
 
 /// What becomes of the process after a step.
 #[derive(Clone, Copy, Debug)]
@@ -55,24 +50,6 @@ fn play(simulation: &mut Simulation, steps: &[Step], fates: &[Fate]) {
     }
 }
 
-/// What happens to the log of the first partition, while nobody reads it.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// So many offsets are deleted that were not read.
-    Deletes(i64),
-    /// So many offsets are cut off that were read, and what comes next takes their place.
-    Cuts(i64),
-}
-
-/// A log that has lost records.
-struct Damaged {
-    log: Vec<Record>,
-    /// Where it was read up to.
-    position: i64,
-    /// First offset of what came after the loss.
-    goes_on_at: i64,
-}
-
 /// Ends the process, damages the log, and starts another one that accepts the loss; `None` when
 /// nothing was read before.
 fn damage(
@@ -84,16 +61,7 @@ fn damage(
     simulation.checkpoint();
     simulation.commit();
     let position = simulation.stored_position(0)?;
-    let (start, mut log): (i64, Vec<Record>) = match fault {
-        Fault::Deletes(count) => {
-            let start = position + count;
-            (start, log.iter().filter(|it| start <= it.offset).cloned().collect())
-        }
-        Fault::Cuts(count) => {
-            let end = (position - count).max(0);
-            (0, log.iter().filter(|it| it.offset < end).cloned().collect())
-        }
-    };
+    let (start, mut log) = fault.damage(log, position);
     simulation.replace(0, start, log.clone());
     let goes_on_at = match fault {
         Fault::Deletes(_) => start,
@@ -107,87 +75,6 @@ fn damage(
         simulation.replace(0, 0, log.clone());
     }
     Some(Damaged { log, position, goes_on_at })
-}
-
-/// Returns up to where windows may lack records: what was counted and is dropped, and what lay
-/// before the records that were read since; never what came after the moment of acceptance.
-fn until(before: &[Record], damaged: &Damaged, accepted_at: Timestamp) -> Timestamp {
-    let Damaged { log, position, goes_on_at } = damaged;
-    let read = before.iter().filter(|it| it.offset < *position && it.values.is_some());
-    let counted = read.map(used_time).max().unwrap_or(Timestamp::MIN);
-    let latest = accepted_at.plus_millis(FUTURE_SKEW_MILLIS).max(counted);
-    let valid: Vec<&Record> = log.iter().filter(|it| it.values.is_some()).collect();
-    let Some(at) = valid.iter().position(|it| goes_on_at + SETTLING <= it.offset) else {
-        return latest;
-    };
-    let newest = valid[..=at].iter().map(|it| used_time(it)).max().unwrap();
-    latest.min(newest.plus_millis(OUT_OF_ORDERNESS_MILLIS).max(counted))
-}
-
-/// Returns the last result of each window; panics when one was decided twice.
-fn decided(windows: &[Arc<WindowResult>]) -> BTreeMap<WindowId, Arc<WindowResult>> {
-    let mut decided = BTreeMap::new();
-    for result in windows.iter().filter(|it| it.edition.is_first_final()) {
-        let id = result.id.clone();
-        assert!(decided.insert(id, Arc::clone(result)).is_none(), "{} twice", result.id);
-    }
-    decided
-}
-
-fn has_length(config: &Config, id: &WindowId) -> bool {
-    let model = config.models.iter().find(|it| *it.name == *id.model.name()).unwrap();
-    let window = model.windows.iter().find(|it| it.name == id.name).unwrap();
-    matches!(window.kind, WindowKind::Length { .. })
-}
-
-/// What a run with a loss came to.
-struct Run {
-    config: Arc<Config>,
-    before: BTreeMap<WindowId, Arc<WindowResult>>,
-    after: BTreeMap<WindowId, Arc<WindowResult>>,
-    /// Of the logs as they were, and as they are.
-    whole: Recount,
-    damaged: Recount,
-    /// Of the partitions that have lost nothing.
-    others: Recount,
-    until: Timestamp,
-}
-
-impl Run {
-    fn check(&self) {
-        for (id, result) in &self.before {
-            assert_eq!(Some(result.rows), rows(&self.whole, id), "{id} was closed before");
-        }
-        for (id, result) in self.after.iter().filter(|(id, _)| has_length(&self.config, id)) {
-            let lacks = id.span.start() <= self.until;
-            let missing = if lacks { vec![partition(0)] } else { Vec::new() };
-            assert_eq!(result.missing, missing, "{id}; whole after {}", self.until);
-            assert_eq!(result.complete, !lacks, "{id}");
-        }
-        let said: BTreeSet<&WindowId> = self.before.keys().chain(self.after.keys()).collect();
-        for id in self.others.windows.keys().filter(|id| has_length(&self.config, id)) {
-            assert!(said.contains(id), "{id} is of partitions that have lost nothing");
-        }
-    }
-
-    /// Where panes are windows, what is in each is what is in the logs as they are.
-    fn check_rows(&self) {
-        for (id, result) in &self.after {
-            assert_eq!(Some(result.rows), rows(&self.damaged, id), "{id} was closed after");
-        }
-        // What is read again of a time that was closed before comes too late.
-        let is_closed = |id: &WindowId| {
-            let own = self.before.keys().filter(|it| it.model.name() == id.model.name());
-            own.map(|it| it.span.end()).max() >= Some(id.span.end())
-        };
-        for id in self.damaged.windows.keys().filter(|id| !is_closed(id)) {
-            assert!(self.after.contains_key(id), "{id} never");
-        }
-    }
-}
-
-fn rows(recount: &Recount, id: &WindowId) -> Option<u64> {
-    recount.windows.get(id).map(|rows| rows.len() as u64)
 }
 
 /// Two partitions, one record of each a second; the first has read fifty of them when the rest of
@@ -311,8 +198,7 @@ fn case((is_plain, (mut logs, skipped), later, fault, steps, fates): Drawn) -> R
     let unique: BTreeSet<_> = lines.iter().map(|(id, _)| *id).collect();
     assert_eq!(unique.len(), lines.len(), "every message once");
     let others = recount(&config, &logs[1..]);
-    let settles_at = damaged.goes_on_at + SETTLING;
-    let is_settled = damaged.log.last().is_some_and(|it| settles_at <= it.offset);
+    reached.note_if(damaged.is_settled(), "the end of what is lost");
     logs[0] = damaged.log;
     let damaged = recount(&config, &logs);
     let run = Run { config, before, after, whole, damaged, others, until };
@@ -320,28 +206,17 @@ fn case((is_plain, (mut logs, skipped), later, fault, steps, fates): Drawn) -> R
     if is_plain {
         run.check_rows();
     }
-    reached.note_if(is_settled, "the end of what is lost");
-    reached.note_if(!run.before.is_empty(), "windows before the loss");
-    reached.note_if(run.after.values().any(|it| !it.complete), "windows that may lack records");
-    reached.note_if(run.after.values().any(|it| it.complete), "whole windows after the loss");
+    reached.extend(&run.reached());
     reached
 }
 
 #[test]
 fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
-    let few = || prop_oneof![5 => drafts(10..70), 1 => drafts(120..300)];
-    let fault = prop_oneof![
-        3 => (1..20_i64).prop_map(Fault::Deletes),
-        1 => (20..150_i64).prop_map(Fault::Deletes),
-        3 => (1..20_i64).prop_map(Fault::Cuts),
-        1 => (20..60_i64).prop_map(Fault::Cuts),
-    ];
-    let written = |drafts: Vec<Draft>| records(&drafts);
     let drawn = (
         any::<bool>(),
-        (prop::collection::vec(few().prop_map(written), 1..4), prop_oneof![Just(0), 1..10_usize]),
-        few().prop_map(written),
-        fault,
+        (prop::collection::vec(some_log(), 1..4), prop_oneof![Just(0), 1..10_usize]),
+        some_log(),
+        faults(),
         (steps(), steps()),
         [fates(), fates()],
     );

@@ -5,6 +5,7 @@
 
 mod alignment;
 mod cluster;
+mod damage;
 mod deeds;
 mod durability;
 mod extremes;
@@ -21,6 +22,7 @@ mod profile;
 mod readiness;
 mod recount;
 mod retraining;
+mod shared_loss;
 mod sharing;
 mod simulation;
 mod snapshot;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::loss::{Accepted, Mark};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::shard::{Output, Progress, Shard};
 use driftd_core::state::{
     Addressed, Change, Dropped, LaneId, LaneReader, LaneWriter, PartitionSaver, Row, restore_lane,
-    restore_partition,
+    restore_partition_accepting,
 };
 
 use crate::cluster::LANES;
@@ -52,6 +53,8 @@ pub(crate) struct Member {
     pub(crate) generation: usize,
     /// While there is one, the member does nothing else.
     pub(crate) open: Option<Open>,
+    /// Rows of that transaction that are not written yet: what others write may come before.
+    pub(crate) unwritten: Vec<Addressed>,
     pub(crate) work: Work,
 }
 
@@ -75,14 +78,13 @@ impl Member {
     }
 
     /// Returns where it reads next.
-    pub(crate) fn position(&self, logs: &[Vec<Record>]) -> i64 {
-        match (&self.work, self.owned) {
-            (Work::Reader(reader), Owned::Partition(index)) => {
-                let last = reader.read.checked_sub(1).map(|last| logs[index][last].offset);
-                last.map_or(0, |last| last + 1)
+    pub(crate) fn position(&self) -> i64 {
+        match &self.work {
+            Work::Reader(reader) => {
+                let position = reader.shard.positions().next().and_then(|(_, position)| position);
+                position.unwrap_or(0)
             }
-            (Work::Lane(lane), _) => lane.input,
-            (Work::Reader(_), Owned::Lane(_)) => panic!("{:?} is no partition", self.owned),
+            Work::Lane(lane) => lane.input,
         }
     }
 
@@ -136,12 +138,13 @@ impl Work {
         config: &Arc<Config>,
         owned: Owned,
         rows: Vec<Row>,
-        now: Timestamp,
+        (accepted, now): (Option<&(Accepted, i64)>, Timestamp),
         logs: &[Vec<Record>],
     ) -> Self {
         match owned {
             Owned::Partition(index) => {
-                Self::Reader(Box::new(Reader::new(config, index, rows, now, &logs[index])))
+                let begin = (accepted, now);
+                Self::Reader(Box::new(Reader::new(config, index, rows, begin, &logs[index])))
             }
             Owned::Lane(lane) => Self::Lane(Box::new(Lane::new(config, lane, rows, now))),
         }
@@ -169,12 +172,14 @@ impl Reader {
         config: &Arc<Config>,
         index: usize,
         rows: Vec<Row>,
-        now: Timestamp,
+        (accepted, now): (Option<&(Accepted, i64)>, Timestamp),
         log: &[Record],
     ) -> Self {
         let find = |_: usize, id: &ModelId| model::reference(config, id);
         let id = partition(index);
-        let (state, saver) = restore_partition(config, (id, 0), rows, &find, now).unwrap();
+        let accepted = accepted.map(|(accepted, start)| (accepted, *start));
+        let restored = restore_partition_accepting(config, (id, 0), rows, &find, (accepted, now));
+        let (state, saver) = restored.unwrap();
         let from = state.next_offset().unwrap_or(i64::MIN);
         let mut shard = Shard::new(Arc::clone(config));
         shard.assign(state);
@@ -219,6 +224,16 @@ impl Reader {
         batch.iter().map(|it| it.event_time).max()
     }
 
+    /// Takes what the newest record is known by that was read.
+    pub(crate) fn mark(&mut self, log: &[Record], bytes: impl FnOnce(i64) -> u64) {
+        let newest = self.read.checked_sub(1).map(|newest| &log[newest]);
+        let mark = newest.map(|it| {
+            let Record { offset, kafka_time, .. } = *it;
+            Mark { offset, time: kafka_time, bytes: bytes(offset) }
+        });
+        self.shard.set_mark(&partition(self.index), mark);
+    }
+
     /// Has the shard tell something.
     pub(crate) fn ask(
         &mut self,
@@ -245,13 +260,17 @@ impl Reader {
         }
     }
 
-    /// Partials come last first, and old ones again behind them: only barriers have a place.
+    /// Partials come last first, and old ones again behind them: only barriers have a place, and
+    /// news of lost time.
     fn gather_all(&mut self) -> Written {
         let mut outputs = Vec::new();
         self.shard.checkpoint(&mut outputs);
         self.gather(outputs);
-        let mut partials: Vec<Addressed> = self.partials.iter().rev().cloned().collect();
-        if self.transactions % 3 == 1 && !partials.is_empty() {
+        let progress = self.progress.iter();
+        let mut partials: Vec<Addressed> =
+            progress.flat_map(|progress| self.writer.lost(progress)).collect();
+        partials.extend(self.partials.iter().rev().cloned());
+        if self.transactions % 3 == 1 && !self.partials.is_empty() {
             partials.extend(self.passed.iter().cloned());
         }
         let progress = self.progress.iter();
@@ -268,6 +287,8 @@ pub(crate) struct Lane {
     /// Where it reads next.
     input: i64,
     effects: Vec<Effect>,
+    /// How many of them came before the first news of lost time, where it came since.
+    pub(crate) heard_at: Option<usize>,
     changes: Vec<Change>,
 }
 
@@ -282,6 +303,7 @@ impl Lane {
             dropped: restored.dropped,
             input: restored.input.unwrap_or(0),
             effects: Vec::new(),
+            heard_at: None,
             changes: Vec::new(),
         }
     }
@@ -307,7 +329,11 @@ impl Lane {
         let lane = u32::try_from(lane).unwrap();
         for (next, key, value) in log.committed(verdicts, self.input).take(rows) {
             let event = reader.read(lane, key, value.unwrap()).unwrap();
-            self.handle(now, event.expect("a row of this topic"));
+            let event = event.expect("a row of this topic");
+            if matches!(event, Event::Lost { .. }) {
+                self.heard_at.get_or_insert(self.effects.len());
+            }
+            self.handle(now, event);
             self.input = next;
         }
     }

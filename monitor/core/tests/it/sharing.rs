@@ -26,29 +26,29 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Cluster {
     /// A reader reads.
-    fn read(&mut self, partition: usize, messages: usize) {
+    pub(crate) fn read(&mut self, partition: usize, messages: usize) {
         self.act(Deed::Read { partition, messages });
     }
 
     /// A reader's transaction.
-    fn pass(&mut self, partition: usize) {
+    pub(crate) fn pass(&mut self, partition: usize) {
         self.act(Deed::Pass { partition, course: Course::Commits });
     }
 
-    fn take(&mut self, lane: usize, rows: usize) {
+    pub(crate) fn take(&mut self, lane: usize, rows: usize) {
         self.act(Deed::Take { lane, rows });
     }
 
     /// A lane's transaction.
-    fn decide(&mut self, lane: usize) {
+    pub(crate) fn decide(&mut self, lane: usize) {
         self.act(Deed::Decide { lane, course: Course::Commits });
     }
 
-    fn end_lane(&mut self, lane: usize, config: usize) {
+    pub(crate) fn end_lane(&mut self, lane: usize, config: usize) {
         self.act(Deed::EndLane { lane, config, ending: Ending::Dies });
     }
 
-    fn end_reader(&mut self, partition: usize, config: usize) {
+    pub(crate) fn end_reader(&mut self, partition: usize, config: usize) {
         self.act(Deed::EndReader { partition, config, ending: Ending::Dies });
     }
 }
@@ -289,7 +289,7 @@ fn processes_that_share_the_work_come_to_what_one_comes_to() {
         if deeds.len() <= grows_at && grows_at != usize::MAX {
             cluster.grow(grown);
         }
-        let Finished { windows, snapshot, effects, mut reached } = cluster.finish();
+        let Finished { windows, snapshot, effects, mut reached, .. } = cluster.finish();
         expected.compare(&windows);
         assert_eq!(snapshot.digest, whole.snapshot.digest);
         assert_eq!(snapshot.totals.windows_closed, whole.snapshot.totals.windows_closed);
