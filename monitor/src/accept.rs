@@ -146,7 +146,8 @@ pub(crate) fn accepted(
     }
     let stored: BTreeMap<PartitionId, Stored> =
         stored.into_iter().filter(|(id, _)| named.iter().any(|it| it.names(id))).collect();
-    Ok(decide(kafka, &stored, ANSWER_TIMEOUT)?.into_iter().map(|(accepted, _)| accepted).collect())
+    let accepted = decide(kafka, &stored, ANSWER_TIMEOUT)?;
+    Ok(accepted.into_values().map(|(accepted, _)| accepted).collect())
 }
 
 /// Whose losses this process accepts where several share the work. It is given partitions again and
@@ -174,11 +175,9 @@ impl Decisions {
         kafka: &KafkaConfig,
         stored: &BTreeMap<PartitionId, Stored>,
     ) -> Result<BTreeMap<PartitionId, (Accepted, i64)>, AcceptError> {
-        let found = decide(kafka, stored, ANSWER_TIMEOUT_SHARED)?;
-        let found = found.into_iter().map(|it| (it.0.partition.clone(), it));
-        let found: BTreeMap<_, _> = found.collect();
-        self.settled().extend(stored.keys().filter(|id| !found.contains_key(id)).cloned());
-        Ok(found)
+        let accepted = decide(kafka, stored, ANSWER_TIMEOUT_SHARED)?;
+        self.settled().extend(stored.keys().filter(|id| !accepted.contains_key(id)).cloned());
+        Ok(accepted)
     }
 
     fn settled(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
@@ -192,13 +191,13 @@ fn decide(
     kafka: &KafkaConfig,
     stored: &BTreeMap<PartitionId, Stored>,
     timeout: Duration,
-) -> Result<Vec<(Accepted, i64)>, AcceptError> {
+) -> Result<BTreeMap<PartitionId, (Accepted, i64)>, AcceptError> {
     if stored.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     let mut lost = look(kafka, stored, timeout)?;
     let at = clock::now();
-    let mut accepted = Vec::new();
+    let mut all = BTreeMap::new();
     for (partition, Stored { next_offset, .. }) in stored {
         if let Some((loss, start)) = lost.remove(partition) {
             warn!(
@@ -208,7 +207,8 @@ fn decide(
                 %loss,
                 "the loss is accepted: the partition begins anew at its oldest record"
             );
-            accepted.push((Accepted { partition: partition.clone(), loss, at }, start));
+            let accepted = Accepted { partition: partition.clone(), loss, at };
+            all.insert(partition.clone(), (accepted, start));
         } else {
             info!(
                 %partition,
@@ -217,7 +217,7 @@ fn decide(
             );
         }
     }
-    Ok(accepted)
+    Ok(all)
 }
 
 /// Returns what is lost of partitions, with the oldest offset of each log.

@@ -85,7 +85,7 @@ pub enum Event {
         /// Whose.
         partition: PartitionId,
         /// What is known of them.
-        news: LostRecords,
+        news: LostNews,
     },
     /// Where partitions end now.
     Ends {
@@ -131,10 +131,6 @@ pub enum Event {
     /// Time has passed.
     Tick,
 }
-
-/// What is known of records that are lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LostRecords(pub(crate) LostNews);
 
 /// Something to do.
 #[derive(Debug)]

@@ -198,7 +198,7 @@ impl LostTime {
 
 /// News of lost time, from the reader of a partition to those who decide in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LostNews {
+pub struct LostNews {
     pub(crate) time: LostTime,
     /// The partition has begun anew: what it gave before to what is not closed is dropped.
     pub(crate) begins: bool,

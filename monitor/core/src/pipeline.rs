@@ -201,7 +201,7 @@ impl Pipeline {
             }
             Event::ClientError { source, kind } => self.sources.client_error(source, kind),
             Event::Stalled { partition, loss } => self.sources.stall(&partition, loss),
-            Event::Lost { partition, news } => self.take_lost(now, partition, news.0),
+            Event::Lost { partition, news } => self.take_lost(now, partition, news),
             Event::OutboxOpened(opening) => {
                 let found = self.outbox.as_mut().map(|it| it.open(&self.config, opening));
                 for id in found.unwrap_or_default() {

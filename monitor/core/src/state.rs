@@ -27,7 +27,7 @@ pub use lane::{Addressed, LaneId, LaneReader, LaneRowError, LaneWriter, lane_of}
 pub use loss::{Stored, stored_position, stored_positions};
 pub(crate) use outbox::Outbox;
 pub use outbox::{Opening, Position, Standing, StoreId};
-pub use partition::{PartitionSaver, restore_partition, restore_partition_accepting};
+pub use partition::{PartitionSaver, restore_partition};
 pub use restore::{Dropped, RestoreError, Restored, restore, restore_accepting, restore_lane};
 pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;

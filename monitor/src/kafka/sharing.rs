@@ -18,7 +18,7 @@ use driftd_core::loss::Accepted;
 use driftd_core::shard::{Output, Progress};
 use driftd_core::state::{
     Addressed, Batch, Dropped, Find, LaneId, LaneWriter, PartitionSaver, RestoreError, Restored,
-    Row, Stored, restore_lane, restore_partition_accepting, stored_position,
+    Row, Stored, restore_lane, restore_partition, stored_position,
 };
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
@@ -193,7 +193,7 @@ impl Resumer {
         let accepted = accepted.map(|(accepted, start)| (accepted, *start));
         let (rows, own) = (rows.iter().cloned(), (id, source));
         let begin = (accepted, clock::now());
-        let restored = restore_partition_accepting(&self.config, own, rows, find, begin);
+        let restored = restore_partition(&self.config, own, rows, find, begin);
         let (state, saver) = restored?;
         let lost = accepted.map(|(accepted, _)| accepted.loss.next_offset());
         let stored = lost.or(state.next_offset());

@@ -16,7 +16,7 @@ use super::key::Key;
 use super::restore::{RestoreError, read};
 use super::{Counted, Row, encode, fingerprints};
 use crate::config::Config;
-use crate::event::{Event, LostRecords};
+use crate::event::Event;
 use crate::partial::Partial;
 use crate::shard::{ModelProgress, Progress};
 
@@ -260,7 +260,7 @@ impl<'a> LaneReader<'a> {
             Key::Lost(partition) => {
                 let news = read(body, "a lane's lost time")?;
                 let is_known = self.config.source_of(&partition.topic).is_some();
-                Ok(is_known.then_some(Event::Lost { partition, news: LostRecords(news) }))
+                Ok(is_known.then_some(Event::Lost { partition, news }))
             }
             Key::Format
             | Key::Open(..)

@@ -28,10 +28,9 @@ pub struct Stored {
 pub fn stored_positions(rows: &[Row]) -> Result<BTreeMap<PartitionId, Stored>, RestoreError> {
     let rows = keyed(rows.iter().cloned())?;
     let mut positions = BTreeMap::new();
-    for (key, row) in &rows {
+    for key in rows.keys() {
         if let Key::Partition(id) = key {
-            let PartitionBody { next_offset, .. } = read_row(row, key)?;
-            positions.insert(id.clone(), Stored { next_offset, mark: mark(&rows, id)? });
+            positions.extend(stored(&rows, id)?.map(|stored| (id.clone(), stored)));
         }
     }
     Ok(positions)
@@ -39,11 +38,14 @@ pub fn stored_positions(rows: &[Row]) -> Result<BTreeMap<PartitionId, Stored>, R
 
 /// Returns where one partition goes on; other rows may lie between its own.
 pub fn stored_position(rows: &[Row], id: &PartitionId) -> Result<Option<Stored>, RestoreError> {
-    let rows = keyed(rows.iter().cloned())?;
+    stored(&keyed(rows.iter().cloned())?, id)
+}
+
+fn stored(rows: &Rows, id: &PartitionId) -> Result<Option<Stored>, RestoreError> {
     let key = Key::Partition(id.clone());
     let Some(row) = rows.get(&key) else { return Ok(None) };
     let PartitionBody { next_offset, .. } = read_row(row, &key)?;
-    Ok(Some(Stored { next_offset, mark: mark(&rows, id)? }))
+    Ok(Some(Stored { next_offset, mark: mark(rows, id)? }))
 }
 
 /// Returns what the newest record that was read of a partition is known by.

@@ -30,20 +30,10 @@ impl PartitionSaver {
 /// Goes on where the rows of the partition end; from nothing, where there are none. Rows of others
 /// may lie between them.
 ///
-/// Windows that were counted otherwise are left out, and stage 2 is told with the next report.
+/// Windows that were counted otherwise are left out, and stage 2 is told with the next report. So
+/// it is where a person has accepted that records are lost: the partition begins anew at the offset
+/// beside the loss, that of its oldest record.
 pub fn restore_partition(
-    config: &Arc<Config>,
-    (id, source): (PartitionId, usize),
-    rows: impl IntoIterator<Item = Row>,
-    find: Find<'_>,
-    now: Timestamp,
-) -> Result<(PartitionState, PartitionSaver), RestoreError> {
-    restore_partition_accepting(config, (id, source), rows, find, (None, now))
-}
-
-/// Like [`restore_partition`], without records that are lost, where a person has accepted that: the
-/// partition begins anew at `start`, its oldest record, and stage 2 is told with the next report.
-pub fn restore_partition_accepting(
     config: &Arc<Config>,
     (id, source): (PartitionId, usize),
     rows: impl IntoIterator<Item = Row>,

@@ -23,10 +23,22 @@ use crate::growth::produce;
 use crate::log::{Record, START};
 use crate::members::{Member, Open, Owned, Work, Written};
 use crate::simulation::partition;
-use crate::tally::Reached;
+use crate::tally::{Floor, Reached};
 use crate::topic::{TopicLog, TransactionId, Verdict, Verdicts};
 
 pub(crate) const LANES: u32 = 3;
+
+/// What a cluster reaches by deeds alone.
+pub(crate) const CLUSTER_FLOORS: [Floor; 8] = [
+    ("waits for another process", 15),
+    ("transactions that are fenced", 400),
+    ("commits of a replaced process that count", 20),
+    ("transactions that are sent again", 150),
+    ("transactions that are not answered for", 150),
+    ("old rows that are compacted away", 120),
+    ("ends of keys that are compacted away", 20),
+    ("rows that are deleted once they are taken", 150),
+];
 
 /// The topics, and who owns what now.
 pub(crate) struct Cluster {

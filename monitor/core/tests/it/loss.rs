@@ -220,12 +220,12 @@ fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
         (steps(), steps()),
         [fates(), fates()],
     );
-    Tally::play(600, drawn, case).assert_floors(&[
+    Tally::play(600, drawn, case).assert_floors(&[&[
         ("nothing read before", 0),
         ("a beginning amid a log", 150),
         ("the end of what is lost", 150),
         ("windows before the loss", 300),
         ("windows that may lack records", 500),
         ("whole windows after the loss", 400),
-    ]);
+    ]]);
 }

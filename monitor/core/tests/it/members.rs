@@ -13,7 +13,7 @@ use driftd_core::pipeline::Pipeline;
 use driftd_core::shard::{Output, Progress, Shard};
 use driftd_core::state::{
     Addressed, Change, Dropped, LaneId, LaneReader, LaneWriter, PartitionSaver, Row, restore_lane,
-    restore_partition_accepting,
+    restore_partition,
 };
 
 use crate::cluster::LANES;
@@ -178,7 +178,7 @@ impl Reader {
         let find = |_: usize, id: &ModelId| model::reference(config, id);
         let id = partition(index);
         let accepted = accepted.map(|(accepted, start)| (accepted, *start));
-        let restored = restore_partition_accepting(config, (id, 0), rows, &find, (accepted, now));
+        let restored = restore_partition(config, (id, 0), rows, &find, (accepted, now));
         let (state, saver) = restored.unwrap();
         let from = state.next_offset().unwrap_or(i64::MIN);
         let mut shard = Shard::new(Arc::clone(config));

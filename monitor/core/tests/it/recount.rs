@@ -13,7 +13,7 @@ use driftd_core::result::{Cells, FeatureResult, SpecialCounts, WindowResult};
 
 use crate::log::{Record, Value, Values};
 use crate::model::{REFERENCE_RANGE, TOP};
-use crate::tally::Reached;
+use crate::tally::{Floor, Reached};
 
 /// Event times are held half a century away from the ends of time.
 const HELD_MILLIS: i64 = 50 * 366 * 86_400_000;
@@ -53,6 +53,15 @@ pub(crate) fn recount(config: &Config, logs: &[Vec<Record>]) -> Recount {
     }
     recount
 }
+
+/// What [`Recount::reached`] tells of logs, as properties over any logs ask for it.
+pub(crate) const LOG_FLOORS: [Floor; 5] = [
+    ("rejected records", 500),
+    ("records from the future", 400),
+    ("late records", 500),
+    ("too many windows", 3),
+    ("too many versions", 400),
+];
 
 impl Recount {
     /// Returns which kinds of records there are.

@@ -232,7 +232,7 @@ fn windows_of_shared_work_that_may_lack_records_say_so_and_the_others_are_whole(
         (faults(), prop::collection::vec(endings(), 1..4)),
         (deeds(waits()), deeds(waits())),
     );
-    Tally::play(300, drawn, case).assert_floors(&[
+    Tally::play(300, drawn, case).assert_floors(&[&[
         ("nothing read before", 0),
         ("a loss that is accepted again", 400),
         ("a log that has grown past where it was read", 40),
@@ -249,5 +249,5 @@ fn windows_of_shared_work_that_may_lack_records_say_so_and_the_others_are_whole(
         ("old rows that are compacted away", 450),
         ("ends of keys that are compacted away", 180),
         ("rows that are deleted once they are taken", 300),
-    ]);
+    ]]);
 }

@@ -34,6 +34,9 @@ impl Reached {
     }
 }
 
+/// A thing, and how many of a thousand cases have to reach it.
+pub(crate) type Floor = (&'static str, u32);
+
 /// How many cases reached each thing.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -65,8 +68,9 @@ impl Tally {
         tally.into_inner()
     }
 
-    /// Panics unless of a thousand cases at least so many reached each thing.
-    pub(crate) fn assert_floors(&self, floors: &[(&'static str, u32)]) {
+    /// Panics unless of a thousand cases at least so many reached each thing of all these.
+    pub(crate) fn assert_floors(&self, floors: &[&[Floor]]) {
+        let floors = floors.concat();
         let share = |what: &str| {
             let count = self.reached.get(what).copied().unwrap_or(0);
             u64::from(count) * 1_000 / u64::from(self.cases)
@@ -74,12 +78,12 @@ impl Tally {
         let below = floors.iter().filter(|(what, floor)| share(what) < u64::from(*floor));
         let below: Vec<_> = below.collect();
         assert!(below.is_empty(), "not reached in so many of 1000 cases: {below:?}; {self:?}");
-        let unknown: Vec<_> = self.reached.keys().filter(|what| !has(floors, what)).collect();
+        let unknown: Vec<_> = self.reached.keys().filter(|what| !has(&floors, what)).collect();
         assert!(unknown.is_empty(), "reached, and not asked for: {unknown:?}");
     }
 }
 
-fn has(floors: &[(&'static str, u32)], what: &str) -> bool {
+fn has(floors: &[Floor], what: &str) -> bool {
     floors.iter().any(|(named, _)| *named == what)
 }
 
@@ -91,7 +95,7 @@ fn a_thing_that_too_few_cases_reach_fails() {
             reached.note_if(drawn == 0, "nothing");
             reached
         })
-        .assert_floors(&[("nothing", floor)]);
+        .assert_floors(&[&[("nothing", floor)]]);
     };
     tally(1);
     let failure = std::panic::catch_unwind(|| tally(999)).unwrap_err();

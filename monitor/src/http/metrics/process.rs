@@ -75,13 +75,16 @@ fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
         (MemoryOwner::Outbox, state.instruments.outbox_waiting().1),
         (MemoryOwner::History, histories.map(|segment| segment.history.bytes()).sum()),
         (MemoryOwner::Store, state.instruments.store_bytes()),
-        (MemoryOwner::FetchQueues, held::bytes(MemoryOwner::FetchQueues)),
-        (MemoryOwner::Batches, held::bytes(MemoryOwner::Batches)),
-        (MemoryOwner::Checkpoints, held::bytes(MemoryOwner::Checkpoints)),
-        (MemoryOwner::References, held::bytes(MemoryOwner::References)),
-        (MemoryOwner::ProducerQueues, held::bytes(MemoryOwner::ProducerQueues)),
     ];
-    for (owner, bytes) in measured {
+    let held = [
+        MemoryOwner::FetchQueues,
+        MemoryOwner::Batches,
+        MemoryOwner::Checkpoints,
+        MemoryOwner::References,
+        MemoryOwner::ProducerQueues,
+    ]
+    .map(|owner| (owner, held::bytes(owner)));
+    for (owner, bytes) in measured.into_iter().chain(held) {
         families.gauge(&metric::MEMORY_BYTES, &[owner.as_str()], bytes as f64);
     }
     let limit = state.memory.limit.map(|limit| limit.bytes() as f64);

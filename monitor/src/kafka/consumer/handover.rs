@@ -27,10 +27,10 @@ impl SourceConsumer {
             }
         }
         let source = self.parts.source;
-        let parked = self.parts.parked.clone();
-        self.release(now, partitions, Event::Revoked { source, partitions: revoked }, |state| {
-            parked.park(state);
-        });
+        let event = Event::Revoked { source, partitions: revoked };
+        for state in self.release(now, partitions, event) {
+            self.parts.parked.park(state);
+        }
         for id in partitions {
             self.parts.parked.leave(id);
         }
@@ -50,23 +50,22 @@ impl SourceConsumer {
         self.flush(id);
         self.shard.checkpoint(&mut self.outputs);
         self.send_outputs();
-        let parked = self.parts.parked.clone();
-        self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone()), |state| {
-            parked.keep(state);
-        });
+        for state in self.release(now, std::slice::from_ref(id), Event::LetGo(id.clone())) {
+            self.parts.parked.keep(state);
+        }
         self.later.insert(id.clone());
         // What was told meanwhile may have been waited for.
         self.stalls.stand(clock::now(), partition, why, Outlook::Passes);
     }
 
-    /// Lets go of partitions that are no longer read here, which the event says.
+    /// Lets go of partitions that are no longer read here, which the event says; returns what the
+    /// next reader in this process goes on with.
     fn release(
         &mut self,
         now: Timestamp,
         partitions: &[PartitionId],
         event: Event,
-        park: impl Fn(PartitionState),
-    ) {
+    ) -> Vec<PartitionState> {
         for partition in partitions {
             self.count(now, partition);
             self.decoders.remove(partition);
@@ -76,13 +75,15 @@ impl SourceConsumer {
         // The next reader may be another thread, which reports past what is still on its way here.
         self.outbox.push(event);
         self.drain();
+        let mut states = Vec::new();
         for partition in partitions {
             let state = self.shard.release(partition);
             match &mut self.sharing {
                 // Whoever reads it next has what was committed, and counts the rest again.
                 Some(sharing) => sharing.revoke(partition),
-                None => state.into_iter().for_each(&park),
+                None => states.extend(state),
             }
         }
+        states
     }
 }
