@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use driftd_catalog::{PartitionId, Timestamp};
 
 use super::Row;
-use super::body::PartitionBody;
+use super::body::{PartitionBody, SliceBody};
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, keyed, read_row};
 use crate::loss::{Accepted, LostNews, LostTime, Mark};
@@ -85,11 +85,14 @@ impl Reading<'_> {
                 self.saver.remove(key.clone());
             }
         }
+        let closed = self.closed(rows)?;
         for accepted in self.accepted {
             let id = &accepted.partition;
             let Some(source) = self.config.source_of(&id.topic) else { continue };
             let earlier = lost.get(id).copied();
-            let Some(time) = self.lost_time(rows, accepted, source, earlier)? else { continue };
+            let closed = closed.get(id).copied();
+            let time = self.lost_time(rows, accepted, source, (earlier, closed))?;
+            let Some(time) = time else { continue };
             self.saver.lost(id.clone(), &time);
             lost.insert(id.clone(), time);
         }
@@ -122,22 +125,41 @@ impl Reading<'_> {
         let Some(accepted) = self.accepted.iter().find(|it| it.partition == *id) else {
             return Ok(earlier.map(news(false)));
         };
-        Ok(self.lost_time(rows, accepted, source, earlier)?.map(news(true)))
+        // Lanes close no pane of it beyond what came to them in transactions that moved it, too.
+        Ok(self.lost_time(rows, accepted, source, (earlier, None))?.map(news(true)))
+    }
+
+    /// Returns by partition whose loss is accepted where the newest panes begin that hold counts of
+    /// it, are closed, and belong to windows that are not.
+    fn closed(&self, rows: &Rows) -> Result<BTreeMap<PartitionId, Timestamp>, RestoreError> {
+        let mut closed: BTreeMap<PartitionId, Timestamp> = BTreeMap::new();
+        let slices = rows.iter().filter(|_| !self.accepted.is_empty());
+        for (key, row) in slices {
+            let Key::Slice(slice) = key else { continue };
+            let body: SliceBody = read_row(row, key)?;
+            for id in body.window.partitions().into_iter().filter(|id| self.begins_anew(id)) {
+                let newest = closed.entry(id).or_insert(slice.start);
+                *newest = slice.start.max(*newest);
+            }
+        }
+        Ok(closed)
     }
 
     /// Returns what is lost of a partition whose loss is accepted; nothing of one that no run has
-    /// read.
+    /// read. `closed` are panes that may hold more of it than its position tells: they are stored
+    /// as soon as they are closed, and what they were made of may be read again after a crash.
+    /// Beside what is in the log now it would be of two logs.
     fn lost_time(
         &self,
         rows: &Rows,
         accepted: &Accepted,
         source: usize,
-        earlier: Option<LostTime>,
+        (earlier, closed): (Option<LostTime>, Option<Timestamp>),
     ) -> Result<Option<LostTime>, RestoreError> {
         let key = Key::Partition(accepted.partition.clone());
         let Some(row) = rows.get(&key) else { return Ok(None) };
         let PartitionBody { event_time_max, .. } = read_row(row, &key)?;
-        let counted = event_time_max.map(Timestamp::from_millis);
+        let counted = event_time_max.map(Timestamp::from_millis).max(closed);
         let skew = self.config.sources[source].time.future_skew_max_millis;
         Ok(Some(LostTime::new(accepted, counted, skew, earlier)))
     }

@@ -29,7 +29,7 @@ use crate::topic::{TopicLog, TransactionId, Verdict, Verdicts};
 pub(crate) const LANES: u32 = 3;
 
 /// What a cluster reaches by deeds alone.
-pub(crate) const CLUSTER_FLOORS: [Floor; 8] = [
+pub(crate) const CLUSTER_FLOORS: [Floor; 10] = [
     ("waits for another process", 15),
     ("transactions that are fenced", 400),
     ("commits of a replaced process that count", 20),
@@ -38,6 +38,8 @@ pub(crate) const CLUSTER_FLOORS: [Floor; 8] = [
     ("old rows that are compacted away", 120),
     ("ends of keys that are compacted away", 20),
     ("rows that are deleted once they are taken", 150),
+    ("begins while transactions are torn", 100),
+    ("waits for the end of its own transaction", 100),
 ];
 
 /// The topics, and who owns what now.
@@ -118,7 +120,8 @@ impl Cluster {
         let accepted = self.accept(owned, &rows);
         let work = Work::begin(&config, owned, rows, (accepted.as_ref(), self.now), &self.logs);
         let generation = self.generations[&owned];
-        let mut member = Member { owned, generation, open: None, unwritten: Vec::new(), work };
+        let (open, last, unwritten) = (None, None, Vec::new());
+        let mut member = Member { owned, generation, open, last, unwritten, work };
         let committed = self.positions.get(&owned).copied().unwrap_or(0);
         let is_gone_on_with = committed <= member.position();
         assert!(accepted.is_some() || is_gone_on_with, "rows of {owned:?} are old");
@@ -174,6 +177,18 @@ impl Cluster {
         self.logs[index].last().map_or(start, |record| record.offset + 1)
     }
 
+    /// Returns every part of the topics.
+    fn topics(&mut self) -> impl Iterator<Item = &mut TopicLog> {
+        self.state.iter_mut().chain(&mut self.partials)
+    }
+
+    /// Waits until what became of a transaction is to be seen in all topics.
+    fn wait_for_marks(&mut self, id: TransactionId) {
+        let lacking = self.topics().filter(|part| part.unmarked().contains(&id));
+        let lacking = lacking.map(TopicLog::join).count();
+        self.reached.note_if(0 < lacking, "waits for the end of its own transaction");
+    }
+
     /// Waits until nothing is undecided where the rows of a new owner lie.
     fn wait_for_open(&mut self, owned: Owned, is_late_commit: bool) {
         for id in self.state[owned.place()].open(&self.verdicts) {
@@ -192,6 +207,9 @@ impl Cluster {
                 self.close(id, Verdict::Aborted);
             }
         }
+        self.state[owned.place()].join();
+        let is_torn = self.topics().any(|part| !part.unmarked().is_empty());
+        self.reached.note_if(is_torn, "begins while transactions are torn");
     }
 
     /// Returns what lies in the part of the state topic where the rows of an owner are.
@@ -242,6 +260,11 @@ impl Cluster {
                 let passed = self.positions.get(&lane(number)).copied().unwrap_or(0);
                 let is_any = self.partials[number % LANES as usize].delete_before(passed);
                 self.reached.note_if(is_any, "rows that are deleted once they are taken");
+            }
+            Deed::Tear { part, is_mended } => {
+                let count = self.topics().count();
+                let part = self.topics().nth(part % count).unwrap();
+                if is_mended { part.join() } else { part.cut_off() }
             }
         }
     }
@@ -336,6 +359,10 @@ impl Cluster {
         if state.is_empty() && partials.is_empty() {
             return false;
         }
+        // The coordinator begins no other one before.
+        if let Some(id) = member.last {
+            self.wait_for_marks(id);
+        }
         let transaction = self.verdicts.begin();
         for change in state {
             self.state[member.owned.place()].write(transaction, (change.key, change.value));
@@ -358,6 +385,7 @@ impl Cluster {
 
     fn end_transaction(&mut self, member: &mut Member, is_committed: bool) {
         let Some(open) = member.open.take() else { return };
+        member.last = Some(open.transaction);
         member.unwritten.clear();
         if !is_committed {
             return self.close(open.transaction, Verdict::Aborted);
@@ -377,7 +405,7 @@ impl Cluster {
 
     fn close(&mut self, id: TransactionId, verdict: Verdict) {
         self.verdicts.decide(id, verdict);
-        self.state.iter_mut().chain(&mut self.partials).for_each(|log| log.mark(id));
+        self.topics().for_each(|part| part.mark(id));
     }
 
     /// The process of a member ends, or hangs, and another one takes its place.
@@ -526,6 +554,7 @@ impl Cluster {
             self.run(&mut zombie, Course::Commits);
         }
         self.end_open();
+        self.topics().for_each(TopicLog::join);
     }
 
     /// Returns how many windows a lane has closed.

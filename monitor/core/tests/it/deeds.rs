@@ -65,6 +65,11 @@ pub(crate) enum Deed {
     Expire {
         lane: usize,
     },
+    /// What becomes of transactions is not to be seen in a part of a topic any more, or is again.
+    Tear {
+        part: usize,
+        is_mended: bool,
+    },
 }
 
 /// How a transaction goes.
@@ -153,7 +158,9 @@ pub(crate) fn deeds(
         2 => compaction.prop_map(|(lane, rows, is_late, keeps)| {
             Deed::Compact { lane, rows, is_late, keeps }
         }),
-        1 => which.prop_map(|lane| Deed::Expire { lane }),
+        1 => which.clone().prop_map(|lane| Deed::Expire { lane }),
+        4 => (which, prop::bool::weighted(0.3))
+            .prop_map(|(part, is_mended)| Deed::Tear { part, is_mended }),
     ];
     let few = prop::collection::vec(deed.clone(), 1..30);
     prop_oneof![4 => few, 1 => prop::collection::vec(deed, 30..100)]

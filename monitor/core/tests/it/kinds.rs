@@ -208,9 +208,9 @@ fn editions(windows: &[Arc<WindowResult>], name: &str, from: i64) -> Vec<(u64, u
 }
 
 /// The newest result of each window.
-fn newest(outcome: &Outcome) -> Vec<Arc<WindowResult>> {
-    let results = outcome.windows().into_iter().filter(|it| it.edition.is_final);
-    let newest: BTreeMap<_, _> = results.map(|it| (it.id.clone(), it)).collect();
+pub(crate) fn newest(windows: &[Arc<WindowResult>]) -> Vec<Arc<WindowResult>> {
+    let results = windows.iter().filter(|it| it.edition.is_final);
+    let newest: BTreeMap<_, _> = results.map(|it| (it.id.clone(), Arc::clone(it))).collect();
     newest.into_values().collect()
 }
 
@@ -269,7 +269,7 @@ proptest! {
     ) {
         let logs: Vec<Vec<Record>> = drafts.iter().map(|drafts| records(drafts)).collect();
         let outcome = afterwards(&model::revised(), &logs, crash);
-        recount(&model::config(&model::revised()), &logs).compare(&newest(&outcome));
+        recount(&model::config(&model::revised()), &logs).compare(&newest(&outcome.windows()));
         let mut editions = BTreeMap::new();
         for result in outcome.windows() {
             let before = editions.insert(result.id.clone(), result.edition.revision);

@@ -61,6 +61,7 @@ fn damage(
     simulation.checkpoint();
     simulation.commit();
     let position = simulation.stored_position(0)?;
+    let furthest = simulation.furthest(0);
     let (start, mut log) = fault.damage(log, position);
     simulation.replace(0, start, log.clone());
     let goes_on_at = match fault {
@@ -74,7 +75,7 @@ fn damage(
         log.extend(later);
         simulation.replace(0, 0, log.clone());
     }
-    Some(Damaged { log, position, goes_on_at })
+    Some(Damaged { log, position, furthest, goes_on_at })
 }
 
 /// Two partitions, one record of each a second; the first has read fifty of them when the rest of
@@ -203,6 +204,7 @@ fn case((is_plain, (mut logs, skipped), later, fault, steps, fates): Drawn) -> R
     let damaged = recount(&config, &logs);
     let run = Run { config, before, after, whole, damaged, others, until };
     run.check();
+    run.check_whole();
     if is_plain {
         run.check_rows();
     }
@@ -227,5 +229,6 @@ fn windows_that_may_lack_records_say_so_and_the_others_are_whole() {
         ("windows before the loss", 300),
         ("windows that may lack records", 500),
         ("whole windows after the loss", 400),
+        ("closed panes of windows that are not", 1),
     ]]);
 }

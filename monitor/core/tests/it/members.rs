@@ -53,6 +53,8 @@ pub(crate) struct Member {
     pub(crate) generation: usize,
     /// While there is one, the member does nothing else.
     pub(crate) open: Option<Open>,
+    /// Its transaction before.
+    pub(crate) last: Option<TransactionId>,
     /// Rows of that transaction that are not written yet: what others write may come before.
     pub(crate) unwritten: Vec<Addressed>,
     pub(crate) work: Work,

@@ -249,5 +249,7 @@ fn windows_of_shared_work_that_may_lack_records_say_so_and_the_others_are_whole(
         ("old rows that are compacted away", 450),
         ("ends of keys that are compacted away", 180),
         ("rows that are deleted once they are taken", 300),
+        ("begins while transactions are torn", 100),
+        ("waits for the end of its own transaction", 100),
     ]]);
 }

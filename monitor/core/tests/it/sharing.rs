@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use crate::cluster::{CLUSTER_FLOORS, Cluster, Finished, LANES};
 use crate::deeds::{Course, Deed, Ending, deeds};
 use crate::growth::{Growth, growths};
+use crate::kinds::newest;
 use crate::log::{Record, START, logs, punctual, records, regular, topics};
 use crate::members::Owned;
 use crate::model;
@@ -331,5 +332,38 @@ fn a_window_that_passes_for_whole_is_whole_whatever_processes_are_configured_lik
     tally.assert_floors(&[
         &CLUSTER_FLOORS,
         &[("windows before the end", 300), ("complete windows", 500), ("incomplete windows", 400)],
+    ]);
+}
+
+/// The first partition is read while the others are silent, until all windows have ended; then those
+/// bring their records.
+#[test]
+fn windows_that_are_revised_end_as_the_recount_has_them_whoever_decides() {
+    let config = model::config(&model::revised());
+    let waits = || prop_oneof![Just(1_i64), Just(31_000), Just(70_000)];
+    let drawn = (logs(2..4), deeds(waits()), deeds(waits()));
+    let tally = Tally::play(500, drawn, |(logs, before, after)| {
+        let first = [logs[0].clone()].into_iter().chain(logs[1..].iter().map(|_| Vec::new()));
+        let first: Vec<_> = first.collect();
+        let mut cluster = Cluster::new(std::slice::from_ref(&config), &first);
+        before.into_iter().for_each(|deed| cluster.act(deed));
+        let ends = [Deed::Tick { millis: 60_000 }, Deed::Look, Deed::Flow { messages: 1_000 }];
+        let ends = [&ends[2..], &ends, &[Deed::Tick { millis: 10 * 3_600_000 }]].concat();
+        ends.into_iter().for_each(|deed| cluster.act(deed));
+        cluster.grow(logs.clone());
+        after.into_iter().for_each(|deed| cluster.act(deed));
+        let Finished { windows, mut reached, .. } = cluster.finish();
+        recount(&config, &logs).compare(&newest(&windows));
+        let mut editions = BTreeMap::new();
+        for result in &windows {
+            let before = editions.insert(result.id.clone(), result.edition.revision);
+            assert!(before < Some(result.edition.revision), "{} {before:?}", result.id);
+        }
+        reached.note_if(windows.iter().any(|it| it.edition.is_revised), "revised windows");
+        reached
+    });
+    tally.assert_floors(&[
+        &CLUSTER_FLOORS,
+        &[("windows before the end", 300), ("revised windows", 200), ("more partitions", 0)],
     ]);
 }

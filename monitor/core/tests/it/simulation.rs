@@ -73,6 +73,8 @@ pub(crate) struct Simulation {
     /// Where each log begins: what lay before is deleted.
     starts: Vec<i64>,
     read: Vec<usize>,
+    /// How far each log was ever read, whatever became of it.
+    furthest: Vec<i64>,
     owners: Vec<usize>,
     shards: Vec<Shard>,
     paused: BTreeSet<PartitionId>,
@@ -114,6 +116,7 @@ impl Simulation {
             logs: logs.to_vec(),
             starts: vec![0; logs.len()],
             read: vec![0; logs.len()],
+            furthest: vec![0; logs.len()],
             owners: vec![0; logs.len()],
             shards: (0..shards).map(|_| Shard::new(Arc::clone(config))).collect(),
             paused: BTreeSet::new(),
@@ -330,6 +333,11 @@ impl Simulation {
         stored.remove(&partition(index)).map(|it| it.next_offset)
     }
 
+    /// Returns how far a partition was read by any process, whether or not that was stored.
+    pub(crate) fn furthest(&self, index: usize) -> i64 {
+        self.furthest[index]
+    }
+
     /// Begins to read a partition at an offset, of which nothing was read yet.
     pub(crate) fn begin_at(&mut self, index: usize, offset: i64) {
         let shard = &mut self.shards[self.owners[index]];
@@ -464,6 +472,7 @@ impl Simulation {
         }
         self.starts.resize(more.len(), 0);
         self.read.resize(more.len(), 0);
+        self.furthest.resize(more.len(), 0);
         self.owners.resize(more.len(), 0);
         let all: Vec<PartitionId> = (0..more.len()).map(partition).collect();
         let new = all[known..].to_vec();
@@ -496,6 +505,7 @@ impl Simulation {
         let decoded = decode(&self.config, &log[from..to]);
         let high_watermark = self.high_watermark(index);
         self.read[index] = to;
+        self.furthest[index] = self.furthest[index].max(log[to - 1].offset + 1);
         let shard = &mut self.shards[self.owners[index]];
         let placed = shard.place(&partition(index), &decoded);
         for missing in shard.missing_references(&placed) {

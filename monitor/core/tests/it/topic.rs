@@ -58,6 +58,10 @@ pub(crate) struct TopicLog {
     next_offset: i64,
     /// What lay before is deleted.
     start: i64,
+    /// Nobody brings the records by which transactions are decided.
+    is_cut_off: bool,
+    /// Transactions that are decided, which is not to be seen here yet.
+    unmarked: Vec<TransactionId>,
 }
 
 impl TopicLog {
@@ -70,10 +74,32 @@ impl TopicLog {
         self.next_offset += 1;
     }
 
-    /// Writes the record by which a transaction is decided: it takes an offset, and is no row.
+    /// Takes the record by which a transaction is decided, now or when it comes: the coordinator
+    /// writes one to each topic, and a reader of one may have it long before those of another.
     pub(crate) fn mark(&mut self, transaction: TransactionId) {
-        let is_here = self.written.iter().any(|it| it.transaction == transaction);
-        self.next_offset += i64::from(is_here);
+        if self.written.iter().any(|it| it.transaction == transaction) {
+            self.unmarked.push(transaction);
+        }
+        if !self.is_cut_off {
+            self.join();
+        }
+    }
+
+    /// Nothing tells here from now on what becomes of transactions.
+    pub(crate) fn cut_off(&mut self) {
+        self.is_cut_off = true;
+    }
+
+    /// Takes what tells what became of transactions. Each is a record, and no row.
+    pub(crate) fn join(&mut self) {
+        self.is_cut_off = false;
+        self.next_offset += i64::try_from(self.unmarked.len()).unwrap();
+        self.unmarked.clear();
+    }
+
+    /// Returns the transactions that are decided, which is not to be seen here.
+    pub(crate) fn unmarked(&self) -> &[TransactionId] {
+        &self.unmarked
     }
 
     /// Returns the transactions that are not decided.
@@ -85,9 +111,12 @@ impl TopicLog {
         open
     }
 
-    /// Rows that are decided, up to the first that is not.
+    /// Rows that are decided as far as is to be seen here, up to the first that is not.
     fn stable(&self, verdicts: &Verdicts) -> usize {
-        let open = self.written.iter().position(|it| verdicts.of(it.transaction) == Verdict::Open);
+        let is_open = |id: TransactionId| {
+            verdicts.of(id) == Verdict::Open || self.unmarked.contains(&id)
+        };
+        let open = self.written.iter().position(|it| is_open(it.transaction));
         open.unwrap_or(self.written.len())
     }
 
