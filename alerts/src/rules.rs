@@ -291,9 +291,10 @@ fn input() -> Vec<Rule> {
             hold: None,
             keep_firing_for: None,
             severity: Severity::Warning,
-            summary: "Windows were closed before all their records had arrived.",
+            summary: "Windows were closed that may lack records.",
             description: format!(
-                "Windows of {OF_WINDOW} were closed without waiting longer for a silent partition."
+                "Windows of {OF_WINDOW} were closed without records of some partition: it was not \
+                 waited for longer, or its records were lost or counted otherwise."
             ),
         },
     ]

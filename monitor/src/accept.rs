@@ -147,7 +147,7 @@ pub(crate) fn accepted(
     let stored: BTreeMap<PartitionId, Stored> =
         stored.into_iter().filter(|(id, _)| named.iter().any(|it| it.names(id))).collect();
     let accepted = decide(kafka, &stored, ANSWER_TIMEOUT)?;
-    Ok(accepted.into_values().map(|(accepted, _)| accepted).collect())
+    Ok(accepted.into_values().collect())
 }
 
 /// Whose losses this process accepts where several share the work. It is given partitions again and
@@ -168,13 +168,12 @@ impl Decisions {
         self.named.iter().any(|it| it.names(partition)) && !self.settled().contains(partition)
     }
 
-    /// Returns the losses of partitions, of those that have one, with the oldest offset of the
-    /// log.
+    /// Returns the losses of partitions, of those that have one.
     pub(crate) fn accepted(
         &self,
         kafka: &KafkaConfig,
         stored: &BTreeMap<PartitionId, Stored>,
-    ) -> Result<BTreeMap<PartitionId, (Accepted, i64)>, AcceptError> {
+    ) -> Result<BTreeMap<PartitionId, Accepted>, AcceptError> {
         let accepted = decide(kafka, stored, ANSWER_TIMEOUT_SHARED)?;
         self.settled().extend(stored.keys().filter(|id| !accepted.contains_key(id)).cloned());
         Ok(accepted)
@@ -185,13 +184,12 @@ impl Decisions {
     }
 }
 
-/// Returns the losses of partitions, each with the oldest offset of its log, and logs what becomes
-/// of every one.
+/// Returns the losses of partitions, and logs what becomes of every one.
 fn decide(
     kafka: &KafkaConfig,
     stored: &BTreeMap<PartitionId, Stored>,
     timeout: Duration,
-) -> Result<BTreeMap<PartitionId, (Accepted, i64)>, AcceptError> {
+) -> Result<BTreeMap<PartitionId, Accepted>, AcceptError> {
     if stored.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -207,8 +205,8 @@ fn decide(
                 %loss,
                 "the loss is accepted: the partition begins anew at its oldest record"
             );
-            let accepted = Accepted { partition: partition.clone(), loss, at };
-            all.insert(partition.clone(), (accepted, start));
+            let accepted = Accepted { partition: partition.clone(), loss, start, at };
+            all.insert(partition.clone(), accepted);
         } else {
             info!(
                 %partition,

@@ -2,10 +2,10 @@
 //! the memory against the size of the state, the time from the end of a window to the scrape that
 //! shows it, and what a second and a third process add where they share the work.
 //!
-//! `cargo bench --workspace --bench processes` prints them, with `-- recover`, `-- follow` or
-//! `-- share` behind it one of them alone; the release binary has to be built before. Broker and
-//! processes share the cores, so more processes than cores cannot be faster: the processor time
-//! that a record takes is printed beside the rate.
+//! `cargo bench --workspace --bench processes` prints them, with `-- recover`, `-- follow`,
+//! `-- follow-shared` or `-- share` behind it one of them alone; the release binary has to be built
+//! before. Broker and processes share the cores, so more processes than cores cannot be faster: the
+//! processor time that a record takes is printed beside the rate.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and writes its files")]
@@ -35,7 +35,11 @@ const ROWS: i64 = 500;
 /// When the first record is made, in milliseconds since 1970: a window begins there.
 const HOUR_START: i64 = 1_699_999_200_000;
 /// Windows that are followed until a scrape shows their end.
-const FOLLOWED: i64 = 100;
+const FOLLOWED: i64 = 400;
+/// The memory is looked at after each so many of them.
+const STRETCH: i64 = 100;
+/// Windows that are followed where the work is shared.
+const FOLLOWED_SHARED: i64 = 100;
 /// Records of the next window that are more than `out_of_orderness` behind its start.
 const AFTER: i64 = 3;
 
@@ -60,7 +64,13 @@ fn main() {
     }
     if is_wanted("follow") {
         println!("from the end of a window to the scrape that shows it, 1,000 features:");
-        follow(broker.bootstrap(), 1_000);
+        let state = "state: {folder: state, commit_interval: 1s}";
+        follow(broker.bootstrap(), "alone", FOLLOWED, state);
+    }
+    if is_wanted("follow-shared") {
+        println!("the same where the work may be shared:");
+        let scale_out = "scale_out: {lanes: 1, replicas: 1}";
+        follow(broker.bootstrap(), "shared", FOLLOWED_SHARED, scale_out);
     }
     if is_wanted("share") {
         println!("{SHARED_RECORDS} records in {SHARED_PARTITIONS} partitions, shared:");
@@ -169,6 +179,7 @@ fn recover(bootstrap: &str, features: usize) {
     let before = stored_at(&first);
     wait::until("all is stored", DEADLINE, || (stored_at(&first) != before).then_some(()));
     let resident = first.resident_mib();
+    first.print_memory();
     let _killed = first.daemon.kill(DEADLINE);
     let start = Instant::now();
     let next = Member::start(&config);
@@ -187,21 +198,23 @@ fn recover(bootstrap: &str, features: usize) {
 }
 
 /// Ends one window after the other with a record, and scrapes until it shows.
-fn follow(bootstrap: &str, features: usize) {
-    let name = format!("follow-{features}");
+fn follow(bootstrap: &str, how: &str, windows: i64, extra: &str) {
+    let features = 1_000;
+    let name = format!("follow-{how}");
     let dir = WorkDir::new(&name);
     let topic_name = format!("{name}.records");
     topic::create(bootstrap, &topic_name, 1, &[]);
-    let extra = format!(
-        "kafka: {{brokers: [\"{bootstrap}\"]}}\nstate: {{folder: state, commit_interval: 1s}}\n"
-    );
+    let extra = format!("kafka: {{brokers: [\"{bootstrap}\"]}}\n{extra}\n");
     let config = write_files(dir.path(), &name, (features, "0s"), &extra);
+    let args = ["check", "--config", &config, "--create-topics"];
+    let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
     let member = Member::start(&config);
     wait::until("partitions are assigned", DEADLINE, || member.is_ready().then_some(()));
     let step_millis = 3_600_000 / ROWS;
     let closed = || member.metric(EVALUATIONS_TOTAL.name);
     let (mut waits, mut scrapes) = (Vec::new(), Vec::new());
-    for window in 0..FOLLOWED {
+    let mut resident = Vec::new();
+    for window in 0..windows {
         // The end needs records more than `out_of_orderness` behind it.
         let rows_end = (window + 1) * ROWS;
         let rows = window * ROWS + AFTER * i64::from(0 < window)..rows_end;
@@ -221,12 +234,16 @@ fn follow(bootstrap: &str, features: usize) {
             assert!(start.elapsed() < DEADLINE, "window {window} does not close");
         }
         waits.push(start.elapsed());
+        if (window + 1) % STRETCH == 0 {
+            resident.push(format!("{:.0}", member.resident_mib()));
+        }
     }
     println!(
-        "{features:>5} features, {FOLLOWED} windows of {ROWS} records: {}; one scrape {}; resident {:.0} MiB",
+        "{how:>9}, {windows} windows of {ROWS} records: {}; one scrape {}; resident after each \
+         {STRETCH} windows, MiB: {}",
         quantiles(&mut waits),
         quantiles(&mut scrapes),
-        member.resident_mib(),
+        resident.join(", "),
     );
     member.print_memory();
     let _ended = member.daemon.terminate(DEADLINE);

@@ -15,6 +15,7 @@ mod durable;
 mod envelope;
 mod events;
 mod explain;
+mod fenced;
 mod generated;
 mod inspect;
 mod judges;

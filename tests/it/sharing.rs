@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::{http, wait};
 use driftd_tests::job::{Job, PARTITIONS, START, TopicRole};
 use driftd_tests::reader::Reader;
 use driftd_tests::topic::{self, Raw};
 use serde_json::json;
 
-use crate::scale_out::{Member, message, prepare, shared};
+use crate::scale_out::{Member, message, owned, prepare, settle, shared};
 
 const DEADLINE: Duration = Duration::from_mins(2);
 /// Two hours of records in one partition, five seconds apart.
@@ -63,7 +64,7 @@ fn a_partition_that_is_added_is_read_from_its_first_record() {
     put(&job, &records(0));
     let member = Member::start(&config, &[]);
     let mut members = [member];
-    crate::scale_out::settle(&mut members, "one member owns everything");
+    settle(&mut members, "one member owns everything");
     let [mut member] = members;
     put(&job, &records(1));
     wait_for_total(&mut member, "messages", 1_440);
@@ -96,4 +97,63 @@ fn rows_that_are_gone_are_not_taken_for_a_first_start() {
     });
     assert_eq!(member.status()["totals"]["messages"], json!(0));
     let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+}
+
+/// How often a member was given other partitions than before.
+fn rebalances(member: &Member) -> String {
+    let metrics = http::get(&format!("http://{}/metrics", member.address));
+    let text = metrics.map_or(String::new(), |response| response.body);
+    let mut lines = text.lines().filter(|line| line.starts_with("driftd_kafka_rebalances_total"));
+    lines.next().map_or(String::new(), str::to_owned)
+}
+
+#[test]
+fn a_member_with_a_name_that_restarts_moves_nothing() {
+    let job = Job::new("sharing-named");
+    let mut config = shared(&job);
+    config["kafka"]["properties"]["session.timeout.ms"] = json!(20_000);
+    config["kafka"]["instance"] = json!("one");
+    let one = prepare(&job, &config);
+    config["kafka"]["instance"] = json!("two");
+    let two = job.write_file("two.yaml", &config.to_string());
+    let of = |member: &Member| {
+        let status = member.status();
+        ["partitions", "lanes"].map(|what| owned(&status, what))
+    };
+    let mut members = [Member::start(&one, &[]), Member::start(&two, &[])];
+    wait::until("each has something of both", DEADLINE, || {
+        members.iter().flat_map(of).all(|owned| !owned.is_empty()).then_some(())
+    });
+    settle(&mut members, "two members");
+    let [stays, leaves] = members;
+    let (kept, given, before) = (of(&stays), of(&leaves), rebalances(&stays));
+    let _left = leaves.daemon.terminate(DEADLINE).expect_code(0);
+    put(&job, &records(0));
+    let comes = Member::start(&two, &[]);
+    wait::until("it has again what it had", DEADLINE, || (of(&comes) == given).then_some(()));
+    let mut members = [stays, comes];
+    let read = wait::for_value(DEADLINE, || {
+        let messages = |it: &Member| it.status()["totals"]["messages"].as_i64();
+        let read: i64 = members.iter().filter_map(messages).sum();
+        (1_440 <= read).then_some(read)
+    });
+    assert_eq!(read, Some(1_440), "{}", members[1].daemon.report());
+    assert_eq!((of(&members[0]), rebalances(&members[0])), (kept, before));
+    for member in members {
+        let _ended = member.daemon.terminate(DEADLINE).expect_code(0);
+    }
+}
+
+#[test]
+fn topics_that_would_lose_what_is_kept_in_them_are_refused() {
+    let job = Job::new("sharing-settings");
+    let config = prepare(&job, &shared(&job));
+    let state = "sharing-settings.state";
+    topic::delete(job.bootstrap(), state);
+    topic::create(job.bootstrap(), state, 3, &[("cleanup.policy", "delete")]);
+    let said = "cleanup.policy";
+    let checked = Driftd::run(&["check", "--config", &config], &[], DEADLINE).expect_code(1);
+    assert!(checked.stdout.contains(state) && checked.stdout.contains(said), "{}", checked.stdout);
+    let refused = Driftd::run(&["run", "--config", &config], &[], DEADLINE).expect_code(1);
+    assert!(refused.stderr.contains(state) && refused.stderr.contains(said), "{}", refused.stderr);
 }

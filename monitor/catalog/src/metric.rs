@@ -129,7 +129,8 @@ pub const REFERENCE_ROWS: Metric =
 pub const RECORDS_CONSUMED_TOTAL: Metric = counter(
     "driftd_records_consumed_total",
     TOPIC,
-    "Messages read from the source, decodable or not.",
+    "Messages read from the source, decodable or not; those that are read again after a process \
+     was replaced, again.",
 );
 pub const CONSUMED_BYTES_TOTAL: Metric = counter(
     "driftd_consumed_bytes_total",
@@ -180,6 +181,8 @@ pub const KAFKA_CONSUMER_LAG_SECONDS: Metric = gauge(
     PARTITION,
     "Age of the partition's watermark while it holds records that are not read; else 0.",
 );
+pub const KAFKA_CONSUMER_NEXT_OFFSET: Metric =
+    gauge("driftd_kafka_consumer_next_offset", PARTITION, "Offset that is read next.");
 pub const KAFKA_ASSIGNED_PARTITIONS: Metric =
     gauge("driftd_kafka_assigned_partitions", TOPIC, "Partitions that this process reads.");
 pub const KAFKA_STALLED_PARTITIONS: Metric = gauge(
@@ -530,6 +533,7 @@ pub const METRICS: &[Metric] = &[
     LAST_RECORD_TIMESTAMP_SECONDS,
     KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_CONSUMER_LAG_SECONDS,
+    KAFKA_CONSUMER_NEXT_OFFSET,
     KAFKA_ASSIGNED_PARTITIONS,
     KAFKA_STALLED_PARTITIONS,
     KAFKA_ABANDONED_CALLS,

@@ -66,6 +66,8 @@ pub struct Accepted {
     pub partition: PartitionId,
     /// What.
     pub loss: Loss,
+    /// Where its log begins.
+    pub start: i64,
     /// When.
     pub at: Timestamp,
 }
@@ -114,12 +116,12 @@ impl Loss {
     }
 
     /// Returns the first offset of what came after everything that is lost. A truncated log grows
-    /// again behind its end; that of a new topic is new from its beginning.
-    fn goes_on_at(self) -> i64 {
+    /// again behind its end; another one is new from its beginning, wherever that is.
+    fn goes_on_at(self) -> Option<i64> {
         match self {
-            Self::Deleted { start, .. } => start,
-            Self::Truncated { end, .. } => end,
-            Self::Recreated { .. } => 0,
+            Self::Deleted { start, .. } => Some(start),
+            Self::Truncated { end, .. } => Some(end),
+            Self::Recreated { .. } => None,
         }
     }
 }
@@ -170,8 +172,9 @@ impl LostTime {
     ) -> Self {
         let earlier = earlier.map(|it| it.until);
         let counted = counted.max(earlier).unwrap_or(Timestamp::MIN);
+        let goes_on_at = accepted.loss.goes_on_at().unwrap_or(accepted.start);
         Self {
-            ends_at: Some(accepted.loss.goes_on_at().saturating_add(SETTLING_OFFSETS)),
+            ends_at: Some(goes_on_at.saturating_add(SETTLING_OFFSETS)),
             counted,
             until: accepted.at.plus_millis(future_skew_max_millis).max(counted),
         }
@@ -224,6 +227,7 @@ mod tests {
         Accepted {
             partition: PartitionId { topic: "logs".into(), partition: 0 },
             loss,
+            start: 1_000,
             at: at(900),
         }
     }
@@ -274,6 +278,12 @@ mod tests {
         assert_eq!(lost.ends_at(), None);
         assert!(lost.touches(WindowSpan::starting_at(at(307), 10)));
         assert!(!lost.touches(WindowSpan::starting_at(at(308), 10)));
+    }
+
+    #[test]
+    fn another_log_is_new_from_its_beginning() {
+        let lost = LostTime::new(&accepted(Loss::Recreated { next_offset: 2 }), None, 0, None);
+        assert_eq!(lost.ends_at(), Some(1_000 + SETTLING_OFFSETS));
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Resumer {
     fn accepted(
         &self,
         read: &[(PartitionId, Resumed<Arc<Vec<Row>>>)],
-    ) -> BTreeMap<PartitionId, Resumed<(Accepted, i64)>> {
+    ) -> BTreeMap<PartitionId, Resumed<Accepted>> {
         let named = read.iter().filter(|(id, _)| self.decisions.names(id));
         let stored: BTreeMap<PartitionId, Stored> = named
             .filter_map(|(id, rows)| {
@@ -187,15 +187,14 @@ impl Resumer {
         &self,
         (id, source): (PartitionId, usize),
         rows: &[Row],
-        accepted: Option<&(Accepted, i64)>,
+        accepted: Option<&Accepted>,
         find: Find<'_>,
     ) -> Result<ResumedPartition, ResumeError> {
-        let accepted = accepted.map(|(accepted, start)| (accepted, *start));
         let (rows, own) = (rows.iter().cloned(), (id, source));
         let begin = (accepted, clock::now());
         let restored = restore_partition(&self.config, own, rows, find, begin);
         let (state, saver) = restored?;
-        let lost = accepted.map(|(accepted, _)| accepted.loss.next_offset());
+        let lost = accepted.map(|it| it.loss.next_offset());
         let stored = lost.or(state.next_offset());
         Ok(ResumedPartition { state, saver, stored })
     }

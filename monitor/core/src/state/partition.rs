@@ -31,18 +31,18 @@ impl PartitionSaver {
 /// may lie between them.
 ///
 /// Windows that were counted otherwise are left out, and stage 2 is told with the next report. So
-/// it is where a person has accepted that records are lost: the partition begins anew at the offset
-/// beside the loss, that of its oldest record.
+/// it is where a person has accepted that records are lost: the partition begins anew at its oldest
+/// record.
 pub fn restore_partition(
     config: &Arc<Config>,
     (id, source): (PartitionId, usize),
     rows: impl IntoIterator<Item = Row>,
     find: Find<'_>,
-    (accepted, now): (Option<(&Accepted, i64)>, Timestamp),
+    (accepted, now): (Option<&Accepted>, Timestamp),
 ) -> Result<(PartitionState, PartitionSaver), RestoreError> {
     let mut rows = keyed(rows)?;
     rows.retain(|key, _| key.reader() == Some(&id));
-    let losses = accepted.map_or(&[][..], |(accepted, _)| std::slice::from_ref(accepted));
+    let losses = accepted.map_or(&[][..], std::slice::from_ref);
     let mut reading =
         Reading { accepted: losses, ..Reading::new(config, Saver::new(config), find) };
     let restored = reading.partitions(&rows, now)?.pop();
@@ -50,7 +50,7 @@ pub fn restore_partition(
     let Reading { saver, dropped, mut uncounted, .. } = reading;
     let uncounted = uncounted.remove(&id);
     let fresh = |id| match accepted {
-        Some((_, start)) => PartitionState::new(id, source, now).starting_at(start),
+        Some(it) => PartitionState::new(id, source, now).starting_at(it.start),
         None => PartitionState::new(id, source, now),
     };
     let mut state = restored.unwrap_or_else(|| fresh(id));

@@ -156,7 +156,7 @@ impl Cluster {
 
     /// Returns what is lost of a partition, as a person accepts it whenever there is something, and
     /// where its log begins.
-    fn accept(&mut self, owned: Owned, rows: &[Row]) -> Option<(Accepted, i64)> {
+    fn accept(&mut self, owned: Owned, rows: &[Row]) -> Option<Accepted> {
         if owned != Losing::OWNED || !self.losing.has_lost {
             return None;
         }
@@ -166,9 +166,9 @@ impl Cluster {
         let recreated = is_other.then_some(Loss::Recreated { next_offset: stored.next_offset });
         let loss =
             Loss::of(stored.next_offset, Bounds { start, end: self.end_of(0) }).or(recreated)?;
-        let accepted = Accepted { partition: partition(0), loss, at: self.now };
+        let accepted = Accepted { partition: partition(0), loss, start, at: self.now };
         self.losing.accepted.push(accepted.clone());
-        Some((accepted, start))
+        Some(accepted)
     }
 
     /// Returns the next offset of a partition's producer.

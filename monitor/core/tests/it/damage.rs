@@ -85,11 +85,11 @@ impl Losing {
 
     /// Returns the log as it is in the end, where something was read of it before it lost records.
     pub(crate) fn damaged(&self, log: Vec<Record>) -> Option<(Damaged, Timestamp)> {
-        let Accepted { loss, at, .. } = self.accepted.last()?;
+        let Accepted { loss, start, at, .. } = self.accepted.last()?;
         let goes_on_at = match *loss {
             Loss::Deleted { start, .. } => start,
             Loss::Truncated { end, .. } => end,
-            Loss::Recreated { .. } => 0,
+            Loss::Recreated { .. } => *start,
         };
         // What a reader tells and where it goes on move together.
         let position = loss.next_offset();
@@ -206,9 +206,8 @@ impl Run {
         reached.note_if(!self.before.is_empty(), "windows before the loss");
         reached.note_if(has(false), "windows that may lack records");
         reached.note_if(has(true), "whole windows after the loss");
-        let is_between = |it: &WindowId| {
-            self.until.does < it.span.start() && it.span.start() <= self.until.may
-        };
+        let is_between =
+            |it: &WindowId| self.until.does < it.span.start() && it.span.start() <= self.until.may;
         let between = self.after.iter().filter(|(id, _)| has_length(&self.config, id));
         let between = between.filter(|(id, _)| is_between(id)).any(|(_, it)| !it.complete);
         reached.note_if(between, "closed panes of windows that are not");

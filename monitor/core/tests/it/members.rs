@@ -140,7 +140,7 @@ impl Work {
         config: &Arc<Config>,
         owned: Owned,
         rows: Vec<Row>,
-        (accepted, now): (Option<&(Accepted, i64)>, Timestamp),
+        (accepted, now): (Option<&Accepted>, Timestamp),
         logs: &[Vec<Record>],
     ) -> Self {
         match owned {
@@ -174,12 +174,11 @@ impl Reader {
         config: &Arc<Config>,
         index: usize,
         rows: Vec<Row>,
-        (accepted, now): (Option<&(Accepted, i64)>, Timestamp),
+        (accepted, now): (Option<&Accepted>, Timestamp),
         log: &[Record],
     ) -> Self {
         let find = |_: usize, id: &ModelId| model::reference(config, id);
         let id = partition(index);
-        let accepted = accepted.map(|(accepted, start)| (accepted, *start));
         let restored = restore_partition(config, (id, 0), rows, &find, (accepted, now));
         let (state, saver) = restored.unwrap();
         let from = state.next_offset().unwrap_or(i64::MIN);

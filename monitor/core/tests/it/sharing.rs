@@ -335,8 +335,8 @@ fn a_window_that_passes_for_whole_is_whole_whatever_processes_are_configured_lik
     ]);
 }
 
-/// The first partition is read while the others are silent, until all windows have ended; then those
-/// bring their records.
+/// The first partition is read while the others are silent, until all windows have ended; then
+/// those bring their records.
 #[test]
 fn windows_that_are_revised_end_as_the_recount_has_them_whoever_decides() {
     let config = model::config(&model::revised());
@@ -346,12 +346,18 @@ fn windows_that_are_revised_end_as_the_recount_has_them_whoever_decides() {
         let first = [logs[0].clone()].into_iter().chain(logs[1..].iter().map(|_| Vec::new()));
         let first: Vec<_> = first.collect();
         let mut cluster = Cluster::new(std::slice::from_ref(&config), &first);
-        before.into_iter().for_each(|deed| cluster.act(deed));
+        for deed in before {
+            cluster.act(deed);
+        }
         let ends = [Deed::Tick { millis: 60_000 }, Deed::Look, Deed::Flow { messages: 1_000 }];
         let ends = [&ends[2..], &ends, &[Deed::Tick { millis: 10 * 3_600_000 }]].concat();
-        ends.into_iter().for_each(|deed| cluster.act(deed));
+        for deed in ends {
+            cluster.act(deed);
+        }
         cluster.grow(logs.clone());
-        after.into_iter().for_each(|deed| cluster.act(deed));
+        for deed in after {
+            cluster.act(deed);
+        }
         let Finished { windows, mut reached, .. } = cluster.finish();
         recount(&config, &logs).compare(&newest(&windows));
         let mut editions = BTreeMap::new();

@@ -365,7 +365,7 @@ impl Simulation {
             let bounds = Bounds { start, end: self.high_watermark(index).max(start) };
             let stored = positions.get(&partition(index))?;
             let loss = Loss::of(stored.next_offset, bounds)?;
-            Some(Accepted { partition: partition(index), loss, at: self.now })
+            Some(Accepted { partition: partition(index), loss, start, at: self.now })
         });
         lost.collect()
     }

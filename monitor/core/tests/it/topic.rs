@@ -113,9 +113,8 @@ impl TopicLog {
 
     /// Rows that are decided as far as is to be seen here, up to the first that is not.
     fn stable(&self, verdicts: &Verdicts) -> usize {
-        let is_open = |id: TransactionId| {
-            verdicts.of(id) == Verdict::Open || self.unmarked.contains(&id)
-        };
+        let is_open =
+            |id: TransactionId| verdicts.of(id) == Verdict::Open || self.unmarked.contains(&id);
         let open = self.written.iter().position(|it| is_open(it.transaction));
         open.unwrap_or(self.written.len())
     }

@@ -81,6 +81,8 @@ fn partition(families: &mut Families, partition: &PartitionSnapshot, now: Timest
     families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_RECORDS, &labels, records);
     let seconds = lag_seconds(partition, now);
     families.gauge_if_known(&metric::KAFKA_CONSUMER_LAG_SECONDS, &labels, seconds);
+    let next_offset = partition.next_offset.map(|it| it as f64);
+    families.gauge_if_known(&metric::KAFKA_CONSUMER_NEXT_OFFSET, &labels, next_offset);
     let watermark = partition.watermark.map(Timestamp::as_seconds_f64);
     families.gauge_if_known(&metric::SOURCE_WATERMARK_TIMESTAMP_SECONDS, &labels, watermark);
     families.gauge(&metric::SOURCE_PARTITION_IDLE, &labels, f64::from(u8::from(partition.idle)));
