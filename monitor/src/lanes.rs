@@ -122,8 +122,9 @@ struct Session<'a> {
     unused: Unused,
     ticked_at: Timestamp,
     committed_at: Timestamp,
-    /// What waits for a transaction.
-    held: Holder,
+    /// What waits for a transaction: to be kept, and to be sent.
+    kept: Holder,
+    unsent: Holder,
 }
 
 /// Returns the group whose members own lanes.
@@ -285,7 +286,8 @@ impl<'a> Session<'a> {
             unused: Unused::default(),
             ticked_at: Timestamp::MIN,
             committed_at: clock::now(),
-            held: Holder::new(MemoryOwner::Checkpoints),
+            kept: Holder::new(MemoryOwner::Checkpoints),
+            unsent: Holder::new(MemoryOwner::Outbox),
             parts,
         })
     }
@@ -436,7 +438,9 @@ impl<'a> Session<'a> {
         if is_changed {
             self.show();
         }
-        self.held.set(self.waiting_bytes() as u64);
+        let sum = |bytes: fn(&Lane) -> usize| self.lanes.values().map(bytes).sum::<usize>() as u64;
+        self.kept.set(sum(Lane::kept_bytes));
+        self.unsent.set(sum(Lane::messages_bytes));
     }
 
     fn show(&mut self) {

@@ -170,7 +170,17 @@ impl Lane {
 
     /// Returns what waits for a transaction, in bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.messages_bytes + batch_bytes(&self.changes)
+        self.messages_bytes + self.kept_bytes()
+    }
+
+    /// Returns the part of that which is to be sent.
+    pub(super) fn messages_bytes(&self) -> usize {
+        self.messages_bytes
+    }
+
+    /// Returns the part of that which is to be kept.
+    pub(super) fn kept_bytes(&self) -> usize {
+        batch_bytes(&self.changes)
     }
 
     /// Whether there is something to tell. A new owner has: that it is one.

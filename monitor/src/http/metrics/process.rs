@@ -72,7 +72,10 @@ fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
         (MemoryOwner::WindowsReading, snapshot.state_bytes.saturating_sub(deciding)),
         (MemoryOwner::WindowsWaiting, snapshot.waiting_bytes),
         (MemoryOwner::Panes, snapshot.panes_bytes),
-        (MemoryOwner::Outbox, state.instruments.outbox_waiting().1),
+        (
+            MemoryOwner::Outbox,
+            state.instruments.outbox_waiting().1 + held::bytes(MemoryOwner::Outbox),
+        ),
         (MemoryOwner::History, histories.map(|segment| segment.history.bytes()).sum()),
         (MemoryOwner::Store, state.instruments.store_bytes()),
     ];
