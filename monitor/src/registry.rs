@@ -24,7 +24,7 @@ use driftd_ingest::{
     AvroProgram, AvroSchema, AvroSchemaError, Program, ProgramTooLarge, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError, SchemaId, SourceSchema,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 pub use self::client::RegistryError;
 use self::client::{Client, Registered};
@@ -119,6 +119,18 @@ pub enum WritersError {
         path: PathBuf,
         /// Why not.
         source: ProgramTooLarge,
+    },
+    /// Paths of the configuration lead to fields that a file's schema does not have.
+    #[error(
+        "`{}` has no field for {}: what is configured there would be null in every record; \
+         correct the path, or the schema",
+        path.display(), paths.join(", ")
+    )]
+    Paths {
+        /// The file.
+        path: PathBuf,
+        /// How the paths begin.
+        paths: Vec<String>,
     },
     /// A file holds no certificates.
     #[error("`{}` holds no certificates (PEM)", path.display())]
@@ -287,6 +299,15 @@ impl Writers {
         match program {
             Ok(program) => {
                 info!(topic = %self.topic, schema = %id, "a schema is read from the registry");
+                let paths = program.unknown_paths();
+                if !paths.is_empty() {
+                    warn!(
+                        topic = %self.topic,
+                        schema = %id,
+                        ?paths,
+                        "what is configured there is null in every record: the schema has no field"
+                    );
+                }
                 known.learn(id, &program);
                 Some(program)
             }

@@ -1,5 +1,5 @@
-//! Members that hang amid a transaction, are replaced, and go on with it: what is in it counts once,
-//! whether it is theirs or that of whoever has replaced them.
+//! Members that hang amid a transaction, are replaced, and go on with it: what is in it counts
+//! once. Whoever replaces them waits until the coordinator has aborted what they left open.
 //!
 //! Before: [`crate::scale_out`] makes the job. After: nobody.
 
@@ -16,7 +16,7 @@ const PIECES: i64 = 8;
 /// Several intervals of commits.
 const TRANSACTIONS: Duration = Duration::from_secs(1);
 
-/// Behind the positions nothing fences a member any more: the transaction may still take place.
+/// Behind the positions no group fences a member any more, only the coordinator of transactions.
 const POSITIONED: [&str; 2] = ["sharing.positioned", "lanes.positioned"];
 const ALL: [&str; 6] = [
     "sharing.filled",
@@ -36,9 +36,9 @@ fn a_member_that_is_replaced_amid_a_transaction_says_everything_once() {
     let put = |from: i64, to: i64| put(&job, from..to, ROUND * count / 2);
     let mut members = Vec::new();
     for (place, round) in places.iter().zip((0..).step_by(2)) {
-        // Who owns everything comes to every place; its first transaction may say only that it is
+        // Who owns everything comes to every place; its first transactions say only that it is
         // there.
-        let armed = format!("{place}:2:stop");
+        let armed = format!("{place}:4:stop");
         let hung = Member::start(&config, &[("DRIFTD_FAILPOINT", &armed)]);
         for before in members.drain(..) {
             let Member { daemon, .. } = before;

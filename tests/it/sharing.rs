@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use driftd_catalog::metric::KAFKA_REBALANCES_TOTAL;
 use driftd_fixtures::driftd::Driftd;
 use driftd_fixtures::{http, wait};
 use driftd_tests::job::{Job, PARTITIONS, START, TopicRole};
@@ -101,10 +102,10 @@ fn rows_that_are_gone_are_not_taken_for_a_first_start() {
 
 /// How often a member was given other partitions than before.
 fn rebalances(member: &Member) -> String {
-    let metrics = http::get(&format!("http://{}/metrics", member.address));
-    let text = metrics.map_or(String::new(), |response| response.body);
-    let mut lines = text.lines().filter(|line| line.starts_with("driftd_kafka_rebalances_total"));
-    lines.next().map_or(String::new(), str::to_owned)
+    let metrics = http::get(&format!("http://{}/metrics", member.address)).expect("it answers");
+    let name = KAFKA_REBALANCES_TOTAL.name;
+    let line = metrics.body.lines().find(|line| line.starts_with(name));
+    line.expect("the metric is exported").to_owned()
 }
 
 #[test]

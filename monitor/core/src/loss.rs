@@ -115,13 +115,14 @@ impl Loss {
         }
     }
 
-    /// Returns the first offset of what came after everything that is lost. A truncated log grows
-    /// again behind its end; another one is new from its beginning, wherever that is.
-    fn goes_on_at(self) -> Option<i64> {
+    /// Returns an offset from which on all came after what is lost. A truncated log grows again
+    /// behind its end. How much of a log is another one that has grown past the next offset is not
+    /// known, but what lies beyond is.
+    fn goes_on_at(self) -> i64 {
         match self {
-            Self::Deleted { start, .. } => Some(start),
-            Self::Truncated { end, .. } => Some(end),
-            Self::Recreated { .. } => None,
+            Self::Deleted { start, .. } => start,
+            Self::Truncated { end, .. } => end,
+            Self::Recreated { next_offset } => next_offset,
         }
     }
 }
@@ -172,9 +173,8 @@ impl LostTime {
     ) -> Self {
         let earlier = earlier.map(|it| it.until);
         let counted = counted.max(earlier).unwrap_or(Timestamp::MIN);
-        let goes_on_at = accepted.loss.goes_on_at().unwrap_or(accepted.start);
         Self {
-            ends_at: Some(goes_on_at.saturating_add(SETTLING_OFFSETS)),
+            ends_at: Some(accepted.loss.goes_on_at().saturating_add(SETTLING_OFFSETS)),
             counted,
             until: accepted.at.plus_millis(future_skew_max_millis).max(counted),
         }
@@ -281,9 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn another_log_is_new_from_its_beginning() {
-        let lost = LostTime::new(&accepted(Loss::Recreated { next_offset: 2 }), None, 0, None);
-        assert_eq!(lost.ends_at(), Some(1_000 + SETTLING_OFFSETS));
+    fn a_log_that_has_grown_again_may_lack_records_up_to_where_it_was_read() {
+        let loss = Loss::Recreated { next_offset: 2_000 };
+        let lost = LostTime::new(&accepted(loss), None, 0, None);
+        assert_eq!(lost.ends_at(), Some(2_000 + SETTLING_OFFSETS));
     }
 
     #[test]

@@ -447,12 +447,16 @@ impl Pipeline {
         self.expect(model)
     }
 
-    /// Forgets the gaps that no later window touches, nor a revised one.
+    /// Forgets the gaps that no later window touches, nor a revised one. A pane may be closed
+    /// without a partition, and that one may bring a version that nobody has seen: its panes are
+    /// closed by no other's.
     fn forget_gaps(&mut self, (span, model): SpanKey) {
         let watched = &self.config.models[model];
+        let passed = self.sources.passed_by_all(watched.source);
+        let unpassed = watched.pane.span_of(passed.plus_millis(-watched.pane.lateness_millis));
         let reach = watched.windows.iter().map(WindowConfig::reach_millis).max();
         let reach = reach.unwrap_or_default() + watched.pane.revisions_millis;
-        let begins = span.end().plus_millis(-reach);
+        let begins = span.end().min(unpassed.start()).plus_millis(-reach);
         let rows = self.panes.oldest_rows(watched, model);
         let begins = rows.map_or(begins, |rows| rows.min(begins));
         for key in self.gaps.forget_before(&watched.name, begins) {

@@ -209,6 +209,12 @@ impl Sources {
         self.partitions.get(partition).and_then(|it| it.watermark)
     }
 
+    /// Returns the least watermark of a source's partitions, also of those that nobody waits for.
+    pub(crate) fn passed_by_all(&self, source: usize) -> Timestamp {
+        let own = self.partitions.values().filter(|it| it.source == source);
+        own.map(|it| it.watermark).min().flatten().unwrap_or(Timestamp::MIN)
+    }
+
     /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);

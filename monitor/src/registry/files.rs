@@ -28,7 +28,9 @@ pub(super) fn avro(
     let fingerprint = schema.fingerprint().map_or(SchemaId::ONLY, SchemaId::of_fingerprint);
     let program = AvroProgram::compile(source, schema)
         .map_err(|source| WritersError::Program { path: owned(), source })?;
-    Ok((fingerprint, Program::Avro(program)))
+    let program = Program::Avro(program);
+    expect_fields(path, &program)?;
+    Ok((fingerprint, program))
 }
 
 /// Reads the files of a type of Protobuf. Relative paths start at `folder`.
@@ -60,8 +62,20 @@ pub(super) fn protobuf(
         return Err(WritersError::Message { path, message: message.to_owned() });
     };
     let program = ProtobufProgram::compile(source, &schema, found)
-        .map_err(|source| WritersError::Program { path, source })?;
-    Ok(Program::Protobuf(program))
+        .map_err(|source| WritersError::Program { path: owned(), source })?;
+    let program = Program::Protobuf(program);
+    expect_fields(&path, &program)?;
+    Ok(program)
+}
+
+/// Refuses paths that find nothing: no record would tell that one is misspelt.
+fn expect_fields(path: &Path, program: &Program) -> Result<(), WritersError> {
+    let paths = program.unknown_paths().iter().map(|it| format!("`{it}`"));
+    let paths: Vec<String> = paths.collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    Err(WritersError::Paths { path: path.to_owned(), paths })
 }
 
 /// Reads one byte more than is accepted at most.

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use driftd_catalog::{PartitionId, Timestamp};
 
 use super::Row;
-use super::body::{PartitionBody, SliceBody};
+use super::body::{Fingerprint, PartitionBody};
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, keyed, read_row};
 use crate::loss::{Accepted, LostNews, LostTime, Mark};
 use crate::partition::PartitionState;
+use crate::windows::Closed;
 
 /// Where a partition of an earlier run goes on.
 #[derive(Clone, Copy, Debug)]
@@ -85,12 +86,11 @@ impl Reading<'_> {
                 self.saver.remove(key.clone());
             }
         }
-        let closed = self.closed(rows)?;
         for accepted in self.accepted {
             let id = &accepted.partition;
             let Some(source) = self.config.source_of(&id.topic) else { continue };
             let earlier = lost.get(id).copied();
-            let closed = closed.get(id).copied();
+            let closed = self.closed(rows, source)?;
             let time = self.lost_time(rows, accepted, source, (earlier, closed))?;
             let Some(time) = time else { continue };
             self.saver.lost(id.clone(), &time);
@@ -125,30 +125,29 @@ impl Reading<'_> {
         let Some(accepted) = self.accepted.iter().find(|it| it.partition == *id) else {
             return Ok(earlier.map(news(false)));
         };
-        // Lanes close no pane of it beyond what came to them in transactions that moved it, too.
+        // Lanes close panes up to what came to them in transactions that moved the partition, too;
+        // or without it, where it was silent or given up, and what comes then is late as ever.
         Ok(self.lost_time(rows, accepted, source, (earlier, None))?.map(news(true)))
     }
 
-    /// Returns by partition whose loss is accepted where the newest panes begin that hold counts of
-    /// it, are closed, and belong to windows that are not.
-    fn closed(&self, rows: &Rows) -> Result<BTreeMap<PartitionId, Timestamp>, RestoreError> {
-        let mut closed: BTreeMap<PartitionId, Timestamp> = BTreeMap::new();
-        let slices = rows.iter().filter(|_| !self.accepted.is_empty());
-        for (key, row) in slices {
-            let Key::Slice(slice) = key else { continue };
-            let body: SliceBody = read_row(row, key)?;
-            for id in body.window.partitions().into_iter().filter(|id| self.begins_anew(id)) {
-                let newest = closed.entry(id).or_insert(slice.start);
-                *newest = slice.start.max(*newest);
+    /// Returns up to where panes of a source's models are closed.
+    fn closed(&self, rows: &Rows, source: usize) -> Result<Option<Timestamp>, RestoreError> {
+        let mut newest = None;
+        for (key, row) in rows {
+            let Key::Closed(id) = key else { continue };
+            let model = self.config.model_of(id);
+            if model.is_some_and(|model| self.config.models[model].source == source) {
+                let (_, closed): (Fingerprint, Closed) = read_row(row, key)?;
+                newest = newest.max(Some(closed.newest_time()));
             }
         }
-        Ok(closed)
+        Ok(newest)
     }
 
     /// Returns what is lost of a partition whose loss is accepted; nothing of one that no run has
-    /// read. `closed` are panes that may hold more of it than its position tells: they are stored
-    /// as soon as they are closed, and what they were made of may be read again after a crash.
-    /// Beside what is in the log now it would be of two logs.
+    /// read. Up to `closed` panes are closed: they are stored at once, the partition's position with
+    /// the next checkpoint, so they may reach beyond it. What is in them is of the log as it was,
+    /// and what the log has for them now comes too late.
     fn lost_time(
         &self,
         rows: &Rows,

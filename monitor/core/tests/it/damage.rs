@@ -85,11 +85,11 @@ impl Losing {
 
     /// Returns the log as it is in the end, where something was read of it before it lost records.
     pub(crate) fn damaged(&self, log: Vec<Record>) -> Option<(Damaged, Timestamp)> {
-        let Accepted { loss, start, at, .. } = self.accepted.last()?;
+        let Accepted { loss, at, .. } = self.accepted.last()?;
         let goes_on_at = match *loss {
             Loss::Deleted { start, .. } => start,
             Loss::Truncated { end, .. } => end,
-            Loss::Recreated { .. } => *start,
+            Loss::Recreated { next_offset } => next_offset,
         };
         // What a reader tells and where it goes on move together.
         let position = loss.next_offset();

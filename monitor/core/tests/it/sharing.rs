@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::cluster::{CLUSTER_FLOORS, Cluster, Finished, LANES};
 use crate::deeds::{Course, Deed, Ending, deeds};
-use crate::growth::{Growth, growths};
+use crate::growth::{Growth, growths, produce};
 use crate::kinds::newest;
 use crate::log::{Record, START, logs, punctual, records, regular, topics};
 use crate::members::Owned;
@@ -202,6 +202,39 @@ fn a_window_is_not_closed_again_when_a_configuration_comes_back() {
     cluster.settle();
     let Finished { windows, .. } = cluster.finish();
     recount(&configs[0], &logs).compare_complete(&windows);
+}
+
+/// A lane gives a partition up and closes a window of `beta`; then that partition brings an earlier
+/// one, of a version that nobody has seen, while another's counts of it went to a process that does
+/// not know the model.
+#[test]
+fn what_is_missing_is_known_as_long_as_a_window_may_come_that_misses_it() {
+    let [both, _, one, _] = model::changing().map(|tree| model::config(&tree));
+    let lane = usize::try_from(lane_of("beta", LANES)).unwrap();
+    let beta = |version, from: i64| {
+        let mut records = regular(version, |_| 5.0, from..from + 1, 1);
+        records[0].values.as_mut().unwrap().model = 1;
+        records
+    };
+    let mut passes = beta("9", 0);
+    produce(&mut passes, &regular("1", |_| 5.0, 20_000..20_001, 1));
+    let logs = [beta("1", 17_000), beta("9", 0), passes];
+    let mut cluster = Cluster::new(&[both, one], &logs);
+    cluster.is_timely = true;
+    cluster.end_lane(lane, 1);
+    cluster.act(Deed::Flow { messages: 2 });
+    cluster.end_lane(lane, 0);
+    cluster.act(Deed::Report { partition: 0 });
+    cluster.act(Deed::Flow { messages: 1 });
+    for millis in [31_000, 70_000, 31_000] {
+        cluster.act(Deed::Tick { millis });
+    }
+    let expected = recount(&cluster.configs[0], &logs);
+    cluster.settle();
+    let Finished { windows, .. } = cluster.finish();
+    expected.compare_complete(&windows);
+    let late = windows.iter().find(|it| it.id.model.version() == "9").unwrap();
+    assert_eq!((late.rows, &*late.missing), (1, &[partition(2)][..]));
 }
 
 /// `beta` is added when one partition has been read in part and the other goes silent.

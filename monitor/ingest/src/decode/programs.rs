@@ -3,7 +3,7 @@
 //! Before: [`crate::AvroDecoder::learn`] and [`crate::ProtobufDecoder::learn`] bring them. After: a
 //! message is read by the one it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +30,38 @@ pub enum Program {
     Avro(Arc<AvroProgram>),
     /// Of Protobuf.
     Protobuf(Arc<ProtobufProgram>),
+}
+
+impl Program {
+    /// Returns how paths begin that lead to a field which the schema does not have: what is
+    /// configured there is null in every message.
+    pub fn unknown_paths(&self) -> &[Box<str>] {
+        match self {
+            Self::Avro(program) => &program.unknown_paths,
+            Self::Protobuf(program) => &program.unknown_paths,
+        }
+    }
+}
+
+/// Finds the paths that no type of a schema leads on, while it is compiled. Where several types
+/// may stand, it is enough that one of them does.
+#[derive(Debug, Default)]
+pub(super) struct UnknownPaths {
+    asked: BTreeSet<Box<str>>,
+    known: BTreeSet<Box<str>>,
+}
+
+impl UnknownPaths {
+    /// Takes whether a type has the field at which a path has come.
+    pub(super) fn ask(&mut self, path: &str, is_known: bool) {
+        let paths = if is_known { &mut self.known } else { &mut self.asked };
+        paths.insert(path.into());
+    }
+
+    pub(super) fn into_paths(self) -> Box<[Box<str>]> {
+        let Self { asked, known } = self;
+        asked.into_iter().filter(|path| !known.contains(path)).collect()
+    }
 }
 
 /// What a message calls the schema of its writer: a registry's number or a fingerprint, as the

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::schema::{AvroSchema, BytesMeaning, Shape};
 use crate::decode::plan::Plan;
-use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX};
+use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX, UnknownPaths};
 use crate::decode::trie::{Node, Trie};
 use crate::decode::typed::value::{Kind, WholeMeaning};
 use crate::schema::SourceSchema;
@@ -25,6 +25,8 @@ pub struct AvroProgram {
     pub(super) root: usize,
     /// All symbols of the enums that are wanted, one behind the other.
     pub(super) symbols: String,
+    /// How paths begin that lead to a field which no record has.
+    pub(in crate::decode) unknown_paths: Box<[Box<str>]>,
 }
 
 /// What to do with the next value. Numbers are indexes: of operations, or of the schema's types.
@@ -117,10 +119,12 @@ impl AvroProgram {
             size: 0,
             symbols: String::new(),
             known: BTreeMap::new(),
+            unknown: UnknownPaths::default(),
         };
         let root = compiler.op(Trie::ROOT, writer.root)?;
-        let Compiler { ops, symbols, .. } = compiler;
-        Ok(Arc::new(Self { ops, root, symbols, schema: writer }))
+        let Compiler { ops, symbols, unknown, .. } = compiler;
+        let unknown_paths = unknown.into_paths();
+        Ok(Arc::new(Self { ops, root, symbols, unknown_paths, schema: writer }))
     }
 
     pub(super) fn op(&self, op: usize) -> &Op {
@@ -163,6 +167,7 @@ struct Compiler<'a> {
     symbols: String,
     /// Operations by list, wanted node and type.
     known: BTreeMap<(Option<usize>, usize, usize), usize>,
+    unknown: UnknownPaths,
 }
 
 type Compiled<T> = Result<T, ProgramTooLarge>;
@@ -241,6 +246,10 @@ impl<'a> Compiler<'a> {
             let Some((_, child)) = wanted.child(name, 0) else { continue };
             self.grow(1)?;
             ops.push(FieldOp { field, op: self.op(child, *node)? });
+        }
+        for (key, child) in wanted.keys() {
+            let is_known = fields.iter().any(|(name, _)| **name == *key);
+            self.unknown.ask(&self.want(child).path, is_known);
         }
         Ok(Op::Record { want, record, fields: ops.into() })
     }

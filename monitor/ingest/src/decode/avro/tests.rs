@@ -513,3 +513,19 @@ fn a_program_is_bounded_whatever_the_schema() {
     assert_eq!(wanted(&["x"]), None);
     assert_eq!(wanted(&["x", "y", "z"]), Some(ProgramTooLarge));
 }
+
+#[test]
+fn paths_that_lead_to_no_field_are_known() {
+    let inner = |name: &str, field: &str| {
+        format!(
+            r#"{{"type": "record", "name": "{name}", "fields": [
+                {{"name": "{field}", "type": "double"}}]}}"#
+        )
+    };
+    let union = format!(r#"["null", {}, {}]"#, inner("A", "a"), inner("B", "b"));
+    let features = ["x", "z", "x.a", "x.b", "x.c"].map(|path| (path, FeatureKind::Float64));
+    let source = source(TimeFormat::UnixMillis, &features);
+    let program = Program::Avro(program(&source, &record("x", &union)));
+    let unknown: Vec<&str> = program.unknown_paths().iter().map(|it| &**it).collect();
+    assert_eq!(unknown, ["x.c", "z"], "one of a union's records has the others");
+}

@@ -12,7 +12,7 @@ use super::program::{
 use super::schema::{Count, Field, FieldKind, MessageId, MessageType, ProtobufSchema, ScalarKind};
 use super::wire::{Form, Tag};
 use crate::decode::plan::Plan;
-use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX};
+use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX, UnknownPaths};
 use crate::decode::trie::{Node, Trie};
 use crate::decode::typed::value::{Kind, Value};
 use crate::schema::SourceSchema;
@@ -37,12 +37,14 @@ pub(super) fn compile(
             symbols: String::new(),
             message: Tree::default(),
             lists,
+            unknown_paths: Box::default(),
         },
         known_enums: BTreeMap::new(),
+        unknown: UnknownPaths::default(),
     };
     compiler.tree.root = compiler.message(Trie::ROOT, message.0)?;
-    let Compiler { tree, program, .. } = compiler;
-    Ok(ProtobufProgram { message: tree, ..program })
+    let Compiler { tree, program, unknown, .. } = compiler;
+    Ok(ProtobufProgram { message: tree, unknown_paths: unknown.into_paths(), ..program })
 }
 
 struct Compiler<'a> {
@@ -54,6 +56,7 @@ struct Compiler<'a> {
     size: usize,
     program: ProtobufProgram,
     known_enums: BTreeMap<usize, usize>,
+    unknown: UnknownPaths,
 }
 
 type Compiled<T> = Result<T, ProgramTooLarge>;
@@ -145,7 +148,9 @@ impl<'a> Compiler<'a> {
         fill(&mut empty, &inside, &node.element_slots, found);
         let mut wanted: BTreeMap<u32, (&Field, Vec<usize>)> = BTreeMap::new();
         for (key, child) in node.keys() {
-            let Some(field) = kind.field(key) else { continue };
+            let field = kind.field(key);
+            self.unknown.ask(&self.want(child).path, field.is_some());
+            let Some(field) = field else { continue };
             let op = self.field(child, field)?;
             self.absent(child, field, op, &inside, &mut empty);
             wanted.entry(field.number).or_insert((field, Vec::new())).1.push(op);

@@ -32,6 +32,8 @@ pub struct ProtobufProgram {
     pub(super) message: Tree,
     /// For each list of the wanted tree how its elements are read, where the type has it.
     pub(super) lists: Vec<Option<List>>,
+    /// How paths begin that lead to a field which the types do not have.
+    pub(in crate::decode) unknown_paths: Box<[Box<str>]>,
 }
 
 /// How one tree of paths is read: that of the message, or that of a list's elements.

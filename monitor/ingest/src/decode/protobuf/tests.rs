@@ -639,3 +639,18 @@ fn what_only_the_bytes_say_is_read_as_json_is() {
     let expected = "`s.age`: expected a message or a map, found a number";
     assert_eq!(refused(&decoded), (RejectReason::WrongType, expected));
 }
+
+#[test]
+fn paths_that_lead_to_no_field_are_known() {
+    let text = format!(
+        "{PROTO3} message M {{ int64 t = 1; N n = 2; repeated N l = 3; map<string, N> m = 4; \
+         oneof o {{ double x = 5; }} }} message N {{ double y = 1; }}"
+    );
+    let paths = ["x", "z", "n.y", "n.z", "n.z.a", "l[0].y", "l[0].z", "m.any.y", "m.any.z", "x.y"];
+    let features = paths.map(|path| (path, FeatureKind::Float64));
+    let (source, schema) = (source("t", TimeFormat::UnixMillis, &features), schema(&text));
+    let message = schema.message("M").unwrap();
+    let program = Program::Protobuf(ProtobufProgram::compile(&source, &schema, message).unwrap());
+    let unknown: Vec<&str> = program.unknown_paths().iter().map(|it| &**it).collect();
+    assert_eq!(unknown, ["l[0].z", "m.any.z", "n.z", "z"], "what is no message has its own word");
+}
