@@ -145,9 +145,9 @@ impl Reading<'_> {
     }
 
     /// Returns what is lost of a partition whose loss is accepted; nothing of one that no run has
-    /// read. Up to `closed` panes are closed: they are stored at once, the partition's position with
-    /// the next checkpoint, so they may reach beyond it. What is in them is of the log as it was,
-    /// and what the log has for them now comes too late.
+    /// read. Up to `closed` panes are closed: they are stored at once, the partition's position
+    /// with the next checkpoint, so they may reach beyond it. What is in them is of the log as it
+    /// was, and what the log has for them now comes too late.
     fn lost_time(
         &self,
         rows: &Rows,
