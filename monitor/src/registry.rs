@@ -167,12 +167,17 @@ impl Writers {
                 registry(Language::Protobuf, it)?
             }
             SourceFormat::Avro(AvroConfig::Schema(path)) => {
-                let (_, program) = files::avro(&schema, &folder.join(path))?;
+                let path = folder.join(path);
+                let (_, program) = files::avro(&schema, &path)?;
+                files::expect_fields(&path, [&program])?;
                 Origin::Files(BTreeMap::from([(SchemaId::ONLY, program)]))
             }
             SourceFormat::Avro(AvroConfig::Schemas(paths)) => {
                 let programs = paths.iter().map(|path| files::avro(&schema, &folder.join(path)));
-                Origin::Files(programs.collect::<Result<_, _>>()?)
+                let programs: BTreeMap<_, _> = programs.collect::<Result<_, _>>()?;
+                let last = paths.last().map(|path| folder.join(path)).unwrap_or_default();
+                files::expect_fields(&last, programs.values())?;
+                Origin::Files(programs)
             }
             SourceFormat::Protobuf(ProtobufConfig::Type { files, message }) => {
                 let program = files::protobuf(&schema, files, message, folder)?;

@@ -156,9 +156,12 @@ fn who_asks_says_who_it_is() {
 #[test]
 fn schemas_in_files_are_known_from_the_start_by_their_fingerprints() {
     let dir = WorkDir::new("schemas");
-    let first = record("R", &json!([{"name": "t", "type": "long"}])).to_string();
+    let time = json!({"name": "t", "type": "long"});
+    let older = record("S", &json!([time])).to_string();
+    let inner = record("In", &json!([{"name": "x", "type": "double"}]));
+    let first = record("R", &json!([time, {"name": "in", "type": inner}])).to_string();
     dir.write("first.avsc", &first);
-    dir.write("second.avsc", &first.replace("\"R\"", "\"S\""));
+    dir.write("second.avsc", &older);
     dir.write("none.avsc", "{}");
     let open = |avro: &Value| {
         let config = config(avro);
@@ -172,7 +175,11 @@ fn schemas_in_files_are_known_from_the_start_by_their_fingerprints() {
     assert!(both.program(known, &|| ()).expect("nobody is asked").is_some());
     let other = SchemaId::of_fingerprint(known.number() ^ 1);
     assert!(both.program(other, &|| ()).expect("nobody is asked").is_none());
-    for (file, expected) in [("none.avsc", "is no Avro schema"), ("absent.avsc", "cannot read")] {
+    for (file, expected) in [
+        ("none.avsc", "is no Avro schema"),
+        ("absent.avsc", "cannot read"),
+        ("second.avsc", "has no field for `in`"),
+    ] {
         let error = open(&json!({"schema": file})).expect_err("it is no schema").to_string();
         assert!(error.contains(expected) && error.contains(file), "{error}");
     }
@@ -268,10 +275,13 @@ fn a_message_of_a_schema_is_found_by_its_place_with_what_it_imports() {
 fn types_in_files_are_known_from_the_start() {
     let dir = WorkDir::new("types");
     std::fs::create_dir_all(dir.join("types/shop")).expect("there is a folder");
-    dir.write("types/shop/inner.proto", "syntax = \"proto3\"; package shop; message In {}");
+    dir.write(
+        "types/shop/inner.proto",
+        "syntax = \"proto3\"; package shop; message In { double x = 1; }",
+    );
     dir.write(
         "a.proto",
-        "syntax = \"proto3\"; import \"shop/inner.proto\"; message A { shop.In in = 1; }",
+        "syntax = \"proto3\"; import \"shop/inner.proto\"; message A { shop.In in = 1; int64 t = 2; }",
     );
     dir.write("none.proto", "message {");
     dir.write("none.pb", "none");
@@ -284,13 +294,15 @@ fn types_in_files_are_known_from_the_start() {
     let found = open(&json!({"proto": "a.proto", "include": ["types"], "message": "A"}));
     let found = found.expect("it is a type").program(SchemaId::ONLY, &|| ());
     assert!(found.expect("nobody is asked").is_some());
-    let included = json!({"proto": "types/shop/inner.proto", "message": "shop.In"});
-    assert!(open(&included).is_ok());
     for (section, expected) in [
         (json!({"proto": "a.proto", "message": "A"}), "import 'shop/inner.proto' not found"),
         (
             json!({"proto": "a.proto", "include": ["types"], "message": "B"}),
             "defines no message `B`",
+        ),
+        (
+            json!({"proto": "types/shop/inner.proto", "message": "shop.In"}),
+            "has no field for `in`, `t`",
         ),
         (json!({"proto": "none.proto", "message": "A"}), "none.proto` cannot be compiled"),
         (json!({"proto": "absent.proto", "message": "A"}), "cannot read"),

@@ -2,6 +2,7 @@
 //!
 //! Before: [`super::Writers::open`]. After: it keeps the programs.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -28,9 +29,7 @@ pub(super) fn avro(
     let fingerprint = schema.fingerprint().map_or(SchemaId::ONLY, SchemaId::of_fingerprint);
     let program = AvroProgram::compile(source, schema)
         .map_err(|source| WritersError::Program { path: owned(), source })?;
-    let program = Program::Avro(program);
-    expect_fields(path, &program)?;
-    Ok((fingerprint, program))
+    Ok((fingerprint, Program::Avro(program)))
 }
 
 /// Reads the files of a type of Protobuf. Relative paths start at `folder`.
@@ -64,14 +63,19 @@ pub(super) fn protobuf(
     let program = ProtobufProgram::compile(source, &schema, found)
         .map_err(|source| WritersError::Program { path: owned(), source })?;
     let program = Program::Protobuf(program);
-    expect_fields(&path, &program)?;
+    expect_fields(&path, [&program])?;
     Ok(program)
 }
 
-/// Refuses paths that find nothing: no record would tell that one is misspelt.
-fn expect_fields(path: &Path, program: &Program) -> Result<(), WritersError> {
-    let paths = program.unknown_paths().iter().map(|it| format!("`{it}`"));
-    let paths: Vec<String> = paths.collect();
+/// Refuses paths that find nothing in any schema: no record would tell that one is misspelt. What
+/// one version of a schema lacks, another may have.
+pub(super) fn expect_fields<'a>(
+    path: &Path,
+    programs: impl IntoIterator<Item = &'a Program>,
+) -> Result<(), WritersError> {
+    let unknown = programs.into_iter().map(|it| it.unknown_paths().iter().collect());
+    let unknown = unknown.reduce(|all: BTreeSet<_>, it| all.intersection(&it).copied().collect());
+    let paths: Vec<String> = unknown.into_iter().flatten().map(|it| format!("`{it}`")).collect();
     if paths.is_empty() {
         return Ok(());
     }
