@@ -34,15 +34,14 @@ fn a_member_that_is_replaced_amid_a_transaction_says_everything_once() {
     let places = rounds(POSITIONED.to_vec(), ALL.to_vec());
     let count = 2 * i64::try_from(places.len()).expect("few");
     let put = |from: i64, to: i64| put(&job, from..to, ROUND * count / 2);
-    let mut members = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     for (place, round) in places.iter().zip((0..).step_by(2)) {
         // Who owns everything comes to every place; its first transactions say only that it is
         // there.
         let armed = format!("{place}:4:stop");
         let hung = Member::start(&config, &[("DRIFTD_FAILPOINT", &armed)]);
         for before in members.drain(..) {
-            let Member { daemon, .. } = before;
-            let _left = daemon.terminate(DEADLINE).expect_code(0);
+            let _left = before.daemon.terminate(DEADLINE).expect_code(0);
         }
         let mut alone = [hung];
         settle(&mut alone, "it owns everything");

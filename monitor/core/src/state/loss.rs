@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use driftd_catalog::{PartitionId, Timestamp};
 
 use super::Row;
-use super::body::{Fingerprint, PartitionBody};
+use super::body::PartitionBody;
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, keyed, read_row};
 use crate::loss::{Accepted, LostNews, LostTime, Mark};
 use crate::partition::PartitionState;
-use crate::windows::Closed;
 
 /// Where a partition of an earlier run goes on.
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +89,7 @@ impl Reading<'_> {
             let id = &accepted.partition;
             let Some(source) = self.config.source_of(&id.topic) else { continue };
             let earlier = lost.get(id).copied();
-            let closed = self.closed(rows, source)?;
-            let time = self.lost_time(rows, accepted, source, (earlier, closed))?;
-            let Some(time) = time else { continue };
+            let Some(time) = self.lost_time(rows, accepted, source, earlier)? else { continue };
             self.saver.lost(id.clone(), &time);
             lost.insert(id.clone(), time);
         }
@@ -127,38 +124,25 @@ impl Reading<'_> {
         };
         // Lanes close panes up to what came to them in transactions that moved the partition, too;
         // or without it, where it was silent or given up, and what comes then is late as ever.
-        Ok(self.lost_time(rows, accepted, source, (earlier, None))?.map(news(true)))
-    }
-
-    /// Returns up to where panes of a source's models are closed.
-    fn closed(&self, rows: &Rows, source: usize) -> Result<Option<Timestamp>, RestoreError> {
-        let mut newest = None;
-        for (key, row) in rows {
-            let Key::Closed(id) = key else { continue };
-            let model = self.config.model_of(id);
-            if model.is_some_and(|model| self.config.models[model].source == source) {
-                let (_, closed): (Fingerprint, Closed) = read_row(row, key)?;
-                newest = newest.max(Some(closed.newest_time()));
-            }
-        }
-        Ok(newest)
+        Ok(self.lost_time(rows, accepted, source, earlier)?.map(news(true)))
     }
 
     /// Returns what is lost of a partition whose loss is accepted; nothing of one that no run has
-    /// read. Up to `closed` panes are closed: they are stored at once, the partition's position
-    /// with the next checkpoint, so they may reach beyond it. What is in them is of the log as it
-    /// was, and what the log has for them now comes too late.
+    /// read. Closed panes are stored at once, the partition's position with the next checkpoint, so
+    /// they may reach beyond it. What is in them is of the log as it was, and what the log has for
+    /// them now comes too late.
     fn lost_time(
         &self,
         rows: &Rows,
         accepted: &Accepted,
         source: usize,
-        (earlier, closed): (Option<LostTime>, Option<Timestamp>),
+        earlier: Option<LostTime>,
     ) -> Result<Option<LostTime>, RestoreError> {
         let key = Key::Partition(accepted.partition.clone());
         let Some(row) = rows.get(&key) else { return Ok(None) };
         let PartitionBody { event_time_max, .. } = read_row(row, &key)?;
-        let counted = event_time_max.map(Timestamp::from_millis).max(closed);
+        let counted = event_time_max.map(Timestamp::from_millis);
+        let counted = counted.max(self.closed.get(&source).copied());
         let skew = self.config.sources[source].time.future_skew_max_millis;
         Ok(Some(LostTime::new(accepted, counted, skew, earlier)))
     }

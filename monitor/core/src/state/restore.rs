@@ -283,6 +283,8 @@ pub(super) struct Reading<'a> {
     pub(super) missed: Vec<(GapKey, WindowSpan)>,
     /// Losses of partitions, which begin anew.
     pub(super) accepted: &'a [Accepted],
+    /// Up to where panes of models are closed, by source.
+    pub(super) closed: BTreeMap<usize, Timestamp>,
     /// Models that such partitions had not begun to count.
     pub(super) uncounted: BTreeMap<PartitionId, Vec<usize>>,
 }
@@ -307,6 +309,7 @@ impl<'a> Reading<'a> {
             dropped,
             missed,
             accepted: &[],
+            closed: BTreeMap::new(),
             uncounted: BTreeMap::new(),
         }
     }
@@ -328,6 +331,11 @@ impl<'a> Reading<'a> {
             } else if let Key::Closed(model) = key {
                 let (fingerprint, row): (Fingerprint, Closed) = read_row(row, key)?;
                 let index = self.config.model_of(model);
+                if let Some(index) = index {
+                    let source = self.config.models[index].source;
+                    let newest = self.closed.entry(source).or_insert(Timestamp::MIN);
+                    *newest = row.newest_time().max(*newest);
+                }
                 if index.is_some_and(|index| self.saver.fingerprint(index) == fingerprint) {
                     closed.insert(model.clone(), row);
                 } else if index.is_some() {

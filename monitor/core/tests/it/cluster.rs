@@ -154,8 +154,7 @@ impl Cluster {
         produce(&mut self.logs[0], &later);
     }
 
-    /// Returns what is lost of a partition, as a person accepts it whenever there is something, and
-    /// where its log begins.
+    /// Returns what is lost of a partition, as a person accepts it whenever there is something.
     fn accept(&mut self, owned: Owned, rows: &[Row]) -> Option<Accepted> {
         if owned != Losing::OWNED || !self.losing.has_lost {
             return None;
@@ -184,9 +183,12 @@ impl Cluster {
 
     /// Waits until what became of a transaction is to be seen in all topics.
     fn wait_for_marks(&mut self, id: TransactionId) {
-        let lacking = self.topics().filter(|part| part.unmarked().contains(&id));
-        let lacking = lacking.map(TopicLog::join).count();
-        self.reached.note_if(0 < lacking, "waits for the end of its own transaction");
+        let mut waits = false;
+        for part in self.topics().filter(|part| part.unmarked().contains(&id)) {
+            part.join();
+            waits = true;
+        }
+        self.reached.note_if(waits, "waits for the end of its own transaction");
     }
 
     /// Waits until nothing is undecided where the rows of a new owner lie.
