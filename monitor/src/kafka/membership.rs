@@ -64,8 +64,9 @@ pub(super) fn client(
             heartbeat: parts.heartbeat.clone(),
         })),
     };
-    let (topic, begin) = (Arc::clone(&source.topic), Arc::clone(&parts.begin));
-    let context = Assignments::new(parts.source, topic, begin, origin);
+    let source = (parts.source, Arc::clone(&source.topic));
+    let begin = Arc::clone(&parts.begin);
+    let context = Assignments::new(source, begin, origin, parts.heartbeat.clone());
     let mut client = member(kafka, &kafka.group, &thread_name(parts))?;
     client
         .set("enable.partition.eof", "true")

@@ -27,6 +27,7 @@ use tracing::error;
 
 use crate::clock;
 use crate::failpoint;
+use crate::http::Heartbeat;
 use crate::kafka::client_log::log_error;
 use crate::kafka::committed::{self, Standing, compare};
 use crate::kafka::loss::{self, Held};
@@ -184,6 +185,8 @@ pub(crate) struct Assignments {
     topic: Arc<str>,
     begin: BeginCell,
     from: Origin,
+    /// Of the thread whose callbacks these are: brokers that do not answer do not make it hang.
+    heartbeat: Heartbeat,
     changes: Changes<Change>,
     read: Read,
     queues: Queues,
@@ -281,12 +284,18 @@ pub(crate) enum Origin {
 }
 
 impl Assignments {
-    pub(crate) fn new(source: usize, topic: Arc<str>, begin: BeginCell, from: Origin) -> Self {
+    pub(crate) fn new(
+        (source, topic): (usize, Arc<str>),
+        begin: BeginCell,
+        from: Origin,
+        heartbeat: Heartbeat,
+    ) -> Self {
         Self {
             source,
             topic,
             begin,
             from,
+            heartbeat,
             changes: Changes::default(),
             read: Read::default(),
             queues: Queues::fetching(),
@@ -317,6 +326,11 @@ impl Assignments {
         }
     }
 
+    /// Before each call that waits for brokers.
+    fn beat(&self) {
+        self.heartbeat.beat(clock::instant());
+    }
+
     fn ids(&self, partitions: &[i32]) -> Vec<PartitionId> {
         let id =
             |partition: &i32| PartitionId { topic: Arc::clone(&self.topic), partition: *partition };
@@ -342,6 +356,7 @@ impl Assignments {
         stalled.extend(unknown);
         failpoint::hit("consumer.assigned");
         let (mut found, held, unseen) = self.compare(consumer, found, patience);
+        self.beat();
         stalled.extend(unseen);
         let begin = |(state, _): &Found| {
             // The newest record that was read comes once more, to be compared.
@@ -365,6 +380,7 @@ impl Assignments {
         patience: Option<Duration>,
     ) -> (Vec<Found>, Vec<Stalled>) {
         let (mut found, mut stalled) = (Vec::new(), Vec::new());
+        self.beat();
         let until = clock::instant() + patience.unwrap_or(HANDOVER_TIMEOUT).min(HANDOVER_TIMEOUT);
         for id in self.ids(partitions) {
             match parked.take(&id, until) {
@@ -391,6 +407,7 @@ impl Assignments {
         let marks: BTreeMap<PartitionId, Mark> = found.iter().filter_map(mark).collect();
         let marked: Vec<PartitionId> = marks.keys().cloned().collect();
         let timeout = patience.unwrap_or(COMPARE_TIMEOUT).min(COMPARE_TIMEOUT);
+        self.beat();
         let bounds = loss::bounds_of_each(consumer, &marked, timeout);
         let Held { offsets, unknown } = loss::held(&marks, &bounds);
         let is_unknown = |(state, _): &Found| unknown.contains(state.id());
@@ -431,6 +448,7 @@ impl Assignments {
         consumer: &BaseConsumer<Self>,
     ) -> Result<BTreeMap<i32, Standing>, ResumeError> {
         let count = self.count(consumer).map_err(ResumeError::Committed)?;
+        self.beat();
         let standings = committed::ask(consumer, &self.topic, 0..count, ENDS_TIMEOUT);
         let standings = standings.map_err(ResumeError::Committed)?;
         let first = standings.values().map(|standing| standing.note.first).min();
@@ -493,6 +511,7 @@ impl Assignments {
     /// Returns how many partitions the topic has. A broker that has not heard of a topic which is
     /// read is behind: its answer would be believed for as long as the job runs.
     fn count(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<i32> {
+        self.beat();
         let all = partitions(consumer, &self.topic, ENDS_TIMEOUT)?;
         if all.is_empty() {
             return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
@@ -522,6 +541,7 @@ impl Assignments {
         if asked.count() == 0 {
             return Ok(());
         }
+        self.beat();
         let ends = consumer.offsets_for_times(asked, ENDS_TIMEOUT)?;
         for (state, _) in found {
             let Some(end) = ends.find_partition(&self.topic, state.id().partition) else {
