@@ -31,6 +31,8 @@ const BASE_BYTES: u64 = 48 << 20;
 const FETCH_PARTITION_BYTES: u64 = 1 << 20;
 /// Fetched ahead by the thread that decides where several processes share the work.
 pub(crate) const LANES_QUEUE_BYTES: u64 = 32 << 20;
+/// Fetched ahead by whoever goes on with a partition or lane, until its rows are read.
+pub(crate) const STATE_QUEUE_BYTES: u64 = 4 << 20;
 /// Fetched ahead of the reports on jobs, which are few and small.
 pub(crate) const STATUS_QUEUE_BYTES: u64 = 1 << 20;
 /// Buffers of all connections there may be.
@@ -199,7 +201,9 @@ fn fetch_queues(config: &Config, partitions: &[usize]) -> u64 {
         let each = (*partitions as u64).div_ceil(threads);
         threads * (queue + queue.min(each * FETCH_PARTITION_BYTES))
     });
-    let lanes = config.scale_out.as_ref().map_or(0, |_| 2 * LANES_QUEUE_BYTES);
+    let resuming = (config.sources.len() as u64 * threads + 1)
+        * (STATE_QUEUE_BYTES + FETCH_PARTITION_BYTES);
+    let lanes = config.scale_out.as_ref().map_or(0, |_| 2 * LANES_QUEUE_BYTES + resuming);
     let reports = config.retraining.as_ref().map_or(0, |_| 2 * STATUS_QUEUE_BYTES);
     sources.sum::<u64>() + lanes + reports
 }

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use crate::clock::Stopwatch;
 use crate::kafka::{Alone, ConnectError, lone_reader};
+use crate::memory;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows read between two signs of life.
@@ -108,6 +109,9 @@ impl StateTopic {
             let client = lone_reader(kafka, ".state-reader")?
                 .set("enable.partition.eof", "true")
                 .set("fetch.wait.max.ms", "50")
+                .set("fetch.queue.backoff.ms", "20")
+                .set("queued.max.messages.kbytes", (memory::STATE_QUEUE_BYTES >> 10).to_string())
+                .set("check.crcs", "true")
                 .set("isolation.level", isolation)
                 .create_with_context(Alone)?;
             Ok(client)
