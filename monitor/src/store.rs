@@ -299,6 +299,37 @@ mod tests {
         }
     }
 
+    /// Which of them belong together is for their seal to tell: the numbers by which fjall orders
+    /// batches are under no sum.
+    #[test]
+    fn a_changed_byte_is_an_error_or_rows_that_were_written() {
+        let base = TempDir::new().unwrap();
+        let (journal, rows) = written(base.path());
+        let rows: Vec<Row> = rows.concat();
+        let whole = fs::read(&journal).unwrap();
+        let length = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let (mut refused, mut opened) = (0, 0);
+        for at in (0..length).step_by(7) {
+            let base = TempDir::new().unwrap();
+            let (journal, _) = written(base.path());
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            fs::write(&journal, &changed).unwrap();
+            // fjall has assertions of its own about what it reads, in this profile only.
+            let read = std::panic::catch_unwind(|| {
+                FolderStore::open(&config(Durability::Power), base.path())?.rows()
+            });
+            let Ok(Ok(found)) = read else {
+                refused += 1;
+                continue;
+            };
+            opened += 1;
+            let is_known = |row: &Row| rows.contains(row);
+            assert!(found.iter().all(is_known), "byte {at} of {length}: {found:?}");
+        }
+        assert!(0 < refused && 0 < opened, "{refused} and {opened}");
+    }
+
     /// Everything that is made before a store holds something, each step after those before it.
     #[test]
     fn a_store_that_was_never_made_whole_is_made_anew() {
