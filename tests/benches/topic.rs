@@ -82,7 +82,9 @@ fn ratio(of: Duration, to: Duration) -> f64 {
 
 fn median(mut ratios: Vec<f64>) -> f64 {
     ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
+    let upper = ratios.len() / 2;
+    let lower = (ratios.len() - 1) / 2;
+    f64::midpoint(ratios[lower], ratios[upper])
 }
 
 /// Numbers without a generator's dependency: the values only have to differ.
