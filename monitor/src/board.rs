@@ -49,7 +49,7 @@ impl Board {
         for (lane, picture) in &pictures.lanes {
             let joined = Arc::make_mut(&mut joined);
             joined.join(picture);
-            joined.lanes.push(*lane);
+            joined.lanes.push(lane.clone());
         }
         self.0.publish.send_replace(joined);
     }

@@ -10,7 +10,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use crate::console::{say, thousands};
-use crate::http::{OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing};
+use crate::http::{ModelElsewhere, OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing};
 use driftd_catalog::Timestamp;
 
 /// Options of `driftd explain`.
@@ -29,7 +29,8 @@ pub enum Subject {
     /// A window ends when every partition of its topic has passed its end and the lateness. A
     /// partition that is read to its end and silent is not waited for, nor is one that has stood
     /// still for longer than `wait_max`. Of each model version and kind of windows, the first one
-    /// that has not ended is explained.
+    /// that has not ended is explained. Where the work is shared, the process is named that decides
+    /// about models which the one that is asked does not have.
     Window(WindowArgs),
 }
 
@@ -64,6 +65,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     answer
         .windows
         .retain(|it| is_wanted(&args.model, &it.model) && is_wanted(&args.window, &it.window));
+    answer.elsewhere.retain(|it| is_wanted(&args.model, &it.model));
     if args.json {
         say(serde_json::to_string(&answer)?);
     } else {
@@ -74,8 +76,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
 
 /// Puts the answer into sentences.
 fn explain(answer: &OpenWindows) -> String {
-    if answer.windows.is_empty() {
-        return "no window is open: every record that was read is in a window that has ended\n"
+    if answer.windows.is_empty() && answer.elsewhere.is_empty() {
+        return "no such window is open: every record that was read is in windows that have ended\n"
             .to_owned();
     }
     let mut text = String::new();
@@ -84,6 +86,14 @@ fn explain(answer: &OpenWindows) -> String {
             // Writing to a text cannot fail.
             _ = writeln!(text, "{line}");
         }
+    }
+    for ModelElsewhere { model, lane, owner } in &answer.elsewhere {
+        _ = match owner {
+            Some(owner) => {
+                writeln!(text, "{model}: its windows are those of `{owner}`, which has lane {lane}")
+            }
+            None => writeln!(text, "{model}: no process has told yet that it has lane {lane}"),
+        };
     }
     text
 }

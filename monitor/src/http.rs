@@ -45,7 +45,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub(crate) use self::api::windows::{
-    OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing,
+    ModelElsewhere, OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing,
 };
 use self::api::{ApiError, Query};
 use self::connections::Limits;
@@ -175,7 +175,7 @@ fn api_routes() -> [(&'static str, Handlers); 7] {
         about_feature(&state, path, query)
     };
     let windows =
-        async |State(state): Shared| Json(api::windows::windows(&state.config, &state.snapshot()));
+        async |State(state): Shared| Json(api::windows::windows(&state, &state.snapshot()));
     let retraining =
         async |State(state): Shared| Json(api::retraining::retraining(&state.snapshot()));
     [

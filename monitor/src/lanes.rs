@@ -182,6 +182,7 @@ impl Lanes {
         let mut client = member(&self.kafka, &group(&self.kafka), &name)?;
         client
             .set("fetch.wait.max.ms", "50")
+            .set("check.crcs", "true")
             .set("queued.max.messages.kbytes", (memory::LANES_QUEUE_BYTES >> 10).to_string());
         queues::tell(&mut client);
         let context = Assignments::new(Resumer {
@@ -451,8 +452,11 @@ impl<'a> Session<'a> {
         let pictures = self.lanes.iter().map(|(number, lane)| {
             let id = PartitionId { topic: Arc::clone(&topic), partition: *number };
             let end = self.parts.ends.of(&id).map(|end| end.offset);
-            let shown = LaneSnapshot { lane: *number, next_offset: lane.next_offset(), end };
-            (shown, Arc::clone(lane.picture()))
+            let picture = lane.picture();
+            let partitions = picture.unassigned.clone();
+            let next_offset = lane.next_offset();
+            let shown = LaneSnapshot { lane: *number, next_offset, end, partitions };
+            (shown, Arc::clone(picture))
         });
         self.parts.board.show_lanes(pictures.collect());
     }

@@ -213,6 +213,35 @@ fn see_owners(members: &[Member]) {
     });
 }
 
+/// Each member has the windows of its models, and knows who has those of the others.
+fn see_windows(members: &[Member]) {
+    let answers: Vec<(Value, Value)> = members
+        .iter()
+        .map(|member| {
+            let url = format!("http://{}/api/v1/windows", member.address);
+            let answer = http::get(&url).expect("HTTP is served").json();
+            (member.status()["instance"].clone(), answer)
+        })
+        .collect();
+    let all = |answer: &Value, what: &str| answer[what].as_array().cloned().expect("a list");
+    for model in MODELS {
+        let is_of = |it: &Value| it["model"] == *model;
+        let (others, own): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|(_, answer)| all(answer, "elsewhere").iter().any(is_of));
+        let [(owner, answer)] = &own[..] else { panic!("{model}: {answers:#?}") };
+        let windows: Vec<Value> = all(answer, "windows").into_iter().filter(is_of).collect();
+        assert!(!windows.is_empty(), "{model}: {answer:#}");
+        for window in windows {
+            assert_eq!(all(&window, "partitions").len(), 4, "{window:#}");
+        }
+        for (_, answer) in others {
+            assert!(!all(answer, "windows").iter().any(is_of), "{model}: {answer:#}");
+            let named = all(answer, "elsewhere").into_iter().find(is_of).expect("it is told");
+            assert_eq!(named["owner"], *owner, "{model}: {answer:#}");
+        }
+    }
+}
+
 /// Has Prometheus scrape all members: sums over them must not count a model or a partition twice.
 fn see_each_thing_once(members: &[Member]) {
     let prometheus = Prometheus::start(&PrometheusSetup {
@@ -345,6 +374,7 @@ fn processes_that_come_and_go_say_what_one_says() {
     members.push(Member::start(&config, &[]));
     settle(&mut members, "three again");
     see_owners(&members);
+    see_windows(&members);
     compare(&job, members, ROUND * ROUNDS, see_each_thing_once);
 }
 

@@ -191,7 +191,7 @@ pub struct OpenWindow {
 }
 
 /// One partition of the topic through which readers tell whoever decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LaneSnapshot {
     /// Its number.
     pub lane: i32,
@@ -199,14 +199,21 @@ pub struct LaneSnapshot {
     pub next_offset: Option<i64>,
     /// Where it ends, where known.
     pub end: Option<i64>,
+    /// Partitions of the sources as it was told of them: what its windows wait for.
+    pub partitions: Vec<PartitionSnapshot>,
 }
 
 impl LaneSnapshot {
-    /// Returns how many rows its owner has not taken yet; a lane without rows has none.
+    /// Returns how many rows its owner has not taken yet.
     pub fn lag(&self) -> Option<u64> {
-        let end = self.end?;
-        Some(u64::try_from(end - self.next_offset.unwrap_or(0)).unwrap_or(0))
+        Some(lane_lag(self.next_offset, self.end?))
     }
+}
+
+/// Returns how many rows of a lane lie between its next one and its end; a lane without rows has
+/// none.
+pub fn lane_lag(next_offset: Option<i64>, end: i64) -> u64 {
+    u64::try_from(end - next_offset.unwrap_or(0)).unwrap_or(0)
 }
 
 /// One version of one model.

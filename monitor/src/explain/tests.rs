@@ -49,9 +49,13 @@ fn waiting() -> OpenWindowView {
     }
 }
 
+fn answer(windows: Vec<OpenWindowView>) -> OpenWindows {
+    OpenWindows { taken_at: at(7_200), windows, elsewhere: Vec::new() }
+}
+
 #[test]
 fn the_partition_that_holds_a_window_back_is_named() {
-    let answer = OpenWindows { taken_at: at(7_200), windows: vec![waiting()] };
+    let answer = answer(vec![waiting()]);
     let expected = "\
 delays/1 window 1h: 2013-04-01T09:00:00Z to 2013-04-01T10:00:00Z
   12,400 rows are in panes that have ended
@@ -79,7 +83,7 @@ fn a_window_of_rows_says_how_many_are_missing() {
         partitions: Vec::new(),
         ..waiting()
     };
-    let text = explain(&OpenWindows { taken_at: at(7_200), windows: vec![window] });
+    let text = explain(&answer(vec![window]));
     let expected = "\
 delays/1 window 5000-rows (does not decide): from 2013-04-01T09:00:00Z, may end at \
 2013-04-01T10:00:00Z
@@ -91,8 +95,23 @@ delays/1 window 5000-rows (does not decide): from 2013-04-01T09:00:00Z, may end 
 
 #[test]
 fn nothing_open_is_said() {
-    let text = explain(&OpenWindows { taken_at: at(0), windows: Vec::new() });
-    assert!(text.starts_with("no window is open"), "{text}");
+    let text = explain(&answer(Vec::new()));
+    assert!(text.starts_with("no such window is open"), "{text}");
+}
+
+#[test]
+fn whoever_has_a_models_windows_is_named() {
+    let of = |model: &str, lane, owner: Option<&str>| ModelElsewhere {
+        model: model.into(),
+        lane,
+        owner: owner.map(Into::into),
+    };
+    let elsewhere = vec![of("delays", 2, Some("driftd-1")), of("income", 0, None)];
+    let text = explain(&OpenWindows { elsewhere, ..answer(Vec::new()) });
+    let expected = "delays: its windows are those of `driftd-1`, which has lane 2
+income: no process has told yet that it has lane 0
+";
+    assert_eq!(text, expected);
 }
 
 #[test]

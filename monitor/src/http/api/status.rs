@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::loss::Loss;
-use driftd_core::snapshot::{LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals};
+use driftd_core::snapshot::{
+    LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals, lane_lag,
+};
 use driftd_ingest::RejectReason;
 use serde::Serialize;
 
@@ -70,10 +72,10 @@ struct Source {
 }
 
 #[derive(Debug, Serialize)]
-struct LaneView {
-    lane: i32,
+pub(super) struct LaneView {
+    pub(super) lane: i32,
     /// The process that decides about its models; absent before one has told.
-    owner: Option<Arc<str>>,
+    pub(super) owner: Option<Arc<str>>,
     next_offset: Option<i64>,
     /// Rows that its owner has not taken yet.
     lag: Option<u64>,
@@ -90,7 +92,8 @@ struct PartitionView {
     /// Age of the watermark while something is not read yet; else zero.
     lag_seconds: Option<f64>,
     watermark: Option<Timestamp>,
-    idle: bool,
+    /// Read to its end and silent; absent of one that another process reads, which alone knows.
+    idle: Option<bool>,
     paused: bool,
     /// Why the partition is read no more until a person decides; absent while it is read.
     stalled: Option<StalledView>,
@@ -130,7 +133,7 @@ pub(in crate::http) fn status(state: &HttpState, snapshot: &Snapshot, now: Insta
 }
 
 /// Returns the lanes that this process has not.
-fn lanes_elsewhere(state: &HttpState, snapshot: &Snapshot) -> Vec<LaneView> {
+pub(super) fn lanes_elsewhere(state: &HttpState, snapshot: &Snapshot) -> Vec<LaneView> {
     let Some(scale_out) = &state.config.scale_out else { return Vec::new() };
     let topic: Arc<str> = scale_out.partials_topic.as_str().into();
     let is_here = |lane: i32| snapshot.lanes.iter().any(|it| it.lane == lane);
@@ -139,8 +142,7 @@ fn lanes_elsewhere(state: &HttpState, snapshot: &Snapshot) -> Vec<LaneView> {
         let id = PartitionId { topic: Arc::clone(&topic), partition: lane };
         let owned = state.owners.of(&id);
         let next_offset = owned.as_ref().map(|it| it.next_offset);
-        let end = state.ends.of(&id).map(|end| end.offset);
-        let lag = LaneSnapshot { lane, next_offset, end }.lag();
+        let lag = state.ends.of(&id).map(|end| lane_lag(next_offset, end.offset));
         LaneView { lane, owner: owned.and_then(|it| it.owner), next_offset, lag }
     });
     others.collect()
@@ -150,8 +152,10 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
     let taken_at = snapshot.taken_at;
     let own = |partitions: &[PartitionSnapshot], owner: &dyn Fn(&PartitionId) -> _| {
         let own = partitions.iter().filter(|it| it.id.topic == source.topic);
-        own.map(|it| PartitionView::new(it, owner(&it.id), taken_at)).collect()
+        own.map(|it| PartitionView::new(it, owner(&it.id), taken_at)).collect::<Vec<_>>()
     };
+    let elsewhere = own(&snapshot.unassigned, &|id| state.owners.of(id)?.owner).into_iter();
+    let elsewhere = elsewhere.map(|it| PartitionView { idle: None, ..it });
     let rejected = RejectReason::ALL
         .map(|reason| (reason.as_str(), source.rejected.get(&reason).copied().unwrap_or(0)));
     Source {
@@ -166,7 +170,7 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         errors: source.errors.clone(),
         rebalances: source.rebalances,
         partitions: own(&snapshot.partitions, &|_| Some(Arc::clone(&state.instance))),
-        elsewhere: own(&snapshot.unassigned, &|id| state.owners.of(id)?.owner),
+        elsewhere: elsewhere.collect(),
     }
 }
 
@@ -187,7 +191,7 @@ impl PartitionView {
             high_watermark: partition.high_watermark,
             lag: lag(partition),
             watermark: partition.watermark,
-            idle: partition.idle,
+            idle: Some(partition.idle),
             paused: partition.paused,
             stalled: partition.stalled.map(StalledView::from),
         }

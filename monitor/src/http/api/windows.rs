@@ -3,13 +3,20 @@
 //! Before: [`super`]. After: `driftd explain window`, which puts it into sentences.
 //!
 //! The rule is that of the core: a window ends when every partition of its topic has passed its end
-//! and the lateness, those aside that are read to their end and silent.
+//! and the lateness, those aside that are read to their end and silent. Where the work is shared,
+//! what counts is what the model's lane was told of them; of lanes that other processes have, it is
+//! said who they are.
+
+use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
 use driftd_core::config::{Config, ModelConfig, WindowKind};
 use driftd_core::snapshot::{ModelSnapshot, OpenWindow, PartitionSnapshot, Snapshot};
+use driftd_core::state::lane_of;
 use serde::{Deserialize, Serialize};
 
+use super::status::lanes_elsewhere;
+use crate::http::HttpState;
 use crate::http::metrics::lag;
 
 /// The answer.
@@ -18,6 +25,17 @@ pub(crate) struct OpenWindows {
     pub(crate) taken_at: Timestamp,
     /// Of each model version and kind of windows the first that has not ended.
     pub(crate) windows: Vec<OpenWindowView>,
+    /// Models that other processes decide about, and know the windows of.
+    pub(crate) elsewhere: Vec<ModelElsewhere>,
+}
+
+/// One model whose windows another process has.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ModelElsewhere {
+    pub(crate) model: String,
+    pub(crate) lane: i32,
+    /// Which process; absent before one has told.
+    pub(crate) owner: Option<Arc<str>>,
 }
 
 /// One window that has not ended.
@@ -94,12 +112,57 @@ pub(crate) enum Standing {
     WaitedFor,
 }
 
-pub(in crate::http) fn windows(config: &Config, snapshot: &Snapshot) -> OpenWindows {
+pub(in crate::http) fn windows(state: &HttpState, snapshot: &Snapshot) -> OpenWindows {
+    let config = &state.config;
     let open = snapshot.models.iter().filter_map(|model| {
         let watched = config.models.get(model.config)?;
         Some(model.open.iter().map(move |open| view(config, snapshot, watched, model, open)))
     });
-    OpenWindows { taken_at: snapshot.taken_at, windows: open.flatten().collect() }
+    let windows = open.flatten().collect();
+    OpenWindows { taken_at: snapshot.taken_at, windows, elsewhere: elsewhere(state, snapshot) }
+}
+
+fn elsewhere(state: &HttpState, snapshot: &Snapshot) -> Vec<ModelElsewhere> {
+    let lanes = lanes_elsewhere(state, snapshot);
+    let of = |model: &ModelConfig| {
+        let lane = lane(&state.config, model)?;
+        let found = lanes.iter().find(|it| it.lane == lane)?;
+        let owner = found.owner.clone();
+        Some(ModelElsewhere { model: model.name.to_string(), lane, owner })
+    };
+    state.config.models.iter().filter_map(of).collect()
+}
+
+/// Returns the lane that decides about a model, where there are lanes.
+fn lane(config: &Config, model: &ModelConfig) -> Option<i32> {
+    let lanes = config.scale_out.as_ref()?.lanes;
+    i32::try_from(lane_of(&model.name, lanes)).ok()
+}
+
+/// Returns each partition of a model's topic, as whoever decides about it was told of it, and as
+/// this process sees it.
+fn partitions<'a>(
+    config: &Config,
+    snapshot: &'a Snapshot,
+    watched: &ModelConfig,
+) -> impl Iterator<Item = Seen<'a>> {
+    let topic = Arc::clone(&config.sources[watched.source].topic);
+    let lane = lane(config, watched);
+    let lane = snapshot.lanes.iter().find(|it| Some(it.lane) == lane);
+    let here = snapshot.partitions.iter().map(|it| (true, it));
+    let all = here.chain(snapshot.unassigned.iter().map(|it| (false, it)));
+    let own = all.filter(move |(_, seen)| seen.id.topic == topic);
+    own.map(move |(assigned, seen)| {
+        let told = lane.and_then(|lane| lane.partitions.iter().find(|it| it.id == seen.id));
+        Seen { assigned, seen, told: told.unwrap_or(seen) }
+    })
+}
+
+/// One partition: how far it is, and what is known of it here.
+struct Seen<'a> {
+    assigned: bool,
+    seen: &'a PartitionSnapshot,
+    told: &'a PartitionSnapshot,
 }
 
 fn view(
@@ -111,15 +174,10 @@ fn view(
 ) -> OpenWindowView {
     let topic = &config.sources[watched.source].topic;
     let ends_after = open.end.plus_millis(watched.pane.lateness_millis);
-    let partitions: Vec<PartitionStanding> =
-        [(true, &snapshot.partitions), (false, &snapshot.unassigned)]
-            .into_iter()
-            .flat_map(|(assigned, partitions)| partitions.iter().map(move |it| (assigned, it)))
-            .filter(|(_, partition)| partition.id.topic == *topic)
-            .map(|(assigned, partition)| {
-                standing(partition, assigned, ends_after, watched.pane.wait_max_millis)
-            })
-            .collect();
+    let wait_max_millis = watched.pane.wait_max_millis;
+    let partitions: Vec<PartitionStanding> = partitions(config, snapshot, watched)
+        .map(|it| standing(&it, ends_after, wait_max_millis))
+        .collect();
     let kind = &watched.windows[open.window];
     let rows_needed = match kind.kind {
         WindowKind::Rows { rows } => Some(rows),
@@ -127,7 +185,7 @@ fn view(
     };
     let is_known = snapshot.sources.get(watched.source).is_some_and(|source| source.is_known);
     let (waits_for, ends_at) = if is_known {
-        wait(&partitions, ends_after.plus_millis(watched.pane.wait_max_millis))
+        wait(&partitions, ends_after.plus_millis(wait_max_millis))
     } else {
         (Reason::Metadata, None)
     };
@@ -164,26 +222,26 @@ fn wait(partitions: &[PartitionStanding], past: Timestamp) -> (Reason, Option<Ti
 }
 
 fn standing(
-    partition: &PartitionSnapshot,
-    assigned: bool,
+    partition: &Seen<'_>,
     ends_after: Timestamp,
     wait_max_millis: i64,
 ) -> PartitionStanding {
-    let missing = partition.watermark.map(|it| ends_after.as_millis() - it.as_millis());
+    let Seen { assigned, seen, told } = *partition;
+    let missing = told.watermark.map(|it| ends_after.as_millis() - it.as_millis());
     let standing = match missing {
         Some(missing) if missing <= 0 => Standing::Passed,
-        Some(_) | None if partition.idle => Standing::Idle,
+        Some(_) | None if told.idle => Standing::Idle,
         Some(_) | None => Standing::WaitedFor,
     };
     PartitionStanding {
-        partition: partition.id.partition,
+        partition: seen.id.partition,
         standing,
         assigned,
-        watermark: partition.watermark,
+        watermark: told.watermark,
         missing_millis: missing.map(|missing| missing.max(0)),
-        lag: lag(partition),
-        paused: partition.paused,
-        progressed_at: partition.progressed_at,
-        given_up_at: partition.progressed_at.plus_millis(wait_max_millis),
+        lag: lag(seen),
+        paused: seen.paused,
+        progressed_at: told.progressed_at,
+        given_up_at: told.progressed_at.plus_millis(wait_max_millis),
     }
 }
