@@ -10,7 +10,9 @@ mod tests;
 use std::fmt::Write as _;
 
 use crate::console::{say, thousands};
-use crate::http::{ModelElsewhere, OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing};
+use crate::http::{
+    ModelElsewhere, OpenWindowView, OpenWindows, PartitionStanding, Reason, Standing,
+};
 use driftd_catalog::Timestamp;
 
 /// Options of `driftd explain`.

@@ -201,8 +201,8 @@ fn fetch_queues(config: &Config, partitions: &[usize]) -> u64 {
         let each = (*partitions as u64).div_ceil(threads);
         threads * (queue + queue.min(each * FETCH_PARTITION_BYTES))
     });
-    let resuming = (config.sources.len() as u64 * threads + 1)
-        * (STATE_QUEUE_BYTES + FETCH_PARTITION_BYTES);
+    let resuming =
+        (config.sources.len() as u64 * threads + 1) * (STATE_QUEUE_BYTES + FETCH_PARTITION_BYTES);
     let lanes = config.scale_out.as_ref().map_or(0, |_| 2 * LANES_QUEUE_BYTES + resuming);
     let reports = config.retraining.as_ref().map_or(0, |_| 2 * STATUS_QUEUE_BYTES);
     sources.sum::<u64>() + lanes + reports

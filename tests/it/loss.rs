@@ -362,7 +362,7 @@ fn what_an_unclean_election_cuts_off_is_lost_when_a_person_says_so() {
     let _log = process.end();
     // A hundred records past where the log was read before, all of it is known to be another one.
     let mut expected: BTreeMap<i64, (i64, bool)> =
-        (0..14).map(|hour| (hour, (360, hour < 5 || 10 < hour))).collect();
+        (0..14).map(|hour| (hour, (360, !(5..=10).contains(&hour)))).collect();
     expected.insert(5, (270, false));
     assert_eq!(loss.windows(), expected);
 }

@@ -145,7 +145,7 @@ fn partitions<'a>(
     config: &Config,
     snapshot: &'a Snapshot,
     watched: &ModelConfig,
-) -> impl Iterator<Item = Seen<'a>> {
+) -> impl Iterator<Item = Known<'a>> {
     let topic = Arc::clone(&config.sources[watched.source].topic);
     let lane = lane(config, watched);
     let lane = snapshot.lanes.iter().find(|it| Some(it.lane) == lane);
@@ -154,14 +154,14 @@ fn partitions<'a>(
     let own = all.filter(move |(_, seen)| seen.id.topic == topic);
     own.map(move |(assigned, seen)| {
         let told = lane.and_then(|lane| lane.partitions.iter().find(|it| it.id == seen.id));
-        Seen { assigned, seen, told: told.unwrap_or(seen) }
+        Known { assigned, here: seen, told: told.unwrap_or(seen) }
     })
 }
 
 /// One partition: how far it is, and what is known of it here.
-struct Seen<'a> {
+struct Known<'a> {
     assigned: bool,
-    seen: &'a PartitionSnapshot,
+    here: &'a PartitionSnapshot,
     told: &'a PartitionSnapshot,
 }
 
@@ -222,11 +222,11 @@ fn wait(partitions: &[PartitionStanding], past: Timestamp) -> (Reason, Option<Ti
 }
 
 fn standing(
-    partition: &Seen<'_>,
+    partition: &Known<'_>,
     ends_after: Timestamp,
     wait_max_millis: i64,
 ) -> PartitionStanding {
-    let Seen { assigned, seen, told } = *partition;
+    let Known { assigned, here, told } = *partition;
     let missing = told.watermark.map(|it| ends_after.as_millis() - it.as_millis());
     let standing = match missing {
         Some(missing) if missing <= 0 => Standing::Passed,
@@ -234,13 +234,13 @@ fn standing(
         Some(_) | None => Standing::WaitedFor,
     };
     PartitionStanding {
-        partition: seen.id.partition,
+        partition: here.id.partition,
         standing,
         assigned,
         watermark: told.watermark,
         missing_millis: missing.map(|missing| missing.max(0)),
-        lag: lag(seen),
-        paused: seen.paused,
+        lag: lag(here),
+        paused: here.paused,
         progressed_at: told.progressed_at,
         given_up_at: told.progressed_at.plus_millis(wait_max_millis),
     }
