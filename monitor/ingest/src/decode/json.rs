@@ -16,6 +16,7 @@ mod layout;
 mod learner;
 mod quick_walk;
 mod record;
+mod rewrite;
 mod slow_walk;
 mod value;
 mod walk;

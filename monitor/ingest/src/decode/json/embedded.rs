@@ -9,19 +9,15 @@
 //! to it. What is no text is left as it is: some gateways unfold what they can.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::IgnoredAny;
 
 use super::cursor::Cursor;
+use super::rewrite::Rewrite;
 use super::value::Kind;
-use super::walk::{Found, Slots, walk};
-use super::{document_lines, invalid_json};
-use crate::decode::CELLS_KEPT;
 use crate::decode::special;
-use crate::decode::trie::Trie;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{EmbeddedField, EmbeddedForm, Framing, SourceSchema};
 
@@ -35,65 +31,26 @@ const CSV_FACTOR: usize = 48;
 
 /// Unfolds payloads. Kept from message to message for its memory.
 pub(super) struct Embedded {
+    rewrite: Rewrite,
     fields: Vec<(usize, EmbeddedField)>,
-    trie: Trie,
-    slots: Slots,
-    text: String,
 }
 
 impl Embedded {
     /// Returns what unfolds a schema's payloads; `None` where there is nothing to unfold.
     pub(super) fn new(schema: &SourceSchema) -> Option<Self> {
-        let trie = Trie::new(schema.embedded.iter().map(|it| &it.path));
-        let fields = schema.embedded.iter().map(|it| (trie.place(&it.path).1, it.clone()));
-        let fields: Vec<_> = fields.collect();
-        let slots = Slots::new(&trie, 0);
-        (!fields.is_empty()).then_some(Self { fields, trie, slots, text: String::new() })
+        (!schema.embedded.is_empty()).then(|| Self::of(&schema.embedded))
     }
 
-    /// Returns the payload with every body unfolded. Its lines stay as many as they were.
+    fn of(fields: &[EmbeddedField]) -> Self {
+        let rewrite = Rewrite::new(Kind::Text, fields.iter().map(|it| &it.path));
+        let fields = fields.iter().map(|it| (rewrite.slot(&it.path), it.clone())).collect();
+        Self { rewrite, fields }
+    }
+
+    /// Returns the payload with every body unfolded.
     pub(super) fn unfold(&mut self, payload: &str, framing: Framing) -> Result<&str, Refusal> {
-        self.text.clear();
-        self.text.shrink_to(CELLS_KEPT);
-        match framing {
-            Framing::Document => self.document(payload, 0..payload.len())?,
-            Framing::Lines => {
-                for (number, line, bounds) in document_lines(payload) {
-                    match bounds {
-                        Some(bounds) => {
-                            let read = self.document(payload, bounds);
-                            read.map_err(|refusal| refusal.in_line(number))?;
-                            self.text.push('\n');
-                        }
-                        None => self.text.push_str(line),
-                    }
-                }
-            }
-        }
-        Ok(&self.text)
-    }
-
-    fn document(&mut self, payload: &str, bounds: Range<usize>) -> Result<(), Refusal> {
-        walk(&self.trie, payload, bounds.clone(), &mut self.slots)
-            .map_err(|error| invalid_json(&error))?;
-        let part = |bounds| payload.get(bounds).expect("values lie inside the payload");
-        let found = self.fields.iter().filter_map(|(slot, field)| match self.slots.get(*slot)? {
-            Found::Value { start, end } => {
-                let is_text = Kind::of(payload.get(start..end)?) == Kind::Text;
-                is_text.then_some((start..end, field))
-            }
-            Found::Blocked { .. } => None,
-        });
-        let mut found: Vec<_> = found.collect();
-        found.sort_by_key(|(bounds, _)| bounds.start);
-        let mut from = bounds.start;
-        for (inside, field) in found {
-            self.text.push_str(part(from..inside.start));
-            from = inside.end;
-            body(part(inside), field, &mut self.text)?;
-        }
-        self.text.push_str(part(from..bounds.end));
-        Ok(())
+        let Self { rewrite, fields } = self;
+        rewrite.text(payload, framing, fields, |field, text, _, into| body(text, field, into))
     }
 }
 
@@ -200,10 +157,7 @@ mod tests {
             form: *form,
         };
         let fields: Vec<EmbeddedField> = forms.iter().map(field).collect();
-        let trie = Trie::new(fields.iter().map(|it| &it.path));
-        let slots = Slots::new(&trie, 0);
-        let fields = fields.into_iter().map(|it| (trie.place(&it.path).1, it)).collect();
-        let mut embedded = Embedded { fields, trie, slots, text: String::new() };
+        let mut embedded = Embedded::of(&fields);
         let text = embedded.unfold(payload, framing).map(str::to_owned);
         text.map_err(|refusal| refusal.at(0).detail)
     }
