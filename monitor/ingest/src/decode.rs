@@ -152,8 +152,8 @@ impl DecodeLimits {
     }
 
     /// Returns what a message takes at most while it is read, beside its bytes and its columns: its
-    /// values, where its rows and the elements of its lists lie, and what is kept of others to read
-    /// it by.
+    /// values, where its rows and the elements of its lists lie, the texts as which it is written
+    /// anew, and what is kept of others to read it by.
     pub fn message_bytes_max(&self, schema: &SourceSchema) -> usize {
         let (rows, lists) = (self.message_rows_max(schema), schema.lists());
         let heads = 2 * rows * size_of::<batch::Head>();
@@ -161,7 +161,9 @@ impl DecodeLimits {
         let elements = 2 * elements * size_of::<Range<usize>>();
         let layouts = if lists == 0 { json::LAYOUTS_BYTES_MAX } else { 0 };
         let embedded = json::embedded_bytes_max(schema, self.payload_bytes_max);
-        self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts + embedded
+        let tensors = json::tensors_bytes_max(schema, self.payload_bytes_max);
+        let texts = embedded + tensors;
+        self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts + texts
     }
 }
 

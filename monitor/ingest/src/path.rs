@@ -32,6 +32,9 @@ pub enum EnvelopeValue {
     Time,
 }
 
+/// Where the shape is of the values beside it.
+const SHAPE: &str = "shape";
+
 const HEADERS: &str = "$headers";
 const KEY: &str = "$key";
 const TIME: &str = "$time";
@@ -139,6 +142,34 @@ impl FieldPath {
     /// Returns whether the value is in the payload, and whatever that holds, at one place.
     pub fn has_fixed_place(&self) -> bool {
         self.beside.is_none() && !self.has_each() && !self.has_where()
+    }
+
+    /// Returns whether the value may be the values of a tensor, whose shape is beside them: it is at
+    /// a key of the payload, and not one of each row.
+    pub fn has_shape_beside(&self) -> bool {
+        let is_key = matches!(self.steps.last(), Some(Step::Key(key)) if **key != *SHAPE);
+        is_key && !self.has_each()
+    }
+
+    /// Returns whether the path leads to one value of a tensor's rows: of each row, or of one; by its
+    /// place, or by the name that it has in `columns`.
+    pub fn is_value_of(&self, tensor: &Self, columns: Option<&Self>) -> bool {
+        match self.steps.strip_prefix(&*tensor.steps) {
+            Some([Step::Each | Step::Index(_), Step::Index(_)]) => true,
+            Some([Step::Each, Step::Key(_)]) => columns.is_some_and(|it| self.is_named_by(it)),
+            Some(_) | None => false,
+        }
+    }
+
+    /// Returns the path of the shape beside a tensor's values.
+    pub(crate) fn shape(&self) -> Self {
+        let (_, before) = self.steps.split_last().expect("values are at a key");
+        let steps: Arc<[Step]> = before.iter().cloned().chain([Step::Key(SHAPE.into())]).collect();
+        let mut text = String::new();
+        for step in &*steps {
+            step.append_to(&mut text);
+        }
+        Self { text: text.into(), steps, beside: None }
     }
 
     /// Returns whether the path names one value a row.
@@ -467,6 +498,27 @@ mod tests {
         ] {
             let [path, names] = [path, names].map(|text| FieldPath::parse(text).unwrap());
             assert_eq!(path.column(&names), column, "{path} {names}");
+        }
+    }
+
+    #[test]
+    fn a_shape_is_beside_the_values_of_a_tensor() {
+        for (text, shape) in [
+            ("inputs[name=x].data", Some("inputs[name=x].shape")),
+            (r"\$t.a\.b.values", Some(r"\$t.a\.b.shape")),
+            ("data", Some("shape")),
+            ("a[0].shape", None),
+            ("inputs[0]", None),
+            ("inputs[]", None),
+            ("inputs[].data", None),
+            ("$headers.data", None),
+            ("$key", None),
+        ] {
+            let path = FieldPath::parse(text).unwrap();
+            assert_eq!(path.has_shape_beside(), shape.is_some(), "{text}");
+            if let Some(shape) = shape {
+                assert_eq!(path.shape(), FieldPath::parse(shape).unwrap());
+            }
         }
     }
 

@@ -41,9 +41,10 @@ pub enum RejectReason {
     InvalidArrow,
     /// The payload names a schema that does not exist, or one that is none of its format.
     UnknownSchema,
-    /// Event time, model or version is absent or null.
+    /// Event time, model or version is absent or null, or the shape beside a tensor's values.
     MissingField,
-    /// A value is of a kind that its column cannot hold, or the record is not an object.
+    /// A value is of a kind that its column cannot hold, or the record is not an object; a tensor's
+    /// shape is no list of whole numbers, or there are lists or objects among its values.
     WrongType,
     /// A number does not fit its column's type.
     NumberOutOfRange,
@@ -59,7 +60,8 @@ pub enum RejectReason {
     /// The message holds more rows than [`crate::DecodeLimits::rows_max`], or more values than
     /// [`crate::DecodeLimits::cells_max`].
     TooManyRows,
-    /// Lists that hold one value a row differ in length.
+    /// Lists that hold one value a row differ in length, or a tensor has other values than its shape
+    /// says.
     UnequalLists,
     /// The names of columns are absent, no names, repeated or not those that are configured, or a
     /// row has not one value for each.

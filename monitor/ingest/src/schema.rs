@@ -3,6 +3,8 @@
 //! Before: `driftd-core`'s configuration builds it. After: decoders plan their work from it, and
 //! everyone downstream finds columns by their position in it.
 
+mod tensors;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -214,6 +216,9 @@ pub struct SourceSchema {
     pub framing: Framing,
     /// Texts that are documents themselves.
     pub embedded: Vec<EmbeddedField>,
+    /// Values of tensors, which become lists of rows by the shape beside them: the first dimension
+    /// is the rows, and a row is a list of all values of the others.
+    pub tensors: Vec<FieldPath>,
     /// What is read of a message beside its payload: [`crate::Message::envelope`] has its values in
     /// this order.
     pub envelope: Vec<EnvelopeValue>,
@@ -257,6 +262,7 @@ impl SourceSchema {
             columns: None,
             framing,
             embedded: Vec::new(),
+            tensors: Vec::new(),
             envelope,
         })
     }
@@ -279,11 +285,13 @@ impl SourceSchema {
     }
 
     /// # Panics
-    /// When the schema has what only JSON has: names of columns, lines, documents inside of text.
+    /// When the schema has what only JSON has: names of columns, lines, documents inside of text,
+    /// tensors.
     pub(crate) fn assert_without_json(&self) {
         assert!(self.columns.is_none(), "names of columns are of JSON");
         assert_eq!(self.framing, Framing::Document, "lines are of JSON");
         assert!(self.embedded.is_empty(), "documents inside of text are of JSON");
+        assert!(self.tensors.is_empty(), "tensors by their shapes are of JSON");
     }
 
     /// Returns through how many lists paths go.
@@ -405,6 +413,20 @@ pub enum SchemaError {
     NotEmbedded {
         /// Where it is.
         path: String,
+    },
+    /// Values without a shape, in another tensor, or of which nobody reads one.
+    #[error("the values at `{path}` are no tensor: not at a key, in another one, or not read")]
+    NoTensor {
+        /// Where they are.
+        path: String,
+    },
+    /// A path into a tensor that does not lead to one value of its rows.
+    #[error("`{path}` is no value of a row of the tensor at `{tensor}`")]
+    NoTensorValue {
+        /// The path.
+        path: String,
+        /// Where the tensor's values are.
+        tensor: String,
     },
     /// Rows that differ in nothing that is watched.
     #[error(

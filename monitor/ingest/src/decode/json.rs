@@ -18,6 +18,7 @@ mod quick_walk;
 mod record;
 mod rewrite;
 mod slow_walk;
+mod tensors;
 mod value;
 mod walk;
 
@@ -34,6 +35,8 @@ mod oracle_layouts;
 #[cfg(test)]
 mod oracle_lists;
 #[cfg(test)]
+mod oracle_tensors;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;
@@ -49,6 +52,8 @@ use self::embedded::Embedded;
 pub(super) use self::embedded::bytes_max as embedded_bytes_max;
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
+use self::tensors::Tensors;
+pub(super) use self::tensors::bytes_max as tensors_bytes_max;
 use self::value::Kind;
 use self::walk::Slots;
 use super::batch::OpenBatch;
@@ -78,11 +83,15 @@ use crate::schema::{Framing, SourceSchema};
 ///
 /// Texts at the schema's `embedded` paths are documents themselves.
 ///
+/// Values at the schema's `tensors` paths are lists of rows, each of them a list of its values, as
+/// the shape beside them says: however they are nested in the message.
+///
 /// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that
 /// the text does not.
 pub struct JsonDecoder {
     limits: DecodeLimits,
     embedded: Option<Embedded>,
+    tensors: Option<Tensors>,
     plan: Plan,
     batch: OpenBatch,
     // Reused from message to message.
@@ -101,6 +110,7 @@ impl JsonDecoder {
         Self {
             limits,
             embedded: Embedded::new(&schema),
+            tensors: Tensors::new(&schema),
             slots: Slots::new(&plan.trie, limits.rows_max),
             elements: plan.trie.lists().iter().map(element).collect(),
             columns: Columns::default(),
@@ -114,13 +124,19 @@ impl JsonDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_text(message.payload, self.limits)?;
-        // Taken out for as long as what it has unfolded is read.
-        let Some(mut embedded) = self.embedded.take() else {
-            return self.read_text(message, payload);
+        let framing = self.plan.framing;
+        // Taken out for as long as the texts that they have written are read.
+        let (mut embedded, mut tensors) = (self.embedded.take(), self.tensors.take());
+        let text = match &mut embedded {
+            Some(embedded) => embedded.unfold(payload, framing),
+            None => Ok(payload),
         };
-        let unfolded = embedded.unfold(payload, self.plan.framing);
-        let read = unfolded.and_then(|text| self.read_text(message, text));
-        self.embedded = Some(embedded);
+        let text = text.and_then(|text| match &mut tensors {
+            Some(tensors) => tensors.by_rows(text, framing),
+            None => Ok(text),
+        });
+        let read = text.and_then(|text| self.read_text(message, text));
+        (self.embedded, self.tensors) = (embedded, tensors);
         read
     }
 

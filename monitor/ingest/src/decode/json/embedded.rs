@@ -63,6 +63,16 @@ pub(in crate::decode) fn bytes_max(schema: &SourceSchema, payload_bytes_max: usi
     schema.embedded.iter().map(factor).max().map_or(0, |factor| factor * payload_bytes_max)
 }
 
+/// Returns how long the text of a payload is at most when it is unfolded: `""` becomes `null`; in
+/// CSV an empty value and its comma do, and a character may become an escape.
+pub(super) fn text_bytes_max(schema: &SourceSchema, payload_bytes_max: usize) -> usize {
+    let factor = |field: &EmbeddedField| match field.form {
+        EmbeddedForm::Json | EmbeddedForm::Base64Json => 2,
+        EmbeddedForm::Csv | EmbeddedForm::Base64Csv => 6,
+    };
+    schema.embedded.iter().map(factor).max().unwrap_or(1) * payload_bytes_max
+}
+
 /// Appends the body that a JSON text holds.
 fn body(written: &str, field: &EmbeddedField, into: &mut String) -> Result<(), Refusal> {
     let path = &field.path;

@@ -150,7 +150,7 @@ fn special(text: &str) -> Result<f64, RejectReason> {
     }
 }
 
-fn naive_integer(number: &Number) -> Result<Plain, RejectReason> {
+pub(super) fn naive_integer(number: &Number) -> Result<Plain, RejectReason> {
     if let Some(integer) = number.as_i64() {
         return Ok(Plain::Integer(integer));
     }

@@ -1,8 +1,9 @@
 //! Payloads that are written anew before they are read, with other text in place of values at some
 //! paths.
 //!
-//! Before: a payload within its bounds; [`super::embedded`] says what is written in place of which
-//! values. After: [`super::JsonDecoder`] reads the text by the same paths as if it had come so.
+//! Before: a payload within its bounds; [`super::embedded`] and [`super::tensors`] say what is
+//! written in place of which values. After: [`super::JsonDecoder`] reads the text by the same paths
+//! as if it had come so.
 
 use std::ops::Range;
 
@@ -93,6 +94,12 @@ impl Rewrite {
             }
         }
         Ok(&self.text)
+    }
+
+    /// Returns how many bytes there is room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
     }
 
     fn document<F>(

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use driftd_fixtures::messages;
+use serde_json::Value;
 
 use super::JsonDecoder;
 use super::list_tests::column;
 use super::tests::{feature, path};
 use crate::decode::{Decode, DecodeLimits, Decoded, Message};
-use crate::schema::{FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField};
+use crate::schema::{
+    EmbeddedField, EmbeddedForm, FeatureKind, ModelSchema, SourceSchema, TimeFormat, VersionField,
+};
 
 const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 100, cells_max: DecodeLimits::CELLS_MAX };
@@ -129,6 +134,55 @@ fn mlflow_and_seldon_name_columns() {
             ("response.data.ndarray[][1]", &[0.1, 0.6]),
         ],
     );
+}
+
+/// Reads the features of a sample, and its tensors, which are at the paths before `[]`.
+#[track_caller]
+fn reads_tensors(sample: &str, features: &[(&str, &[f64])]) {
+    let paths: Vec<&str> = features.iter().map(|it| it.0).collect();
+    let mut tensors: Vec<_> = paths.iter().map(|it| path(it.split_once("[]").unwrap().0)).collect();
+    tensors.dedup();
+    check(&decode(schema(&paths).with_tensors(tensors).unwrap(), sample), features);
+}
+
+#[test]
+fn tensors_are_rows_whether_their_values_are_nested_or_not() {
+    let features: [(&str, &[f64]); 2] = [
+        ("data.inputs[name=input-0].data[][0]", &[6.8, 6.0]),
+        ("data.inputs[name=input-0].data[][3]", &[1.4, 1.6]),
+    ];
+    let flat = messages::KSERVE_TENSOR;
+    reads_tensors(flat, &features);
+    let nested = flat.replace("1.4, 6.0", "1.4], [6.0").replace("[6.8", "[[6.8");
+    let nested = nested.replace("1.6]", "1.6]]");
+    assert_ne!(nested, flat);
+    reads_tensors(&nested, &features);
+    reads_tensors(
+        messages::SELDON_TENSOR,
+        &[
+            ("request.data.tensor.values[][1]", &[40.0, 45.0]),
+            ("response.data.tensor.values[][0]", &[0.9, 0.4]),
+        ],
+    );
+}
+
+/// A gateway logs bodies as text, and a `CloudEvent` may have its data as Base64.
+#[test]
+fn tensors_may_be_in_a_body_that_is_text() {
+    let event: Value = serde_json::from_str(messages::KSERVE_TENSOR).unwrap();
+    let body = event["data"].to_string();
+    for (form, text) in
+        [(EmbeddedForm::Json, body.clone()), (EmbeddedForm::Base64Json, BASE64.encode(&body))]
+    {
+        let mut event = event.clone();
+        event["data"] = Value::from(text);
+        let tensor = "data.inputs[name=input-0].data";
+        let (first, last) = (format!("{tensor}[][0]"), format!("{tensor}[][3]"));
+        let schema = schema(&[&first, &last]).with_tensors(vec![path(tensor)]).unwrap();
+        let schema = schema.with_embedded(vec![EmbeddedField { path: path("data"), form }]);
+        let features: [(&str, &[f64]); 2] = [(&first, &[6.8, 6.0]), (&last, &[1.4, 1.6])];
+        check(&decode(schema.unwrap(), &event.to_string()), &features);
+    }
 }
 
 /// What is watched of a chat is around its texts: how long they are, why they end, how long it
