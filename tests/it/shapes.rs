@@ -56,7 +56,7 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    vec![instances(), columns(), list(), split(), lines(), bodies(), tensors()]
+    vec![instances(), columns(), list(), split(), lines(), bodies(), tensors(), by_shape()]
 }
 
 /// Rows as `KServe` and TensorFlow Serving have them, with the response beside the request.
@@ -247,6 +247,43 @@ fn tensors() -> Shape {
         amount: "inputs[name=amount].data[]",
         country: "inputs[name=country].data[]",
         source: json!({}),
+        write,
+        bad,
+    }
+}
+
+/// Tensors of the V2 protocol with several values a record: in one list where records are even, and
+/// nested where they are odd.
+fn by_shape() -> Shape {
+    let write = |records: &Records| {
+        let count = records.amounts.len();
+        let values = |rows: Vec<Value>| {
+            let is_flat = count.is_multiple_of(2);
+            let flat = rows.iter().filter_map(Value::as_array).flatten().cloned();
+            if is_flat { flat.collect() } else { Value::from(rows) }
+        };
+        let numbers = values(records.each(|amount, _| json!([7, amount])));
+        let texts = values(records.each(|_, country| json!([country, "-", "-"])));
+        json!({"event_time": records.time, "inputs": [
+            {"name": "c", "shape": [count, 3], "datatype": "BYTES", "data": texts},
+            {"data": numbers, "datatype": "FP32", "shape": [count, 2], "name": "x"},
+        ]})
+        .to_string()
+    };
+    let one = write(&Records::new(START, 1));
+    let bad = vec![
+        ("unequal_lists", one.replace("[[7,0.5]]", "[[7,0.5,1.5]]")),
+        ("unequal_lists", one.replace("[1,2]", "[2,2]")),
+        ("missing_field", one.replace(r#""shape":[1,2]"#, r#""size":[1,2]"#)),
+        ("wrong_type", one.replace("[1,2]", "[1,-2]")),
+        ("wrong_type", one.replace("[[7,0.5]]", "[[7,[0.5]]]")),
+    ];
+    Shape {
+        name: "by_shape",
+        event_time: "event_time",
+        amount: "inputs[name=x].data[][1]",
+        country: "inputs[name=c].data[][0]",
+        source: json!({"tensors": ["inputs[name=x].data", "inputs[name=c].data"]}),
         write,
         bad,
     }

@@ -3,12 +3,12 @@
 //! The shapes that are written are apart from those that are used: a field that is added there must
 //! not change what is read here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp};
 use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, NumericCounts};
-use driftd_ingest::VersionField;
+use driftd_ingest::{FieldPath, VersionField};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -63,6 +63,10 @@ impl Fingerprint {
         }
         for text in &source.schema.embedded {
             add(&format!("{} {:?}", text.path, text.form));
+        }
+        let tensors: BTreeSet<&FieldPath> = source.schema.tensors.iter().collect();
+        for tensor in tensors {
+            add(&format!("{tensor} by its shape"));
         }
         if let Some(columns) = &source.schema.columns {
             add(&columns.to_string());
@@ -374,4 +378,48 @@ pub(super) struct TotalsBody {
     pub(super) jobs_succeeded: u64,
     pub(super) jobs_failed: u64,
     pub(super) digest: u128,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::load;
+
+    fn fingerprint(tensors: &Value) -> Fingerprint {
+        let config = json!({
+            "name": "job",
+            "sources": [{
+                "topic": "logs",
+                "start": "earliest",
+                "event_time": {"path": "at"},
+                "tensors": tensors,
+            }],
+            "models": [{
+                "name": "m",
+                "source": "logs",
+                "version": "1",
+                "references": "m.json",
+                "window": {"length": "1h"},
+                "features": [
+                    {"name": "x", "path": "a.data[][0]", "type": "float64"},
+                    {"name": "y", "path": "b.data[][0]", "type": "float64"},
+                ],
+            }],
+        });
+        Fingerprint::of(&load(&config.to_string(), &|_| None).unwrap(), 0)
+    }
+
+    #[test]
+    fn what_lists_are_tensors_is_a_part_of_how_a_model_is_counted() {
+        let of = |tensors: Value| fingerprint(&tensors);
+        assert_eq!(of(json!(["a.data", "b.data"])), of(json!(["b.data", "a.data"])));
+        assert_ne!(of(json!(["a.data"])), of(json!(["b.data"])));
+        assert_ne!(of(json!(["a.data"])), of(json!(["a.data", "b.data"])));
+        assert_ne!(of(json!(["a.data"])), of(json!([])));
+        // As of processes that knew of none, whose windows go on. Where more belongs to all models,
+        // this changes with it.
+        assert_eq!(of(json!([])), Fingerprint([119, 5, 143, 118, 206, 152, 55, 172]));
+    }
 }

@@ -119,6 +119,79 @@ fn each_text_is_one_of_the_payload_and_named_once() {
 }
 
 #[test]
+fn values_of_tensors_are_at_a_key_and_read_by_rows() {
+    let feature = ("/models/0/features/0/path", json!("in[name=x].data[][0]"));
+    let tensors = |tensors: Value| [feature.clone(), ("/sources/0/tensors", tensors)];
+    let mut tree = smallest();
+    for (pointer, value) in tensors(json!(["in[name=x].data"])) {
+        put(&mut tree, pointer, value);
+    }
+    let config = load_tree(&tree).unwrap();
+    let found = config.sources[0].schema.tensors.iter().map(ToString::to_string);
+    assert_eq!(found.collect::<Vec<_>>(), ["in[name=x].data"]);
+    let no_key = |at: usize, path: &str| {
+        format!(
+            "`sources[0].tensors[{at}]`: is `{path}`, which is no key of the payload with a `shape` \
+             beside it; name the values of one tensor, such as `inputs[0].data`"
+        )
+    };
+    check(
+        &tensors(json!(["in[0]", "in[].data", "$headers.data", "shape"])),
+        &[
+            &no_key(0, "in[0]"),
+            &no_key(1, "in[].data"),
+            &no_key(2, "$headers.data"),
+            &no_key(3, "shape"),
+        ],
+    );
+    let unread = "`sources[0].tensors[1]`: is `out.data`, and no path reads a value of its records; \
+                  read one, as `out.data[][0]`, or remove it";
+    check(&tensors(json!(["in[name=x].data", "out.data"])), &[unread]);
+    let twice = |at| {
+        format!(
+            "`sources[0].tensors[{at}]`: is `in[name=x].data`, which is named twice; name each \
+             tensor once"
+        )
+    };
+    check(&tensors(json!(["in[name=x].data", "in[name=x].data"])), &[&twice(0), &twice(1)]);
+    let inside = "`sources[0].tensors[1]`: is `in[name=x].data[0].y`, which is inside of \
+                  `in[name=x].data`; name each tensor once";
+    check(&tensors(json!(["in[name=x].data", "in[name=x].data[0].y"])), &[inside]);
+    let avro = [
+        ("/sources/0/format", json!("avro")),
+        ("/sources/0/avro", json!({"schema": "a.avsc"})),
+        ("/sources/0/tensors", json!(["a.data"])),
+    ];
+    let message = "`sources[0].tensors`: is for lists of JSON; remove it, or read another topic";
+    check(&avro, &[message]);
+}
+
+#[test]
+fn of_tensors_values_of_records_are_read() {
+    let changes = |path: &str| {
+        let beside = json!({"name": "s", "path": "t.data[0][0]", "top": 2});
+        [
+            ("/models/0/features/0/path", json!(path)),
+            ("/models/0/segments", json!([beside])),
+            ("/sources/0/tensors", json!(["t.data"])),
+        ]
+    };
+    for path in ["t.data[][1]", "t.data[0][1]", "t.shape[1]"] {
+        check(&changes(path), &[]);
+    }
+    for path in ["t.data", "t.data[]", "t.data[].x", "t.data[][0][1]", "t.data[3]"] {
+        let message = format!(
+            "`models[0].features[0].path`: is `{path}`, and `t.data` is a tensor; write \
+             `t.data[][0]` for the first value of each record"
+        );
+        check(&changes(path), &[&message]);
+    }
+    let mut named = changes("t.data[].x").to_vec();
+    named.push(("/sources/0/columns", json!("t.names")));
+    check(&named, &[]);
+}
+
+#[test]
 fn elements_are_found_by_a_text_in_json_only() {
     let path = ("/models/0/features/0/path", json!("inputs[name=x].data[]"));
     check(std::slice::from_ref(&path), &[]);

@@ -36,6 +36,14 @@ pub(super) fn format(
     Ok(SourceFormat::Json)
 }
 
+/// Returns whether messages are documents of JSON, which alone has some of the keys.
+pub(super) fn is_json(format: RawFormat) -> bool {
+    match format {
+        RawFormat::Json | RawFormat::Ndjson => true,
+        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => false,
+    }
+}
+
 /// Returns the section of a format, which has to be there with that format and no other one.
 fn section<'a, T>(
     source: &RawSource,

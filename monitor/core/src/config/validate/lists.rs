@@ -7,6 +7,7 @@ use driftd_ingest::{FieldPath, list_and_object};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawModel};
+use super::format;
 
 const PREDICTION_ID: &str = "prediction_id";
 
@@ -36,6 +37,7 @@ pub(super) fn check(
     outcome = outcome.and(columns(raw, source, all(), findings));
     outcome = outcome.and(conditions(raw, source, all(), findings));
     outcome = outcome.and(embedded(raw, source, all(), findings));
+    outcome = outcome.and(tensors(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -188,11 +190,52 @@ fn embedded<'a>(
     outcome
 }
 
-fn is_json(raw: &RawConfig, source: usize) -> bool {
-    match raw.sources.get(source).map(|it| it.format) {
-        Some(RawFormat::Json | RawFormat::Ndjson) | None => true,
-        Some(RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow) => false,
+/// Checks that each tensor is named once, and that what is read of it are values of its rows.
+fn tensors<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let mut outcome = Ok(());
+    let paths: Vec<&Keyed> = paths.filter(|it| is_read(it)).collect();
+    let columns = raw.sources.get(source).and_then(|it| path(it.columns.as_ref()?));
+    let all = raw.sources.get(source).into_iter().flat_map(|it| &it.tensors).enumerate();
+    let all = all.filter_map(|(index, it)| Some((index, path(it)?)));
+    // Of others it is said already that they are none.
+    let all = all.filter(|(_, it)| is_json(raw, source) && it.has_shape_beside());
+    let all: Vec<_> = all.collect();
+    for (index, tensor) in &all {
+        let key = format!("sources[{source}].tensors[{index}]");
+        let mut others = all.iter().filter(|(other, _)| other != index);
+        if let Some((_, other)) = others.find(|(_, other)| tensor.is_inside(other)) {
+            let problem = if tensor == other {
+                format!("is `{tensor}`, which is named twice")
+            } else {
+                format!("is `{tensor}`, which is inside of `{other}`")
+            };
+            outcome = Err(findings.add(&key, &problem, "name each tensor once"));
+            continue;
+        }
+        let inside: Vec<_> = paths.iter().filter(|it| it.path.is_inside(tensor)).collect();
+        if inside.is_empty() {
+            let problem = format!("is `{tensor}`, and no path reads a value of its records");
+            let hint = format!("read one, as `{tensor}[][0]`, or remove it");
+            outcome = Err(findings.add(&key, &problem, &hint));
+        }
+        for Keyed { key, path } in inside {
+            if !path.is_value_of(tensor, columns.as_ref()) {
+                let problem = format!("is `{path}`, and `{tensor}` is a tensor");
+                let hint = format!("write `{tensor}[][0]` for the first value of each record");
+                outcome = Err(findings.add(key, &problem, &hint));
+            }
+        }
     }
+    outcome
+}
+
+fn is_json(raw: &RawConfig, source: usize) -> bool {
+    raw.sources.get(source).is_none_or(|it| format::is_json(it.format))
 }
 
 /// Checks that names of columns name some; of another format they are refused already.

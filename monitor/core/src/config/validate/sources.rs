@@ -62,6 +62,7 @@ fn source(
     };
     let written = format::format(source, &path, findings);
     let embedded = embedded(source, &path, findings);
+    let tensors = tensors(source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
@@ -69,8 +70,9 @@ fn source(
         Some(columns) => schema.and_then(|it| it.with_columns(columns)),
         None => schema,
     };
-    let embedded = embedded?;
+    let (embedded, tensors) = (embedded?, tensors?);
     let schema = schema.and_then(|it| it.with_embedded(embedded));
+    let schema = schema.and_then(|it| it.with_tensors(tensors));
     let schema = schema.map_err(|error| {
         // Seen above already, and in better words, unless a rule was added there only.
         if findings.is_empty() {
@@ -111,16 +113,9 @@ fn embedded(
     findings: &mut Findings,
 ) -> Result<Vec<EmbeddedField>, Noted> {
     let key = format!("{path}.embedded");
-    match source.format {
-        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow if !source.embedded.is_empty() => {
-            let problem = "is for texts of JSON";
-            return Err(findings.add(&key, problem, "remove it, or read another topic"));
-        }
-        RawFormat::Json
-        | RawFormat::Ndjson
-        | RawFormat::Avro
-        | RawFormat::Protobuf
-        | RawFormat::Arrow => {}
+    if !source.embedded.is_empty() && !format::is_json(source.format) {
+        let hint = "remove it, or read another topic";
+        return Err(findings.add(&key, "is for texts of JSON", hint));
     }
     let all = source.embedded.iter().enumerate();
     let read = |(index, it): (usize, &RawEmbedded)| {
@@ -149,6 +144,32 @@ fn embedded(
         }
     }
     Ok(fields)
+}
+
+/// Reads which lists are tensors.
+fn tensors(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Vec<FieldPath>, Noted> {
+    let key = format!("{path}.tensors");
+    if !source.tensors.is_empty() && !format::is_json(source.format) {
+        let hint = "remove it, or read another topic";
+        return Err(findings.add(&key, "is for lists of JSON", hint));
+    }
+    let read = |(index, text): (usize, &String)| {
+        let key = format!("{key}[{index}]");
+        let path = field_path(text, &key, findings)?;
+        if path.has_shape_beside() {
+            return Ok(path);
+        }
+        let problem =
+            format!("is `{path}`, which is no key of the payload with a `shape` beside it");
+        let hint = "name the values of one tensor, such as `inputs[0].data`";
+        Err(findings.add(&key, &problem, hint))
+    };
+    let read: Vec<_> = source.tensors.iter().enumerate().map(read).collect();
+    read.into_iter().collect()
 }
 
 /// Checks the rules of event time, which have to suit the windows of the topic's models.
