@@ -7,7 +7,8 @@
 //! The way through the files:
 //! 1. [`encoding`] tells what the bytes of a message are; [`body`] which protocol's body a document
 //!    holds.
-//! 2. [`tree`] puts all documents into one tree, with [`values`] at each path.
+//! 2. [`tree`] puts all documents into one tree, with [`values`] at each path, and [`tensors`] by
+//!    their rows.
 //! 3. [`records`] finds the lists whose elements are records, [`fields`] makes paths.
 //! 4. [`judge`] says what a field is to the model, [`proposal`] drafts a configuration.
 //! 5. [`yaml`] writes it, with [`notes`] of what was seen. It is loaded and tried on the messages.
@@ -22,6 +23,7 @@ mod judge;
 mod notes;
 mod proposal;
 mod records;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod tree;

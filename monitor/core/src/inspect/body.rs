@@ -39,6 +39,8 @@ pub enum Body {
     Outputs,
     /// `names` beside `ndarray`.
     Seldon,
+    /// `tensor` with `shape` and `values`.
+    SeldonTensor,
     /// `choices` beside `usage`.
     Chat,
     /// A row before and after a change.
@@ -72,6 +74,7 @@ impl Body {
             Self::Inputs => "`inputs`: request of TensorFlow or MLflow, by rows or columns",
             Self::Outputs => "`outputs`: response of TensorFlow",
             Self::Seldon => "`names` and `ndarray`: Seldon Core 1",
+            Self::SeldonTensor => "`tensor` with `shape` and `values`: Seldon Core 1",
             Self::Chat => "`choices` and `usage`: a completion of OpenAI's protocol",
             Self::Change => "`before` and `after`: a change of a table (Debezium)",
         }
@@ -116,6 +119,10 @@ fn search(value: &Value, path: &str, depth: usize, seen: &mut Vec<Seen>) {
         let first = entries.get(key).and_then(Value::as_array).and_then(|it| it.first());
         first.is_some_and(|it| it.get("datatype").is_some() && it.get("shape").is_some())
     };
+    let is_tensor = |key: &str| {
+        let inside = entries.get(key);
+        inside.is_some_and(|it| it.get("shape").is_some() && it.get("values").is_some())
+    };
     let columns = |key: &str| {
         let inside = entries.get(key).and_then(Value::as_object);
         inside.is_some_and(|it| it.values().any(Value::is_array))
@@ -135,6 +142,7 @@ fn search(value: &Value, path: &str, depth: usize, seen: &mut Vec<Seen>) {
             !tensors("outputs") && (has_list("outputs") || columns("outputs")),
         ),
         (Body::Seldon, "ndarray", has_list("ndarray")),
+        (Body::SeldonTensor, "tensor", is_tensor("tensor")),
         (Body::Chat, "usage", has_list("choices") && has("usage")),
         (Body::Change, "after", has("before") && has("after") && has("op")),
     ];

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use driftd_ingest::FieldPath;
 
+use super::tensors::SHAPE;
 use super::tree::{Node, NodeId, PLACES_MAX, Tree};
 
 /// Longest list that is taken for a vector with a feature a place.
@@ -56,6 +57,8 @@ pub(super) struct Fields<'a> {
     pub(super) skipped: Vec<Skipped>,
     /// Path to the names of columns by which rows are read.
     pub(super) columns: Option<String>,
+    /// Paths to values of tensors that are rows by the shape beside them.
+    pub(super) tensors: Vec<String>,
 }
 
 /// Finds all values. Where `columns` names the columns of a list, its rows are read by name;
@@ -171,6 +174,8 @@ impl Walk<'_, '_> {
         }
         let name_of_columns =
             keys.iter().find_map(|(_, child)| self.tree.node(*child).named_by.as_deref());
+        let is_tensor = self.is_tensor(id);
+        let has_tensor = keys.iter().any(|(_, child)| self.is_tensor(*child));
         for (key, child) in keys {
             let is_beside_rows = name_of_columns.is_some() && key == "index";
             if name_of_columns == Some(key) {
@@ -178,10 +183,19 @@ impl Walk<'_, '_> {
             }
             if is_beside_rows {
                 self.skip(&way.key(key), "numbers of the rows");
+            } else if is_tensor && key == SHAPE {
+                self.skip(&way.key(key), "the shape of a tensor");
+            } else if has_tensor && key == "names" {
+                self.skip(&way.key(key), "names of columns of a tensor, which is read by place");
             } else {
                 self.value(child, &way.key(key));
             }
         }
+    }
+
+    /// Whether an object's values are rows by its shape.
+    fn is_tensor(&self, id: NodeId) -> bool {
+        self.tree.keys(id).iter().any(|(_, child)| 0 < self.tree.node(*child).by_shape)
     }
 
     fn list(&mut self, id: NodeId, way: &Way) {
@@ -227,6 +241,9 @@ impl Walk<'_, '_> {
         let Some(each) = node.each else {
             return self.skip(way, "always an empty list");
         };
+        if 0 < node.by_shape {
+            self.fields.tensors.push(way.path.clone());
+        }
         let rows = self.tree.node(each);
         let inside = way.each(id, rows.present);
         let names = node.named_by.as_ref().map(|key| way.beside(key));
@@ -269,21 +286,14 @@ impl Walk<'_, '_> {
                     inside.keys.pop();
                     inside.keys.push((*name).to_owned());
                     if self.lists.contains(&data) {
-                        self.tensor(data, &inside);
+                        self.records(data, &inside);
                     } else {
-                        self.skip(&inside, "a tensor whose rows are not lists");
+                        self.skip(&inside, "a tensor whose values are not those of its shape");
                     }
                 }
                 Some(_) | None => self.skip(&inside, "tensors in another order in each message"),
             }
         }
-    }
-
-    fn tensor(&mut self, data: NodeId, inside: &Way) {
-        let Some(each) = self.tree.node(data).each else {
-            return self.skip(inside, "always an empty list");
-        };
-        self.value(each, &inside.each(data, self.tree.node(each).present));
     }
 
     fn skip(&mut self, way: &Way, reason: &str) {

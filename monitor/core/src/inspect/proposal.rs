@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use driftd_catalog::ModelId;
-use driftd_ingest::{DecodeLimits, FeatureKind, TimeFormat, event_time};
+use driftd_ingest::{DecodeLimits, FeatureKind, FieldPath, TimeFormat, event_time};
 use serde_json::Value;
 
 use super::body;
@@ -51,6 +51,8 @@ pub(super) struct Draft {
     /// Path to the name of the model, and what was seen of it.
     pub(super) model: Option<(String, String)>,
     pub(super) columns: Option<String>,
+    /// Paths to values of tensors that are rows by their shape.
+    pub(super) tensors: BTreeSet<String>,
     pub(super) payload_bytes_max: Option<usize>,
     pub(super) rows_max: Option<usize>,
     pub(super) models: Vec<Model>,
@@ -144,6 +146,7 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
         event_time: EventTime::beside(messages),
         model: named.map(|it| (it.path.clone(), notes::different(it, show))),
         columns: fields.columns.clone(),
+        tensors: BTreeSet::new(),
         payload_bytes_max: payload_bytes_max(messages),
         rows_max: rows_max(&all),
         models: Vec::new(),
@@ -155,6 +158,7 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
         .iter()
         .map(|group| {
             let fields = group.fields(draft.columns.as_deref());
+            draft.tensors.extend(fields.tensors.iter().cloned());
             Sorted::of(&group.name, fields, [event_time, named], is_event, show)
         })
         .collect();
@@ -172,6 +176,8 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
     draft.bounds.extend(sorted.iter_mut().flat_map(|it| std::mem::take(&mut it.bounds)));
     draft.models = sorted.into_iter().filter_map(|it| it.into_model(model_path)).collect();
     draft.columns = draft.columns.take().filter(|names| draft.reads_by(names));
+    let tensors = std::mem::take(&mut draft.tensors);
+    draft.tensors = tensors.into_iter().filter(|it| draft.reads_values_of(it)).collect();
     if draft.models.is_empty() {
         return Err("no field of the documents looks like a feature or a prediction".to_owned());
     }
@@ -181,10 +187,19 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
 impl Draft {
     /// Returns whether any counted path reads rows by these names.
     fn reads_by(&self, names: &str) -> bool {
-        let Ok(names) = driftd_ingest::FieldPath::parse(names) else { return false };
+        let names = FieldPath::parse(names);
+        names.is_ok_and(|names| self.paths().any(|it| it.is_named_by(&names)))
+    }
+
+    /// Returns whether any counted path reads a value of this tensor.
+    fn reads_values_of(&self, tensor: &str) -> bool {
+        let tensor = FieldPath::parse(tensor);
+        tensor.is_ok_and(|tensor| self.paths().any(|it| it.is_value_of(&tensor, None)))
+    }
+
+    fn paths(&self) -> impl Iterator<Item = FieldPath> {
         let columns = self.models.iter().flat_map(|it| it.features.iter().chain(&it.predictions));
-        let mut paths = columns.filter_map(|it| driftd_ingest::FieldPath::parse(&it.path).ok());
-        paths.any(|it| it.is_named_by(&names))
+        columns.filter_map(|it| FieldPath::parse(&it.path).ok())
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::tensors;
 use super::tree::{NodeId, Tree};
 
 /// Keys of lists of records: V1 of `KServe` and TensorFlow, `MLflow`, Seldon, and plain English.
@@ -111,8 +112,13 @@ fn length(document: &Value, steps: &[Step]) -> Option<usize> {
         Step::Key(key) => Value::get(value, key),
         Step::Place(index) => Value::get(value, index),
     };
-    let list = steps.iter().try_fold(document, step)?;
-    list.as_array().map(Vec::len)
+    let (last, before) = steps.split_last()?;
+    let around = before.iter().try_fold(document, step)?;
+    let list = step(around, last)?;
+    match (last, around.as_object().and_then(tensors::rows)) {
+        (Step::Key(key), Some((values, rows))) if values == key => rows.as_array().map(Vec::len),
+        (_, _) => list.as_array().map(Vec::len),
+    }
 }
 
 struct Search<'a> {
@@ -165,6 +171,7 @@ impl Search<'_> {
         let has_objects = found.each.is_some_and(|each| 0 < tree.node(each).objects);
         let is_named = RECORDS.contains(&key)
             || found.named_by.is_some()
+            || 0 < found.by_shape
             || has_objects && OBJECTS.contains(&key);
         let certainty = if is_named {
             Certainty::Named
@@ -180,7 +187,7 @@ impl Search<'_> {
 }
 
 /// Whether the data of a tensor have one element a record: a flat list of a tensor with one value
-/// a record, or a list of lists.
+/// a record, or a list of lists, which others are by their shape.
 fn is_rows(tree: &Tree, tensor: NodeId, data: NodeId) -> bool {
     let has_lists = tree.node(data).each.is_some_and(|each| 0 < tree.node(each).lists);
     let shape = tree.child(tensor, "shape").map(|shape| &tree.node(shape).places);

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::tensors;
 use super::values::Values;
 
 /// Most nodes of a tree. Wide models have some hundred fields; a map with a key for each customer
@@ -57,6 +58,8 @@ pub(super) struct Node {
     pub(super) named_by: Option<String>,
     /// Of the lists: those of tensors, each with a name and data of its own.
     pub(super) tensors: u64,
+    /// Of the lists: values of a tensor that are rows by the shape beside them.
+    pub(super) by_shape: u64,
 }
 
 /// The tree of some documents.
@@ -131,9 +134,15 @@ impl Tree {
     fn visit_keys(&mut self, place: Place, entries: &Map<String, Value>) {
         let Some(place) = self.deeper(place) else { return };
         let named = if place.in_each { None } else { named_rows(entries) };
+        let tensor = tensors::rows(entries);
         for (key, value) in entries {
             let Some(child) = self.key(place.node, key) else { continue };
             let place = Place { node: child, ..place };
+            if let Some((_, rows)) = tensor.as_ref().filter(|(values, _)| values == key) {
+                self.nodes[child].by_shape += 1;
+                self.visit(place, rows);
+                continue;
+            }
             match &named {
                 Some(named) if named.rows == key => {
                     self.nodes[child].named_by = Some(named.key.to_owned());

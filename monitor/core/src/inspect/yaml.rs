@@ -68,6 +68,12 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     if let Some(columns) = &draft.columns {
         text.noted(&format!("    columns: {}", quoted(columns)), "the names of the columns");
     }
+    if !draft.tensors.is_empty() {
+        text.line("    tensors:");
+    }
+    for tensor in &draft.tensors {
+        text.noted(&format!("      - {}", quoted(tensor)), "records by the shape beside it");
+    }
     if let Some(bytes) = draft.payload_bytes_max {
         text.line(&format!("    payload_bytes_max: {bytes}"));
     }

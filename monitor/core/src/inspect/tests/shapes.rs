@@ -116,17 +116,55 @@ fn tensors_with_a_column_each_are_read_by_their_place() {
         columns: None,
         features: "request.inputs[0].data[] float64
             request.inputs[1].data[][0] float64
-            request.inputs[1].data[][1] float64",
+            request.inputs[1].data[][1] float64
+            request.inputs[2].data[][0] float64
+            request.inputs[2].data[][1] float64",
         predictions: "response.outputs[0].data[] float64",
         records: 3,
     };
     let messages = of_documents(&[message]);
     check(&messages, &expected);
     let yaml = proposal(&messages).yaml;
-    for name in ["name: \"age\"", "name: \"place_1\"", "name: \"score\""] {
+    for name in ["name: \"age\"", "name: \"place_1\"", "name: \"flat_1\"", "name: \"score\""] {
         assert!(yaml.contains(name), "{name}: {yaml}");
     }
-    assert!(yaml.contains("request.inputs[2].data: a tensor whose rows are not lists"), "{yaml}");
+    assert_eq!(tensors(&yaml), ["request.inputs[2].data"]);
+}
+
+/// Returns the tensors that a configuration names.
+fn tensors(yaml: &str) -> Vec<String> {
+    let config = load(yaml, &|_| None).unwrap();
+    config.sources[0].schema.tensors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn tensors_in_one_list_are_records_by_their_shape() {
+    let features = "data.inputs[0].data[][0] float64
+        data.inputs[0].data[][1] float64
+        data.inputs[0].data[][2] float64
+        data.inputs[0].data[][3] float64";
+    check_body(messages::KSERVE_TENSOR, None, features, "", 2);
+    let features = "request.data.tensor.values[][0] float64
+        request.data.tensor.values[][1] float64";
+    let predictions = "response.data.tensor.values[][0] float64
+        response.data.tensor.values[][1] float64";
+    check_body(messages::SELDON_TENSOR, None, features, predictions, 2);
+    let found = inspect(&of_texts(&[messages::SELDON_TENSOR]), &request(Show::Values));
+    let bodies: Vec<_> = found.bodies.iter().map(|it| (it.body, it.path.as_str())).collect();
+    let tensor = Body::SeldonTensor;
+    assert_eq!(bodies, [(tensor, "request.data.tensor"), (tensor, "response.data.tensor")]);
+    let named = ["request.data.tensor.values", "response.data.tensor.values"];
+    assert_eq!(tensors(&found.proposal.unwrap().yaml), named);
+}
+
+#[test]
+fn tensors_whose_values_are_not_watched_are_not_named() {
+    let tensor = |width: usize| json!({"shape": [1, width], "values": vec![0.5; width]});
+    let document = json!({"time": 1_700_000_000, "rows": [{"x": 0.5}], "wide": tensor(100)});
+    let messages = of_documents(&[document]);
+    let yaml = proposal(&messages).yaml;
+    assert!(yaml.contains("wide.values[]: a list of 100 values inside of a record"), "{yaml}");
+    assert_eq!(tensors(&yaml), Vec::<String>::new());
 }
 
 #[test]
