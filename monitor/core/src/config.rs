@@ -26,7 +26,7 @@ use std::sync::Arc;
 use driftd_alerts::{HysteresisPolicy, RetrainPolicy};
 use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
-use driftd_ingest::{FeatureKind, SourceSchema};
+use driftd_ingest::{FeatureKind, HalfSchema, SourceSchema};
 
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
@@ -210,8 +210,24 @@ pub struct SourceConfig {
     pub payload_bytes_max: usize,
     /// Most records of one message.
     pub rows_max: usize,
+    /// How its requests and responses are joined. Absent: each message is whole.
+    pub join: Option<Arc<JoinConfig>>,
     /// The rules of event time in this topic.
     pub time: TimeConfig,
+}
+
+/// How requests and responses that are messages of their own are joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinConfig {
+    /// Where a message says whose half it is.
+    pub half: HalfSchema,
+    /// A half waits until the newest record time of its partition is further than this past what it
+    /// was when the half came.
+    pub within_millis: i64,
+    /// What those that wait in a partition may take.
+    pub bytes_max: u64,
+    /// How many may wait in a partition.
+    pub records_max: u64,
 }
 
 /// How far event time may be out of order, and when a partition stops being waited for.
@@ -446,6 +462,19 @@ pub struct OutputsConfig {
 pub struct TelemetryConfig {
     /// OTLP/HTTP endpoint for traces. Absent: none are made.
     pub otlp_endpoint: Option<String>,
+}
+
+impl JoinConfig {
+    /// Returns what decides which messages are joined, as text.
+    pub(crate) fn described(&self) -> String {
+        let Self { half, within_millis, bytes_max, records_max } = self;
+        let HalfSchema { id, side, request, response } = half;
+        format!(
+            "{:?} {:?} {request:?} {response:?} {within_millis} {bytes_max} {records_max}",
+            id.as_str(),
+            side.as_str()
+        )
+    }
 }
 
 impl WindowConfig {

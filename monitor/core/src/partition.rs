@@ -16,6 +16,7 @@ use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::group::Group;
+use crate::halves::{Halves, JoinCounts, JoinNews};
 use crate::loss::{LostNews, LostTime, Mark};
 use crate::partial::Partial;
 use crate::reference::ModelReference;
@@ -54,6 +55,12 @@ pub struct PartitionState {
     lost_news: Option<LostNews>,
     /// The newest record that was read.
     mark: Option<Mark>,
+    /// Requests and responses that wait for their other half.
+    halves: Halves,
+    /// Offsets of those that came since the last checkpoint.
+    fresh_halves: BTreeSet<i64>,
+    /// What became of others: not told to stage 2 yet.
+    joined: JoinCounts,
 }
 
 impl PartitionState {
@@ -76,6 +83,9 @@ impl PartitionState {
             lost: None,
             lost_news: None,
             mark: None,
+            halves: Halves::default(),
+            fresh_halves: BTreeSet::new(),
+            joined: JoinCounts::default(),
         }
     }
 
@@ -129,6 +139,30 @@ impl PartitionState {
         self.mark = mark;
     }
 
+    /// Returns the requests and responses that wait for their other half, as of the next offset.
+    pub fn halves(&self) -> &Halves {
+        &self.halves
+    }
+
+    /// Goes on with halves that the store has.
+    pub(crate) fn restore_halves(&mut self, halves: Halves) {
+        self.halves = halves;
+    }
+
+    /// Takes what the messages of a batch made of halves. More is to be waited for where some wait.
+    pub(crate) fn join(&mut self, now: Timestamp, news: JoinNews) {
+        if !news.added.is_empty() {
+            self.quiet_since = now;
+            self.idle_at = None;
+        }
+        for offset in &news.removed {
+            self.fresh_halves.remove(offset);
+        }
+        self.fresh_halves.extend(news.added.keys());
+        self.joined.absorb(news.counts);
+        self.halves.apply(news);
+    }
+
     /// Has stage 2 told how far event time has come at this offset.
     pub(crate) fn settle_at(&mut self, offset: Option<i64>) {
         self.settles_at = offset;
@@ -151,13 +185,20 @@ impl PartitionState {
     pub(crate) fn checkpoint(&mut self) -> Option<Checkpoint> {
         let next_offset = self.next_offset?;
         let changed = std::mem::take(&mut self.changed);
+        let fresh = std::mem::take(&mut self.fresh_halves);
         let open = self.open_partials().map(|partial| {
             let PaneId { span, model, .. } = &partial.pane;
             let is_changed = changed.contains(&(model.clone(), *span));
             let counts = is_changed.then(|| Partial { to_offset: next_offset, ..partial.clone() });
             (partial.pane.clone(), counts)
         });
+        let halves = self.halves.iter().map(|half| {
+            let is_fresh = fresh.contains(&half.offset);
+            (half.offset, is_fresh.then(|| Arc::clone(half)))
+        });
         Some(Checkpoint {
+            halves: halves.collect(),
+            newest_record: self.halves.newest(),
             partition: self.id.clone(),
             next_offset,
             event_time_max: self.progression.newest(),
@@ -390,6 +431,8 @@ impl PartitionState {
                 .collect(),
             settled,
             lost: self.lost_news.take(),
+            joined: std::mem::take(&mut self.joined),
+            waiting: self.halves.waiting(),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),
             open: self.open.iter().map(|(id, panes)| (id.clone(), panes.len())).collect(),
             ..Progress::new(self.id.clone(), self.source, next_offset)

@@ -13,6 +13,7 @@ use driftd_ingest::{Decoded, RejectReason};
 
 use crate::config::Config;
 use crate::group::{Group, Grouping};
+use crate::halves::{JoinCounts, JoinNews, Waiting};
 use crate::loss::LostNews;
 use crate::loss::Mark;
 use crate::partial::Partial;
@@ -98,6 +99,10 @@ pub struct Progress {
     pub clamped: u64,
     /// Records left out by a limit since the last report.
     pub over_limit: u64,
+    /// What became of requests and responses since the last report.
+    pub joined: JoinCounts,
+    /// Those that wait for their other half.
+    pub waiting: Waiting,
     /// What each model version got since the last report.
     pub models: Vec<ModelProgress>,
     /// Model versions whose open windows were dropped: they were counted otherwise.
@@ -134,6 +139,8 @@ impl Progress {
             rejected: BTreeMap::new(),
             clamped: 0,
             over_limit: 0,
+            joined: JoinCounts::default(),
+            waiting: Waiting::default(),
             models: Vec::new(),
             left_behind: Vec::new(),
             counted: Vec::new(),
@@ -150,6 +157,8 @@ impl Progress {
         for (reason, count) in next.rejected {
             *rejected.entry(reason).or_insert(0) += count;
         }
+        let mut joined = self.joined;
+        joined.absorb(next.joined);
         let mut models = std::mem::take(&mut self.models);
         for model in next.models {
             match models.iter_mut().find(|it| it.id == model.id) {
@@ -169,6 +178,7 @@ impl Progress {
             rejected,
             clamped: self.clamped + next.clamped,
             over_limit: self.over_limit + next.over_limit,
+            joined,
             high_watermark: next.high_watermark.max(self.high_watermark),
             models,
             left_behind,
@@ -365,6 +375,15 @@ impl Shard {
         if let Some(state) = self.partitions.get_mut(partition) {
             state.set_mark(mark);
         }
+    }
+
+    /// Takes what the messages of a batch, which is counted next, made of halves of records.
+    ///
+    /// # Panics
+    /// When the partition is not assigned.
+    pub fn join(&mut self, now: Timestamp, partition: &PartitionId, news: JoinNews) {
+        let state = self.partitions.get_mut(partition);
+        state.expect("a batch comes from an assigned partition").join(now, news);
     }
 
     /// Has the partition waited for again, silent as it may be: what comes next in it is not known.

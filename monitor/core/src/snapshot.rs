@@ -15,6 +15,7 @@ use driftd_ingest::RejectReason;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::halves::{JoinCounts, Waiting};
 use crate::history::History;
 use crate::loss::Loss;
 use crate::result::WindowResult;
@@ -144,6 +145,8 @@ pub struct SourceSnapshot {
     pub clamped: u64,
     /// Records left out because a model had too many versions or open windows.
     pub over_limit: u64,
+    /// What became of requests and responses, where they are joined.
+    pub join: Option<JoinSnapshot>,
     /// Rejected records stored in the dead-letter topic.
     pub dead_lettered: u64,
     /// Rejected records that could not be stored there.
@@ -152,6 +155,15 @@ pub struct SourceSnapshot {
     pub errors: BTreeMap<&'static str, u64>,
     /// Changes of the assignment.
     pub rebalances: u64,
+}
+
+/// Requests and responses of one topic that are joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JoinSnapshot {
+    /// What became of them.
+    pub counts: JoinCounts,
+    /// Those that wait in the partitions that this process reads.
+    pub waiting: Waiting,
 }
 
 /// One source partition.

@@ -11,9 +11,10 @@ use driftd_ingest::RejectReason;
 
 use crate::config::{Config, ModelConfig, SourceConfig};
 use crate::event::Effect;
+use crate::halves::Waiting;
 use crate::loss::{Loss, LostTime};
 use crate::shard::Progress;
-use crate::snapshot::{PartitionSnapshot, SourceSnapshot};
+use crate::snapshot::{JoinSnapshot, PartitionSnapshot, SourceSnapshot};
 use crate::windows::Closing;
 
 /// Partitions may run so many times `drift_max` ahead of those that other processes read.
@@ -63,6 +64,8 @@ struct Partition {
     watermark: Option<Timestamp>,
     idle: bool,
     state_bytes: u64,
+    /// Requests and responses that wait for their other half.
+    waiting: Waiting,
     paused: bool,
     stalled: Option<Loss>,
     /// Wall-clock time of the last step forward.
@@ -79,6 +82,7 @@ impl Partition {
             watermark: None,
             idle: false,
             state_bytes: 0,
+            waiting: Waiting::default(),
             paused: false,
             stalled: None,
             progressed_at: now,
@@ -104,7 +108,7 @@ impl Partition {
 
 impl Sources {
     pub(crate) fn new(config: &Config) -> Self {
-        let counters = config.sources.iter().map(|source| empty_counters(&source.topic)).collect();
+        let counters = config.sources.iter().map(empty_counters).collect();
         Self {
             counters,
             is_known: vec![false; config.sources.len()],
@@ -230,6 +234,7 @@ impl Sources {
         partition.watermark = progress.watermark;
         partition.idle = progress.idle;
         partition.state_bytes = progress.state_bytes;
+        partition.waiting = progress.waiting;
         is_moved
     }
 
@@ -279,6 +284,9 @@ impl Sources {
         counters.bytes += progress.bytes;
         counters.clamped += progress.clamped;
         counters.over_limit += progress.over_limit;
+        if let Some(join) = &mut counters.join {
+            join.counts.absorb(progress.joined);
+        }
         for (reason, count) in &progress.rejected {
             *counters.rejected.entry(*reason).or_insert(0) += count;
         }
@@ -372,10 +380,23 @@ impl Sources {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SourceSnapshot> {
-        let counters = self.counters.iter().zip(&self.is_known);
-        counters
-            .map(|(it, is_known)| SourceSnapshot { is_known: *is_known, ..it.clone() })
-            .collect()
+        let counters = self.counters.iter().zip(&self.is_known).enumerate();
+        let shown = counters.map(|(source, (it, is_known))| SourceSnapshot {
+            is_known: *is_known,
+            join: it.join.map(|it| JoinSnapshot { waiting: self.waiting(source), ..it }),
+            ..it.clone()
+        });
+        shown.collect()
+    }
+
+    /// Returns the halves that wait in the partitions of a source that are read here.
+    fn waiting(&self, source: usize) -> Waiting {
+        let partitions = self.partitions.values();
+        let own = partitions.filter(|it| it.source == source && it.reader.is_here());
+        own.fold(Waiting::default(), |sum, it| Waiting {
+            halves: sum.halves + it.waiting.halves,
+            bytes: sum.bytes + it.waiting.bytes,
+        })
     }
 
     /// Returns the memory that counts take in stage 1.
@@ -435,15 +456,16 @@ impl Partition {
     }
 }
 
-fn empty_counters(topic: &Arc<str>) -> SourceSnapshot {
+fn empty_counters(source: &SourceConfig) -> SourceSnapshot {
     SourceSnapshot {
-        topic: Arc::clone(topic),
+        topic: Arc::clone(&source.topic),
         is_known: false,
         messages: 0,
         bytes: 0,
         rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
         clamped: 0,
         over_limit: 0,
+        join: source.join.as_ref().map(|_| JoinSnapshot::default()),
         dead_lettered: 0,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),

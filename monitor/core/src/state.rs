@@ -11,6 +11,7 @@
 //! ([`crate::windows`]).
 
 mod body;
+mod halves;
 mod key;
 mod lane;
 mod loss;
@@ -33,10 +34,13 @@ pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
+use std::sync::Arc;
+
 use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::halves::WaitingHalf;
 use crate::loss::{LostTime, Mark};
 use crate::partial::Partial;
 use body::Fingerprint;
@@ -70,6 +74,10 @@ pub struct Checkpoint {
     pub(crate) mark: Option<Mark>,
     /// Time of which records are lost, where the reader keeps it.
     pub(crate) lost: Option<LostTime>,
+    /// Newest record time, where requests and responses are joined.
+    pub(crate) newest_record: Option<Timestamp>,
+    /// Offsets of all that wait for their other half; those that came since the last checkpoint.
+    pub(crate) halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

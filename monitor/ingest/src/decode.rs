@@ -35,7 +35,7 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
-pub use self::json::JsonDecoder;
+pub use self::json::{Half, HalfReader, HalfSchema, JsonDecoder, Side};
 pub use self::programs::{Program, ProgramTooLarge, SchemaId};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,

@@ -66,11 +66,13 @@ pub enum RejectReason {
     /// The names of columns are absent, no names, repeated or not those that are configured, or a
     /// row has not one value for each.
     InvalidColumns,
+    /// The message is half of a record, and says neither that it is a request nor a response.
+    UnknownSide,
 }
 
 impl RejectReason {
     /// Every reason, for counters that exist from the start.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EmptyPayload,
         Self::Oversized,
         Self::InvalidUtf8,
@@ -89,6 +91,7 @@ impl RejectReason {
         Self::TooManyRows,
         Self::UnequalLists,
         Self::InvalidColumns,
+        Self::UnknownSide,
     ];
 
     /// Returns the label value.
@@ -112,6 +115,7 @@ impl RejectReason {
             Self::TooManyRows => "too_many_rows",
             Self::UnequalLists => "unequal_lists",
             Self::InvalidColumns => "invalid_columns",
+            Self::UnknownSide => "unknown_side",
         }
     }
 }

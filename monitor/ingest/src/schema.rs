@@ -319,6 +319,15 @@ impl SourceSchema {
         }
     }
 
+    /// Has these values brought beside a payload too, where they are no part of it: whoever joins
+    /// messages reads them.
+    #[must_use]
+    pub fn with_beside<'a>(self, paths: impl IntoIterator<Item = &'a FieldPath>) -> Self {
+        let more = paths.into_iter().filter_map(FieldPath::beside).cloned();
+        let envelope: BTreeSet<EnvelopeValue> = self.envelope.into_iter().chain(more).collect();
+        Self { envelope: envelope.into_iter().collect(), ..self }
+    }
+
     /// Has rows of the lists beside `columns` read by the names that are there.
     pub fn with_columns(self, columns: FieldPath) -> Result<Self, SchemaError> {
         let is_named = |path: &FieldPath| path.is_named_by(&columns);

@@ -6,6 +6,8 @@
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 use driftd_core::config::{SourceConfig, SourceFormat};
+use driftd_core::halves::{Halves, JoinNews};
+use driftd_core::join::JoinDecoder;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
     ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, Message,
@@ -28,9 +30,40 @@ const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 /// A partial batch is counted after this long, so that a slow topic is seen soon.
 const LINGER_MILLIS: i64 = 200;
 
+/// How messages become records.
+enum Reader {
+    /// Each by itself.
+    Single(Box<dyn Decode>),
+    /// Requests together with their responses.
+    Joined(Box<JoinDecoder>),
+}
+
+impl Reader {
+    fn decoder(&self) -> &dyn Decode {
+        match self {
+            Self::Single(decoder) => &**decoder,
+            Self::Joined(decoder) => &**decoder,
+        }
+    }
+
+    fn decoder_mut(&mut self) -> &mut dyn Decode {
+        match self {
+            Self::Single(decoder) => &mut **decoder,
+            Self::Joined(decoder) => &mut **decoder,
+        }
+    }
+}
+
+/// A message that was refused.
+pub(super) struct Refused {
+    pub(super) rejection: Rejection,
+    /// What was decoded, where that is not the message's payload.
+    pub(super) document: Option<Vec<u8>>,
+}
+
 /// The open batch of a partition.
 pub(super) struct OpenBatch {
-    decoder: Box<dyn Decode>,
+    reader: Reader,
     /// With so many rows or messages it is full.
     rows_max: usize,
     payload_bytes: usize,
@@ -50,10 +83,22 @@ pub(super) struct OpenBatch {
 }
 
 impl OpenBatch {
-    /// The first message has this offset, or a later one; `None`: any.
-    pub(super) fn new(source: &SourceConfig, next_offset: Option<i64>, now: Timestamp) -> Self {
+    /// The first message has this offset, or a later one; `None`: any. Where requests and responses
+    /// are joined, those wait already.
+    pub(super) fn new(
+        source: &SourceConfig,
+        next_offset: Option<i64>,
+        halves: &Halves,
+        now: Timestamp,
+    ) -> Self {
+        let reader = match &source.join {
+            Some(join) => {
+                Reader::Joined(Box::new(JoinDecoder::new(source, join, halves.clone())))
+            }
+            None => Reader::Single(source.decoder()),
+        };
         Self {
-            decoder: source.decoder(),
+            reader,
             rows_max: batch_rows_max(&source.schema),
             payload_bytes: 0,
             closed_bytes: 0,
@@ -66,12 +111,12 @@ impl OpenBatch {
         }
     }
 
-    /// Adds a message; returns its rejection if it is refused.
+    /// Adds a message; returns why, if it is refused.
     ///
     /// One that was read before is passed over. The client has been seen to go back: an answer to
     /// the question where the log begins, asked before its broker died, moved it there once more
     /// when it had long read on.
-    pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<&Rejection> {
+    pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<Refused> {
         let mark = mark(message);
         self.is_other_log |= self
             .before
@@ -88,17 +133,22 @@ impl OpenBatch {
         self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
         self.payload_bytes += message.envelope.iter().flatten().map(|it| it.len()).sum::<usize>();
-        self.decoder.decode(message)
+        let rejection = self.reader.decoder_mut().decode(message)?.clone();
+        let document = match &self.reader {
+            Reader::Single(_) => None,
+            Reader::Joined(decoder) => decoder.document().map(<[u8]>::to_vec),
+        };
+        Some(Refused { rejection, document })
     }
 
     /// Returns the schema that has to be brought before a message is decoded.
     pub(super) fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
-        self.decoder.missing(message)
+        self.reader.decoder().missing(message)
     }
 
     /// Brings it.
     pub(super) fn learn(&mut self, id: SchemaId, program: Program) {
-        self.decoder.learn(id, program);
+        self.reader.decoder_mut().learn(id, program);
     }
 
     /// Has the log compared with the one that was read before, should this message come once more.
@@ -117,14 +167,14 @@ impl OpenBatch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.decoder.messages() == 0
+        self.reader.decoder().messages() == 0
     }
 
     /// Returns whether it has to be counted before more is read.
     pub(super) fn is_full(&self) -> bool {
-        let decoder = &self.decoder;
+        let decoder = self.reader.decoder();
         let read = decoder.messages().max(decoder.rows());
-        let bytes = self.payload_bytes.max(self.decoder.text_bytes());
+        let bytes = self.payload_bytes.max(decoder.text_bytes());
         self.rows_max <= read || PAYLOAD_BYTES_MAX <= bytes
     }
 
@@ -135,9 +185,25 @@ impl OpenBatch {
     /// Closes the batch; the next message opens another.
     pub(super) fn finish(&mut self) -> Decoded {
         self.payload_bytes = 0;
-        let decoded = self.decoder.finish();
+        let decoded = self.reader.decoder_mut().finish();
         self.closed_bytes = bytes(&decoded);
         decoded
+    }
+
+    /// Returns what the messages of the batch that was closed last made of halves of records.
+    pub(super) fn take_join_news(&mut self) -> Option<JoinNews> {
+        match &mut self.reader {
+            Reader::Single(_) => None,
+            Reader::Joined(decoder) => Some(decoder.take_news()),
+        }
+    }
+
+    /// Returns the memory of halves that wait.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        match &self.reader {
+            Reader::Single(_) => 0,
+            Reader::Joined(decoder) => decoder.waiting().bytes,
+        }
     }
 
     /// Returns the memory that an open batch is on its way to: that of the newest closed one.
@@ -270,12 +336,12 @@ mod tests {
     /// and whether it is another log.
     fn read(messages: &[Message<'_>]) -> (usize, bool) {
         let config = load(CONFIG, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
-        let mut batch = OpenBatch::new(&config.sources[0], Some(8), at(0));
+        let mut batch = OpenBatch::new(&config.sources[0], Some(8), &Halves::default(), at(0));
         batch.compare(Some(mark(&message(7, 70))));
         for message in messages {
             batch.decode(at(0), message);
         }
-        (batch.decoder.messages(), batch.is_other_log())
+        (batch.reader.decoder().messages(), batch.is_other_log())
     }
 
     #[test]

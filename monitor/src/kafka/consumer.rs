@@ -123,6 +123,8 @@ pub struct SourceConsumer {
     decoders: BTreeMap<PartitionId, OpenBatch>,
     /// Batches that are decoded.
     batches: Holder,
+    /// Requests and responses that wait for their other half.
+    joins: Holder,
     outbox: Outbox,
     outputs: Vec<Output>,
     /// Paused because they ran ahead of the others.
@@ -158,6 +160,7 @@ impl SourceConsumer {
             parts,
             decoders: BTreeMap::new(),
             batches: Holder::new(MemoryOwner::Batches),
+            joins: Holder::new(MemoryOwner::Joins),
             outputs: Vec::new(),
             held: BTreeSet::new(),
             stalled: BTreeSet::new(),
@@ -440,7 +443,7 @@ impl SourceConsumer {
         self.parts.health.goes_on(&self.place());
         for (state, saver) in assigned {
             let source = &self.parts.config.sources[self.parts.source];
-            let mut batch = OpenBatch::new(source, state.next_offset(), now);
+            let mut batch = OpenBatch::new(source, state.next_offset(), state.halves(), now);
             batch.compare(state.mark());
             self.decoders.insert(state.id().clone(), batch);
             if let (Some(sharing), Some(saver)) = (&mut self.sharing, saver) {
@@ -474,6 +477,9 @@ impl SourceConsumer {
             return;
         }
         let (decoded, mark) = (batch.finish(), batch.newest());
+        if let Some(news) = batch.take_join_news() {
+            self.shard.join(now, partition, news);
+        }
         let span = info_span!("count_batch", partition = %partition, messages = decoded.messages);
         let _entered = span.enter();
         if let Some(first) = decoded.rejections.first() {
@@ -540,6 +546,7 @@ impl SourceConsumer {
         }
         self.looked_at = now;
         self.batches.set(self.decoders.values().map(OpenBatch::expected_bytes).sum());
+        self.joins.set(self.decoders.values().map(OpenBatch::waiting_bytes).sum());
         self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard

@@ -194,19 +194,20 @@ impl Producer {
         })));
     }
 
-    /// Sends a rejected message as it came, with its coordinates and the reason as headers.
+    /// Sends a rejected message with the payload that was decoded, mostly its own, and its
+    /// coordinates and the reason as headers.
     pub fn dead_letter(
         &self,
         topic: &str,
         source: usize,
-        message: &BorrowedMessage<'_>,
+        (message, payload): (&BorrowedMessage<'_>, Option<&[u8]>),
         rejection: &Rejection,
     ) {
         let delivery = Box::new(Delivery::DeadLetter { source });
         let mut record = BaseRecord::with_opaque_to(topic, delivery)
             .headers(dead_letter_headers(message, rejection));
         record.key = message.key();
-        record.payload = message.payload();
+        record.payload = payload;
         self.send(record);
     }
 

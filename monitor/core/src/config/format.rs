@@ -13,6 +13,9 @@ use driftd_ingest::{
 use super::SourceConfig;
 use super::registry::{RegistryConfig, RegistryFraming};
 
+/// More than what stands around the two halves of a joined document.
+const JOIN_BYTES: usize = 64;
+
 /// What a topic's messages are written in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceFormat {
@@ -90,8 +93,16 @@ impl ProtobufConfig {
 }
 
 impl SourceConfig {
-    /// Returns the bounds of decoding.
+    /// Returns the bounds of decoding: where two messages make a document, that of both.
     pub fn limits(&self) -> DecodeLimits {
+        let message = self.message_limits();
+        let bytes = message.payload_bytes_max;
+        let joined = self.join.as_ref().map(|_| 2 * bytes + JOIN_BYTES);
+        DecodeLimits { payload_bytes_max: joined.unwrap_or(bytes), ..message }
+    }
+
+    /// Returns the bounds of one message.
+    pub(crate) fn message_limits(&self) -> DecodeLimits {
         DecodeLimits {
             payload_bytes_max: self.payload_bytes_max,
             rows_max: self.rows_max,
@@ -99,7 +110,7 @@ impl SourceConfig {
         }
     }
 
-    /// Returns a decoder for the messages of a partition.
+    /// Returns a decoder for the documents of a partition: of messages, where each is one.
     pub fn decoder(&self) -> Box<dyn Decode> {
         let (schema, limits) = (Arc::clone(&self.schema), self.limits());
         match &self.format {

@@ -4,6 +4,7 @@
 //! that is [`super::validate`], the hop after. The hop before is [`super::structure`].
 
 mod format;
+mod join;
 mod memory;
 mod source;
 mod state;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::format::{RawAvro, RawProtobuf, RawRegistry, RawRegistryFraming};
+pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{

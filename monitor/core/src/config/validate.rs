@@ -5,6 +5,7 @@
 
 mod features;
 mod format;
+mod join;
 pub(super) mod kafka;
 mod lists;
 mod memory;

@@ -71,6 +71,9 @@ impl Fingerprint {
         if let Some(columns) = &source.schema.columns {
             add(&columns.to_string());
         }
+        if let Some(join) = &source.join {
+            add(&join.described());
+        }
         for field in schema.iter().flat_map(|it| &it.segments) {
             add(&field.path.to_string());
         }
@@ -86,6 +89,17 @@ impl Fingerprint {
             }
         }
         let hash = hash.finalize();
+        Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
+impl Fingerprint {
+    /// Covers a text.
+    ///
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes.
+    pub(super) fn of_text(text: &str) -> Self {
+        let hash = Sha256::digest(text);
         Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
     }
 }
@@ -300,17 +314,17 @@ pub(super) struct PartitionBody {
     pub(super) manifest: Manifest,
 }
 
-/// Which windows a partition had open, and how far each had looked: a store that lost one of their
-/// rows does not pass for whole.
+/// Which rows of a kind a partition had, such as windows and how far each had looked: a store that
+/// lost one of them does not pass for whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest([u8; 8]);
 
 impl Manifest {
     /// # Panics
-    /// Never: SHA-256 gives 32 bytes, and windows have a written form.
-    pub(super) fn of(open: &BTreeMap<PaneId, i64>) -> Self {
-        let open = postcard::to_stdvec(open).expect("windows are made of text and numbers");
-        let hash = Sha256::digest(open);
+    /// Never: SHA-256 gives 32 bytes, and what is listed has a written form.
+    pub(super) fn of(listed: &impl Serialize) -> Self {
+        let listed = postcard::to_stdvec(listed).expect("lists are made of text and numbers");
+        let hash = Sha256::digest(listed);
         Self(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
     }
 }

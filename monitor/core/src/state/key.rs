@@ -51,6 +51,10 @@ pub(super) enum Key {
     Mark(PartitionId),
     /// The same as `Lost`, as it is kept by the partition's reader where others decide.
     OwnLost(PartitionId),
+    /// How requests and responses of a partition are joined, and which of them wait.
+    Join(PartitionId),
+    /// One that waits, by its offset.
+    Half(PartitionId, i64),
 }
 
 impl Key {
@@ -59,7 +63,9 @@ impl Key {
         if let Self::Partition(partition)
         | Self::Open(partition, _)
         | Self::Mark(partition)
-        | Self::OwnLost(partition) = self
+        | Self::OwnLost(partition)
+        | Self::Join(partition)
+        | Self::Half(partition, _) = self
         {
             Some(partition)
         } else {

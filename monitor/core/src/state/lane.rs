@@ -279,7 +279,9 @@ impl<'a> LaneReader<'a> {
             | Key::Slice(_)
             | Key::Gap(_)
             | Key::Mark(_)
-            | Key::OwnLost(_) => Err(LaneRowError::Foreign),
+            | Key::OwnLost(_)
+            | Key::Join(_)
+            | Key::Half(..) => Err(LaneRowError::Foreign),
         }
     }
 

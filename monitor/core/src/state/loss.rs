@@ -66,6 +66,7 @@ impl Reading<'_> {
         keys.into_iter()
             .filter(|key| rows.contains_key(key))
             .for_each(|key| self.saver.remove(key));
+        self.forget_halves(rows, id);
     }
 
     /// Returns the lost time of partitions, of those that begin now too; each has to be read past

@@ -89,8 +89,8 @@ pub enum RestoreError {
     },
     /// Rows that were stored together are not there together.
     #[error(
-        "the stored state of {partition} is torn: an open window is missing or old; to count anew, \
-         {ANEW}"
+        "the stored state of {partition} is torn: an open window, or half of a record that \
+         waits for the other, is missing or old; to count anew, {ANEW}"
     )]
     Torn {
         /// Whose.
@@ -471,6 +471,7 @@ impl<'a> Reading<'a> {
             let mut state = PartitionState::restore(id.clone(), source, position, partials, now);
             state.begin_to_count(self.new_models(source, &counted));
             state.set_mark(mark(rows, id)?);
+            state.restore_halves(self.halves(rows, id)?);
             partitions.push(state);
         }
         Ok(partitions)

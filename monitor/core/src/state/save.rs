@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::body::{
     Fingerprint, Manifest, PartitionBody, PassedBody, ResultBody, SliceBody, TotalsBody, WindowBody,
 };
+use super::halves::joins;
 use super::key::Key;
 use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
@@ -42,6 +43,10 @@ pub(crate) struct Saver {
     open: BTreeMap<PartitionId, BTreeMap<PaneId, i64>>,
     /// Stored panes of stage 2, and how far each had looked.
     pending: BTreeMap<(PartitionId, PaneId), i64>,
+    /// How requests and responses of each topic are joined.
+    pub(super) joins: BTreeMap<Arc<str>, Fingerprint>,
+    /// Offsets of stored ones that wait.
+    pub(super) halves: BTreeMap<PartitionId, BTreeSet<i64>>,
     /// Stored lost time of partitions whose reader keeps it.
     own_lost: BTreeMap<PartitionId, LostTime>,
     /// Stored closed windows, oldest first.
@@ -85,6 +90,8 @@ impl Saver {
             changes: BTreeMap::new(),
             positions: BTreeMap::new(),
             open: BTreeMap::new(),
+            joins: joins(config),
+            halves: BTreeMap::new(),
             pending: BTreeMap::new(),
             own_lost: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -137,14 +144,17 @@ impl Saver {
             | Key::Gap(_)
             | Key::Lost(_)
             | Key::Mark(_)
-            | Key::OwnLost(_) => {}
+            | Key::OwnLost(_)
+            | Key::Join(_)
+            | Key::Half(..) => {}
         }
     }
 
     /// Takes what a partition holds now.
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { partition, next_offset, event_time_max, waiting, mark, lost, open } =
+        let Checkpoint { partition, next_offset, event_time_max, waiting, mark, lost, .. } =
             checkpoint;
+        let Checkpoint { newest_record, halves, open, .. } = checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -182,6 +192,7 @@ impl Saver {
         {
             self.put(Key::OwnLost(partition.clone()), &lost);
         }
+        self.halves(&partition, newest_record, halves);
         self.open.insert(partition, kept);
     }
 

@@ -11,6 +11,7 @@ mod durability;
 mod extremes;
 mod faulty;
 mod growth;
+mod joining;
 mod kinds;
 mod log;
 mod loss;

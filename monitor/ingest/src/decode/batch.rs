@@ -88,14 +88,25 @@ impl OpenBatch {
 
     /// Takes a message's coordinates; `accept` or `reject` must follow.
     pub(super) fn begin(&mut self, message: &Message<'_>) {
+        self.begin_at(message.offset, message.payload.map_or(0, <[u8]>::len));
+    }
+
+    /// The same of a message whose payload is not the one that is read.
+    pub(super) fn begin_at(&mut self, offset: i64, payload_bytes: usize) {
         if self.messages == 0 {
-            self.from_offset = message.offset;
+            self.from_offset = offset;
         } else {
-            assert!(self.to_offset <= message.offset, "offsets of a partition increase");
+            assert!(self.to_offset <= offset, "offsets of a partition increase");
         }
-        self.to_offset = message.offset + 1;
+        self.to_offset = offset + 1;
         self.messages += 1;
-        self.bytes += message.payload.map_or(0, |payload| payload.len() as u64);
+        self.bytes += payload_bytes as u64;
+    }
+
+    /// Takes a message that has no rows.
+    pub(super) fn pass(&mut self, message: &Message<'_>) {
+        self.begin(message);
+        self.accepted += 1;
     }
 
     /// Appends the message's rows, or refuses the message for the version of the returned one of
@@ -171,7 +182,11 @@ impl OpenBatch {
     }
 
     pub(super) fn reject(&mut self, message: &Message<'_>, refusal: Refusal) -> Option<&Rejection> {
-        self.rejections.push(refusal.at(message.offset));
+        self.refuse(refusal.at(message.offset))
+    }
+
+    pub(super) fn refuse(&mut self, rejection: Rejection) -> Option<&Rejection> {
+        self.rejections.push(rejection);
         self.rejections.last()
     }
 

@@ -12,6 +12,7 @@ mod cursor;
 mod decimal;
 mod document;
 mod embedded;
+mod half;
 mod layout;
 mod learner;
 mod quick_walk;
@@ -50,6 +51,7 @@ use self::columns::Columns;
 use self::document::JsonDocument;
 use self::embedded::Embedded;
 pub(super) use self::embedded::bytes_max as embedded_bytes_max;
+pub use self::half::{Half, HalfReader, HalfSchema, Side};
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
 use self::tensors::Tensors;
@@ -121,6 +123,32 @@ impl JsonDecoder {
         }
     }
 
+    /// Adds a message without rows of its own: it is half of a record, which the other half makes
+    /// whole.
+    pub fn pass(&mut self, message: &Message<'_>) {
+        self.batch.pass(message);
+    }
+
+    /// Adds a message that was refused before it came here.
+    pub fn refuse(&mut self, message: &Message<'_>, rejection: Rejection) -> Option<&Rejection> {
+        self.batch.begin(message);
+        self.batch.refuse(rejection)
+    }
+
+    /// Adds the document of two halves as the message that came later, whose payload has
+    /// `payload_bytes`; that of the other one is counted already.
+    pub fn decode_joined(
+        &mut self,
+        joined: &Message<'_>,
+        payload_bytes: usize,
+    ) -> Option<&Rejection> {
+        self.batch.begin_at(joined.offset, payload_bytes);
+        match self.read(joined) {
+            Ok(()) => None,
+            Err(refusal) => self.batch.reject(joined, refusal),
+        }
+    }
+
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_text(message.payload, self.limits)?;
@@ -183,11 +211,7 @@ impl Decode for JsonDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
-        self.batch.begin(message);
-        match self.read(message) {
-            Ok(()) => None,
-            Err(refusal) => self.batch.reject(message, refusal),
-        }
+        self.decode_joined(message, message.payload.map_or(0, <[u8]>::len))
     }
 
     fn messages(&self) -> usize {

@@ -15,7 +15,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::{ConsumerParts, SourceConsumer};
 use crate::clock::{self, Stopwatch};
-use crate::kafka::batch::{self, OpenBatch};
+use crate::kafka::batch::{self, OpenBatch, Refused};
 use crate::kafka::stalls::{Due, Outlook};
 use crate::registry::RegistryError;
 
@@ -61,9 +61,11 @@ pub(super) fn decode(
             Err(why) => return Err(MissingSchema { partition: id, schema, why }),
         }
     }
-    let rejection = batch.decode(now, &record);
-    if let (Some(rejection), Some(topic)) = (rejection, source.dead_letter_topic.as_deref()) {
-        parts.producer.dead_letter(topic, parts.source, message, rejection);
+    let refused = batch.decode(now, &record);
+    if let (Some(refused), Some(topic)) = (refused, source.dead_letter_topic.as_deref()) {
+        let Refused { rejection, document } = &refused;
+        let payload = document.as_deref().or(message.payload());
+        parts.producer.dead_letter(topic, parts.source, (message, payload), rejection);
     }
     Ok(if batch.is_full() || is_late { Room::None } else { Room::Left })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::text::{DurationText, Topic};
 use super::format::{RawAvro, RawProtobuf};
+use super::join::RawJoin;
 
 /// One topic of inference logs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,6 +51,9 @@ pub(in crate::config) struct RawSource {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub(in crate::config) tensors: Vec<String>,
+    /// How requests and responses that are messages of their own are joined. Left out: each message
+    /// is whole.
+    pub(in crate::config) join: Option<RawJoin>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
     /// Largest accepted message, in bytes; a larger one is rejected.

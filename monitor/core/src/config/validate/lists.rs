@@ -3,7 +3,7 @@
 //! Before: [`super::sources`] has read each path by itself. After: the schema, which has the same
 //! rules and no keys to name.
 
-use driftd_ingest::{FieldPath, list_and_object};
+use driftd_ingest::{FieldPath, Side, list_and_object};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawFormat, RawModel};
@@ -33,6 +33,7 @@ pub(super) fn check(
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
     rows(raw, source, all(), findings)?;
     no_list(raw, source, all(), findings)?;
+    joined(raw, source, all(), findings)?;
     let mut outcome = agree(all(), findings);
     outcome = outcome.and(columns(raw, source, all(), findings));
     outcome = outcome.and(conditions(raw, source, all(), findings));
@@ -97,6 +98,28 @@ fn no_list<'a>(
     let problem = "begins with `[]`, and a message of Protobuf is no list";
     let hint = "write the name of the repeated field before it";
     Err(findings.add(&list.key, problem, hint))
+}
+
+/// Checks that all paths into a document of two halves lead into one of them.
+fn joined<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    if !raw.sources.get(source).is_some_and(|it| it.join.is_some()) {
+        return Ok(());
+    }
+    let sides: Vec<FieldPath> = Side::ALL.iter().filter_map(|it| path(it.as_str())).collect();
+    let mut outcome = Ok(());
+    for Keyed { key, path } in paths.filter(|it| it.path.beside().is_none()) {
+        if !sides.iter().any(|side| path.is_inside(side)) {
+            let problem = format!("is `{path}`: with `join` a record is a request and a response");
+            let hint = "begin it with `request` or `response`, as `response.predictions[]`";
+            outcome = Err(findings.add(key, &problem, hint));
+        }
+    }
+    outcome
 }
 
 /// Checks that either all paths into the payload take it for a list, or none.

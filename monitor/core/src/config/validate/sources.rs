@@ -15,7 +15,7 @@ use super::super::raw::{
 };
 use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
-use super::{distinct, field_path, format, lists, time_path, windows};
+use super::{distinct, field_path, format, join, lists, time_path, windows};
 
 /// Checks all sources.
 pub(super) fn sources(
@@ -63,6 +63,7 @@ fn source(
     let written = format::format(source, &path, findings);
     let embedded = embedded(source, &path, findings);
     let tensors = tensors(source, &path, findings);
+    let join = join::join(source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
@@ -80,6 +81,11 @@ fn source(
         }
         Noted
     })?;
+    let join = join?;
+    let schema = match &join {
+        Some(join) => schema.with_beside([&join.half.id, &join.half.side]),
+        None => schema,
+    };
     Ok(SourceConfig {
         topic: source.topic.0.as_str().into(),
         start: match source.start {
@@ -92,6 +98,7 @@ fn source(
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
         payload_bytes_max: source.payload_bytes_max,
         rows_max: source.rows_max,
+        join,
         time: time?,
     })
 }

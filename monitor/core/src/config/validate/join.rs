@@ -1,0 +1,91 @@
+//! Checks how requests and responses of a source are joined.
+//!
+//! Before: [`super::sources`]. After: [`crate::join`] keeps halves by it.
+
+use std::sync::Arc;
+
+use driftd_ingest::{FieldPath, HalfSchema};
+
+use super::super::JoinConfig;
+use super::super::error::{Findings, Noted};
+use super::super::raw::{RawFormat, RawJoin, RawSource};
+use super::super::size;
+use super::{field_path, positive_millis};
+
+/// Reads the join of a source, if it has one.
+pub(super) fn join(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<Arc<JoinConfig>>, Noted> {
+    let Some(raw) = &source.join else { return Ok(None) };
+    let path = format!("{path}.join");
+    match source.format {
+        RawFormat::Json => {}
+        RawFormat::Ndjson | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
+            let problem = "is for messages that are one document of JSON each";
+            return Err(findings.add(&path, problem, "write `format: json`, or remove it"));
+        }
+    }
+    let id = one_value(&raw.id, &format!("{path}.id"), findings);
+    let side = one_value(&raw.side, &format!("{path}.side"), findings);
+    let texts = texts(raw, &path, findings);
+    let within = positive_millis(&raw.within, &format!("{path}.within"), findings);
+    let bytes = bytes_max(source, raw, &format!("{path}.bytes_max"), findings);
+    texts?;
+    Ok(Some(Arc::new(JoinConfig {
+        half: HalfSchema {
+            id: id?,
+            side: side?,
+            request: raw.request.as_str().into(),
+            response: raw.response.as_str().into(),
+        },
+        within_millis: within?,
+        bytes_max: bytes?,
+        records_max: u64::from(raw.records_max),
+    })))
+}
+
+/// Reads a path to one value of a message.
+fn one_value(text: &str, path: &str, findings: &mut Findings) -> Result<FieldPath, Noted> {
+    let read = field_path(text, path, findings)?;
+    if read.beside().is_some() || read.has_fixed_place() {
+        return Ok(read);
+    }
+    let problem = format!("is `{text}`, which is not one value of a message");
+    Err(findings.add(path, &problem, "name one, such as `$headers.ce_id` or `id`"))
+}
+
+/// Checks that the texts of the two sides tell them apart.
+fn texts(raw: &RawJoin, path: &str, findings: &mut Findings) -> Result<(), Noted> {
+    let hint = "write the text of each, such as `org.kubeflow.serving.inference.request`";
+    for (key, text) in [("request", &raw.request), ("response", &raw.response)] {
+        if text.is_empty() {
+            return Err(findings.add(&format!("{path}.{key}"), "is no text", hint));
+        }
+    }
+    if raw.request == raw.response {
+        let problem = format!("is `{}`, as `request` is", raw.response);
+        return Err(findings.add(&format!("{path}.response"), &problem, hint));
+    }
+    Ok(())
+}
+
+fn bytes_max(
+    source: &RawSource,
+    raw: &RawJoin,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<u64, Noted> {
+    let text = &raw.bytes_max.0;
+    let bytes = size::parse(text).ok_or_else(|| {
+        findings.add(path, &format!("`{text}` is no amount of memory"), size::HINT)
+    })?;
+    let least = 2 * source.payload_bytes_max as u64;
+    if bytes < least {
+        let problem = format!("is `{text}`, less than two messages of `payload_bytes_max`");
+        let hint = format!("raise it to {}KiB or more, or lower that", least.div_ceil(1 << 10));
+        return Err(findings.add(path, &problem, &hint));
+    }
+    Ok(bytes)
+}
