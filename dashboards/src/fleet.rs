@@ -10,6 +10,7 @@ use driftd_catalog::metric::{
     BUILD_INFO, CLAMPED_TIMESTAMPS_TOTAL, CONSUMED_BYTES_TOTAL, DEAD_LETTER_RECORDS_TOTAL,
     EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
     FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
+    JOIN_LEFT_OUT_TOTAL, JOIN_WAITING, JOIN_WAITING_BYTES, JOINED_PAIRS_TOTAL,
     KAFKA_ABANDONED_CALLS, KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_CONSUMER_LAG_SECONDS, KAFKA_CONSUMER_NEXT_OFFSET, KAFKA_ERRORS_TOTAL,
     KAFKA_PARTITION_STALLED, KAFKA_REBALANCES_TOTAL, KAFKA_STALLED_PARTITIONS, LANE_LAG_ROWS,
@@ -235,6 +236,46 @@ fn input(layout: &mut Layout) {
                     "results: {{outcome}}",
                 ),
             ],
+        ),
+    ];
+    for panel in panels {
+        layout.add(8, 7, panel);
+    }
+    joins(layout);
+}
+
+/// Requests and responses that are messages of their own, where a topic has them.
+fn joins(layout: &mut Layout) {
+    let by_topic = |metric, legend| (format!("sum by (topic) ({})", FLEET.rate(metric)), legend);
+    let waiting =
+        |metric| vec![(format!("sum by (topic) ({})", FLEET.select(metric)), "{{topic}}")];
+    let panels = [
+        panel::time_series(
+            "Requests joined with responses per second",
+            "Pairs of a request and its response, and those of either that were not joined: the \
+             other half did not come in time, they made room for others, or came twice. Requests \
+             without a response are normal; where responses expire too, the topic may not be keyed \
+             by the id.",
+            "cps",
+            vec![
+                by_topic(&JOINED_PAIRS_TOTAL, "joined: {{topic}}"),
+                (
+                    format!("sum by (topic, side, reason) ({})", FLEET.rate(&JOIN_LEFT_OUT_TOTAL)),
+                    "{{side}} {{reason}}: {{topic}}",
+                ),
+            ],
+        ),
+        panel::time_series(
+            "Requests and responses that wait",
+            "Requests and responses that wait for their other half.",
+            "short",
+            waiting(&JOIN_WAITING),
+        ),
+        panel::time_series(
+            "Memory of those that wait",
+            "What requests and responses take that wait for their other half.",
+            "bytes",
+            waiting(&JOIN_WAITING_BYTES),
         ),
     ];
     for panel in panels {

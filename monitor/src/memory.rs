@@ -120,6 +120,7 @@ impl Budget {
             MemoryOwner::Base => BASE_BYTES,
             MemoryOwner::FetchQueues => fetch_queues(config, partitions),
             MemoryOwner::Batches => batches(config, partitions),
+            MemoryOwner::Joins => joins(config, partitions),
             MemoryOwner::WindowsReading => footprint.windows_reading(),
             MemoryOwner::WindowsWaiting => footprint.windows_waiting(),
             MemoryOwner::Panes => footprint.panes(),
@@ -214,6 +215,19 @@ fn batches(config: &Config, partitions: &[usize]) -> u64 {
     sources.map(|(source, partitions)| *partitions as u64 * batch::bytes_expected(source)).sum()
 }
 
+/// What waits in each partition for its other half, and once more on its way to the store; and the
+/// document of two, which may have grown by doubling.
+fn joins(config: &Config, partitions: &[usize]) -> u64 {
+    let copies = if config.state.is_some() || config.scale_out.is_some() { 2 } else { 1 };
+    let sources = config.sources.iter().zip(partitions).map(|(source, partitions)| {
+        let waiting = source.join.as_ref().map_or(0, |join| {
+            copies * join.bytes_max + 2 * source.limits().payload_bytes_max as u64
+        });
+        *partitions as u64 * waiting
+    });
+    sources.sum()
+}
+
 /// What was decided and waits for the brokers; and the messages of one transaction once more.
 fn outbox(config: &Config) -> u64 {
     let is_sent = config.outputs.results_topic.is_some() || config.retraining.is_some();
@@ -247,6 +261,9 @@ fn advice(largest: MemoryOwner) -> &'static str {
         MemoryOwner::FetchQueues => "lower `memory.fetch_queue` or `kafka.consumers`",
         MemoryOwner::Batches => {
             "watch fewer columns, lower `sources[].rows_max`, or share the partitions (`scale_out`)"
+        }
+        MemoryOwner::Joins => {
+            "lower `sources[].join.bytes_max`, or share the partitions (`scale_out`)"
         }
         MemoryOwner::Panes => {
             "watch fewer `features` or `segments`, or let windows overlap less (`every`)"

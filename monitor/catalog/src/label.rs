@@ -30,7 +30,8 @@ pub enum Label {
     Partition,
     /// Retraining policy by its configured name.
     Policy,
-    /// Why a record was rejected, or a partition is read no more; two closed sets.
+    /// Why a record was rejected, half of one was left out ([`JOIN_REASONS`]), or a partition is
+    /// read no more; three closed sets.
     Reason,
     /// Identity of the reference in use: a short digest.
     Reference,
@@ -40,6 +41,8 @@ pub enum Label {
     Route,
     /// `all`, or `name=value`; the number tracked is capped.
     Segment,
+    /// Which half of a record: `request` or `response`.
+    Side,
     /// Instruction set that counting uses: `avx2` or `scalar`.
     Simd,
     /// One of [`STATES`].
@@ -73,6 +76,7 @@ impl Label {
             Self::Result => "result",
             Self::Route => "route",
             Self::Segment => "segment",
+            Self::Side => "side",
             Self::Simd => "simd",
             Self::State => "state",
             Self::Topic => "topic",
@@ -124,6 +128,15 @@ pub const RETRAIN_JOB_OUTCOMES: [&str; 2] = [OUTCOME_SUCCEEDED, OUTCOME_FAILED];
 /// [`crate::metric::RESULT_LINES_TOTAL`].
 pub const WRITTEN_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];
 
+/// The other half did not come in time.
+pub const REASON_EXPIRED: &str = "expired";
+/// It made room for later ones.
+pub const REASON_EVICTED: &str = "evicted";
+/// One like it waited already.
+pub const REASON_DUPLICATE: &str = "duplicate";
+/// Values of `reason` in [`crate::metric::JOIN_LEFT_OUT_TOTAL`].
+pub const JOIN_REASONS: [&str; 3] = [REASON_EXPIRED, REASON_EVICTED, REASON_DUPLICATE];
+
 /// What memory is used for: values of the label `owner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MemoryOwner {
@@ -133,6 +146,8 @@ pub enum MemoryOwner {
     FetchQueues,
     /// Records that are decoded and not counted yet.
     Batches,
+    /// Requests and responses that wait for their other half.
+    Joins,
     /// Windows that partitions are being counted into.
     WindowsReading,
     /// Windows that wait for other partitions.
@@ -157,10 +172,11 @@ pub enum MemoryOwner {
 
 impl MemoryOwner {
     /// All owners.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Base,
         Self::FetchQueues,
         Self::Batches,
+        Self::Joins,
         Self::WindowsReading,
         Self::WindowsWaiting,
         Self::Panes,
@@ -179,6 +195,7 @@ impl MemoryOwner {
             Self::Base => "base",
             Self::FetchQueues => "fetch_queues",
             Self::Batches => "batches",
+            Self::Joins => "joins",
             Self::WindowsReading => "windows_reading",
             Self::WindowsWaiting => "windows_waiting",
             Self::Panes => "panes",

@@ -157,6 +157,20 @@ pub const RECORDS_OVER_LIMIT_TOTAL: Metric = counter(
     TOPIC,
     "Valid records left out because a model had too many versions, segments or open windows.",
 );
+pub const JOINED_PAIRS_TOTAL: Metric = counter(
+    "driftd_joined_pairs_total",
+    TOPIC,
+    "Requests that were joined with their response, whether or not the two are a valid record.",
+);
+pub const JOIN_LEFT_OUT_TOTAL: Metric = counter(
+    "driftd_join_left_out_total",
+    &[Label::Topic, Label::Side, Label::Reason],
+    "Requests and responses that were not joined, by side and reason.",
+);
+pub const JOIN_WAITING: Metric =
+    gauge("driftd_join_waiting", TOPIC, "Requests and responses that wait for their other half.");
+pub const JOIN_WAITING_BYTES: Metric =
+    gauge("driftd_join_waiting_bytes", TOPIC, "What those that wait take, in bytes.");
 pub const PREDICTIONS_TOTAL: Metric =
     counter("driftd_predictions_total", MODEL, "Valid records of a model version.");
 pub const LATE_RECORDS_TOTAL: Metric = counter(
@@ -528,6 +542,10 @@ pub const METRICS: &[Metric] = &[
     DEAD_LETTER_RECORDS_TOTAL,
     CLAMPED_TIMESTAMPS_TOTAL,
     RECORDS_OVER_LIMIT_TOTAL,
+    JOINED_PAIRS_TOTAL,
+    JOIN_LEFT_OUT_TOTAL,
+    JOIN_WAITING,
+    JOIN_WAITING_BYTES,
     PREDICTIONS_TOTAL,
     LATE_RECORDS_TOTAL,
     LAST_RECORD_TIMESTAMP_SECONDS,

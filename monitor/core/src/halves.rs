@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
+use driftd_catalog::label::{JOIN_REASONS, REASON_DUPLICATE, REASON_EVICTED, REASON_EXPIRED};
 use driftd_ingest::Side;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,15 @@ pub struct JoinCounts {
 }
 
 impl JoinCounts {
+    /// Returns those that were not joined by their reason, all of [`JOIN_REASONS`].
+    pub fn left_out(&self) -> [(&'static str, BySide); JOIN_REASONS.len()] {
+        [
+            (REASON_EXPIRED, self.expired),
+            (REASON_EVICTED, self.evicted),
+            (REASON_DUPLICATE, self.duplicate),
+        ]
+    }
+
     /// Adds what came later.
     pub fn absorb(&mut self, next: Self) {
         self.joined += next.joined;

@@ -375,6 +375,7 @@ fn source() -> SourceSnapshot {
         rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
         clamped: 0,
         over_limit: 0,
+        join: None,
         dead_lettered: 54,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),

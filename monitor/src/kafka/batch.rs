@@ -92,9 +92,7 @@ impl OpenBatch {
         now: Timestamp,
     ) -> Self {
         let reader = match &source.join {
-            Some(join) => {
-                Reader::Joined(Box::new(JoinDecoder::new(source, join, halves.clone())))
-            }
+            Some(join) => Reader::Joined(Box::new(JoinDecoder::new(source, join, halves.clone()))),
             None => Reader::Single(source.decoder()),
         };
         Self {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use driftd_catalog::{PartitionId, Timestamp};
+use driftd_core::halves::BySide;
 use driftd_core::loss::Loss;
 use driftd_core::snapshot::{
-    LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals, lane_lag,
+    JoinSnapshot, LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals, lane_lag,
 };
 use driftd_ingest::RejectReason;
 use serde::Serialize;
@@ -61,6 +62,8 @@ struct Source {
     rejected: BTreeMap<&'static str, u64>,
     clamped: u64,
     over_limit: u64,
+    /// What became of requests and responses; absent where they are not joined.
+    join: Option<JoinView>,
     dead_lettered: u64,
     dead_letter_failed: u64,
     errors: BTreeMap<&'static str, u64>,
@@ -69,6 +72,16 @@ struct Source {
     partitions: Vec<PartitionView>,
     /// The others, as their owners have told last.
     elsewhere: Vec<PartitionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct JoinView {
+    joined: u64,
+    /// Those that were not, by reason.
+    left_out: BTreeMap<&'static str, BySide>,
+    /// Those that wait for their other half.
+    waiting: u64,
+    waiting_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,12 +178,24 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         rejected: rejected.into(),
         clamped: source.clamped,
         over_limit: source.over_limit,
+        join: source.join.map(JoinView::from),
         dead_lettered: source.dead_lettered,
         dead_letter_failed: source.dead_letter_failed,
         errors: source.errors.clone(),
         rebalances: source.rebalances,
         partitions: own(&snapshot.partitions, &|_| Some(Arc::clone(&state.instance))),
         elsewhere: elsewhere.collect(),
+    }
+}
+
+impl From<JoinSnapshot> for JoinView {
+    fn from(JoinSnapshot { counts, waiting }: JoinSnapshot) -> Self {
+        Self {
+            joined: counts.joined,
+            left_out: counts.left_out().into(),
+            waiting: waiting.halves,
+            waiting_bytes: waiting.bytes,
+        }
     }
 }
 

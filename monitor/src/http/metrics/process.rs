@@ -82,6 +82,7 @@ fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
     let held = [
         MemoryOwner::FetchQueues,
         MemoryOwner::Batches,
+        MemoryOwner::Joins,
         MemoryOwner::Checkpoints,
         MemoryOwner::References,
         MemoryOwner::ProducerQueues,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::loss::Loss;
-use driftd_core::snapshot::{PartitionSnapshot, Snapshot, SourceSnapshot};
-use driftd_ingest::RejectReason;
+use driftd_core::snapshot::{JoinSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot};
+use driftd_ingest::{RejectReason, Side};
 
 use crate::http::HttpState;
 use crate::http::families::Families;
@@ -68,11 +68,25 @@ fn topic(families: &mut Families, source: &SourceSnapshot) {
         let count = source.rejected.get(&reason).copied().unwrap_or(0);
         families.counter(&metric::RECORDS_REJECTED_TOTAL, &[topic, reason.as_str()], count);
     }
+    join(families, topic, source.join.unwrap_or_default());
     for (outcome, count) in
         [(OUTCOME_PUBLISHED, source.dead_lettered), (OUTCOME_FAILED, source.dead_letter_failed)]
     {
         families.counter(&metric::DEAD_LETTER_RECORDS_TOTAL, &[topic, outcome], count);
     }
+}
+
+/// Requests and responses; of a topic where they are not joined there are none.
+fn join(families: &mut Families, topic: &str, JoinSnapshot { counts, waiting }: JoinSnapshot) {
+    families.counter(&metric::JOINED_PAIRS_TOTAL, &[topic], counts.joined);
+    for (reason, by_side) in counts.left_out() {
+        for side in Side::ALL {
+            let labels = [topic, side.as_str(), reason];
+            families.counter(&metric::JOIN_LEFT_OUT_TOTAL, &labels, by_side.of(side));
+        }
+    }
+    families.gauge(&metric::JOIN_WAITING, &[topic], waiting.halves as f64);
+    families.gauge(&metric::JOIN_WAITING_BYTES, &[topic], waiting.bytes as f64);
 }
 
 fn partition(families: &mut Families, partition: &PartitionSnapshot, now: Timestamp) {
