@@ -18,6 +18,7 @@ mod explain;
 mod fenced;
 mod generated;
 mod inspect;
+mod join;
 mod judges;
 mod launch;
 mod loss;

@@ -12,11 +12,13 @@ use arrow::datatypes::Int64Type;
 use driftd_catalog::Timestamp;
 use driftd_detectors::NumericValues;
 use driftd_ingest::{
-    Decoded, EnvelopeValue, FeatureKind, Message, Program, RejectReason, Rejection, SchemaId,
-    SourceSchema, categorical_column, numeric_column,
+    Decode, Decoded, EnvelopeValue, FeatureKind, Message, Program, RejectReason, Rejection,
+    SchemaId, SourceSchema, categorical_column, numeric_column,
 };
 
-use crate::config::{Config, Role};
+use crate::config::{Config, Role, SourceConfig};
+use crate::halves::Halves;
+use crate::join::JoinDecoder;
 
 /// One message that was read to be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,22 +120,27 @@ pub struct RecordValue {
 /// Tells how to read messages that name a schema; `None` where there is no such schema.
 pub type Schemas<'a> = &'a mut dyn FnMut(SchemaId) -> Option<Program>;
 
-/// Decodes messages by the source at `index` of [`Config::sources`].
+/// Decodes messages by the source at `index` of [`Config::sources`]. Where requests and responses
+/// are joined, each that is none by itself is good, and two of a partition are a record.
 pub fn try_out(
     config: &Config,
     index: usize,
     messages: &[SampledMessage],
     schemas: Schemas<'_>,
 ) -> Trial {
-    let mut decoder = config.sources[index].decoder();
+    let source = &config.sources[index];
+    let mut decoders = BTreeMap::new();
     let mut trial = Trial::default();
-    let schema = &config.sources[index].schema;
     for message in messages {
         let payload = message.payload.as_deref();
-        let envelope = message.envelope(schema);
-        // Messages of several partitions share the decoder, which knows of one: the offset is ours.
-        let lent =
-            Message { payload, offset: 0, timestamp: message.timestamp, envelope: &envelope };
+        let envelope = message.envelope(&source.schema);
+        // Messages of several partitions share a decoder, which knows of one, where none needs
+        // another: the offset is ours.
+        let is_joined = source.join.is_some();
+        let (partition, offset) =
+            if is_joined { (message.partition, message.offset) } else { (0, 0) };
+        let decoder = decoders.entry(partition).or_insert_with(|| decoder(source));
+        let lent = Message { payload, offset, timestamp: message.timestamp, envelope: &envelope };
         trial.messages += 1;
         if let Some(id) = decoder.missing(&lent)
             && let Some(program) = schemas(id)
@@ -153,6 +160,13 @@ pub fn try_out(
         }
     }
     trial
+}
+
+fn decoder(source: &SourceConfig) -> Box<dyn Decode> {
+    match &source.join {
+        Some(join) => Box::new(JoinDecoder::new(source, join, Halves::default())),
+        None => source.decoder(),
+    }
 }
 
 impl Trial {
@@ -276,6 +290,33 @@ models:
         ];
         assert_eq!(values, expected);
         assert_eq!(record.values[3].role, Role::Prediction);
+    }
+
+    #[test]
+    fn requests_and_responses_of_a_partition_are_one_record() {
+        let join = "join: {id: id, side: type, request: q, response: r}}";
+        let text = CONFIG.replace("unix_seconds}}", &format!("unix_seconds}}, {join}"));
+        let text = text
+            .replace("path: at", "path: response.at")
+            .replace("path: late", "path: response.late");
+        let text =
+            ["amount", "items", "country", "version"].into_iter().fold(text, |text, name| {
+                text.replace(&format!("path: {name}"), &format!("path: request.{name}"))
+            });
+        let config = load(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+        let message = |partition, offset, payload: &str| SampledMessage {
+            partition,
+            offset,
+            payload: Some(payload.as_bytes().to_vec()),
+            ..SampledMessage::default()
+        };
+        let request = r#"{"id": 1, "type": "q", "version": "2", "amount": 0.5}"#;
+        let response = r#"{"id": 1, "type": "r", "at": 0, "late": true}"#;
+        let messages = [message(1, 7, response), message(2, 4, request), message(1, 9, request)];
+        let trial = try_out(&config, 0, &messages, &mut |_| None);
+        assert_eq!((trial.messages, trial.accepted, trial.records), (3, 3, 1));
+        let record = trial.record.unwrap();
+        assert_eq!((record.partition, record.offset), (1, 9));
     }
 
     #[test]
