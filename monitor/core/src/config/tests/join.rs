@@ -1,0 +1,91 @@
+//! Requests and responses that are joined.
+
+use driftd_ingest::EnvelopeValue;
+use serde_json::{Value, json};
+
+use super::{check, load_tree, put, smallest};
+
+fn join() -> Value {
+    json!({"id": "$headers.ce_id", "side": "$headers.ce_type", "request": "q", "response": "r"})
+}
+
+/// A source with a join, whose paths lead into its halves; with one key of the join changed.
+fn changes(key: &str, value: Value) -> Vec<(&'static str, Value)> {
+    let mut join = join();
+    join[key] = value;
+    vec![
+        ("/sources/0/event_time/path", json!("response.at")),
+        ("/models/0/features/0/path", json!("request.x[]")),
+        ("/sources/0/join", join),
+    ]
+}
+
+#[test]
+fn a_join_has_bounds_and_brings_what_it_reads_beside_the_payload() {
+    let mut tree = smallest();
+    for (pointer, value) in changes("records_max", json!(7)) {
+        put(&mut tree, pointer, value);
+    }
+    let config = load_tree(&tree).unwrap();
+    let source = &config.sources[0];
+    let join = source.join.as_ref().unwrap();
+    assert_eq!((join.within_millis, join.bytes_max, join.records_max), (300_000, 16 << 20, 7));
+    let header = |name: &str| EnvelopeValue::Header(name.into());
+    assert_eq!(source.schema.envelope, [header("ce_id"), header("ce_type")]);
+    let (message, both) = (source.payload_bytes_max, source.limits().payload_bytes_max);
+    assert!(2 * message + r#"{"request":,"response":}"#.len() <= both);
+}
+
+#[test]
+fn each_key_of_a_join_is_checked() {
+    let texts = "write the text of each, such as `org.kubeflow.serving.inference.request`";
+    for (key, value, message) in [
+        (
+            "id",
+            json!("ids[]"),
+            "`sources[0].join.id`: is `ids[]`, which is not one value of a message; name one, such \
+             as `$headers.ce_id` or `id`",
+        ),
+        (
+            "side",
+            json!("$time"),
+            "`sources[0].join.side`: is `$time`: Kafka's time, which is read as the event time \
+             only; name another value",
+        ),
+        ("request", json!(""), &format!("`sources[0].join.request`: is no text; {texts}")),
+        (
+            "response",
+            json!("q"),
+            &format!("`sources[0].join.response`: is `q`, as `request` is; {texts}"),
+        ),
+        (
+            "within",
+            json!("0s"),
+            "`sources[0].join.within`: is zero; write a length of time above zero, such as `1m`",
+        ),
+        (
+            "bytes_max",
+            json!("1MiB"),
+            "`sources[0].join.bytes_max`: is `1MiB`, less than two messages of \
+             `payload_bytes_max`; raise it to 2048KiB or more, or lower that",
+        ),
+    ] {
+        check(&changes(key, value), &[message]);
+    }
+}
+
+#[test]
+fn a_join_is_of_documents_of_json_whose_paths_lead_into_a_half() {
+    let mut lines = changes("id", json!("id"));
+    lines.push(("/sources/0/format", json!("ndjson")));
+    let message = "`sources[0].join`: is for messages that are one document of JSON each; write \
+                   `format: json`, or remove it";
+    check(&lines, &[message]);
+    let mut outside = changes("id", json!("id"));
+    outside.push(("/models/0/features/0/path", json!("instances[][0]")));
+    outside.push(("/models/0/prediction_id", json!("$headers.ce_id")));
+    let message = "`models[0].features[0].path`: is `instances[][0]`: with `join` a record is a \
+                   request and a response; begin it with `request` or `response`, as \
+                   `response.predictions[]`";
+    check(&outside, &[message]);
+}
