@@ -366,6 +366,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn halves_that_wait_are_counted_and_once_more_where_they_are_stored() {
+        let mut tree = tree();
+        tree["sources"][0]["join"] = json!({
+            "id": "id", "side": "type", "request": "q", "response": "r", "bytes_max": "64MiB",
+        });
+        tree["sources"][0]["event_time"]["path"] = json!("response.at");
+        tree["models"][0]["version_path"] = json!("request.v");
+        for feature in tree["models"][0]["features"].as_array_mut().unwrap() {
+            feature["path"] = json!(format!("request.{}", feature["name"].as_str().unwrap()));
+        }
+        let joins = |tree: &Value| {
+            let config = load(&tree.to_string(), &|_| None).unwrap();
+            bytes(&config, 4, MemoryOwner::Joins) >> 20
+        };
+        assert_eq!(bytes(&config("/name", json!("job")), 4, MemoryOwner::Joins), 0);
+        assert_eq!(joins(&tree), 4 * 64 + 4 * 4, "and a document of each");
+        tree["state"] = json!({"folder": "s"});
+        assert_eq!(joins(&tree), 2 * 4 * 64 + 4 * 4);
+    }
+
     /// As many values as a message may have are counted with 32 bytes beside their columns, and no
     /// more however many rows are allowed.
     #[test]

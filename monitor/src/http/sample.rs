@@ -8,10 +8,11 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use driftd_core::Digest;
 use driftd_core::config::{Config, Role, load};
+use driftd_core::halves::{BySide, JoinCounts, Waiting};
 use driftd_core::history::History;
 use driftd_core::result::{Cells, Edition, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{
-    ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes,
+    JoinSnapshot, ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes,
     RetrainingEntry, ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
 };
 use driftd_detectors::{
@@ -375,7 +376,14 @@ fn source() -> SourceSnapshot {
         rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
         clamped: 0,
         over_limit: 0,
-        join: None,
+        join: Some(JoinSnapshot {
+            counts: JoinCounts {
+                joined: 40,
+                expired: BySide { request: 3, response: 0 },
+                ..JoinCounts::default()
+            },
+            waiting: Waiting { halves: 2, bytes: 700 },
+        }),
         dead_lettered: 54,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),

@@ -80,6 +80,9 @@ fn status_sums_the_lag_and_names_every_reason() {
         let rejected = status["sources"][0]["rejected"].as_object().expect("an object");
         assert_eq!(rejected.len(), driftd_ingest::RejectReason::ALL.len());
         assert_eq!(rejected["invalid_json"], 54);
+        let join = &status["sources"][0]["join"];
+        assert_eq!((&join["joined"], &join["waiting_bytes"]), (&json!(40), &json!(700)));
+        assert_eq!(join["left_out"]["expired"], json!({"request": 3, "response": 0}));
     });
 }
 
@@ -368,6 +371,7 @@ fn counters_exist_before_their_first_increment() {
     let text = scraped(ALL);
     let reasons = driftd_ingest::RejectReason::ALL.len();
     assert_eq!(samples(&text, "driftd_records_rejected_total").len(), reasons);
+    assert_eq!(samples(&text, "driftd_join_left_out_total").len(), 6);
     assert_eq!(samples(&text, "driftd_evaluations_total").len(), 5);
     assert_eq!(samples(&text, "driftd_retrain_jobs_total").len(), 2);
     assert_eq!(samples(&text, "driftd_retrain_events_total").len(), 3);
