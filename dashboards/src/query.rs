@@ -75,6 +75,7 @@ fn chosen(label: Label) -> Option<&'static str> {
         | Label::Reference
         | Label::Result
         | Label::Route
+        | Label::Side
         | Label::Simd
         | Label::State
         | Label::Topic
