@@ -150,6 +150,9 @@ fn config(job: &Job) -> Value {
     let whole = source(NAMES[1], json!({"path": "time", "format": "unix_seconds"}));
     config["sources"] = json!([halves, whole]);
     config["models"] = NAMES.map(model).into();
+    // The killed process is a member of the group until then.
+    config["kafka"]["properties"] =
+        json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
     config["state"] = json!({"folder": job.path("state"), "commit_interval": "100ms"});
     config
 }

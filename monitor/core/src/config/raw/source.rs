@@ -51,8 +51,10 @@ pub(in crate::config) struct RawSource {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub(in crate::config) tensors: Vec<String>,
-    /// How requests and responses that are messages of their own are joined. Left out: each message
-    /// is whole.
+    /// How requests and responses that are messages of their own are joined: two of one partition
+    /// with the same id are read as `{"request": …, "response": …}`, whichever comes first, so that
+    /// paths begin with `request` or `response`. What is beside the payload is the response's. Of
+    /// JSON only. Left out: each message is whole.
     pub(in crate::config) join: Option<RawJoin>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
