@@ -144,15 +144,15 @@ impl FieldPath {
         self.beside.is_none() && !self.has_each() && !self.has_where()
     }
 
-    /// Returns whether the value may be the values of a tensor, whose shape is beside them: it is at
-    /// a key of the payload, and not one of each row.
+    /// Returns whether the value may be the values of a tensor, whose shape is beside them: it is
+    /// at a key of the payload, and not one of each row.
     pub fn has_shape_beside(&self) -> bool {
         let is_key = matches!(self.steps.last(), Some(Step::Key(key)) if **key != *SHAPE);
         is_key && !self.has_each()
     }
 
-    /// Returns whether the path leads to one value of a tensor's rows: of each row, or of one; by its
-    /// place, or by the name that it has in `columns`.
+    /// Returns whether the path leads to one value of a tensor's rows: of each row, or of one; by
+    /// its place, or by the name that it has in `columns`.
     pub fn is_value_of(&self, tensor: &Self, columns: Option<&Self>) -> bool {
         match self.steps.strip_prefix(&*tensor.steps) {
             Some([Step::Each | Step::Index(_), Step::Index(_)]) => true,

@@ -60,8 +60,8 @@ pub enum RejectReason {
     /// The message holds more rows than [`crate::DecodeLimits::rows_max`], or more values than
     /// [`crate::DecodeLimits::cells_max`].
     TooManyRows,
-    /// Lists that hold one value a row differ in length, or a tensor has other values than its shape
-    /// says.
+    /// Lists that hold one value a row differ in length, or a tensor has other values than its
+    /// shape says.
     UnequalLists,
     /// The names of columns are absent, no names, repeated or not those that are configured, or a
     /// row has not one value for each.

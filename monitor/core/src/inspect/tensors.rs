@@ -1,7 +1,7 @@
 //! Tensors whose values are no list of records by themselves, but by the shape beside them.
 //!
-//! Before: [`super::tree`] meets an object. After: it goes through the rows, as a decoder does where
-//! the configuration names the tensor in `tensors`.
+//! Before: [`super::tree`] meets an object. After: it goes through the rows, as a decoder does
+//! where the configuration names the tensor in `tensors`.
 
 use serde_json::{Map, Value};
 

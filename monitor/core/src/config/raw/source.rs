@@ -42,9 +42,9 @@ pub(in crate::config) struct RawSource {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub(in crate::config) embedded: Vec<RawEmbedded>,
-    /// Paths to the values of tensors, flat or nested, which become a list of records by the `shape`
-    /// beside them: its first number is that of the records, and a record is the list of its
-    /// values. With `inputs[name=x].data`,
+    /// Paths to the values of tensors, flat or nested, which become a list of records by the
+    /// `shape` beside them: its first number is that of the records, and a record is the list of
+    /// its values. With `inputs[name=x].data`,
     /// `{"inputs": [{"name": "x", "shape": [2, 3], "data": [1, 2, 3, 4, 5, 6]}]}` has two records,
     /// of which `inputs[name=x].data[][0]` is 1 and 4. Every path to the same values sees records,
     /// `inputs[0].data` as well. Of JSON only.
