@@ -181,7 +181,9 @@ fn recount(log: &[Sent]) -> Recount {
         if let Some(newest) = newest {
             let (kept, gone) = alone.into_iter().partition(|it| newest <= it.since + WITHIN_MILLIS);
             alone = kept;
-            gone.iter().for_each(|it: &Alone| count(&mut counts.expired, it.side));
+            for it in &gone {
+                count(&mut counts.expired, it.side);
+            }
         }
         if message.side == Said::Neither {
             continue;

@@ -107,7 +107,7 @@ fn joined<'a>(
     paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    if !raw.sources.get(source).is_some_and(|it| it.join.is_some()) {
+    if raw.sources.get(source).is_none_or(|it| it.join.is_none()) {
         return Ok(());
     }
     let sides: Vec<FieldPath> = Side::ALL.iter().filter_map(|it| path(it.as_str())).collect();
