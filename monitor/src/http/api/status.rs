@@ -62,7 +62,7 @@ struct Source {
     rejected: BTreeMap<&'static str, u64>,
     clamped: u64,
     over_limit: u64,
-    /// What became of requests and responses; absent where they are not joined.
+    /// What became of requests and responses; null where they are not joined.
     join: Option<JoinView>,
     dead_lettered: u64,
     dead_letter_failed: u64,

@@ -31,7 +31,7 @@ pub(in crate::config) struct RawJoin {
     #[serde(default = "five_minutes")]
     pub(in crate::config) within: DurationText,
     /// What those that wait may take in each partition; the oldest are left out for more. At least
-    /// twice `payload_bytes_max`.
+    /// twice `payload_bytes_max`, at most 1GiB.
     #[serde(default = "sixteen_mebibytes")]
     pub(in crate::config) bytes_max: SizeText,
     /// How many may wait in each partition.

@@ -69,6 +69,12 @@ fn each_key_of_a_join_is_checked() {
             "`sources[0].join.bytes_max`: is `1MiB`, less than two messages of \
              `payload_bytes_max`; raise it to 2048KiB or more, or lower that",
         ),
+        (
+            "bytes_max",
+            json!("2GiB"),
+            "`sources[0].join.bytes_max`: is `2GiB` for each partition, more than 1GiB; lower it, \
+             or give the topic more partitions",
+        ),
     ] {
         check(&changes(key, value), &[message]);
     }

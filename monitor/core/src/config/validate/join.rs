@@ -12,6 +12,9 @@ use super::super::raw::{RawFormat, RawJoin, RawSource};
 use super::super::size;
 use super::{field_path, positive_millis};
 
+/// Halves of a partition are written within one transaction at the worst, and its time is bounded.
+const BYTES_MAX: u64 = 1 << 30;
+
 /// Reads the join of a source, if it has one.
 pub(super) fn join(
     source: &RawSource,
@@ -86,6 +89,10 @@ fn bytes_max(
         let problem = format!("is `{text}`, less than two messages of `payload_bytes_max`");
         let hint = format!("raise it to {}KiB or more, or lower that", least.div_ceil(1 << 10));
         return Err(findings.add(path, &problem, &hint));
+    }
+    if BYTES_MAX < bytes {
+        let problem = format!("is `{text}` for each partition, more than 1GiB");
+        return Err(findings.add(path, &problem, "lower it, or give the topic more partitions"));
     }
     Ok(bytes)
 }
