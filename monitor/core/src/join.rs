@@ -52,9 +52,14 @@ impl JoinDecoder {
         self.joiner.take_news()
     }
 
-    /// Returns what the newest message was decoded as, if it made a record whole.
-    pub fn document(&self) -> Option<&[u8]> {
-        self.joiner.has_joined.then_some(self.joiner.document.as_bytes())
+    /// Adds a message; returns why, if it is refused, and what was decoded where it made a record
+    /// whole.
+    pub fn decode_half(&mut self, message: &Message<'_>) -> Option<(&Rejection, Option<&[u8]>)> {
+        let Self { joiner, decoder, document_bytes } = self;
+        let rejection = joiner.read(message, decoder);
+        let document = joiner.document();
+        *document_bytes += document.map_or(0, <[u8]>::len);
+        Some((rejection?, document))
     }
 
     /// Returns what waits.
@@ -73,10 +78,7 @@ impl Decode for JoinDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
-        let Self { joiner, decoder, document_bytes } = self;
-        let rejection = joiner.read(message, decoder);
-        *document_bytes += if joiner.has_joined { joiner.document.len() } else { 0 };
-        rejection
+        self.decode_half(message).map(|(rejection, _)| rejection)
     }
 
     fn messages(&self) -> usize {
@@ -125,8 +127,7 @@ impl Joiner {
         for half in halves.iter() {
             places[index(half.side)].insert(Arc::clone(&half.id), half.offset);
         }
-        let news = JoinNews { newest: halves.newest(), ..JoinNews::default() };
-        let document = String::new();
+        let (news, document) = (JoinNews::default(), String::new());
         Self { join, reader, halves, places, news, document, has_joined: false }
     }
 
@@ -167,6 +168,11 @@ impl Joiner {
                 decoder.decode_joined(&joined, payload_bytes)
             }
         }
+    }
+
+    /// Returns what the newest message was decoded as, if it made a record whole.
+    fn document(&self) -> Option<&[u8]> {
+        self.has_joined.then_some(self.document.as_bytes())
     }
 
     /// Lets the record time of a message pass: halves that have waited too long wait no more.

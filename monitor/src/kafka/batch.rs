@@ -55,10 +55,10 @@ impl Reader {
 }
 
 /// A message that was refused.
-pub(super) struct Refused {
-    pub(super) rejection: Rejection,
+pub(super) struct Refused<'a> {
+    pub(super) rejection: &'a Rejection,
     /// What was decoded, where that is not the message's payload.
-    pub(super) document: Option<Vec<u8>>,
+    pub(super) document: Option<&'a [u8]>,
 }
 
 /// The open batch of a partition.
@@ -114,7 +114,7 @@ impl OpenBatch {
     /// One that was read before is passed over. The client has been seen to go back: an answer to
     /// the question where the log begins, asked before its broker died, moved it there once more
     /// when it had long read on.
-    pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<Refused> {
+    pub(super) fn decode(&mut self, now: Timestamp, message: &Message<'_>) -> Option<Refused<'_>> {
         let mark = mark(message);
         self.is_other_log |= self
             .before
@@ -131,10 +131,9 @@ impl OpenBatch {
         self.at_end = None;
         self.payload_bytes += message.payload.map_or(0, <[u8]>::len);
         self.payload_bytes += message.envelope.iter().flatten().map(|it| it.len()).sum::<usize>();
-        let rejection = self.reader.decoder_mut().decode(message)?.clone();
-        let document = match &self.reader {
-            Reader::Single(_) => None,
-            Reader::Joined(decoder) => decoder.document().map(<[u8]>::to_vec),
+        let (rejection, document) = match &mut self.reader {
+            Reader::Single(decoder) => (decoder.decode(message)?, None),
+            Reader::Joined(decoder) => decoder.decode_half(message)?,
         };
         Some(Refused { rejection, document })
     }

@@ -98,10 +98,10 @@ fn what_is_read_does_not_depend_on_which_half_comes_first() {
         (40, "q", "b", r#"{"x": [5, 6]}"#),
     ] {
         assert_eq!(played.read(time, side, id, payload), None);
-        assert_eq!(played.decoder.document().is_some(), 30 <= time, "{time}");
+        assert_eq!(played.decoder.joiner.document().is_some(), 30 <= time, "{time}");
     }
     let expected = r#"{"request":{"x": [5, 6]},"response":{"y": [7, 8]}}"#;
-    assert_eq!(played.decoder.document(), Some(expected.as_bytes()));
+    assert_eq!(played.decoder.joiner.document(), Some(expected.as_bytes()));
     assert_eq!((played.decoder.messages(), played.decoder.rows()), (4, 4));
     let decoded = played.decoder.finish();
     assert_eq!((decoded.from_offset, decoded.to_offset, decoded.messages), (0, 4, 4));
@@ -225,13 +225,13 @@ fn a_bad_half_is_refused_by_itself_and_a_bad_pair_where_it_became_one() {
     assert_eq!(played.read(0, "q", "", X), Some(RejectReason::InvalidName));
     assert_eq!(played.read(0, "q", "a", "{"), Some(RejectReason::InvalidJson));
     assert_eq!(played.read(0, "q", "a", &" ".repeat(301)), Some(RejectReason::Oversized));
-    assert_eq!(played.decoder.document(), None, "none of them is joined");
+    assert_eq!(played.decoder.joiner.document(), None, "none of them is joined");
     assert!(played.waiting().is_empty());
     played.read(0, "q", "a", X);
     let refused = played.read(0, "r", "a", r#"{"y": [3]}"#);
     assert_eq!(refused, Some(RejectReason::UnequalLists));
     let joined = r#"{"request":{"x": [1, 2]},"response":{"y": [3]}}"#;
-    assert_eq!(played.decoder.document(), Some(joined.as_bytes()));
+    assert_eq!(played.decoder.joiner.document(), Some(joined.as_bytes()));
     let offsets: Vec<_> = played.decoder.finish().rejections.iter().map(|it| it.offset).collect();
     assert_eq!(offsets, [0, 1, 2, 3, 5]);
     // Whole messages of the largest size are read together.

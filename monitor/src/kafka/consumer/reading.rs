@@ -63,8 +63,8 @@ pub(super) fn decode(
     }
     let refused = batch.decode(now, &record);
     if let (Some(refused), Some(topic)) = (refused, source.dead_letter_topic.as_deref()) {
-        let Refused { rejection, document } = &refused;
-        let payload = document.as_deref().or(message.payload());
+        let Refused { rejection, document } = refused;
+        let payload = document.or(message.payload());
         parts.producer.dead_letter(topic, parts.source, (message, payload), rejection);
     }
     Ok(if batch.is_full() || is_late { Room::None } else { Room::Left })
