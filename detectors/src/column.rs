@@ -36,6 +36,15 @@ pub enum NumericValues<'a> {
     F64(&'a [f64]),
 }
 
+impl NumericValues<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+}
+
 /// A numeric column: values and which of them are present. A slot that is not valid holds anything.
 #[derive(Clone, Copy, Debug)]
 pub struct NumericColumn<'a> {

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use driftd_kernels::{EdgeTable, Number, Specials, cell_counts};
+use driftd_kernels::{Count, EdgeTable, Number, Specials, cell_counts};
 use thiserror::Error;
 
+use crate::cells::{CellCounts, CellsMut};
 use crate::column::{CategoricalColumn, NumericColumn, NumericValues, Validity};
 use crate::grid::Grid;
 use crate::levels::Levels;
@@ -47,7 +48,7 @@ pub enum MergeError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumericCounts {
     /// Finite values by cell of the grid.
-    pub cells: Vec<u64>,
+    pub cells: CellCounts,
     /// Rows without a value.
     pub null: u64,
     /// Not-a-number values.
@@ -61,7 +62,7 @@ pub struct NumericCounts {
 impl NumericCounts {
     /// Returns counts of nothing.
     pub fn empty(grid: &Grid) -> Self {
-        Self { cells: vec![0; grid.cells()], null: 0, nan: 0, neg_inf: 0, pos_inf: 0 }
+        Self { cells: CellCounts::empty(grid.cells()), null: 0, nan: 0, neg_inf: 0, pos_inf: 0 }
     }
 
     /// Counts a column. Its width may differ from the grid's; cells are exact all the same.
@@ -70,31 +71,22 @@ impl NumericCounts {
     /// When the counts were made for another grid.
     pub fn update(&mut self, grid: &Grid, column: &NumericColumn<'_>) {
         assert_eq!(self.cells.len(), grid.cells(), "one count a cell");
-        let cells = &mut self.cells;
-        let specials = match (column.values, grid.narrow_table()) {
-            (NumericValues::F32(values), Some(table)) => {
-                count(table, values, column.validity, cells, &mut self.null)
-            }
-            (NumericValues::F32(values), None) => count_converted(
-                grid.wide_table(),
-                values,
-                f64::from,
-                column.validity,
-                cells,
-                &mut self.null,
-            ),
-            (NumericValues::F64(values), _) => {
-                count(grid.wide_table(), values, column.validity, cells, &mut self.null)
-            }
+        let rows = column.values.len() as u64;
+        let (nulls, specials) = match self.cells.room_for(rows) {
+            CellsMut::Narrow(cells) => count_column(grid, column, cells),
+            CellsMut::Wide(cells) => count_column(grid, column, cells),
         };
-        self.nan += specials.nan;
-        self.neg_inf += specials.neg_inf;
-        self.pos_inf += specials.pos_inf;
+        let Specials { nan, neg_inf, pos_inf } = specials;
+        self.cells.counted(rows - nulls - nan - neg_inf - pos_inf);
+        self.null += nulls;
+        self.nan += nan;
+        self.neg_inf += neg_inf;
+        self.pos_inf += pos_inf;
     }
 
     /// Returns the number of finite values.
     pub fn present(&self) -> u64 {
-        self.cells.iter().sum()
+        self.cells.total()
     }
 
     /// Returns the number of rows.
@@ -103,7 +95,7 @@ impl NumericCounts {
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
-        add_cells(&mut self.cells, &other.cells)?;
+        self.cells.merge(&other.cells)?;
         self.null += other.null;
         self.nan += other.nan;
         self.neg_inf += other.neg_inf;
@@ -197,7 +189,7 @@ impl CategoricalCounts {
     }
 
     fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
-        add_cells(&mut self.levels, &other.levels)?;
+        add_levels(&mut self.levels, &other.levels)?;
         self.null += other.null;
         self.unseen += other.unseen;
         for (name, &rows) in &other.unseen_levels {
@@ -257,7 +249,7 @@ impl FeatureCounts {
     }
 }
 
-fn add_cells(ours: &mut [u64], theirs: &[u64]) -> Result<(), MergeError> {
+fn add_levels(ours: &mut [u64], theirs: &[u64]) -> Result<(), MergeError> {
     if ours.len() != theirs.len() {
         return Err(MergeError::CellsDiffer { ours: ours.len(), theirs: theirs.len() });
     }
@@ -267,30 +259,44 @@ fn add_cells(ours: &mut [u64], theirs: &[u64]) -> Result<(), MergeError> {
     Ok(())
 }
 
+/// Counts a column. Returns its rows without a value, and its values in no cell.
+fn count_column<C: Count>(
+    grid: &Grid,
+    column: &NumericColumn<'_>,
+    cells: &mut [C],
+) -> (u64, Specials) {
+    let validity = column.validity;
+    match (column.values, grid.narrow_table()) {
+        (NumericValues::F32(values), Some(table)) => count(table, values, validity, cells),
+        (NumericValues::F32(values), None) => {
+            count_converted(grid.wide_table(), values, f64::from, validity, cells)
+        }
+        (NumericValues::F64(values), _) => count(grid.wide_table(), values, validity, cells),
+    }
+}
+
 /// Counts values that already have the table's width; without nulls the kernel reads them in place.
-fn count<T: Number + Default>(
+fn count<T: Number + Default, C: Count>(
     table: &EdgeTable<T>,
     values: &[T],
     validity: Option<Validity<'_>>,
-    cells: &mut [u64],
-    null: &mut u64,
-) -> Specials {
+    cells: &mut [C],
+) -> (u64, Specials) {
     match validity {
-        None => cell_counts(table, values, cells),
-        Some(_) => count_converted(table, values, |value| value, validity, cells, null),
+        None => (0, cell_counts(table, values, cells)),
+        Some(_) => count_converted(table, values, |value| value, validity, cells),
     }
 }
 
 /// Counts the valid values block by block, converted to the table's width.
-fn count_converted<S: Copy, T: Number + Default>(
+fn count_converted<S: Copy, T: Number + Default, C: Count>(
     table: &EdgeTable<T>,
     values: &[S],
     convert: impl Fn(S) -> T,
     validity: Option<Validity<'_>>,
-    cells: &mut [u64],
-    null: &mut u64,
-) -> Specials {
-    let mut specials = Specials::default();
+    cells: &mut [C],
+) -> (u64, Specials) {
+    let (mut nulls, mut specials) = (0, Specials::default());
     let mut block = [T::default(); BLOCK];
     for (index, chunk) in values.chunks(BLOCK).enumerate() {
         let mut filled = 0;
@@ -299,13 +305,13 @@ fn count_converted<S: Copy, T: Number + Default>(
             block[filled] = convert(value);
             filled += usize::from(validity.is_none_or(|v| v.is_valid(index * BLOCK + slot)));
         }
-        *null += (chunk.len() - filled) as u64;
+        nulls += (chunk.len() - filled) as u64;
         let found = cell_counts(table, &block[..filled], cells);
         specials.nan += found.nan;
         specials.neg_inf += found.neg_inf;
         specials.pos_inf += found.pos_inf;
     }
-    specials
+    (nulls, specials)
 }
 
 #[cfg(test)]

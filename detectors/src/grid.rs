@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use driftd_kernels::{EDGES_MAX, EdgeTable};
 use thiserror::Error;
 
+use crate::cells::CellCounts;
+
 /// Most coarse bins of a grid. More would leave too few values in each for the tests to be trusted.
 pub const BINS_MAX: usize = 100;
 
@@ -200,13 +202,14 @@ impl Grid {
     ///
     /// # Panics
     /// When `cells` is not one count a cell of this grid.
-    pub fn bin_counts(&self, cells: &[u64]) -> Vec<u64> {
+    pub fn bin_counts(&self, cells: &CellCounts) -> Vec<u64> {
         assert_eq!(cells.len(), self.cells(), "one count a cell");
-        let mut start = 0;
-        self.bin_ends
-            .iter()
-            .map(|&end| cells[std::mem::replace(&mut start, end)..end].iter().sum())
-            .collect()
+        let (mut counts, mut start) = (cells.iter(), 0);
+        let bins = self.bin_ends.iter().map(|&end| {
+            let width = end - std::mem::replace(&mut start, end);
+            counts.by_ref().take(width).fold(0, u64::saturating_add)
+        });
+        bins.collect()
     }
 
     /// Returns the edges as the kernels want them in single precision, if the feature is.
@@ -346,7 +349,7 @@ mod tests {
     fn bins_are_open_below_and_closed_above() {
         let grid = Grid::try_new(Precision::F64, vec![0.0, 1.0], vec![0.0, 1.0]).unwrap();
         // below 0 | 0 | between | 1 | above 1
-        assert_eq!(grid.bin_counts(&[1, 10, 100, 1_000, 10_000]), [11, 1_100, 10_000]);
+        assert_eq!(grid.bin_counts(&vec![1, 10, 100, 1_000, 10_000].into()), [11, 1_100, 10_000]);
     }
 
     #[test]

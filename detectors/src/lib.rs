@@ -54,6 +54,7 @@
 //! # Ok::<(), driftd_detectors::GridError>(())
 //! ```
 
+mod cells;
 mod column;
 mod correction;
 mod counts;
@@ -64,6 +65,7 @@ mod levels;
 mod reference;
 mod special;
 
+pub use cells::CellCounts;
 pub use column::{CategoricalColumn, NumericColumn, NumericValues, Validity};
 pub use counts::{
     CategoricalCounts, FeatureCounts, MergeError, NumericCounts, UNSEEN_LEVEL_BYTES_MAX,

@@ -112,7 +112,7 @@ impl FeatureReference {
     /// Returns the bytes of everything else of it.
     pub fn counts_bytes(&self) -> usize {
         let counts = match self {
-            Self::Numeric(numeric) => size_of_val(&*numeric.counts.cells),
+            Self::Numeric(numeric) => numeric.counts.cells.bytes(),
             Self::Categorical(categorical) => size_of_val(&*categorical.counts.levels),
         };
         size_of::<Self>() + counts

@@ -66,7 +66,7 @@ fn few_bins(backends: &[Backend]) {
         let ahead = (turn + 1) * STREAM_VALUES / SEGMENT_VALUES / (backends.len() + 1);
         let mut segments = values.chunks_exact(SEGMENT_VALUES).cycle().skip(ahead);
         let table = &table;
-        let mut cells = vec![0; table.cells()];
+        let mut cells = vec![0_u32; table.cells()];
         competitors.push(Box::new(move || {
             select(backend).expect("available");
             let segment = segments.next().expect("a cycle has no end");
@@ -98,7 +98,7 @@ fn many_edges<T: Number + std::fmt::Debug>(name: &str, values: &[T], backends: &
         let table = &table;
         competitors.push(Box::new(move || {
             select(backend).expect("available");
-            let mut cells = vec![0_u64; table.cells()];
+            let mut cells = vec![0_u32; table.cells()];
             cell_counts(table, values, &mut cells);
             black_box(&mut cells);
         }));

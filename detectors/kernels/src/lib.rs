@@ -16,7 +16,7 @@
 //! use driftd_kernels::{EdgeTable, Specials, cell_counts};
 //!
 //! let table = EdgeTable::try_new(&[0.0, 10.0])?;
-//! let mut cells = vec![0; table.cells()];
+//! let mut cells = vec![0_u64; table.cells()];
 //! let specials = cell_counts(&table, &[-3.0, 0.0, -0.0, 4.5, 10.0, 11.0, f64::NAN], &mut cells);
 //!
 //! //                 x<0  x=0  0<x<10  x=10  10<x
@@ -51,6 +51,7 @@
 //! index they compute is bounded by arithmetic on fixed-size arrays, whatever the edges and values.
 
 mod backend;
+mod count;
 mod number;
 mod scalar;
 mod table;
@@ -60,6 +61,7 @@ mod tests;
 mod x86_64;
 
 pub use backend::{Backend, BackendUnavailable, UnknownBackend, backend, select};
+pub use count::Count;
 pub use number::Number;
 pub use table::{EDGES_MAX, EdgeError, EdgeTable};
 
@@ -90,9 +92,16 @@ pub struct Specials {
 
 /// Adds each finite value to its cell in `cells` and returns how many values were not finite.
 ///
+/// Counts of four bytes need room for the values: where `u32::MAX` of them or fewer were counted,
+/// these included, none can overflow.
+///
 /// # Panics
 /// When `cells` is not [`EdgeTable::cells`] long.
-pub fn cell_counts<T: Number>(table: &EdgeTable<T>, values: &[T], cells: &mut [u64]) -> Specials {
+pub fn cell_counts<T: Number, C: Count>(
+    table: &EdgeTable<T>,
+    values: &[T],
+    cells: &mut [C],
+) -> Specials {
     assert_eq!(cells.len(), table.cells(), "one count for each cell of the table");
     if values.len() < SHORT_VALUES {
         count_singly(table, values, cells)
@@ -102,20 +111,24 @@ pub fn cell_counts<T: Number>(table: &EdgeTable<T>, values: &[T], cells: &mut [u
 }
 
 /// Counts without kernels.
-fn count_singly<T: Number>(table: &EdgeTable<T>, values: &[T], cells: &mut [u64]) -> Specials {
+fn count_singly<T: Number, C: Count>(
+    table: &EdgeTable<T>,
+    values: &[T],
+    cells: &mut [C],
+) -> Specials {
     let mut specials = Specials::default();
     for &value in values {
-        *count_of(scalar::cell(table.layout(), value), cells, &mut specials) += 1;
+        count_one(scalar::cell(table.layout(), value), cells, &mut specials);
     }
     specials
 }
 
 /// Counts with the given kernels.
-fn count_in_blocks<T: Number>(
+fn count_in_blocks<T: Number, C: Count>(
     kernels: Kernels<T>,
     table: &EdgeTable<T>,
     values: &[T],
-    cells: &mut [u64],
+    cells: &mut [C],
 ) -> Specials {
     let mut specials = Specials::default();
     for block in values.chunks(BLOCK_VALUES_MAX) {
@@ -129,23 +142,23 @@ fn count_in_blocks<T: Number>(
     specials
 }
 
-/// Returns what a cell over the keys counts: the keys are −∞, the edges and +∞.
-fn count_of<'a>(key_cell: usize, cells: &'a mut [u64], specials: &'a mut Specials) -> &'a mut u64 {
+/// Counts a value by its cell over the keys: −∞, the edges and +∞.
+fn count_one<C: Count>(key_cell: usize, cells: &mut [C], specials: &mut Specials) {
     match key_cell {
-        NAN_CELL => &mut specials.nan,
-        NEG_INF_CELL => &mut specials.neg_inf,
-        finite if finite - FINITE_CELLS < cells.len() => &mut cells[finite - FINITE_CELLS],
-        _ => &mut specials.pos_inf,
+        NAN_CELL => specials.nan += 1,
+        NEG_INF_CELL => specials.neg_inf += 1,
+        finite if finite - FINITE_CELLS < cells.len() => cells[finite - FINITE_CELLS].add(1),
+        _ => specials.pos_inf += 1,
     }
 }
 
 /// Adds a block's counts over the keys to the counts over the edges.
-fn widen(key_cells: &KeyCells, cells: &mut [u64], specials: &mut Specials) {
+fn widen<C: Count>(key_cells: &KeyCells, cells: &mut [C], specials: &mut Specials) {
     let (finite, behind) = key_cells[FINITE_CELLS..].split_at(cells.len());
     specials.nan += u64::from(key_cells[NAN_CELL]);
     specials.neg_inf += u64::from(key_cells[NEG_INF_CELL]);
     specials.pos_inf += u64::from(behind[0]);
     for (cell, &count) in cells.iter_mut().zip(finite) {
-        *cell += u64::from(count);
+        cell.add(count);
     }
 }

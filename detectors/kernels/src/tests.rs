@@ -82,6 +82,12 @@ fn check<T: TestNumber>(edges: &[T], values: &[T]) {
     };
     check_way("singly", &|cells| count_singly(&table, values, cells));
     check_way("public", &|cells| cell_counts(&table, values, cells));
+    check_way("four bytes", &|cells| {
+        let mut narrow = vec![0_u32; cells.len()];
+        let specials = cell_counts(&table, values, &mut narrow);
+        cells.iter_mut().zip(narrow).for_each(|(cell, count)| *cell += u64::from(count));
+        specials
+    });
     for backend in BACKENDS {
         if let Some(kernels) = T::kernels(backend) {
             check_way(backend.as_str(), &|cells| count_in_blocks(kernels, &table, values, cells));
@@ -224,7 +230,7 @@ fn each_stretch_of_values_is_counted_by_its_own_kind() {
 #[test]
 fn counts_are_added_to_those_that_were_there() {
     let table = EdgeTable::try_new(&[1.0_f32, 2.0]).unwrap();
-    let mut cells = [10, 20, 30, 40, 50];
+    let mut cells = [10_u64, 20, 30, 40, 50];
     let specials = cell_counts(&table, &[0.0, 1.0, 1.5, 2.0, 3.0, f32::INFINITY], &mut cells);
     assert_eq!(cells, [11, 21, 31, 41, 51]);
     assert_eq!(specials, Specials { nan: 0, neg_inf: 0, pos_inf: 1 });
@@ -317,7 +323,7 @@ proptest! {
     ) {
         let table = EdgeTable::try_new(&edges).unwrap();
         let (head, tail) = values.split_at(cut.min(values.len()));
-        let (mut parts, mut whole) = (vec![0; table.cells()], vec![0; table.cells()]);
+        let (mut parts, mut whole) = (vec![0_u64; table.cells()], vec![0_u64; table.cells()]);
         let first = cell_counts(&table, head, &mut parts);
         let second = cell_counts(&table, tail, &mut parts);
         let all = cell_counts(&table, &values, &mut whole);

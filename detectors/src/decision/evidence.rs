@@ -187,11 +187,13 @@ pub(super) fn gather(
 ) -> Option<(Vec<Evidence>, DetectorResult)> {
     match (reference, counts) {
         (FeatureReference::Numeric(ours), FeatureCounts::Numeric(theirs)) => {
-            let cells = Cells { reference: &ours.counts.cells, current: &theirs.cells };
-            let reference_bins = ours.grid.bin_counts(cells.reference);
-            let current_bins = ours.grid.bin_counts(cells.current);
+            let reference_bins = ours.grid.bin_counts(&ours.counts.cells);
+            let current_bins = ours.grid.bin_counts(&theirs.cells);
             let bins = Cells { reference: &reference_bins, current: &current_bins };
             let (mut evidence, chi_squared) = binned(&bins, confidence);
+            let reference_cells: Vec<u64> = ours.counts.cells.iter().collect();
+            let current_cells: Vec<u64> = theirs.cells.iter().collect();
+            let cells = Cells { reference: &reference_cells, current: &current_cells };
             evidence.push(Evidence::of_ks(&cells, confidence));
             Some((evidence, chi_squared))
         }

@@ -25,7 +25,7 @@ fn grid() -> Arc<Grid> {
 }
 
 fn numbers(rows: [u64; 3], null: u64) -> NumericCounts {
-    let cells = vec![0, rows[0], 0, rows[1], 0, rows[2], 0];
+    let cells = vec![0, rows[0], 0, rows[1], 0, rows[2], 0].into();
     NumericCounts { cells, null, nan: 0, neg_inf: 0, pos_inf: 0 }
 }
 
@@ -142,7 +142,7 @@ fn without_a_reference_of_these_cells_there_is_nothing_to_compare_with() {
     let counts = FeatureCounts::Numeric(numbers([900, 800, 700], 0));
     let input = FeatureInput { reference: None, counts: &counts, policy: POLICY };
     assert_eq!(decide(&[input], &DECISION)[0].state, State::NoReference);
-    let other_cells = NumericCounts { cells: vec![900; 5], ..numbers([0; 3], 0) };
+    let other_cells = NumericCounts { cells: vec![900; 5].into(), ..numbers([0; 3], 0) };
     for other in
         [FeatureCounts::Numeric(other_cells), FeatureCounts::Categorical(names([900, 900], 0))]
     {

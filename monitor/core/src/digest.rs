@@ -55,7 +55,7 @@ impl Digest {
 fn add_counts(hash: &mut Sha256, counts: &FeatureCounts) {
     match counts {
         FeatureCounts::Numeric(numeric) => {
-            for count in &numeric.cells {
+            for count in numeric.cells.iter() {
                 hash.update(count.to_le_bytes());
             }
             for count in [numeric.null, numeric.nan, numeric.neg_inf, numeric.pos_inf] {

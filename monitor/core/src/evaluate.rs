@@ -120,7 +120,8 @@ fn numeric_histogram(reference: &NumericReference, current: &NumericCounts) -> H
 }
 
 fn numeric_special(counts: &NumericCounts) -> SpecialCounts {
-    let ends = [counts.cells.first(), counts.cells.last()];
+    let cells = &counts.cells;
+    let ends = [cells.get(0), cells.get(cells.len() - 1)];
     SpecialCounts {
         null: counts.null,
         nan: counts.nan,

@@ -74,8 +74,8 @@ impl Footprint<'_> {
             return 0;
         }
         self.sum(|model| {
-            // A count is written in one or two bytes of its eight.
-            let written = counts(model) / 4;
+            // A count is written in one or two bytes of its four.
+            let written = counts(model) / 2;
             self.partitions_of(model) * series(self.config, model) * (counts(model) + written)
         })
     }
@@ -169,7 +169,7 @@ fn segments(model: &ModelConfig) -> usize {
 fn counts(model: &ModelConfig) -> usize {
     let of = |kind| match kind {
         FeatureKind::Float32 | FeatureKind::Float64 | FeatureKind::Integer => {
-            size_of::<NumericCounts>() + CELLS * size_of::<u64>()
+            size_of::<NumericCounts>() + CELLS * size_of::<u32>()
         }
         FeatureKind::Categorical => {
             size_of::<CategoricalCounts>()

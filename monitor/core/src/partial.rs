@@ -80,8 +80,10 @@ fn count(counts: &mut FeatureCounts, reference: &FeatureReference, column: &dyn 
 /// Returns the memory that counts take.
 pub(crate) fn bytes(features: &[FeatureCounts]) -> u64 {
     let counts = features.iter().map(|counts| match counts {
-        FeatureCounts::Numeric(counts) => counts.cells.len(),
-        FeatureCounts::Categorical(counts) => counts.levels.len() + counts.unseen_levels.len(),
+        FeatureCounts::Numeric(counts) => counts.cells.bytes(),
+        FeatureCounts::Categorical(counts) => {
+            (counts.levels.len() + counts.unseen_levels.len()) * size_of::<u64>()
+        }
     });
-    (counts.sum::<usize>() * size_of::<u64>()) as u64
+    counts.sum::<usize>() as u64
 }

@@ -358,7 +358,8 @@ fn write(name: &str, reference: &FeatureReference, parts: &[&FeatureReference]) 
 impl From<&NumericCounts> for Numbers {
     fn from(counts: &NumericCounts) -> Self {
         let NumericCounts { cells, null, nan, neg_inf, pos_inf } = counts;
-        Self { cells: cells.clone(), null: *null, nan: *nan, neg_inf: *neg_inf, pos_inf: *pos_inf }
+        let cells = cells.iter().collect();
+        Self { cells, null: *null, nan: *nan, neg_inf: *neg_inf, pos_inf: *pos_inf }
     }
 }
 
@@ -414,7 +415,7 @@ fn read_numbers(
 ) -> Result<FeatureReference, ProfileError> {
     let Numbers { cells, null, nan, neg_inf, pos_inf } = numbers;
     check_counts(feature, cells.len(), grid.cells())?;
-    let counts = NumericCounts { cells, null, nan, neg_inf, pos_inf };
+    let counts = NumericCounts { cells: cells.into(), null, nan, neg_inf, pos_inf };
     Ok(FeatureReference::Numeric(NumericReference { grid: Arc::clone(grid), counts }))
 }
 

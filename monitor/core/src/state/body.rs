@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PaneId, PartitionId, SegmentId, Timestamp};
-use driftd_detectors::{CategoricalCounts, FeatureCounts, FeatureReference, NumericCounts};
+use driftd_detectors::{
+    CategoricalCounts, CellCounts, FeatureCounts, FeatureReference, NumericCounts,
+};
 use driftd_ingest::{FieldPath, VersionField};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, OTHER_SEGMENT, SegmentValues, WindowConfig};
@@ -107,7 +110,7 @@ impl Fingerprint {
 /// Counts of one feature.
 #[derive(Debug, Serialize, Deserialize)]
 enum CountsBody {
-    Numeric { cells: Vec<u64>, null: u64, nan: u64, neg_inf: u64, pos_inf: u64 },
+    Numeric { cells: CellsBody, null: u64, nan: u64, neg_inf: u64, pos_inf: u64 },
     Categorical { levels: Vec<u64>, null: u64, unseen: u64, unseen_levels: Vec<(Box<str>, u64)> },
 }
 
@@ -115,7 +118,7 @@ impl CountsBody {
     fn of(counts: &FeatureCounts) -> Self {
         match counts {
             FeatureCounts::Numeric(counts) => Self::Numeric {
-                cells: counts.cells.clone(),
+                cells: CellsBody(counts.cells.clone()),
                 null: counts.null,
                 nan: counts.nan,
                 neg_inf: counts.neg_inf,
@@ -140,8 +143,8 @@ impl CountsBody {
             (
                 Self::Numeric { cells, null, nan, neg_inf, pos_inf },
                 FeatureReference::Numeric(reference),
-            ) => (cells.len() == reference.grid.cells()).then_some(FeatureCounts::Numeric(
-                NumericCounts { cells, null, nan, neg_inf, pos_inf },
+            ) => (cells.0.len() == reference.grid.cells()).then_some(FeatureCounts::Numeric(
+                NumericCounts { cells: cells.0, null, nan, neg_inf, pos_inf },
             )),
             (
                 Self::Categorical { levels, null, unseen, unseen_levels },
@@ -157,6 +160,26 @@ impl CountsBody {
             (Self::Numeric { .. }, FeatureReference::Categorical(_))
             | (Self::Categorical { .. }, FeatureReference::Numeric(_)) => None,
         }
+    }
+}
+
+/// Counts by cell, written as a list of numbers.
+#[derive(Debug)]
+struct CellsBody(CellCounts);
+
+impl Serialize for CellsBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for count in self.0.iter() {
+            list.serialize_element(&count)?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for CellsBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<u64>::deserialize(deserializer).map(|counts| Self(counts.into()))
     }
 }
 

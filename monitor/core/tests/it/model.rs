@@ -195,11 +195,11 @@ pub(crate) fn features() -> BTreeMap<String, FeatureReference> {
 fn numeric(precision: Precision) -> FeatureReference {
     let sample: Vec<f64> = (0..200_u32).map(|row| f64::from(row / 20)).collect();
     let grid = Grid::from_sorted(precision, &sample, 5).unwrap();
-    let mut counts = NumericCounts::empty(&grid);
+    let mut cells = vec![0; grid.cells()];
     for (edge, value) in grid.edges().iter().enumerate() {
-        let rows = sample.iter().filter(|it| *it == value).count();
-        counts.cells[2 * edge + 1] = rows as u64;
+        cells[2 * edge + 1] = sample.iter().filter(|it| *it == value).count() as u64;
     }
+    let counts = NumericCounts { cells: cells.into(), ..NumericCounts::empty(&grid) };
     FeatureReference::Numeric(NumericReference { grid: Arc::new(grid), counts })
 }
 
