@@ -17,8 +17,8 @@ use driftd_catalog::label::{
 };
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
-    FEATURES, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_STALLED_PARTITIONS, LANES, LANES_OWNED,
-    LAST_EVALUATION_TIMESTAMP_SECONDS, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE,
+    FEATURES, FIELDS_CHANGED, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_STALLED_PARTITIONS, LANES,
+    LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE,
     MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_EVALUATION_INTERVAL_SECONDS,
     MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric, OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE,
     PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES, RECORDS_CONSUMED_TOTAL,
@@ -245,6 +245,7 @@ fn input() -> Vec<Rule> {
     let lag = KAFKA_CONSUMER_LAG_RECORDS.name;
     let consumed = RECORDS_CONSUMED_TOTAL.name;
     let rejected = RECORDS_REJECTED_TOTAL.name;
+    let fields = FIELDS_CHANGED.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
     let over = format!("max without ({PROCESS})");
     vec![
@@ -277,6 +278,19 @@ fn input() -> Vec<Rule> {
             summary: "More than 1% of the messages are not valid records.",
             description: "{{ $value | humanizePercentage }} of the messages of topic \
                           {{ $labels.topic }} are rejected and watched by nobody."
+                .to_owned(),
+        },
+        Rule {
+            alert: "DriftdFieldsChanged",
+            // Partitions of a topic are of one schema, whoever reads them.
+            expr: format!("max without ({PROCESS}) ({fields}) > 0"),
+            hold: Some("5m"),
+            keep_firing_for: None,
+            severity: Severity::Warning,
+            summary: "All newest records lack fields that the model has.",
+            description: "{{ $value }} fields of topic {{ $labels.topic }} are \
+                          {{ $labels.reason }} in all newest records of a partition: the \
+                          producer's schema has changed."
                 .to_owned(),
         },
         Rule {

@@ -9,7 +9,7 @@ use driftd_catalog::label::{
 use driftd_catalog::metric::{
     BUILD_INFO, CLAMPED_TIMESTAMPS_TOTAL, CONSUMED_BYTES_TOTAL, DEAD_LETTER_RECORDS_TOTAL,
     EPISODES_OPEN, EVALUATION_DURATION_SECONDS, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
-    FEATURE_SERIES_DROPPED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
+    FEATURE_SERIES_DROPPED, FIELDS_CHANGED, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
     JOIN_LEFT_OUT_TOTAL, JOIN_WAITING, JOIN_WAITING_BYTES, JOINED_PAIRS_TOTAL,
     KAFKA_ABANDONED_CALLS, KAFKA_ASSIGNED_PARTITIONS, KAFKA_CONSUMER_LAG_RECORDS,
     KAFKA_CONSUMER_LAG_SECONDS, KAFKA_CONSUMER_NEXT_OFFSET, KAFKA_ERRORS_TOTAL,
@@ -206,6 +206,15 @@ fn input(layout: &mut Layout) {
             "cps",
             vec![(
                 format!("sum by (topic, reason) ({})", FLEET.rate(&RECORDS_REJECTED_TOTAL)),
+                "{{topic}}: {{reason}}",
+            )],
+        ),
+        panel::time_series(
+            "Fields without values",
+            "Fields that all newest records of a partition come without, or with something else.",
+            "short",
+            vec![(
+                format!("max by (topic, reason) ({})", FLEET.select(&FIELDS_CHANGED)),
                 "{{topic}}: {{reason}}",
             )],
         ),

@@ -176,3 +176,55 @@ fn check_dead_letters(job: &Job, expected: &BTreeMap<(i32, i64), DeadLetter>) {
     }
     assert_eq!(found, *expected);
 }
+
+/// As many records as a field has to be without before it is told.
+const MANY: usize = 100;
+
+#[test]
+fn a_field_that_all_records_come_without_is_told_until_one_has_it() {
+    let job = Job::new("fields-changed");
+    job.create_topics();
+    let config = job.write(&job.config());
+    job.build_references(&config, &["small"], DEADLINE);
+    let put = |count: usize, record: Option<Vec<u8>>| {
+        let raw = Raw { partition: 0, key: "k".to_owned(), payload: record };
+        topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &vec![raw; count]);
+    };
+    put(1, Some(good().to_string().into_bytes()));
+    let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
+    let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
+    let wait_for = |fields: &Value| {
+        daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
+            response.json()["sources"][0]["fields_changed"] == *fields
+        });
+    };
+    let gauge = |reason: &str| {
+        let metrics = http::get(&format!("{origin}/metrics")).expect("the daemon answers").body;
+        let topic = job.topic(TopicRole::Inference);
+        let labels = [("topic", topic.as_str()), ("reason", reason)];
+        sample(&metrics, "driftd_fields_changed", &labels)
+    };
+    wait_for(&json!([]));
+    assert_eq!((gauge("absent"), gauge("unreadable")), (0.0, 0.0));
+
+    let place = |offset: usize| json!([{"partition": 0, "offset": offset}]);
+    put(MANY, with("/features/country", None));
+    let country = json!({
+        "path": "features.country", "reason": "absent", "records": MANY, "from": place(1),
+    });
+    wait_for(&json!([country]));
+    assert_eq!((gauge("absent"), gauge("unreadable")), (1.0, 0.0));
+
+    put(MANY, with("/features/amount", Some(json!("much"))));
+    let amount = json!({
+        "path": "features.amount", "reason": "unreadable", "records": MANY, "from": place(1 + MANY),
+    });
+    wait_for(&json!([amount, country]));
+    assert_eq!((gauge("absent"), gauge("unreadable")), (1.0, 1.0));
+
+    put(1, Some(good().to_string().into_bytes()));
+    wait_for(&json!([]));
+    let ended = daemon.terminate(DEADLINE).expect_code(0);
+    let told = ended.stderr.lines().filter(|it| it.contains("schema has changed")).count();
+    assert_eq!(told, 2, "each is logged once: {}", ended.stderr);
+}

@@ -30,8 +30,8 @@ pub enum Label {
     Partition,
     /// Retraining policy by its configured name.
     Policy,
-    /// Why a record was rejected, half of one was left out ([`JOIN_REASONS`]), or a partition is
-    /// read no more; three closed sets.
+    /// Why a record was rejected, half of one was left out ([`JOIN_REASONS`]), a field has no
+    /// value, or a partition is read no more; four closed sets.
     Reason,
     /// Identity of the reference in use: a short digest.
     Reference,

@@ -142,6 +142,12 @@ pub const RECORDS_REJECTED_TOTAL: Metric = counter(
     &[Label::Topic, Label::Reason],
     "Messages that are no valid record, by reason.",
 );
+pub const FIELDS_CHANGED: Metric = gauge(
+    "driftd_fields_changed",
+    &[Label::Topic, Label::Reason],
+    "Fields that the newest records come without though the reference has them (absent), or with \
+     something else in them (unreadable).",
+);
 pub const DEAD_LETTER_RECORDS_TOTAL: Metric = counter(
     "driftd_dead_letter_records_total",
     &[Label::Topic, Label::Outcome],
@@ -539,6 +545,7 @@ pub const METRICS: &[Metric] = &[
     RECORDS_CONSUMED_TOTAL,
     CONSUMED_BYTES_TOTAL,
     RECORDS_REJECTED_TOTAL,
+    FIELDS_CHANGED,
     DEAD_LETTER_RECORDS_TOTAL,
     CLAMPED_TIMESTAMPS_TOTAL,
     RECORDS_OVER_LIMIT_TOTAL,

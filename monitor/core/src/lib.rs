@@ -19,6 +19,7 @@ pub mod config;
 mod digest;
 mod evaluate;
 pub mod event;
+pub mod fields;
 pub mod footprint;
 mod gaps;
 mod group;

@@ -15,6 +15,7 @@ use driftd_detectors::FeatureCounts;
 use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
+use crate::fields::Fields;
 use crate::group::Group;
 use crate::halves::{Halves, JoinCounts, JoinNews};
 use crate::loss::{LostNews, LostTime, Mark};
@@ -55,6 +56,8 @@ pub struct PartitionState {
     lost_news: Option<LostNews>,
     /// The newest record that was read.
     mark: Option<Mark>,
+    /// What the newest records are without.
+    pub(crate) fields: Fields,
     /// Requests and responses that wait for their other half.
     halves: Halves,
     /// Offsets of those that came since the last checkpoint.
@@ -83,6 +86,7 @@ impl PartitionState {
             lost: None,
             lost_news: None,
             mark: None,
+            fields: Fields::default(),
             halves: Halves::default(),
             fresh_halves: BTreeSet::new(),
             joined: JoinCounts::default(),
@@ -431,6 +435,7 @@ impl PartitionState {
                 .collect(),
             settled,
             lost: self.lost_news.take(),
+            fields: self.fields.changes(),
             joined: std::mem::take(&mut self.joined),
             waiting: self.halves.waiting(),
             state_bytes: self.open_partials().map(Partial::bytes).sum(),

@@ -12,6 +12,7 @@ use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_ingest::{Decoded, RejectReason};
 
 use crate::config::Config;
+use crate::fields::FieldChange;
 use crate::group::{Group, Grouping};
 use crate::halves::{JoinCounts, JoinNews, Waiting};
 use crate::loss::LostNews;
@@ -99,6 +100,8 @@ pub struct Progress {
     pub clamped: u64,
     /// Records left out by a limit since the last report.
     pub over_limit: u64,
+    /// Fields that the newest records are without.
+    pub fields: Vec<FieldChange>,
     /// What became of requests and responses since the last report.
     pub joined: JoinCounts,
     /// Those that wait for their other half.
@@ -139,6 +142,7 @@ impl Progress {
             rejected: BTreeMap::new(),
             clamped: 0,
             over_limit: 0,
+            fields: Vec::new(),
             joined: JoinCounts::default(),
             waiting: Waiting::default(),
             models: Vec::new(),
@@ -339,6 +343,7 @@ impl Shard {
         for group in &grouping.groups {
             self.count(&mut state, decoded, group);
         }
+        self.watch_fields(&mut state, decoded, &grouping);
         state.advance_to(now, decoded);
         state.begun(!decoded.rows.is_empty());
         let models = self.model_progress(state.source(), decoded, &grouping);
@@ -368,6 +373,16 @@ impl Shard {
         if state.becomes_idle(&self.config, now, end) {
             report(&self.config, state, Some(end), outputs);
         }
+    }
+
+    /// Returns the fields of a partition that its records have come to be without since this was
+    /// last asked, and the paths of those that have values again.
+    pub fn take_field_news(
+        &mut self,
+        partition: &PartitionId,
+    ) -> (Vec<FieldChange>, Vec<Arc<str>>) {
+        let state = self.partitions.get_mut(partition);
+        state.map(|it| it.fields.take_news()).unwrap_or_default()
     }
 
     /// Takes what the newest record of the batch is known by that was counted last.
@@ -436,6 +451,15 @@ impl Shard {
             .expect("a model with rows has a batch");
         let reference = self.references.get(&group.id);
         state.count(&self.config, group, batch, decoded.to_offset, reference);
+    }
+
+    fn watch_fields(&self, state: &mut PartitionState, decoded: &Decoded, grouping: &Grouping) {
+        let schema = &self.config.sources[state.source()].schema;
+        let reference = |model: usize| {
+            let mut groups = grouping.groups.iter().filter(|it| usize::from(it.model) == model);
+            groups.find_map(|it| self.references.get(&it.id)).map(|it| &**it)
+        };
+        state.fields.update(schema, decoded, reference);
     }
 
     fn model_progress(

@@ -15,6 +15,7 @@ use driftd_ingest::RejectReason;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::fields::FieldProblem;
 use crate::halves::{JoinCounts, Waiting};
 use crate::history::History;
 use crate::loss::Loss;
@@ -145,6 +146,8 @@ pub struct SourceSnapshot {
     pub clamped: u64,
     /// Records left out because a model had too many versions or open windows.
     pub over_limit: u64,
+    /// Fields that the newest records of partitions that this process reads are without.
+    pub fields: Vec<ChangedField>,
     /// What became of requests and responses, where they are joined.
     pub join: Option<JoinSnapshot>,
     /// Rejected records stored in the dead-letter topic.
@@ -155,6 +158,19 @@ pub struct SourceSnapshot {
     pub errors: BTreeMap<&'static str, u64>,
     /// Changes of the assignment.
     pub rebalances: u64,
+}
+
+/// A field that records of a topic have come to be without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedField {
+    /// The field's path, or the part of it that holds something else.
+    pub path: Arc<str>,
+    /// What became of it.
+    pub problem: FieldProblem,
+    /// Records since the last one with a value, of all partitions below.
+    pub records: u64,
+    /// The partitions, and the offset in each from which on it is so.
+    pub from: Vec<(i32, i64)>,
 }
 
 /// Requests and responses of one topic that are joined.

@@ -11,10 +11,11 @@ use driftd_ingest::RejectReason;
 
 use crate::config::{Config, ModelConfig, SourceConfig};
 use crate::event::Effect;
+use crate::fields::{FieldChange, FieldProblem};
 use crate::halves::Waiting;
 use crate::loss::{Loss, LostTime};
 use crate::shard::Progress;
-use crate::snapshot::{JoinSnapshot, PartitionSnapshot, SourceSnapshot};
+use crate::snapshot::{ChangedField, JoinSnapshot, PartitionSnapshot, SourceSnapshot};
 use crate::windows::Closing;
 
 /// Partitions may run so many times `drift_max` ahead of those that other processes read.
@@ -64,6 +65,8 @@ struct Partition {
     watermark: Option<Timestamp>,
     idle: bool,
     state_bytes: u64,
+    /// Fields that its newest records are without.
+    fields: Vec<FieldChange>,
     /// Requests and responses that wait for their other half.
     waiting: Waiting,
     paused: bool,
@@ -82,6 +85,7 @@ impl Partition {
             watermark: None,
             idle: false,
             state_bytes: 0,
+            fields: Vec::new(),
             waiting: Waiting::default(),
             paused: false,
             stalled: None,
@@ -235,6 +239,7 @@ impl Sources {
         partition.idle = progress.idle;
         partition.state_bytes = progress.state_bytes;
         partition.waiting = progress.waiting;
+        partition.fields.clone_from(&progress.fields);
         is_moved
     }
 
@@ -383,10 +388,30 @@ impl Sources {
         let counters = self.counters.iter().zip(&self.is_known).enumerate();
         let shown = counters.map(|(source, (it, is_known))| SourceSnapshot {
             is_known: *is_known,
+            fields: self.fields(source),
             join: it.join.map(|it| JoinSnapshot { waiting: self.waiting(source), ..it }),
             ..it.clone()
         });
         shown.collect()
+    }
+
+    /// Returns the fields of a source that partitions read here are without, by path.
+    fn fields(&self, source: usize) -> Vec<ChangedField> {
+        let mut fields: BTreeMap<(&Arc<str>, FieldProblem), ChangedField> = BTreeMap::new();
+        let own = self.partitions.iter().filter(|(_, it)| it.source == source);
+        for (id, partition) in own.filter(|(_, it)| it.reader.is_here()) {
+            for FieldChange { path, problem, records, from_offset } in &partition.fields {
+                let field = fields.entry((path, *problem)).or_insert_with(|| ChangedField {
+                    path: Arc::clone(path),
+                    problem: *problem,
+                    records: 0,
+                    from: Vec::new(),
+                });
+                field.records += records;
+                field.from.push((id.partition, *from_offset));
+            }
+        }
+        fields.into_values().collect()
     }
 
     /// Returns the halves that wait in the partitions of a source that are read here.
@@ -465,6 +490,7 @@ fn empty_counters(source: &SourceConfig) -> SourceSnapshot {
         rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
         clamped: 0,
         over_limit: 0,
+        fields: Vec::new(),
         join: source.join.as_ref().map(|_| JoinSnapshot::default()),
         dead_lettered: 0,
         dead_letter_failed: 0,

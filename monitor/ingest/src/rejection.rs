@@ -18,6 +18,9 @@ pub struct Rejection {
     /// Where and what, for a person: row, path, expected and found kind, position. At most 256
     /// bytes; never text of the payload, which may be private or hostile.
     pub detail: String,
+    /// The path that the schema has there, or a part of one: where a value was missing, or of
+    /// another kind than its column. Absent where the fault was the message's.
+    pub path: Option<Box<str>>,
 }
 
 /// The kinds of refusal: a closed list, because each is a label value.
@@ -131,27 +134,36 @@ impl fmt::Display for RejectReason {
 pub(crate) struct Refusal {
     reason: RejectReason,
     detail: String,
+    path: Option<Box<str>>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: RejectReason, detail: fmt::Arguments<'_>) -> Self {
         let mut detail = detail.to_string();
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-        Self { reason, detail }
+        Self { reason, detail, path: None }
+    }
+
+    /// Says that it was the value at a path of the schema.
+    pub(crate) fn of(self, path: &str) -> Self {
+        Self { path: Some(path.into()), ..self }
     }
 
     /// Says in which row of the message it was, from 0 as places in lists are.
     pub(crate) fn in_row(self, row: usize) -> Self {
-        Self::new(self.reason, format_args!("row {row}: {}", self.detail))
+        let Self { reason, detail, path } = self;
+        Self { path, ..Self::new(reason, format_args!("row {row}: {detail}")) }
     }
 
     /// Says in which line of the message it was, from 1 as editors and parsers count.
     pub(crate) fn in_line(self, line: usize) -> Self {
-        Self::new(self.reason, format_args!("line {line}: {}", self.detail))
+        let Self { reason, detail, path } = self;
+        Self { path, ..Self::new(reason, format_args!("line {line}: {detail}")) }
     }
 
     pub(crate) fn at(self, offset: i64) -> Rejection {
-        Rejection { offset, reason: self.reason, detail: self.detail }
+        let Self { reason, detail, path } = self;
+        Rejection { offset, reason, detail, path }
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowId, WindowSpan};
 use driftd_core::Digest;
 use driftd_core::config::{Config, Role, load};
+use driftd_core::fields::FieldProblem;
 use driftd_core::halves::{BySide, JoinCounts, Waiting};
 use driftd_core::history::History;
 use driftd_core::result::{Cells, Edition, FeatureResult, Histogram, SpecialCounts, WindowResult};
 use driftd_core::snapshot::{
-    JoinSnapshot, ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot, RetrainOutcomes,
-    RetrainingEntry, ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot, Totals,
+    ChangedField, JoinSnapshot, ModelSnapshot, OpenWindow, PartitionSnapshot, ReferenceSnapshot,
+    RetrainOutcomes, RetrainingEntry, ScoreHistogram, SegmentSnapshot, Snapshot, SourceSnapshot,
+    Totals,
 };
 use driftd_detectors::{
     DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, FeatureVerdict, Levels, State,
@@ -376,6 +378,12 @@ fn source() -> SourceSnapshot {
         rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
         clamped: 0,
         over_limit: 0,
+        fields: vec![ChangedField {
+            path: "features.dep_delay".into(),
+            problem: FieldProblem::Absent,
+            records: 640,
+            from: vec![(0, 4_100), (3, 377)],
+        }],
         join: Some(JoinSnapshot {
             counts: JoinCounts {
                 joined: 40,

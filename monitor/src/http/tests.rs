@@ -80,6 +80,13 @@ fn status_sums_the_lag_and_names_every_reason() {
         let rejected = status["sources"][0]["rejected"].as_object().expect("an object");
         assert_eq!(rejected.len(), driftd_ingest::RejectReason::ALL.len());
         assert_eq!(rejected["invalid_json"], 54);
+        let changed = json!([{
+            "path": "features.dep_delay",
+            "reason": "absent",
+            "records": 640,
+            "from": [{"partition": 0, "offset": 4_100}, {"partition": 3, "offset": 377}],
+        }]);
+        assert_eq!(status["sources"][0]["fields_changed"], changed);
         let join = &status["sources"][0]["join"];
         assert_eq!((&join["joined"], &join["waiting_bytes"]), (&json!(40), &json!(700)));
         assert_eq!(join["left_out"]["expired"], json!({"request": 3, "response": 0}));

@@ -20,6 +20,7 @@ use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::PartitionState;
 use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
+use driftd_core::fields::FieldChange;
 use driftd_core::shard::{Output, Shard};
 use driftd_core::state::PartitionSaver;
 use driftd_ingest::SchemaId;
@@ -497,7 +498,23 @@ impl SourceConsumer {
         let end = self.parts.ends.of(partition).map(|end| end.offset.max(decoded.to_offset));
         self.shard.update(now, &decoded, placed, end, &mut self.outputs);
         self.shard.set_mark(partition, mark);
+        self.tell_fields(partition);
         self.send_outputs();
+    }
+
+    /// Logs which fields the records of a partition have come to be without.
+    fn tell_fields(&mut self, partition: &PartitionId) {
+        let (changes, over) = self.shard.take_field_news(partition);
+        for FieldChange { path, problem, records, from_offset } in changes {
+            let reason = problem.as_str();
+            warn!(
+                %partition, %path, reason, records, from_offset,
+                "no record has a value of this field any more: the producer's schema has changed"
+            );
+        }
+        for path in over {
+            info!(%partition, %path, "records have values of this field again");
+        }
     }
 
     fn flush(&mut self, partition: &PartitionId) {

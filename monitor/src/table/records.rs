@@ -110,6 +110,7 @@ impl RecordReader {
             offset: offset(from_offset, row),
             reason,
             detail,
+            path: None,
         });
         Ok(Decoded {
             from_offset,

@@ -288,6 +288,7 @@ pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
                 offset: record.offset,
                 reason: RejectReason::InvalidJson,
                 detail: String::new(),
+                path: None,
             }),
         }
     }

@@ -113,7 +113,8 @@ fn messages_without_records_do_not_keep_a_partition_awake() {
     assert!(is_idle_after(&mut shard, 30_000, 3));
     read(&mut shard, 40_000, &nothing(3));
     assert!(is_idle_after(&mut shard, 41_000, 4), "it is said again for the new end");
-    let refused = Rejection { offset: 4, reason: RejectReason::InvalidJson, detail: String::new() };
+    let (reason, detail) = (RejectReason::InvalidJson, String::new());
+    let refused = Rejection { offset: 4, reason, detail, path: None };
     read(&mut shard, 42_000, &Decoded { rejections: vec![refused], ..nothing(4) });
     assert!(!is_idle_after(&mut shard, 43_000, 5), "it may have been a record");
 }

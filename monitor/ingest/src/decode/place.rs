@@ -37,7 +37,7 @@ impl Place {
 
     pub(super) fn refusal(&self, reason: RejectReason, problem: fmt::Arguments<'_>) -> Refusal {
         let path = &self.path;
-        Refusal::new(reason, format_args!("`{path}`: {problem}"))
+        Refusal::new(reason, format_args!("`{path}`: {problem}")).of(&path.to_string())
     }
 
     pub(super) fn missing(&self) -> Refusal {
@@ -90,7 +90,7 @@ pub(super) fn blocked(
     found: impl fmt::Display,
 ) -> Refusal {
     let detail = format_args!("`{path}`: expected {expected}, found {found}");
-    Refusal::new(RejectReason::WrongType, detail)
+    Refusal::new(RejectReason::WrongType, detail).of(path)
 }
 
 /// Refuses a version that is too long.

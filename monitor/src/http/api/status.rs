@@ -10,7 +10,8 @@ use driftd_catalog::{PartitionId, Timestamp};
 use driftd_core::halves::BySide;
 use driftd_core::loss::Loss;
 use driftd_core::snapshot::{
-    JoinSnapshot, LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals, lane_lag,
+    ChangedField, JoinSnapshot, LaneSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot, Totals,
+    lane_lag,
 };
 use driftd_ingest::RejectReason;
 use serde::Serialize;
@@ -62,6 +63,8 @@ struct Source {
     rejected: BTreeMap<&'static str, u64>,
     clamped: u64,
     over_limit: u64,
+    /// Fields that the newest records come without.
+    fields_changed: Vec<FieldView>,
     /// What became of requests and responses; null where they are not joined.
     join: Option<JoinView>,
     dead_lettered: u64,
@@ -72,6 +75,23 @@ struct Source {
     partitions: Vec<PartitionView>,
     /// The others, as their owners have told last.
     elsewhere: Vec<PartitionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FieldView {
+    path: Arc<str>,
+    /// `absent` or `unreadable`.
+    reason: &'static str,
+    /// Records since the last one with a value.
+    records: u64,
+    /// Partitions in which it is so, and from where on.
+    from: Vec<PlaceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlaceView {
+    partition: i32,
+    offset: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -178,6 +198,7 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         rejected: rejected.into(),
         clamped: source.clamped,
         over_limit: source.over_limit,
+        fields_changed: source.fields.iter().map(FieldView::from).collect(),
         join: source.join.map(JoinView::from),
         dead_lettered: source.dead_lettered,
         dead_letter_failed: source.dead_letter_failed,
@@ -185,6 +206,17 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         rebalances: source.rebalances,
         partitions: own(&snapshot.partitions, &|_| Some(Arc::clone(&state.instance))),
         elsewhere: elsewhere.collect(),
+    }
+}
+
+impl From<&ChangedField> for FieldView {
+    fn from(ChangedField { path, problem, records, from }: &ChangedField) -> Self {
+        Self {
+            path: Arc::clone(path),
+            reason: problem.as_str(),
+            records: *records,
+            from: from.iter().map(|&(partition, offset)| PlaceView { partition, offset }).collect(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
 use driftd_catalog::{Timestamp, metric};
+use driftd_core::fields::FieldProblem;
 use driftd_core::loss::Loss;
 use driftd_core::snapshot::{JoinSnapshot, PartitionSnapshot, Snapshot, SourceSnapshot};
 use driftd_ingest::{RejectReason, Side};
@@ -67,6 +68,10 @@ fn topic(families: &mut Families, source: &SourceSnapshot) {
     for reason in RejectReason::ALL {
         let count = source.rejected.get(&reason).copied().unwrap_or(0);
         families.counter(&metric::RECORDS_REJECTED_TOTAL, &[topic, reason.as_str()], count);
+    }
+    for problem in FieldProblem::ALL {
+        let fields = source.fields.iter().filter(|it| it.problem == problem).count();
+        families.gauge(&metric::FIELDS_CHANGED, &[topic, problem.as_str()], fields as f64);
     }
     join(families, topic, source.join.unwrap_or_default());
     for (outcome, count) in

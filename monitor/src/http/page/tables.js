@@ -55,8 +55,18 @@ export function showVerdict(detail, status, kind) {
       ? fact("reference", count(summary.reference.rows), `rows, built ${time(summary.reference.created).slice(0, 10)}`)
       : fact("reference", "none", null, { class: "warn" }),
     fact("lag", status.lag == null ? "–" : count(status.lag), "records"),
+    ...lostFields(status),
     fact("rejected", count(rejected), `of ${count(status.totals.messages)}, ${count(summary.late)} late`, 0.001 * status.totals.messages < rejected ? { class: "warn" } : {}),
   );
+}
+
+// What the newest records come without, whichever model reads it.
+function lostFields(status) {
+  const fields = status.sources.flatMap((source) => source.fields_changed);
+  if (!fields.length) return [];
+  const names = fields.slice(0, 2).map((field) => `${field.path} ${field.reason}`);
+  const more = fields.length > 2 ? `and ${count(fields.length - 2)} more` : "in all newest records";
+  return [fact("fields lost", names.join(", "), more, { class: "warn" })];
 }
 
 function scoreBar(value, state) {
