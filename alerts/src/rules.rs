@@ -245,7 +245,6 @@ fn input() -> Vec<Rule> {
     let lag = KAFKA_CONSUMER_LAG_RECORDS.name;
     let consumed = RECORDS_CONSUMED_TOTAL.name;
     let rejected = RECORDS_REJECTED_TOTAL.name;
-    let fields = FIELDS_CHANGED.name;
     let incomplete = WINDOWS_INCOMPLETE_TOTAL.name;
     let over = format!("max without ({PROCESS})");
     vec![
@@ -280,19 +279,7 @@ fn input() -> Vec<Rule> {
                           {{ $labels.topic }} are rejected and watched by nobody."
                 .to_owned(),
         },
-        Rule {
-            alert: "DriftdFieldsChanged",
-            // Partitions of a topic are of one schema, whoever reads them.
-            expr: format!("max without ({PROCESS}) ({fields}) > 0"),
-            hold: Some("5m"),
-            keep_firing_for: None,
-            severity: Severity::Warning,
-            summary: "All newest records lack fields that the model has.",
-            description: "{{ $value }} fields of topic {{ $labels.topic }} are \
-                          {{ $labels.reason }} in all newest records of a partition: the \
-                          producer's schema has changed."
-                .to_owned(),
-        },
+        fields_changed(),
         Rule {
             alert: "DriftdWindowsIncomplete",
             // A counter is born with its segment's first window, so that `increase` misses the
@@ -312,6 +299,24 @@ fn input() -> Vec<Rule> {
             ),
         },
     ]
+}
+
+/// Do records have what they had?
+fn fields_changed() -> Rule {
+    let fields = FIELDS_CHANGED.name;
+    Rule {
+        alert: "DriftdFieldsChanged",
+        // Partitions of a topic are of one schema, whoever reads them.
+        expr: format!("max without ({PROCESS}) ({fields}) > 0"),
+        hold: Some("5m"),
+        keep_firing_for: None,
+        severity: Severity::Warning,
+        summary: "All newest records lack fields that the model has.",
+        description: "{{ $value }} fields of topic {{ $labels.topic }} are \
+                      {{ $labels.reason }} in all newest records of a partition: the \
+                      producer's schema has changed."
+            .to_owned(),
+    }
 }
 
 /// Does everything that was found out leave the process?

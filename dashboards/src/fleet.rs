@@ -200,6 +200,18 @@ fn input(layout: &mut Layout) {
             "Bps",
             vec![by_topic(&CONSUMED_BYTES_TOTAL, "{{topic}}")],
         ),
+    ];
+    for panel in panels {
+        layout.add(8, 7, panel);
+    }
+    set_aside(layout);
+    joins(layout);
+}
+
+/// What of the input is not counted, and where it goes.
+fn set_aside(layout: &mut Layout) {
+    let by_topic = |metric, legend| (format!("sum by (topic) ({})", FLEET.rate(metric)), legend);
+    let panels = [
         panel::time_series(
             "Rejected messages per second",
             "Messages that are no valid record, by topic and reason.",
@@ -250,7 +262,6 @@ fn input(layout: &mut Layout) {
     for panel in panels {
         layout.add(8, 7, panel);
     }
-    joins(layout);
 }
 
 /// Requests and responses that are messages of their own, where a topic has them.

@@ -193,9 +193,11 @@ fn a_field_that_all_records_come_without_is_told_until_one_has_it() {
     put(1, Some(good().to_string().into_bytes()));
     let mut daemon = Driftd::start(&["run", "--config", &config, "--log-format", "json"], &[]);
     let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
-    let wait_for = |fields: &Value| {
+    let mut wait_for = |messages: usize, fields: &Value| {
         daemon.wait_for_http(&format!("{origin}/api/v1/status"), DEADLINE, |response| {
-            response.json()["sources"][0]["fields_changed"] == *fields
+            let status = response.json();
+            status["totals"]["messages"] == messages
+                && status["sources"][0]["fields_changed"] == *fields
         });
     };
     let gauge = |reason: &str| {
@@ -204,7 +206,7 @@ fn a_field_that_all_records_come_without_is_told_until_one_has_it() {
         let labels = [("topic", topic.as_str()), ("reason", reason)];
         sample(&metrics, "driftd_fields_changed", &labels)
     };
-    wait_for(&json!([]));
+    wait_for(1, &json!([]));
     assert_eq!((gauge("absent"), gauge("unreadable")), (0.0, 0.0));
 
     let place = |offset: usize| json!([{"partition": 0, "offset": offset}]);
@@ -212,18 +214,18 @@ fn a_field_that_all_records_come_without_is_told_until_one_has_it() {
     let country = json!({
         "path": "features.country", "reason": "absent", "records": MANY, "from": place(1),
     });
-    wait_for(&json!([country]));
+    wait_for(1 + MANY, &json!([country]));
     assert_eq!((gauge("absent"), gauge("unreadable")), (1.0, 0.0));
 
     put(MANY, with("/features/amount", Some(json!("much"))));
     let amount = json!({
         "path": "features.amount", "reason": "unreadable", "records": MANY, "from": place(1 + MANY),
     });
-    wait_for(&json!([amount, country]));
+    wait_for(1 + 2 * MANY, &json!([amount, country]));
     assert_eq!((gauge("absent"), gauge("unreadable")), (1.0, 1.0));
 
     put(1, Some(good().to_string().into_bytes()));
-    wait_for(&json!([]));
+    wait_for(2 + 2 * MANY, &json!([]));
     let ended = daemon.terminate(DEADLINE).expect_code(0);
     let told = ended.stderr.lines().filter(|it| it.contains("schema has changed")).count();
     assert_eq!(told, 2, "each is logged once: {}", ended.stderr);

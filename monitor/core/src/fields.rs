@@ -194,11 +194,11 @@ fn missing<'a>(
     let mut missing: BTreeMap<String, Missing> = BTreeMap::new();
     for (index, (model, batch)) in schema.models.iter().zip(&decoded.batches).enumerate() {
         let Some(batch) = batch else { continue };
-        let reference = reference(index);
-        for (column, feature) in model.features.iter().enumerate() {
-            if batch.column(column).null_count() < batch.num_rows() {
-                continue;
-            }
+        let is_empty = |column: usize| batch.column(column).null_count() == batch.num_rows();
+        let empty: Vec<usize> = (0..model.features.len()).filter(|it| is_empty(*it)).collect();
+        let reference = if empty.is_empty() { None } else { reference(index) };
+        for column in empty {
+            let feature = &model.features[column];
             let usual = reference.and_then(|it| it.features.get(column)).map(missing_rate);
             let records = batch.num_rows() as u64;
             let known = missing.entry(feature.path.to_string()).or_default();

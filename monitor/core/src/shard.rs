@@ -5,7 +5,7 @@
 //! which pane, too late, too many. Does not merge partitions, evaluate, or know a clock: `now` is
 //! an argument and only measures silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
@@ -343,7 +343,7 @@ impl Shard {
         for group in &grouping.groups {
             self.count(&mut state, decoded, group);
         }
-        self.watch_fields(&mut state, decoded, &grouping);
+        self.watch_fields(&mut state, decoded);
         state.advance_to(now, decoded);
         state.begun(!decoded.rows.is_empty());
         let models = self.model_progress(state.source(), decoded, &grouping);
@@ -453,13 +453,18 @@ impl Shard {
         state.count(&self.config, group, batch, decoded.to_offset, reference);
     }
 
-    fn watch_fields(&self, state: &mut PartitionState, decoded: &Decoded, grouping: &Grouping) {
-        let schema = &self.config.sources[state.source()].schema;
+    /// Also records that are too late to be counted tell of fields.
+    fn watch_fields(&self, state: &mut PartitionState, decoded: &Decoded) {
+        let source = state.source();
         let reference = |model: usize| {
-            let mut groups = grouping.groups.iter().filter(|it| usize::from(it.model) == model);
-            groups.find_map(|it| self.references.get(&it.id)).map(|it| &**it)
+            let own = decoded.rows.iter().filter(|it| usize::from(it.model) == model);
+            let places: BTreeSet<(u16, u16)> = own.map(|it| (it.model, it.version)).collect();
+            places.into_iter().find_map(|(model, version)| {
+                let id = self.model_id(source, decoded, model, version)?;
+                self.references.get(&id).map(|it| &**it)
+            })
         };
-        state.fields.update(schema, decoded, reference);
+        state.fields.update(&self.config.sources[source].schema, decoded, reference);
     }
 
     fn model_progress(
