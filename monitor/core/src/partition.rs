@@ -35,8 +35,10 @@ pub struct PartitionState {
     open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
     /// Windows that got records since the last checkpoint.
     changed: BTreeSet<(ModelId, WindowSpan)>,
-    /// When the last record was read, or something that may have been one.
+    /// When the last record was read, or something that may have been one, or become one.
     quiet_since: Timestamp,
+    /// When a request and its response were last joined, or the partition was first taken over.
+    paired_at: Timestamp,
     /// Silent, and read to this end.
     idle_at: Option<i64>,
     /// Model versions whose open windows were dropped: not told to stage 2 yet.
@@ -74,6 +76,7 @@ impl PartitionState {
             open: BTreeMap::new(),
             changed: BTreeSet::new(),
             quiet_since: now,
+            paired_at: now,
             idle_at: None,
             left_behind: Vec::new(),
             waiting: Vec::new(),
@@ -144,14 +147,21 @@ impl PartitionState {
         &self.halves
     }
 
-    /// Goes on with halves that the store has.
-    pub(crate) fn restore_halves(&mut self, halves: Halves) {
+    /// Goes on with halves that the store has, and with when a pair was last made of some: a start
+    /// is no reason to hope for longer. A clock that was set back does not make it later than now.
+    pub(crate) fn restore_halves(&mut self, halves: Halves, paired_at: Timestamp) {
         self.halves = halves;
+        self.paired_at = self.paired_at.min(paired_at);
     }
 
-    /// Takes what the messages of a batch made of halves. More is to be waited for where some wait.
-    pub(crate) fn join(&mut self, now: Timestamp, news: JoinNews) {
-        if !news.added.is_empty() {
+    /// Takes what the messages of a batch made of halves. Where some wait more is to be waited for,
+    /// but not without end: where one side alone comes, as long as the last pair is not further
+    /// back than a half waits.
+    pub(crate) fn join(&mut self, now: Timestamp, within_millis: i64, news: JoinNews) {
+        if 0 < news.counts.joined {
+            self.paired_at = now;
+        }
+        if !news.added.is_empty() && now < self.paired_at.plus_millis(within_millis) {
             self.quiet_since = now;
             self.idle_at = None;
         }
@@ -199,6 +209,7 @@ impl PartitionState {
         Some(Checkpoint {
             halves: halves.collect(),
             newest_record: self.halves.newest(),
+            paired_at: self.paired_at,
             partition: self.id.clone(),
             next_offset,
             event_time_max: self.progression.newest(),
@@ -389,6 +400,11 @@ impl PartitionState {
 
     fn open_partials(&self) -> impl Iterator<Item = &Partial> {
         self.open.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
+    }
+
+    /// Whether it was said to be idle, and nothing came since that changes it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_at.is_some()
     }
 
     /// Returns whether the partition, which is read to `end`, has just become idle. One that is

@@ -370,6 +370,21 @@ impl Shard {
         }
     }
 
+    /// Takes that the batch which was counted last goes to the end of the partition, as far as that
+    /// is known. Where messages come all the time that make no record, nobody sees it silent.
+    pub fn reach_end(
+        &mut self,
+        now: Timestamp,
+        partition: &PartitionId,
+        end: i64,
+        outputs: &mut Vec<Output>,
+    ) {
+        // One that is idle says so with each report.
+        if self.partitions.get(partition).is_some_and(|state| !state.is_idle()) {
+            self.watch_silence(now, partition, end, outputs);
+        }
+    }
+
     /// Takes what the newest record of the batch is known by that was counted last.
     pub fn set_mark(&mut self, partition: &PartitionId, mark: Option<Mark>) {
         if let Some(state) = self.partitions.get_mut(partition) {
@@ -382,8 +397,10 @@ impl Shard {
     /// # Panics
     /// When the partition is not assigned.
     pub fn join(&mut self, now: Timestamp, partition: &PartitionId, news: JoinNews) {
-        let state = self.partitions.get_mut(partition);
-        state.expect("a batch comes from an assigned partition").join(now, news);
+        let state =
+            self.partitions.get_mut(partition).expect("a batch comes from an assigned partition");
+        let join = self.config.sources[state.source()].join.as_ref();
+        state.join(now, join.map_or(0, |join| join.within_millis), news);
     }
 
     /// Has the partition waited for again, silent as it may be: what comes next in it is not known.

@@ -95,6 +95,13 @@ impl Partition {
         self.idle && self.high_watermark.is_some() && !self.is_behind()
     }
 
+    /// Whether its reader here has not said otherwise since it was idle. Its end may have moved:
+    /// where messages come all the time that make no record, it does so again and again, and how
+    /// far event time has come there says nothing.
+    fn is_told_idle_here(&self) -> bool {
+        self.idle && self.reader == Reader::Here
+    }
+
     /// Whether records are there that have not been read: only such a partition can be slow.
     fn is_behind(&self) -> bool {
         self.next_offset.zip(self.high_watermark).is_some_and(|(next, end)| next < end)
@@ -373,7 +380,7 @@ impl Sources {
         self.partitions
             .values()
             .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
-            .filter(|it| readers.contains(&it.reader))
+            .filter(|it| readers.contains(&it.reader) && !it.is_told_idle_here())
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()

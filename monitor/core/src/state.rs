@@ -76,6 +76,8 @@ pub struct Checkpoint {
     pub(crate) lost: Option<LostTime>,
     /// Newest record time, where requests and responses are joined.
     pub(crate) newest_record: Option<Timestamp>,
+    /// When two of them were last joined.
+    pub(crate) paired_at: Timestamp,
     /// Offsets of all that wait for their other half; those that came since the last checkpoint.
     pub(crate) halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
     /// Every open pane; the counts of those that changed since the last checkpoint.

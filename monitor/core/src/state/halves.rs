@@ -18,12 +18,15 @@ use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, read_row};
 use crate::config::Config;
 use crate::halves::{Halves, WaitingHalf};
+use crate::partition::PartitionState;
 
 /// How requests and responses of a partition are joined, and which of them wait.
 #[derive(Debug, Serialize, Deserialize)]
 struct JoinBody {
+    /// Stays the first, whatever comes after it: rows of another form are told by it.
     fingerprint: Fingerprint,
     newest_record: Option<Timestamp>,
+    paired_at: Timestamp,
     manifest: Manifest,
 }
 
@@ -38,13 +41,15 @@ struct HalfBody {
     envelope: Vec<Option<Box<[u8]>>>,
 }
 
+/// Form of the rows. Those of another one are left behind, as those that are joined otherwise.
+const FORM: u32 = 2;
+
 /// Returns how the halves of each topic are joined, and what is kept of each.
 pub(super) fn joins(config: &Config) -> BTreeMap<Arc<str>, Fingerprint> {
     let sources = config.sources.iter().filter_map(|source| {
         let join = source.join.as_ref()?;
-        let how =
-            Fingerprint::of_text(&format!("{} {:?}", join.described(), source.schema.envelope));
-        Some((Arc::clone(&source.topic), how))
+        let how = format!("{FORM} {} {:?}", join.described(), source.schema.envelope);
+        Some((Arc::clone(&source.topic), Fingerprint::of_text(&how)))
     });
     sources.collect()
 }
@@ -73,7 +78,7 @@ impl Saver {
     pub(super) fn halves(
         &mut self,
         partition: &PartitionId,
-        newest_record: Option<Timestamp>,
+        (newest_record, paired_at): (Option<Timestamp>, Timestamp),
         halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
     ) {
         let Some(fingerprint) = self.joins.get(&partition.topic).copied() else { return };
@@ -90,21 +95,23 @@ impl Saver {
             self.remove(Key::Half(partition.clone(), offset));
         }
         let manifest = Manifest::of(&kept);
-        let body = JoinBody { fingerprint, newest_record, manifest };
+        let body = JoinBody { fingerprint, newest_record, paired_at, manifest };
         self.put(Key::Join(partition.clone()), &body);
         self.halves.insert(partition.clone(), kept);
     }
 }
 
 impl Reading<'_> {
-    /// Returns the halves that wait in a partition.
-    pub(super) fn halves(&mut self, rows: &Rows, id: &PartitionId) -> Result<Halves, RestoreError> {
-        let key = Key::Join(id.clone());
-        let body = rows.get(&key).map(|row| read_row::<JoinBody>(row, &key)).transpose()?;
-        let own = self.saver.joins.get(&id.topic);
-        let Some(body) = body.filter(|it| own == Some(&it.fingerprint)) else {
+    /// Gives a partition the halves that wait in it.
+    pub(super) fn halves(
+        &mut self,
+        rows: &Rows,
+        state: &mut PartitionState,
+    ) -> Result<(), RestoreError> {
+        let id = state.id();
+        let Some(body) = self.join_body(rows, id)? else {
             self.forget_halves(rows, id);
-            return Ok(Halves::default());
+            return Ok(());
         };
         let mut halves = Halves::new(body.newest_record);
         let mut kept = BTreeSet::new();
@@ -117,7 +124,19 @@ impl Reading<'_> {
             return Err(RestoreError::Torn { partition: id.clone() });
         }
         self.saver.halves.insert(id.clone(), kept);
-        Ok(halves)
+        state.restore_halves(halves, body.paired_at);
+        Ok(())
+    }
+
+    /// Returns how the halves of a partition were joined, if that is how they are now.
+    fn join_body(&self, rows: &Rows, id: &PartitionId) -> Result<Option<JoinBody>, RestoreError> {
+        let key = Key::Join(id.clone());
+        let Some(row) = rows.get(&key) else { return Ok(None) };
+        let how: Fingerprint = read_row(row, &key)?;
+        if self.saver.joins.get(&id.topic) != Some(&how) {
+            return Ok(None);
+        }
+        read_row(row, &key).map(Some)
     }
 
     /// Removes what is stored of the halves of a partition.

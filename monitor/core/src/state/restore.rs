@@ -471,7 +471,7 @@ impl<'a> Reading<'a> {
             let mut state = PartitionState::restore(id.clone(), source, position, partials, now);
             state.begin_to_count(self.new_models(source, &counted));
             state.set_mark(mark(rows, id)?);
-            state.restore_halves(self.halves(rows, id)?);
+            self.halves(rows, &mut state)?;
             partitions.push(state);
         }
         Ok(partitions)

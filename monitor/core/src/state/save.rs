@@ -154,7 +154,7 @@ impl Saver {
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let Checkpoint { partition, next_offset, event_time_max, waiting, mark, lost, .. } =
             checkpoint;
-        let Checkpoint { newest_record, halves, open, .. } = checkpoint;
+        let Checkpoint { newest_record, paired_at, halves, open, .. } = checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -192,7 +192,7 @@ impl Saver {
         {
             self.put(Key::OwnLost(partition.clone()), &lost);
         }
-        self.halves(&partition, newest_record, halves);
+        self.halves(&partition, (newest_record, paired_at), halves);
         self.open.insert(partition, kept);
     }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod alignment;
+mod alone;
 mod cluster;
 mod damage;
 mod deeds;
