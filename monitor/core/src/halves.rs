@@ -77,6 +77,10 @@ impl Halves {
         Some(half)
     }
 
+    pub(crate) fn get(&self, offset: i64) -> Option<&Arc<WaitingHalf>> {
+        self.waiting.get(&offset)
+    }
+
     /// Returns the one that came first.
     pub(crate) fn oldest(&self) -> Option<&Arc<WaitingHalf>> {
         self.waiting.first_key_value().map(|(_, half)| half)

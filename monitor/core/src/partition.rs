@@ -61,6 +61,8 @@ pub struct PartitionState {
     halves: Halves,
     /// Offsets of those that came since the last checkpoint.
     fresh_halves: BTreeSet<i64>,
+    /// What those take.
+    fresh_bytes: u64,
     /// What became of others: not told to stage 2 yet.
     joined: JoinCounts,
 }
@@ -88,6 +90,7 @@ impl PartitionState {
             mark: None,
             halves: Halves::default(),
             fresh_halves: BTreeSet::new(),
+            fresh_bytes: 0,
             joined: JoinCounts::default(),
         }
     }
@@ -166,11 +169,19 @@ impl PartitionState {
             self.idle_at = None;
         }
         for offset in &news.removed {
-            self.fresh_halves.remove(offset);
+            if self.fresh_halves.remove(offset) {
+                self.fresh_bytes -= self.halves.get(*offset).map_or(0, |half| half.bytes());
+            }
         }
         self.fresh_halves.extend(news.added.keys());
+        self.fresh_bytes += news.added.values().map(|half| half.bytes()).sum::<u64>();
         self.joined.absorb(news.counts);
         self.halves.apply(news);
+    }
+
+    /// Returns what the halves take that the next checkpoint has for the store.
+    pub(crate) fn fresh_bytes(&self) -> u64 {
+        self.fresh_bytes
     }
 
     /// Has stage 2 told how far event time has come at this offset.
@@ -196,6 +207,7 @@ impl PartitionState {
         let next_offset = self.next_offset?;
         let changed = std::mem::take(&mut self.changed);
         let fresh = std::mem::take(&mut self.fresh_halves);
+        self.fresh_bytes = 0;
         let open = self.open_partials().map(|partial| {
             let PaneId { span, model, .. } = &partial.pane;
             let is_changed = changed.contains(&(model.clone(), *span));

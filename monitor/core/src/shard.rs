@@ -430,6 +430,12 @@ impl Shard {
         outputs.extend(progress.map(Output::Progress));
     }
 
+    /// Returns what requests and responses take that came since the last checkpoint: the next one
+    /// has them, however little else there is to tell.
+    pub fn unsaved_bytes(&self) -> u64 {
+        self.partitions.values().map(PartitionState::fresh_bytes).sum()
+    }
+
     /// Reports what every partition holds, for the store.
     pub fn checkpoint(&mut self, outputs: &mut Vec<Output>) {
         let checkpoints = self.partitions.values_mut().filter_map(PartitionState::checkpoint);

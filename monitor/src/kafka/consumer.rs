@@ -236,7 +236,9 @@ impl SourceConsumer {
     /// Passes on what other processes decide about. What is aborted is sent again next time: the
     /// group may have given partitions to others meanwhile, which the next poll tells.
     fn share(&mut self, now: Timestamp) -> Result<(), SharingError> {
-        if self.is_throttled || self.sharing.as_ref().is_none_or(|sharing| !sharing.is_due(now)) {
+        let unsaved_bytes = self.shard.unsaved_bytes();
+        let is_due = self.sharing.as_ref().is_some_and(|it| it.is_due(now, unsaved_bytes));
+        if self.is_throttled || !is_due {
             return Ok(());
         }
         self.checkpoint();

@@ -390,11 +390,12 @@ impl Sharing {
         }
     }
 
-    /// Returns whether the next transaction is due. It begins with a checkpoint of the shard.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+    /// Returns whether the next transaction is due. It begins with a checkpoint of the shard, which
+    /// has so many bytes beside what waits here.
+    pub(crate) fn is_due(&self, now: Timestamp, unsaved_bytes: u64) -> bool {
         let interval = self.scale_out.commit_interval_millis;
         let is_time = self.committed_at.plus_millis(interval) <= now;
-        WAITING_BYTES_MAX <= self.waiting_bytes
+        is_much(self.waiting_bytes, unsaved_bytes)
             || is_time && !(self.progress.is_empty() && self.waiting.is_empty())
     }
 
@@ -455,6 +456,12 @@ impl Sharing {
             Ok(())
         })
     }
+}
+
+/// Returns whether a transaction has to come early. A batch more may be counted before it does, so
+/// that what a partition has in one is bounded by twice [`WAITING_BYTES_MAX`], and a message.
+fn is_much(waiting_bytes: usize, unsaved_bytes: u64) -> bool {
+    WAITING_BYTES_MAX as u64 <= unsaved_bytes.saturating_add(waiting_bytes as u64)
 }
 
 /// Spreads what waits of each owner over transactions.
@@ -520,5 +527,12 @@ mod tests {
         let expected = [vec!['a', 'b'], vec!['c'], vec!['d', 'e'], vec!['f']];
         assert_eq!(portions(waiting), expected);
         assert!(portions::<char>([]).is_empty());
+    }
+
+    #[test]
+    fn halves_that_no_checkpoint_has_had_make_a_transaction_come_early() {
+        let all = WAITING_BYTES_MAX as u64;
+        assert!(!is_much(WAITING_BYTES_MAX - 1, 0) && is_much(WAITING_BYTES_MAX, 0));
+        assert!(!is_much(0, all - 1) && is_much(0, all) && is_much(1, all - 1));
     }
 }
