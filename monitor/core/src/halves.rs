@@ -190,3 +190,15 @@ pub struct JoinNews {
     pub(crate) removed: Vec<i64>,
     pub(crate) counts: JoinCounts,
 }
+
+/// What changed since the checkpoint before, of one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinCheckpoint {
+    pub(crate) newest_record: Option<Timestamp>,
+    /// When a request and its response were last joined, by the clock on the wall.
+    pub(crate) paired_at: Timestamp,
+    /// Halves that wait since.
+    pub(crate) added: Vec<Arc<WaitingHalf>>,
+    /// Offsets of those that do no more, of which a checkpoint has told.
+    pub(crate) removed: Vec<i64>,
+}

@@ -16,13 +16,16 @@ use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::group::Group;
-use crate::halves::{Halves, JoinCounts, JoinNews};
+use crate::halves::{Halves, JoinCheckpoint, JoinCounts, JoinNews};
 use crate::loss::{LostNews, LostTime, Mark};
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 use crate::shard::Progress;
 use crate::state::Checkpoint;
 use crate::window::Progression;
+
+/// What the name of a half's row takes, in bytes, somewhat above that of most topics.
+const HALF_NAME_BYTES: u64 = 64;
 
 /// One source partition, as far as it has been read.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub struct PartitionState {
     fresh_halves: BTreeSet<i64>,
     /// What those take.
     fresh_bytes: u64,
+    /// Offsets of those that a checkpoint has told of, and that wait no more.
+    gone_halves: Vec<i64>,
     /// What became of others: not told to stage 2 yet.
     joined: JoinCounts,
 }
@@ -91,6 +96,7 @@ impl PartitionState {
             halves: Halves::default(),
             fresh_halves: BTreeSet::new(),
             fresh_bytes: 0,
+            gone_halves: Vec::new(),
             joined: JoinCounts::default(),
         }
     }
@@ -171,6 +177,8 @@ impl PartitionState {
         for offset in &news.removed {
             if self.fresh_halves.remove(offset) {
                 self.fresh_bytes -= self.halves.get(*offset).map_or(0, |half| half.bytes());
+            } else {
+                self.gone_halves.push(*offset);
             }
         }
         self.fresh_halves.extend(news.added.keys());
@@ -179,9 +187,10 @@ impl PartitionState {
         self.halves.apply(news);
     }
 
-    /// Returns what the halves take that the next checkpoint has for the store.
-    pub(crate) fn fresh_bytes(&self) -> u64 {
-        self.fresh_bytes
+    /// Returns what the halves take that the next checkpoint has for the store, and the names of
+    /// those that it removes.
+    pub(crate) fn unsaved_bytes(&self) -> u64 {
+        self.fresh_bytes + self.gone_halves.len() as u64 * HALF_NAME_BYTES
     }
 
     /// Has stage 2 told how far event time has come at this offset.
@@ -206,30 +215,35 @@ impl PartitionState {
     pub(crate) fn checkpoint(&mut self) -> Option<Checkpoint> {
         let next_offset = self.next_offset?;
         let changed = std::mem::take(&mut self.changed);
-        let fresh = std::mem::take(&mut self.fresh_halves);
-        self.fresh_bytes = 0;
         let open = self.open_partials().map(|partial| {
             let PaneId { span, model, .. } = &partial.pane;
             let is_changed = changed.contains(&(model.clone(), *span));
             let counts = is_changed.then(|| Partial { to_offset: next_offset, ..partial.clone() });
             (partial.pane.clone(), counts)
         });
-        let halves = self.halves.iter().map(|half| {
-            let is_fresh = fresh.contains(&half.offset);
-            (half.offset, is_fresh.then(|| Arc::clone(half)))
-        });
+        let open = open.collect();
         Some(Checkpoint {
-            halves: halves.collect(),
-            newest_record: self.halves.newest(),
-            paired_at: self.paired_at,
+            join: self.join_checkpoint(),
             partition: self.id.clone(),
             next_offset,
             event_time_max: self.progression.newest(),
             waiting: self.waiting.clone(),
             mark: self.mark,
             lost: self.lost,
-            open: open.collect(),
+            open,
         })
+    }
+
+    /// Returns what became of halves since the last checkpoint.
+    fn join_checkpoint(&mut self) -> JoinCheckpoint {
+        self.fresh_bytes = 0;
+        let fresh = std::mem::take(&mut self.fresh_halves);
+        JoinCheckpoint {
+            newest_record: self.halves.newest(),
+            paired_at: self.paired_at,
+            added: fresh.iter().filter_map(|it| self.halves.get(*it).cloned()).collect(),
+            removed: std::mem::take(&mut self.gone_halves),
+        }
     }
 
     /// Which partition this is.

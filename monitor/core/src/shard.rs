@@ -430,10 +430,10 @@ impl Shard {
         outputs.extend(progress.map(Output::Progress));
     }
 
-    /// Returns what requests and responses take that came since the last checkpoint: the next one
-    /// has them, however little else there is to tell.
+    /// Returns what requests and responses take that came or went since the last checkpoint: the
+    /// next one has them, however little else there is to tell.
     pub fn unsaved_bytes(&self) -> u64 {
-        self.partitions.values().map(PartitionState::fresh_bytes).sum()
+        self.partitions.values().map(PartitionState::unsaved_bytes).sum()
     }
 
     /// Reports what every partition holds, for the store.

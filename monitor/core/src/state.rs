@@ -34,13 +34,11 @@ pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
-use std::sync::Arc;
-
 use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::halves::WaitingHalf;
+use crate::halves::JoinCheckpoint;
 use crate::loss::{LostTime, Mark};
 use crate::partial::Partial;
 use body::Fingerprint;
@@ -74,12 +72,8 @@ pub struct Checkpoint {
     pub(crate) mark: Option<Mark>,
     /// Time of which records are lost, where the reader keeps it.
     pub(crate) lost: Option<LostTime>,
-    /// Newest record time, where requests and responses are joined.
-    pub(crate) newest_record: Option<Timestamp>,
-    /// When two of them were last joined.
-    pub(crate) paired_at: Timestamp,
-    /// Offsets of all that wait for their other half; those that came since the last checkpoint.
-    pub(crate) halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
+    /// What became of requests and responses that wait, where they are joined.
+    pub(crate) join: JoinCheckpoint,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

@@ -5,29 +5,57 @@
 //! partition's state. Under another configuration of the join they would be read as something else,
 //! and are left behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, Timestamp};
 use driftd_ingest::Side;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::Saver;
-use super::body::{Fingerprint, Manifest};
+use super::body::Fingerprint;
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, read_row};
 use crate::config::Config;
-use crate::halves::{Halves, WaitingHalf};
+use crate::halves::{Halves, JoinCheckpoint, WaitingHalf};
 use crate::partition::PartitionState;
 
 /// How requests and responses of a partition are joined, and which of them wait.
-#[derive(Debug, Serialize, Deserialize)]
-struct JoinBody {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct JoinBody {
     /// Stays the first, whatever comes after it: rows of another form are told by it.
     fingerprint: Fingerprint,
     newest_record: Option<Timestamp>,
     paired_at: Timestamp,
-    manifest: Manifest,
+    listed: Listed,
+}
+
+/// Which halves wait, so that rows that lost one do not pass for whole: of all there are, however
+/// many, a half that comes or goes changes two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Listed {
+    count: u64,
+    sum: u64,
+}
+
+impl Listed {
+    fn add(&mut self, offset: i64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(hash(offset));
+    }
+
+    fn remove(&mut self, offset: i64) {
+        self.count -= 1;
+        self.sum = self.sum.wrapping_sub(hash(offset));
+    }
+}
+
+/// # Panics
+/// Never: SHA-256 gives 32 bytes.
+fn hash(offset: i64) -> u64 {
+    let hash = Sha256::digest(offset.to_le_bytes());
+    u64::from_le_bytes(*hash.first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 
 /// One that waits.
@@ -74,30 +102,25 @@ impl HalfBody {
 }
 
 impl Saver {
-    /// Takes the halves that wait in a partition now, and those of them that are new.
-    pub(super) fn halves(
-        &mut self,
-        partition: &PartitionId,
-        (newest_record, paired_at): (Option<Timestamp>, Timestamp),
-        halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
-    ) {
+    /// Takes what became of the halves of a partition since its last checkpoint.
+    pub(super) fn halves(&mut self, partition: &PartitionId, join: JoinCheckpoint) {
         let Some(fingerprint) = self.joins.get(&partition.topic).copied() else { return };
-        let mut gone = self.halves.remove(partition).unwrap_or_default();
-        let mut kept = BTreeSet::new();
-        for (offset, fresh) in halves {
-            gone.remove(&offset);
-            kept.insert(offset);
-            if let Some(half) = fresh {
-                self.put(Key::Half(partition.clone(), offset), &HalfBody::of(&half));
-            }
-        }
-        for offset in gone {
+        let JoinCheckpoint { newest_record, paired_at, added, removed } = join;
+        let stored = self.halves.get(partition);
+        let mut listed = stored.map(|it| it.listed).unwrap_or_default();
+        for offset in removed {
+            listed.remove(offset);
             self.remove(Key::Half(partition.clone(), offset));
         }
-        let manifest = Manifest::of(&kept);
-        let body = JoinBody { fingerprint, newest_record, paired_at, manifest };
-        self.put(Key::Join(partition.clone()), &body);
-        self.halves.insert(partition.clone(), kept);
+        for half in added {
+            listed.add(half.offset);
+            self.put(Key::Half(partition.clone(), half.offset), &HalfBody::of(&half));
+        }
+        let body = JoinBody { fingerprint, newest_record, paired_at, listed };
+        if self.halves.get(partition) != Some(&body) {
+            self.put(Key::Join(partition.clone()), &body);
+            self.halves.insert(partition.clone(), body);
+        }
     }
 }
 
@@ -114,17 +137,18 @@ impl Reading<'_> {
             return Ok(());
         };
         let mut halves = Halves::new(body.newest_record);
-        let mut kept = BTreeSet::new();
+        let mut listed = Listed::default();
         for (offset, key, row) in rows_of(rows, id) {
             let half: HalfBody = read_row(row, key)?;
-            kept.insert(offset);
+            listed.add(offset);
             halves.insert(Arc::new(half.into_half(offset)));
         }
-        if Manifest::of(&kept) != body.manifest {
+        if listed != body.listed {
             return Err(RestoreError::Torn { partition: id.clone() });
         }
-        self.saver.halves.insert(id.clone(), kept);
-        state.restore_halves(halves, body.paired_at);
+        let (id, paired_at) = (id.clone(), body.paired_at);
+        self.saver.halves.insert(id, body);
+        state.restore_halves(halves, paired_at);
         Ok(())
     }
 
@@ -161,3 +185,6 @@ fn rows_of<'a>(
         if let Key::Half(_, offset) = key { Some((*offset, key, row)) } else { None }
     })
 }
+
+#[cfg(test)]
+mod tests;
