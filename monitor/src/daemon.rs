@@ -43,6 +43,7 @@ use crate::kafka::owners::Owners;
 use crate::kafka::probe;
 use crate::kafka::producer::{Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell, Parked};
+use crate::kafka::sharing::tell_left_halves;
 use crate::kafka::status::StatusReader;
 use crate::kafka::topics::{self, TopicError};
 use crate::kafka::watch::{Ends, Watcher};
@@ -504,6 +505,7 @@ fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resum
     );
     let mut topics = BTreeSet::new();
     for partition in restored.partitions {
+        tell_left_halves(&partition);
         topics.insert(Arc::clone(&partition.id().topic));
         shared.parked.park(partition);
     }

@@ -254,6 +254,7 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
             "expired": {"request": 2, "response": 0},
             "evicted": {"request": 0, "response": 0},
             "duplicate": {"request": 0, "response": 1},
+            "left_behind": {"request": 0, "response": 0},
         },
         "waiting": 1,
         "waiting_bytes": source["join"]["waiting_bytes"],

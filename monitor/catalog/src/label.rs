@@ -134,8 +134,12 @@ pub const REASON_EXPIRED: &str = "expired";
 pub const REASON_EVICTED: &str = "evicted";
 /// One like it waited already.
 pub const REASON_DUPLICATE: &str = "duplicate";
+/// It waited in the stored state when a start came upon it that joins otherwise, or not at all, or
+/// whose partition begins anew.
+pub const REASON_LEFT_BEHIND: &str = "left_behind";
 /// Values of `reason` in [`crate::metric::JOIN_LEFT_OUT_TOTAL`].
-pub const JOIN_REASONS: [&str; 3] = [REASON_EXPIRED, REASON_EVICTED, REASON_DUPLICATE];
+pub const JOIN_REASONS: [&str; 4] =
+    [REASON_EXPIRED, REASON_EVICTED, REASON_DUPLICATE, REASON_LEFT_BEHIND];
 
 /// What memory is used for: values of the label `owner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
-use driftd_catalog::label::{JOIN_REASONS, REASON_DUPLICATE, REASON_EVICTED, REASON_EXPIRED};
+use driftd_catalog::label::{
+    JOIN_REASONS, REASON_DUPLICATE, REASON_EVICTED, REASON_EXPIRED, REASON_LEFT_BEHIND,
+};
 use driftd_ingest::Side;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +129,11 @@ pub struct BySide {
 }
 
 impl BySide {
+    /// Returns the number of both.
+    pub const fn sum(self) -> u64 {
+        self.request + self.response
+    }
+
     /// Returns the number of a side.
     pub const fn of(self, side: Side) -> u64 {
         match side {
@@ -142,7 +149,7 @@ impl BySide {
         }
     }
 
-    fn absorb(&mut self, next: Self) {
+    pub(crate) fn absorb(&mut self, next: Self) {
         self.request += next.request;
         self.response += next.response;
     }
@@ -159,6 +166,8 @@ pub struct JoinCounts {
     pub evicted: BySide,
     /// Halves like one that waited already.
     pub duplicate: BySide,
+    /// Stored halves that a start did not go on with.
+    pub left_behind: BySide,
 }
 
 impl JoinCounts {
@@ -168,6 +177,7 @@ impl JoinCounts {
             (REASON_EXPIRED, self.expired),
             (REASON_EVICTED, self.evicted),
             (REASON_DUPLICATE, self.duplicate),
+            (REASON_LEFT_BEHIND, self.left_behind),
         ]
     }
 
@@ -177,6 +187,7 @@ impl JoinCounts {
         self.expired.absorb(next.expired);
         self.evicted.absorb(next.evicted);
         self.duplicate.absorb(next.duplicate);
+        self.left_behind.absorb(next.left_behind);
     }
 }
 

@@ -16,7 +16,7 @@ use driftd_ingest::Decoded;
 
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::group::Group;
-use crate::halves::{Halves, JoinCheckpoint, JoinCounts, JoinNews};
+use crate::halves::{BySide, Halves, JoinCheckpoint, JoinCounts, JoinNews};
 use crate::loss::{LostNews, LostTime, Mark};
 use crate::partial::Partial;
 use crate::reference::ModelReference;
@@ -161,6 +161,16 @@ impl PartitionState {
     pub(crate) fn restore_halves(&mut self, halves: Halves, paired_at: Timestamp) {
         self.halves = halves;
         self.paired_at = self.paired_at.min(paired_at);
+    }
+
+    /// Has stage 2 told of stored halves that are not gone on with.
+    pub(crate) fn leave_halves_behind(&mut self, halves: BySide) {
+        self.joined.left_behind.absorb(halves);
+    }
+
+    /// Returns the stored halves that are not gone on with, until stage 2 is told.
+    pub fn halves_left_behind(&self) -> BySide {
+        self.joined.left_behind
     }
 
     /// Takes what the messages of a batch made of halves. Where some wait more is to be waited for,

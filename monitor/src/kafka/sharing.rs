@@ -194,6 +194,7 @@ impl Resumer {
         let begin = (accepted, clock::now());
         let restored = restore_partition(&self.config, own, rows, find, begin);
         let (state, saver) = restored?;
+        tell_left_halves(&state);
         let lost = accepted.map(|it| it.loss.next_offset());
         let stored = lost.or(state.next_offset());
         Ok(ResumedPartition { state, saver, stored })
@@ -222,6 +223,19 @@ impl Resumer {
             Ok(restored)
         };
         lanes.iter().map(|lane| (*lane, resume(*lane))).collect()
+    }
+}
+
+/// Logs requests and responses that a start does not go on with.
+pub(crate) fn tell_left_halves(state: &PartitionState) {
+    let left = state.halves_left_behind();
+    if 0 < left.sum() {
+        warn!(
+            partition = %state.id(),
+            requests = left.request,
+            responses = left.response,
+            "halves of records are left behind: they were joined otherwise, or before a loss"
+        );
     }
 }
 

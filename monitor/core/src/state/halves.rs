@@ -18,7 +18,7 @@ use super::body::Fingerprint;
 use super::key::Key;
 use super::restore::{Reading, RestoreError, Rows, read_row};
 use crate::config::Config;
-use crate::halves::{Halves, JoinCheckpoint, WaitingHalf};
+use crate::halves::{BySide, Halves, JoinCheckpoint, WaitingHalf};
 use crate::partition::PartitionState;
 
 /// How requests and responses of a partition are joined, and which of them wait.
@@ -61,6 +61,7 @@ fn hash(offset: i64) -> u64 {
 /// One that waits.
 #[derive(Debug, Serialize, Deserialize)]
 struct HalfBody {
+    /// Stays the first, whatever comes after it: of rows that are left behind it is counted.
     is_response: bool,
     id: Arc<str>,
     since: Timestamp,
@@ -132,10 +133,7 @@ impl Reading<'_> {
         state: &mut PartitionState,
     ) -> Result<(), RestoreError> {
         let id = state.id();
-        let Some(body) = self.join_body(rows, id)? else {
-            self.forget_halves(rows, id);
-            return Ok(());
-        };
+        let Some(body) = self.join_body(rows, id)? else { return self.forget_halves(rows, id) };
         let mut halves = Halves::new(body.newest_record);
         let mut listed = Listed::default();
         for (offset, key, row) in rows_of(rows, id) {
@@ -163,14 +161,44 @@ impl Reading<'_> {
         read_row(row, &key).map(Some)
     }
 
-    /// Removes what is stored of the halves of a partition.
-    pub(super) fn forget_halves(&mut self, rows: &Rows, id: &PartitionId) {
+    /// Refuses halves of partitions that are gone on with if nothing says which of them wait.
+    pub(super) fn check_halves(&self, rows: &Rows) -> Result<(), RestoreError> {
+        for key in rows.keys() {
+            let Key::Half(id, _) = key else { continue };
+            let is_read = self.config.source_of(&id.topic).is_some() && !self.begins_anew(id);
+            if is_read && !rows.contains_key(&Key::Join(id.clone())) {
+                return Err(RestoreError::Torn { partition: id.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is stored of the halves of a partition, and counts them.
+    pub(super) fn forget_halves(
+        &mut self,
+        rows: &Rows,
+        id: &PartitionId,
+    ) -> Result<(), RestoreError> {
         let join = Key::Join(id.clone());
         if rows.contains_key(&join) {
             self.saver.remove(join);
         }
-        for (_, key, _) in rows_of(rows, id) {
+        let mut left = BySide::default();
+        for (_, key, row) in rows_of(rows, id) {
+            let is_response: bool = read_row(row, key)?;
+            left.add(if is_response { Side::Response } else { Side::Request });
             self.saver.remove(key.clone());
+        }
+        if 0 < left.sum() {
+            self.left_halves.insert(id.clone(), left);
+        }
+        Ok(())
+    }
+
+    /// Tells partitions which of their halves are not gone on with.
+    pub(super) fn tell_left_halves(&mut self, state: &mut PartitionState) {
+        if let Some(left) = self.left_halves.remove(state.id()) {
+            state.leave_halves_behind(left);
         }
     }
 }

@@ -428,7 +428,8 @@ fn pairs_are_those_of_a_recount_and_each_is_counted_once() {
         assert_eq!(process.decoder.waiting(), expected.waiting);
         assert_eq!(rows, expected.counts.joined, "each pair once");
         let mut reached = process.reached;
-        let JoinCounts { joined, expired, evicted, duplicate } = expected.counts;
+        let JoinCounts { joined, expired, evicted, duplicate, left_behind } = expected.counts;
+        assert_eq!(left_behind.sum(), 0);
         let has = |it: driftd_core::halves::BySide| 0 < it.request && 0 < it.response;
         reached.note_if(3 < joined, "pairs");
         reached.note_if(has(expired), "expired on both sides");

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::load;
 use crate::halves::{JoinCounts, JoinNews};
+use crate::loss::{Accepted, Bounds, Loss};
 use crate::state::{PartitionSaver, Row, restore_partition};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -186,4 +187,48 @@ fn rows_of_which_one_is_lost_or_came_back_are_torn() {
     let (mut old, join) = (kept.rows.clone(), join_row().encode());
     old.insert(join.clone(), before[&join].clone());
     assert!(is_torn(&old));
+}
+
+#[test]
+fn halves_without_a_word_of_how_they_are_joined_are_torn() {
+    let mut kept = Kept::new();
+    kept.join(4, &[]);
+    kept.store();
+    assert!(kept.rows.remove(&join_row().encode()).is_some());
+    let error = restored(&tree(), &kept.rows).unwrap_err();
+    assert!(matches!(&error, RestoreError::Torn { partition } if *partition == id()), "{error}");
+    // Also where nothing says how far the partition was read.
+    assert!(kept.rows.remove(&Key::Partition(id()).encode()).is_some());
+    let error = restored(&tree(), &kept.rows).unwrap_err();
+    assert!(matches!(error, RestoreError::Torn { .. }), "{error}");
+}
+
+#[test]
+fn halves_that_are_not_gone_on_with_are_counted_and_removed() {
+    let mut kept = Kept::new();
+    kept.join(4, &[]);
+    kept.store();
+    let (mut otherwise, mut single) = (tree(), tree());
+    otherwise["sources"][0]["join"]["within"] = "2s".into();
+    single["sources"][0].as_object_mut().unwrap().remove("join");
+    let accepted = Accepted {
+        partition: id(),
+        loss: Loss::of(0, Bounds { start: 10, end: 20 }).unwrap(),
+        start: 10,
+        at: NOW,
+    };
+    for (tree, accepted) in [(otherwise, None), (single, None), (tree(), Some(&accepted))] {
+        let rows = kept.rows.clone().into_iter();
+        let begin = (accepted, NOW);
+        let restored = restore_partition(&config(&tree), (id(), 0), rows, &|_, _| None, begin);
+        let (mut state, mut saver) = restored.unwrap();
+        assert_eq!(offsets(&state), [0; 0]);
+        assert_eq!(state.halves_left_behind(), BySide { request: 2, response: 2 });
+        let told = state.progress(&config(&tree), None).joined.left_behind;
+        assert_eq!((told.sum(), state.halves_left_behind().sum()), (4, 0), "once");
+        let checkpoint = state.starting_at(10).checkpoint().unwrap();
+        let removed = saver.batch(checkpoint).into_iter().filter(|it| it.value.is_none());
+        let removed: Vec<_> = removed.map(|it| it.key).collect();
+        assert!((0..4).all(|offset| removed.contains(&half_row(offset).encode())));
+    }
 }
