@@ -199,6 +199,8 @@ pub struct JoinNews {
     pub(crate) added: BTreeMap<i64, Arc<WaitingHalf>>,
     /// Offsets of those that do no more.
     pub(crate) removed: Vec<i64>,
+    /// What those take: the partition's state has them until it hears of it.
+    pub(crate) removed_bytes: u64,
     pub(crate) counts: JoinCounts,
 }
 

@@ -551,7 +551,7 @@ impl SourceConsumer {
         }
         self.looked_at = now;
         self.batches.set(self.decoders.values().map(OpenBatch::expected_bytes).sum());
-        self.joins.set(self.decoders.values().map(OpenBatch::waiting_bytes).sum());
+        self.joins.set(self.decoders.values().map(OpenBatch::halves_bytes).sum());
         self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard

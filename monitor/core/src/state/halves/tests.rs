@@ -76,6 +76,7 @@ impl Kept {
             newest: Some(NOW),
             added: offsets.map(|offset| (offset, half(offset))).collect(),
             removed: removed.to_vec(),
+            removed_bytes: 0,
             counts: JoinCounts::default(),
         };
         self.state.join(NOW, 1, news);
