@@ -41,7 +41,7 @@ use crate::kafka::consumer::{ConsumerParts, SourceConsumer};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::owners::Owners;
 use crate::kafka::probe;
-use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::producer::{Bounds, Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell, Parked};
 use crate::kafka::sharing::tell_left_halves;
 use crate::kafka::status::StatusReader;
@@ -188,11 +188,12 @@ impl Daemon {
         let looks = config.scale_out.as_ref().map(|scale_out| look_at_topics(&kafka, scale_out));
         let has_answered = looks.transpose()?.unwrap_or(true);
         let reports = Reports::default();
+        let bounds = Bounds::of(&config);
         let (events, receiver) = events(EVENTS_MAX);
         let shared = Shared {
             references: Arc::new(References::new(folder, Arc::clone(&config))),
             writers: registry::of_sources(&config, folder)?,
-            producer: Arc::new(Producer::connect(&kafka, reports.clone())?),
+            producer: Arc::new(Producer::connect(&kafka, bounds, reports.clone())?),
             memory: Arc::new(memory),
             health: Arc::new(Health::new(clock::instant())),
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),

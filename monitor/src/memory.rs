@@ -242,7 +242,7 @@ fn outbox(config: &Config) -> u64 {
 fn producer_queues(config: &Config) -> u64 {
     let readers = config.sources.len() as u64 * threads(config);
     let transactions = config.scale_out.as_ref().map_or(0, |_| readers + 1);
-    producer::QUEUE_BYTES_MAX + transactions * sharing::TRANSACTION_BYTES
+    producer::Bounds::of(config).queue_bytes() + transactions * sharing::TRANSACTION_BYTES
 }
 
 /// Connections, and scrapes of all exported features under way.

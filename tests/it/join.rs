@@ -180,6 +180,13 @@ impl Running {
     }
 }
 
+/// The same with a text that no path wants: two of them are larger than a client sends by default.
+fn large(payload: &Value) -> Value {
+    let mut payload = payload.clone();
+    payload["note"] = json!("x".repeat(900_000));
+    payload
+}
+
 /// What comes in the last round beside the missing halves, of one partition.
 fn others() -> Vec<Enveloped> {
     let last = Prediction { index: PREDICTIONS - 2, hour: 1 };
@@ -195,8 +202,8 @@ fn others() -> Vec<Enveloped> {
         event("alone-1", "request", &request),
         event("alone-2", "request", &request),
         event("neither", "feedback", &request),
-        event("unequal", "response", &json!({"predictions": [1]})),
-        event("unequal", "request", &request),
+        event("unequal", "response", &large(&json!({"predictions": [1]}))),
+        event("unequal", "request", &large(&request)),
         last.second(),
         later,
     ]
@@ -290,7 +297,8 @@ fn check_rejected(job: &Job) {
     let mut found: Vec<_> = rejected.all().iter().map(told).collect();
     found.sort_by(|one, other| one.0.cmp(&other.0));
     let request = Prediction { index: PREDICTIONS - 2, hour: 1 }.request();
-    let joined = json!({"request": request.clone(), "response": {"predictions": [1]}});
+    let response = json!({"predictions": [1]});
+    let joined = json!({"request": large(&request), "response": large(&response)});
     let expected = [("unequal_lists", joined), ("unknown_side", request)];
     assert_eq!(found, expected.map(|(reason, payload)| (reason.to_owned(), payload)));
 }

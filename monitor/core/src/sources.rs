@@ -299,9 +299,17 @@ impl Sources {
         }
     }
 
-    pub(crate) fn dead_lettered(&mut self, source: usize, stored: u64, failed: u64) {
-        self.counters[source].dead_lettered += stored;
-        self.counters[source].dead_letter_failed += failed;
+    pub(crate) fn dead_lettered(
+        &mut self,
+        source: usize,
+        stored: u64,
+        too_large: u64,
+        failed: u64,
+    ) {
+        let counters = &mut self.counters[source];
+        counters.dead_lettered += stored;
+        counters.dead_letter_too_large += too_large;
+        counters.dead_letter_failed += failed;
     }
 
     pub(crate) fn client_error(&mut self, source: usize, kind: &'static str) {
@@ -474,6 +482,7 @@ fn empty_counters(source: &SourceConfig) -> SourceSnapshot {
         over_limit: 0,
         join: source.join.as_ref().map(|_| JoinSnapshot::default()),
         dead_lettered: 0,
+        dead_letter_too_large: 0,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),
         rebalances: 0,
