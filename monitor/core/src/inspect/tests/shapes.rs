@@ -250,8 +250,9 @@ fn columns_that_are_not_in_all_messages_are_left_out() {
 }
 
 #[test]
-fn requests_and_responses_in_one_topic_are_two_models() {
-    let texts = [messages::KSERVE_REQUEST, messages::KSERVE_RESPONSE];
+fn requests_and_responses_in_one_topic_of_which_no_two_belong_together_are_two_models() {
+    let response = messages::KSERVE_RESPONSE.replace("0009174a", "0009174b");
+    let texts = [messages::KSERVE_REQUEST, &response];
     let proposal = proposal(&of_texts(&texts));
     let config = load(&proposal.yaml, &|_| None).unwrap();
     let names: Vec<_> = config.models.iter().map(|it| &*it.name).collect();
