@@ -13,6 +13,7 @@ mod extremes;
 mod faulty;
 mod growth;
 mod joining;
+mod joining_shared;
 mod kinds;
 mod log;
 mod loss;
