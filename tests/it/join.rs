@@ -272,6 +272,56 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     check_rejected(&job);
 }
 
+/// The halves alone, for processes that share their partitions.
+fn shared(job: &Job) -> Value {
+    let mut config = config(job);
+    for key in ["sources", "models"] {
+        config[key].as_array_mut().expect("a list").truncate(1);
+    }
+    config.as_object_mut().expect("an object").remove("state");
+    config["scale_out"] = json!({"lanes": 1, "replicas": 1, "commit_interval": "100ms"});
+    config
+}
+
+#[test]
+fn halves_go_to_another_process_together_with_their_partition() {
+    let job = Job::new("join-shared");
+    job.create_topics();
+    let config = job.write(&shared(&job));
+    job.build_references(&config, &NAMES[..1], DEADLINE);
+    topic::create(job.bootstrap(), &topic_of(&job, NAMES[0]), PARTITIONS, &[]);
+    let put = |messages: Vec<Enveloped>| {
+        topic::put_enveloped(job.bootstrap(), &topic_of(&job, NAMES[0]), &messages);
+    };
+    let [mut killed, mut other] = [0, 1].map(|_| Running::start(&config));
+    for member in [&mut killed, &mut other] {
+        member.wait(|source, _| source["partitions"].as_array().is_some_and(|it| it.len() == 1));
+    }
+
+    // Only first halves, and then a kill, when each says that the other has committed them.
+    put(predictions(0).map(Prediction::first).collect());
+    let half = PREDICTIONS / 2;
+    for member in [&mut killed, &mut other] {
+        member.wait(|source, _| {
+            source["join"]["waiting"] == half && source["elsewhere"][0]["next_offset"] == half
+        });
+    }
+    let _killed = killed.daemon.kill(DEADLINE);
+    put(predictions(0).map(Prediction::second).collect());
+    let source = other.wait(|source, status| {
+        source["join"]["joined"] == PREDICTIONS && status["totals"]["windows_closed"] == 1
+    });
+    assert_eq!(source["messages"], half + PREDICTIONS, "no half of the other was read again");
+    assert_eq!(source["join"]["waiting"], 0);
+    let _ended = other.daemon.terminate(DEADLINE).expect_code(0);
+    let mut results = job.reader(TopicRole::Results);
+    let lines: Vec<Value> = results.all().iter().map(Record::json).collect();
+    assert_eq!(lines.len(), 2, "a feature and a prediction");
+    for line in lines {
+        assert_eq!((&line["rows"], &line["complete"]), (&json!(2 * PREDICTIONS), &json!(true)));
+    }
+}
+
 /// All lines but for what names the model.
 fn check_windows(job: &Job) {
     let mut results = job.reader(TopicRole::Results);
