@@ -365,7 +365,14 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let Some(state) = self.partitions.get_mut(partition) else { return };
-        if state.becomes_idle(&self.config, now, end) {
+        let was_idle = state.is_idle();
+        if !state.becomes_idle(&self.config, now, end) {
+            return;
+        }
+        if was_idle {
+            // Nothing has been counted since it said so, and what had been was told.
+            outputs.push(Output::Progress(Box::new(state.progress(&self.config, Some(end)))));
+        } else {
             report(&self.config, state, Some(end), outputs);
         }
     }

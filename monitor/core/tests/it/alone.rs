@@ -195,6 +195,13 @@ fn one_side_alone_is_waited_for_only_as_long_as_a_pair_may_come() {
     process.pair(1, 0);
     assert_eq!(requests(&mut process, 1, 200), Some(WITHIN - 1 + IDLE));
     assert!(process.look(1, 201), "and stays so while they come");
+    // What it had counted is told once, however often its end moves.
+    let is_partial = |it: &Output| matches!(it, Output::Partial(_));
+    process.ends[1] += 1;
+    let (mut outputs, end) = (Vec::new(), process.ends[1]);
+    process.shard.watch_silence(at(201), &partition(1), end, &mut outputs);
+    assert_eq!((outputs.len(), outputs.iter().any(is_partial)), (1, false));
+    process.ends[1] -= 1;
     // A whole record brings it back, for as long again.
     assert!(!process.pair(1, 201));
     assert_eq!(requests(&mut process, 202, 400), Some(201 + WITHIN - 1 + IDLE));
