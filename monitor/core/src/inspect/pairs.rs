@@ -1,8 +1,8 @@
 //! Requests and responses that are messages of their own, by the types that `KServe`'s logger gives
 //! its events.
 //!
-//! Before: the messages of a topic. After: [`super::proposal`] looks at what two of a partition with
-//! the same id are together, as a source with `join` reads them.
+//! Before: the messages of a topic. After: [`super::proposal`] looks at what two of a partition
+//! with the same id are together, as a source with `join` reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
