@@ -81,10 +81,15 @@ pub(super) fn find(messages: &[SampledMessage]) -> Result<Option<Pairs>, Apart> 
         if joined.is_empty() {
             return if apart == 0 { Ok(None) } else { Err(Apart) };
         }
-        let mut note = format!("{} pairs in {} messages", joined.len(), messages.len());
-        if 0 < apart {
-            note += &format!("; {apart} more in two partitions: the topic's key has to be the id");
-        }
+        let (pairs, all) = (joined.len(), messages.len());
+        let note = if apart == 0 {
+            format!("{pairs} pairs in {all} messages")
+        } else {
+            format!(
+                "{pairs} pairs in {all} messages; {apart} more in two partitions: the topic's key \
+                 has to be the id"
+            )
+        };
         return Ok(Some(Pairs { attributes, joined, note }));
     }
     Ok(None)
