@@ -13,17 +13,18 @@
 //! - No value in a label: a label that changes makes a new alert.
 
 use driftd_catalog::label::{
-    OUTCOME_FAILED, STATE_BROKEN_DATA, STATE_DRIFTED, STATE_INSUFFICIENT_DATA,
+    OUTCOME_FAILED, REASON_EVICTED, REASON_EXPIRED, STATE_BROKEN_DATA, STATE_DRIFTED,
+    STATE_INSUFFICIENT_DATA,
 };
 use driftd_catalog::metric::{
     EVALUATION_INTERVAL_SECONDS, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_SERIES_DROPPED,
-    FEATURES, FIELDS_CHANGED, KAFKA_CONSUMER_LAG_RECORDS, KAFKA_STALLED_PARTITIONS, LANES,
-    LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS, MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE,
-    MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS, MODEL_EVALUATION_INTERVAL_SECONDS,
-    MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric, OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE,
-    PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES, RECORDS_CONSUMED_TOTAL,
-    RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL, WINDOW_END_TIMESTAMP_SECONDS,
-    WINDOWS_INCOMPLETE_TOTAL,
+    FEATURES, FIELDS_CHANGED, JOIN_LEFT_OUT_TOTAL, JOINED_PAIRS_TOTAL, KAFKA_CONSUMER_LAG_RECORDS,
+    KAFKA_STALLED_PARTITIONS, LANES, LANES_OWNED, LAST_EVALUATION_TIMESTAMP_SECONDS,
+    MEMORY_LIMIT_BYTES, MODEL_DRIFT_STATE, MODEL_DRIFT_STATE_SINCE_TIMESTAMP_SECONDS,
+    MODEL_EVALUATION_INTERVAL_SECONDS, MODEL_LAST_EVALUATION_TIMESTAMP_SECONDS, Metric,
+    OUTBOX_MESSAGES, PREDICTION_DRIFT_SCORE, PREDICTION_DRIFT_STATE, PROCESS_RESIDENT_MEMORY_BYTES,
+    RECORDS_CONSUMED_TOTAL, RECORDS_REJECTED_TOTAL, RETRAIN_EVENTS_TOTAL,
+    WINDOW_END_TIMESTAMP_SECONDS, WINDOWS_INCOMPLETE_TOTAL,
 };
 
 /// Where the runbook is when nothing else is said: its path in this repository. Give the address
@@ -280,6 +281,8 @@ fn input() -> Vec<Rule> {
                 .to_owned(),
         },
         fields_changed(),
+        responses_alone(),
+        requests_alone(),
         Rule {
             alert: "DriftdWindowsIncomplete",
             // A counter is born with its segment's first window, so that `increase` misses the
@@ -317,6 +320,49 @@ fn fields_changed() -> Rule {
                       producer's schema has changed."
             .to_owned(),
     }
+}
+
+/// Do responses find their requests? Each has one.
+fn responses_alone() -> Rule {
+    Rule {
+        alert: "DriftdResponsesAlone",
+        expr: format!("{}\n  > 0.01", alone_per_pair("response")),
+        hold: Some("15m"),
+        keep_firing_for: None,
+        severity: Severity::Warning,
+        summary: "Responses are not joined with their requests.",
+        description: "For each pair of topic {{ $labels.topic }} that is joined, \
+                      {{ $value | printf \"%.2f\" }} responses are left out because no request \
+                      came: they are watched by nobody."
+            .to_owned(),
+    }
+}
+
+/// Do most requests find their responses? Calls that fail have none.
+fn requests_alone() -> Rule {
+    Rule {
+        alert: "DriftdRequestsAlone",
+        expr: format!("{}\n  > 1", alone_per_pair("request")),
+        hold: Some("15m"),
+        keep_firing_for: None,
+        severity: Severity::Warning,
+        summary: "Most requests are not joined with a response.",
+        description: "For each pair of topic {{ $labels.topic }} that is joined, \
+                      {{ $value | printf \"%.2f\" }} requests are left out because no response \
+                      came: they are watched by nobody."
+            .to_owned(),
+    }
+}
+
+/// Those of a side that waited in vain, or made room for others while they did, against pairs;
+/// infinite where none is joined. Over all processes, and as long as many windows of waiting.
+fn alone_per_pair(side: &str) -> String {
+    let (left_out, joined) = (JOIN_LEFT_OUT_TOTAL.name, JOINED_PAIRS_TOTAL.name);
+    format!(
+        "sum without ({PROCESS}, side, reason) (rate({left_out}{{side=\"{side}\",\
+         reason=~\"{REASON_EXPIRED}|{REASON_EVICTED}\"}}[30m]))\n  / sum without ({PROCESS}) \
+         (rate({joined}[30m]))"
+    )
 }
 
 /// Does everything that was found out leave the process?

@@ -273,9 +273,9 @@ fn joins(layout: &mut Layout) {
         panel::time_series(
             "Requests joined with responses per second",
             "Pairs of a request and its response, and those of either that were not joined: the \
-             other half did not come in time, they made room for others, or came twice. Requests \
-             without a response are normal; where responses expire too, the topic may not be keyed \
-             by the id.",
+             other half did not come in time, they made room for others, came twice, or a start \
+             left them behind. Requests without a response are normal; where responses expire \
+             too, the topic may not be keyed by the id.",
             "cps",
             vec![
                 by_topic(&JOINED_PAIRS_TOTAL, "joined: {{topic}}"),

@@ -41,8 +41,9 @@ use crate::kafka::consumer::{ConsumerParts, SourceConsumer};
 use crate::kafka::outputs::OutputTopics;
 use crate::kafka::owners::Owners;
 use crate::kafka::probe;
-use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::producer::{Bounds, Producer, Reports};
 use crate::kafka::rebalance::{Begin, BeginCell, Parked};
+use crate::kafka::sharing::tell_left_halves;
 use crate::kafka::status::StatusReader;
 use crate::kafka::topics::{self, TopicError};
 use crate::kafka::watch::{Ends, Watcher};
@@ -187,11 +188,12 @@ impl Daemon {
         let looks = config.scale_out.as_ref().map(|scale_out| look_at_topics(&kafka, scale_out));
         let has_answered = looks.transpose()?.unwrap_or(true);
         let reports = Reports::default();
+        let bounds = Bounds::of(&config);
         let (events, receiver) = events(EVENTS_MAX);
         let shared = Shared {
             references: Arc::new(References::new(folder, Arc::clone(&config))),
             writers: registry::of_sources(&config, folder)?,
-            producer: Arc::new(Producer::connect(&kafka, reports.clone())?),
+            producer: Arc::new(Producer::connect(&kafka, bounds, reports.clone())?),
             memory: Arc::new(memory),
             health: Arc::new(Health::new(clock::instant())),
             instruments: Arc::new(Instruments::new(EVENTS_MAX)),
@@ -504,6 +506,7 @@ fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resum
     );
     let mut topics = BTreeSet::new();
     for partition in restored.partitions {
+        tell_left_halves(&partition);
         topics.insert(Arc::clone(&partition.id().topic));
         shared.parked.park(partition);
     }

@@ -32,7 +32,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::kafka::producer::{Producer, Reports};
+use crate::kafka::producer::{Bounds, Producer, Reports};
 use crate::kafka::{ConnectError, base};
 use crate::launch::desk::{Desk, Place, Report};
 use crate::launch::ledger::{LedgerError, LedgerReader};
@@ -150,7 +150,7 @@ impl Launcher {
         let Sections { kafka, retraining, launcher } = Sections::of(config)?;
         let name = format!("{}-launcher-{}", config.name, unique_name());
         let answers = Reports::default();
-        let producer = Arc::new(Producer::connect(kafka, answers.clone())?);
+        let producer = Arc::new(Producer::connect(kafka, Bounds::default(), answers.clone())?);
         let client: BaseConsumer<Membership> = base(kafka)?
             // By this name the others see whether this launcher lives.
             .set("client.id", &name)

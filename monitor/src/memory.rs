@@ -215,13 +215,16 @@ fn batches(config: &Config, partitions: &[usize]) -> u64 {
     sources.map(|(source, partitions)| *partitions as u64 * batch::bytes_expected(source)).sum()
 }
 
-/// What waits in each partition for its other half, and once more on its way to the store; and the
-/// document of two, which may have grown by doubling.
+/// What waits in each partition for its other half, once more on its way to the store, and what an
+/// open batch adds while the partition's state has what it replaces; and the document of two, which
+/// may have grown by doubling.
 fn joins(config: &Config, partitions: &[usize]) -> u64 {
     let copies = if config.state.is_some() || config.scale_out.is_some() { 2 } else { 1 };
     let sources = config.sources.iter().zip(partitions).map(|(source, partitions)| {
         let waiting = source.join.as_ref().map_or(0, |join| {
-            copies * join.bytes_max + 2 * source.limits().payload_bytes_max as u64
+            let replaced = join.bytes_max.min(batch::halves_bytes_max(source));
+            let document = 2 * source.limits().payload_bytes_max as u64;
+            copies * join.bytes_max + replaced + document
         });
         *partitions as u64 * waiting
     });
@@ -239,7 +242,7 @@ fn outbox(config: &Config) -> u64 {
 fn producer_queues(config: &Config) -> u64 {
     let readers = config.sources.len() as u64 * threads(config);
     let transactions = config.scale_out.as_ref().map_or(0, |_| readers + 1);
-    producer::QUEUE_BYTES_MAX + transactions * sharing::TRANSACTION_BYTES
+    producer::Bounds::of(config).queue_bytes() + transactions * sharing::TRANSACTION_BYTES
 }
 
 /// Connections, and scrapes of all exported features under way.
@@ -382,9 +385,13 @@ mod tests {
             bytes(&config, 4, MemoryOwner::Joins) >> 20
         };
         assert_eq!(bytes(&config("/name", json!("job")), 4, MemoryOwner::Joins), 0);
-        assert_eq!(joins(&tree), 4 * 64 + 4 * 4, "and a document of each");
+        // Payloads of a batch and a message, and 1,280 bytes more of each of 8,192.
+        let replaced = 8 + 1 + 10;
+        assert_eq!(joins(&tree), 4 * (64 + replaced + 4), "and a document of each");
         tree["state"] = json!({"folder": "s"});
-        assert_eq!(joins(&tree), 2 * 4 * 64 + 4 * 4);
+        assert_eq!(joins(&tree), 4 * (2 * 64 + replaced + 4));
+        tree["sources"][0]["join"]["bytes_max"] = json!("4MiB");
+        assert_eq!(joins(&tree), 4 * (2 * 4 + 4 + 4), "no more than there may be");
     }
 
     /// As many values as a message may have are counted with 32 bytes beside their columns, and no

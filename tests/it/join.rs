@@ -180,6 +180,13 @@ impl Running {
     }
 }
 
+/// The same with a text that no path wants: two of them are larger than a client sends by default.
+fn large(payload: &Value) -> Value {
+    let mut payload = payload.clone();
+    payload["note"] = json!("x".repeat(900_000));
+    payload
+}
+
 /// What comes in the last round beside the missing halves, of one partition.
 fn others() -> Vec<Enveloped> {
     let last = Prediction { index: PREDICTIONS - 2, hour: 1 };
@@ -195,8 +202,8 @@ fn others() -> Vec<Enveloped> {
         event("alone-1", "request", &request),
         event("alone-2", "request", &request),
         event("neither", "feedback", &request),
-        event("unequal", "response", &json!({"predictions": [1]})),
-        event("unequal", "request", &request),
+        event("unequal", "response", &large(&json!({"predictions": [1]}))),
+        event("unequal", "request", &large(&request)),
         last.second(),
         later,
     ]
@@ -254,6 +261,7 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
             "expired": {"request": 2, "response": 0},
             "evicted": {"request": 0, "response": 0},
             "duplicate": {"request": 0, "response": 1},
+            "left_behind": {"request": 0, "response": 0},
         },
         "waiting": 1,
         "waiting_bytes": source["join"]["waiting_bytes"],
@@ -262,6 +270,56 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     let _ended = running.daemon.terminate(DEADLINE).expect_code(0);
     check_windows(&job);
     check_rejected(&job);
+}
+
+/// The halves alone, for processes that share their partitions.
+fn shared(job: &Job) -> Value {
+    let mut config = config(job);
+    for key in ["sources", "models"] {
+        config[key].as_array_mut().expect("a list").truncate(1);
+    }
+    config.as_object_mut().expect("an object").remove("state");
+    config["scale_out"] = json!({"lanes": 1, "replicas": 1, "commit_interval": "100ms"});
+    config
+}
+
+#[test]
+fn halves_go_to_another_process_together_with_their_partition() {
+    let job = Job::new("join-shared");
+    job.create_topics();
+    let config = job.write(&shared(&job));
+    job.build_references(&config, &NAMES[..1], DEADLINE);
+    topic::create(job.bootstrap(), &topic_of(&job, NAMES[0]), PARTITIONS, &[]);
+    let put = |messages: Vec<Enveloped>| {
+        topic::put_enveloped(job.bootstrap(), &topic_of(&job, NAMES[0]), &messages);
+    };
+    let [mut killed, mut other] = [0, 1].map(|_| Running::start(&config));
+    for member in [&mut killed, &mut other] {
+        member.wait(|source, _| source["partitions"].as_array().is_some_and(|it| it.len() == 1));
+    }
+
+    // Only first halves, and then a kill, when each says that the other has committed them.
+    put(predictions(0).map(Prediction::first).collect());
+    let half = PREDICTIONS / 2;
+    for member in [&mut killed, &mut other] {
+        member.wait(|source, _| {
+            source["join"]["waiting"] == half && source["elsewhere"][0]["next_offset"] == half
+        });
+    }
+    let _killed = killed.daemon.kill(DEADLINE);
+    put(predictions(0).map(Prediction::second).collect());
+    let source = other.wait(|source, status| {
+        source["join"]["joined"] == PREDICTIONS && status["totals"]["windows_closed"] == 1
+    });
+    assert_eq!(source["messages"], half + PREDICTIONS, "no half of the other was read again");
+    assert_eq!(source["join"]["waiting"], 0);
+    let _ended = other.daemon.terminate(DEADLINE).expect_code(0);
+    let mut results = job.reader(TopicRole::Results);
+    let lines: Vec<Value> = results.all().iter().map(Record::json).collect();
+    assert_eq!(lines.len(), 2, "a feature and a prediction");
+    for line in lines {
+        assert_eq!((&line["rows"], &line["complete"]), (&json!(2 * PREDICTIONS), &json!(true)));
+    }
 }
 
 /// All lines but for what names the model.
@@ -289,7 +347,8 @@ fn check_rejected(job: &Job) {
     let mut found: Vec<_> = rejected.all().iter().map(told).collect();
     found.sort_by(|one, other| one.0.cmp(&other.0));
     let request = Prediction { index: PREDICTIONS - 2, hour: 1 }.request();
-    let joined = json!({"request": request.clone(), "response": {"predictions": [1]}});
+    let response = json!({"predictions": [1]});
+    let joined = json!({"request": large(&request), "response": large(&response)});
     let expected = [("unequal_lists", joined), ("unknown_side", request)];
     assert_eq!(found, expected.map(|(reason, payload)| (reason.to_owned(), payload)));
 }

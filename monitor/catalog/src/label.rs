@@ -20,7 +20,7 @@ pub enum Label {
     /// Version of the model; the number tracked is capped.
     ModelVersion,
     /// What came of an attempt; a closed set ([`RETRAIN_OUTCOMES`],
-    /// [`RETRAIN_JOB_OUTCOMES`], [`WRITTEN_OUTCOMES`]).
+    /// [`RETRAIN_JOB_OUTCOMES`], [`WRITTEN_OUTCOMES`], [`DEAD_LETTER_OUTCOMES`]).
     Outcome,
     /// Prediction (model output) by its configured name.
     Output,
@@ -124,9 +124,12 @@ pub const OUTCOME_SUCCEEDED: &str = "succeeded";
 pub const RETRAIN_OUTCOMES: [&str; 3] = [OUTCOME_PUBLISHED, OUTCOME_SUPPRESSED, OUTCOME_FAILED];
 /// Values of `outcome` in [`crate::metric::RETRAIN_JOBS_TOTAL`].
 pub const RETRAIN_JOB_OUTCOMES: [&str; 2] = [OUTCOME_SUCCEEDED, OUTCOME_FAILED];
-/// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`] and
-/// [`crate::metric::RESULT_LINES_TOTAL`].
+/// A message is larger than its topic takes, or than the client sends.
+pub const OUTCOME_TOO_LARGE: &str = "too_large";
+/// Values of `outcome` in [`crate::metric::RESULT_LINES_TOTAL`].
 pub const WRITTEN_OUTCOMES: [&str; 2] = [OUTCOME_PUBLISHED, OUTCOME_FAILED];
+/// Values of `outcome` in [`crate::metric::DEAD_LETTER_RECORDS_TOTAL`].
+pub const DEAD_LETTER_OUTCOMES: [&str; 3] = [OUTCOME_PUBLISHED, OUTCOME_TOO_LARGE, OUTCOME_FAILED];
 
 /// The other half did not come in time.
 pub const REASON_EXPIRED: &str = "expired";
@@ -134,8 +137,12 @@ pub const REASON_EXPIRED: &str = "expired";
 pub const REASON_EVICTED: &str = "evicted";
 /// One like it waited already.
 pub const REASON_DUPLICATE: &str = "duplicate";
+/// It waited in the stored state when a start came upon it that joins otherwise, or not at all, or
+/// whose partition begins anew.
+pub const REASON_LEFT_BEHIND: &str = "left_behind";
 /// Values of `reason` in [`crate::metric::JOIN_LEFT_OUT_TOTAL`].
-pub const JOIN_REASONS: [&str; 3] = [REASON_EXPIRED, REASON_EVICTED, REASON_DUPLICATE];
+pub const JOIN_REASONS: [&str; 4] =
+    [REASON_EXPIRED, REASON_EVICTED, REASON_DUPLICATE, REASON_LEFT_BEHIND];
 
 /// What memory is used for: values of the label `owner`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -62,7 +62,9 @@ pub enum Event {
         source: usize,
         /// Acknowledged by the broker.
         stored: u64,
-        /// Refused or timed out.
+        /// Larger than the topic takes, or than is sent.
+        too_large: u64,
+        /// Refused for another reason, or timed out.
         failed: u64,
     },
     /// The Kafka client reported an error.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::Timestamp;
-use driftd_catalog::label::{JOIN_REASONS, REASON_DUPLICATE, REASON_EVICTED, REASON_EXPIRED};
+use driftd_catalog::label::{
+    JOIN_REASONS, REASON_DUPLICATE, REASON_EVICTED, REASON_EXPIRED, REASON_LEFT_BEHIND,
+};
 use driftd_ingest::Side;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,10 @@ impl Halves {
         Some(half)
     }
 
+    pub(crate) fn get(&self, offset: i64) -> Option<&Arc<WaitingHalf>> {
+        self.waiting.get(&offset)
+    }
+
     /// Returns the one that came first.
     pub(crate) fn oldest(&self) -> Option<&Arc<WaitingHalf>> {
         self.waiting.first_key_value().map(|(_, half)| half)
@@ -123,6 +129,11 @@ pub struct BySide {
 }
 
 impl BySide {
+    /// Returns the number of both.
+    pub const fn sum(self) -> u64 {
+        self.request + self.response
+    }
+
     /// Returns the number of a side.
     pub const fn of(self, side: Side) -> u64 {
         match side {
@@ -138,7 +149,7 @@ impl BySide {
         }
     }
 
-    fn absorb(&mut self, next: Self) {
+    pub(crate) fn absorb(&mut self, next: Self) {
         self.request += next.request;
         self.response += next.response;
     }
@@ -155,6 +166,8 @@ pub struct JoinCounts {
     pub evicted: BySide,
     /// Halves like one that waited already.
     pub duplicate: BySide,
+    /// Stored halves that a start did not go on with.
+    pub left_behind: BySide,
 }
 
 impl JoinCounts {
@@ -164,6 +177,7 @@ impl JoinCounts {
             (REASON_EXPIRED, self.expired),
             (REASON_EVICTED, self.evicted),
             (REASON_DUPLICATE, self.duplicate),
+            (REASON_LEFT_BEHIND, self.left_behind),
         ]
     }
 
@@ -173,6 +187,7 @@ impl JoinCounts {
         self.expired.absorb(next.expired);
         self.evicted.absorb(next.evicted);
         self.duplicate.absorb(next.duplicate);
+        self.left_behind.absorb(next.left_behind);
     }
 }
 
@@ -184,5 +199,19 @@ pub struct JoinNews {
     pub(crate) added: BTreeMap<i64, Arc<WaitingHalf>>,
     /// Offsets of those that do no more.
     pub(crate) removed: Vec<i64>,
+    /// What those take: the partition's state has them until it hears of it.
+    pub(crate) removed_bytes: u64,
     pub(crate) counts: JoinCounts,
+}
+
+/// What changed since the checkpoint before, of one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinCheckpoint {
+    pub(crate) newest_record: Option<Timestamp>,
+    /// When a request and its response were last joined, by the clock on the wall.
+    pub(crate) paired_at: Timestamp,
+    /// Halves that wait since.
+    pub(crate) added: Vec<Arc<WaitingHalf>>,
+    /// Offsets of those that do no more, of which a checkpoint has told.
+    pub(crate) removed: Vec<i64>,
 }

@@ -62,6 +62,11 @@ impl JoinDecoder {
         Some((rejection?, document))
     }
 
+    /// Returns what halves take: those that wait, and those that the open batch has made an end of.
+    pub fn held_bytes(&self) -> u64 {
+        self.joiner.halves.waiting().bytes + self.joiner.news.removed_bytes
+    }
+
     /// Returns what waits.
     pub fn waiting(&self) -> Waiting {
         self.joiner.halves.waiting()
@@ -243,6 +248,7 @@ impl Joiner {
         // Nobody has heard of one that has come since.
         if self.news.added.remove(&offset).is_none() {
             self.news.removed.push(offset);
+            self.news.removed_bytes += half.bytes();
         }
         Some(half)
     }

@@ -17,13 +17,16 @@ use driftd_ingest::Decoded;
 use crate::config::{Config, ModelConfig, OTHER_SEGMENT, SegmentValues, TimeConfig};
 use crate::fields::Fields;
 use crate::group::Group;
-use crate::halves::{Halves, JoinCounts, JoinNews};
+use crate::halves::{BySide, Halves, JoinCheckpoint, JoinCounts, JoinNews};
 use crate::loss::{LostNews, LostTime, Mark};
 use crate::partial::Partial;
 use crate::reference::ModelReference;
 use crate::shard::Progress;
 use crate::state::Checkpoint;
 use crate::window::Progression;
+
+/// What the name of a half's row takes, in bytes, somewhat above that of most topics.
+const HALF_NAME_BYTES: u64 = 64;
 
 /// One source partition, as far as it has been read.
 #[derive(Debug)]
@@ -36,8 +39,10 @@ pub struct PartitionState {
     open: BTreeMap<ModelId, BTreeMap<WindowSpan, BTreeMap<SegmentId, Partial>>>,
     /// Windows that got records since the last checkpoint.
     changed: BTreeSet<(ModelId, WindowSpan)>,
-    /// When the last record was read, or something that may have been one.
+    /// When the last record was read, or something that may have been one, or become one.
     quiet_since: Timestamp,
+    /// When a request and its response were last joined, or the partition was first taken over.
+    paired_at: Timestamp,
     /// Silent, and read to this end.
     idle_at: Option<i64>,
     /// Model versions whose open windows were dropped: not told to stage 2 yet.
@@ -62,6 +67,10 @@ pub struct PartitionState {
     halves: Halves,
     /// Offsets of those that came since the last checkpoint.
     fresh_halves: BTreeSet<i64>,
+    /// What those take.
+    fresh_bytes: u64,
+    /// Offsets of those that a checkpoint has told of, and that wait no more.
+    gone_halves: Vec<i64>,
     /// What became of others: not told to stage 2 yet.
     joined: JoinCounts,
 }
@@ -77,6 +86,7 @@ impl PartitionState {
             open: BTreeMap::new(),
             changed: BTreeSet::new(),
             quiet_since: now,
+            paired_at: now,
             idle_at: None,
             left_behind: Vec::new(),
             waiting: Vec::new(),
@@ -89,6 +99,8 @@ impl PartitionState {
             fields: Fields::default(),
             halves: Halves::default(),
             fresh_halves: BTreeSet::new(),
+            fresh_bytes: 0,
+            gone_halves: Vec::new(),
             joined: JoinCounts::default(),
         }
     }
@@ -148,23 +160,51 @@ impl PartitionState {
         &self.halves
     }
 
-    /// Goes on with halves that the store has.
-    pub(crate) fn restore_halves(&mut self, halves: Halves) {
+    /// Goes on with halves that the store has, and with when a pair was last made of some: a start
+    /// is no reason to hope for longer. A clock that was set back does not make it later than now.
+    pub(crate) fn restore_halves(&mut self, halves: Halves, paired_at: Timestamp) {
         self.halves = halves;
+        self.paired_at = self.paired_at.min(paired_at);
     }
 
-    /// Takes what the messages of a batch made of halves. More is to be waited for where some wait.
-    pub(crate) fn join(&mut self, now: Timestamp, news: JoinNews) {
-        if !news.added.is_empty() {
+    /// Has stage 2 told of stored halves that are not gone on with.
+    pub(crate) fn leave_halves_behind(&mut self, halves: BySide) {
+        self.joined.left_behind.absorb(halves);
+    }
+
+    /// Returns the stored halves that are not gone on with, until stage 2 is told.
+    pub fn halves_left_behind(&self) -> BySide {
+        self.joined.left_behind
+    }
+
+    /// Takes what the messages of a batch made of halves. Where some wait more is to be waited for,
+    /// but not without end: where one side alone comes, as long as the last pair is not further
+    /// back than a half waits.
+    pub(crate) fn join(&mut self, now: Timestamp, within_millis: i64, news: JoinNews) {
+        if 0 < news.counts.joined {
+            self.paired_at = now;
+        }
+        if !news.added.is_empty() && now < self.paired_at.plus_millis(within_millis) {
             self.quiet_since = now;
             self.idle_at = None;
         }
         for offset in &news.removed {
-            self.fresh_halves.remove(offset);
+            if self.fresh_halves.remove(offset) {
+                self.fresh_bytes -= self.halves.get(*offset).map_or(0, |half| half.bytes());
+            } else {
+                self.gone_halves.push(*offset);
+            }
         }
         self.fresh_halves.extend(news.added.keys());
+        self.fresh_bytes += news.added.values().map(|half| half.bytes()).sum::<u64>();
         self.joined.absorb(news.counts);
         self.halves.apply(news);
+    }
+
+    /// Returns what the halves take that the next checkpoint has for the store, and the names of
+    /// those that it removes.
+    pub(crate) fn unsaved_bytes(&self) -> u64 {
+        self.fresh_bytes + self.gone_halves.len() as u64 * HALF_NAME_BYTES
     }
 
     /// Has stage 2 told how far event time has come at this offset.
@@ -189,28 +229,35 @@ impl PartitionState {
     pub(crate) fn checkpoint(&mut self) -> Option<Checkpoint> {
         let next_offset = self.next_offset?;
         let changed = std::mem::take(&mut self.changed);
-        let fresh = std::mem::take(&mut self.fresh_halves);
         let open = self.open_partials().map(|partial| {
             let PaneId { span, model, .. } = &partial.pane;
             let is_changed = changed.contains(&(model.clone(), *span));
             let counts = is_changed.then(|| Partial { to_offset: next_offset, ..partial.clone() });
             (partial.pane.clone(), counts)
         });
-        let halves = self.halves.iter().map(|half| {
-            let is_fresh = fresh.contains(&half.offset);
-            (half.offset, is_fresh.then(|| Arc::clone(half)))
-        });
+        let open = open.collect();
         Some(Checkpoint {
-            halves: halves.collect(),
-            newest_record: self.halves.newest(),
+            join: self.join_checkpoint(),
             partition: self.id.clone(),
             next_offset,
             event_time_max: self.progression.newest(),
             waiting: self.waiting.clone(),
             mark: self.mark,
             lost: self.lost,
-            open: open.collect(),
+            open,
         })
+    }
+
+    /// Returns what became of halves since the last checkpoint.
+    fn join_checkpoint(&mut self) -> JoinCheckpoint {
+        self.fresh_bytes = 0;
+        let fresh = std::mem::take(&mut self.fresh_halves);
+        JoinCheckpoint {
+            newest_record: self.halves.newest(),
+            paired_at: self.paired_at,
+            added: fresh.iter().filter_map(|it| self.halves.get(*it).cloned()).collect(),
+            removed: std::mem::take(&mut self.gone_halves),
+        }
     }
 
     /// Which partition this is.
@@ -393,6 +440,11 @@ impl PartitionState {
 
     fn open_partials(&self) -> impl Iterator<Item = &Partial> {
         self.open.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
+    }
+
+    /// Whether it was said to be idle, and nothing came since that changes it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_at.is_some()
     }
 
     /// Returns whether the partition, which is read to `end`, has just become idle. One that is

@@ -196,8 +196,8 @@ impl Pipeline {
                     saver.checkpoint(*checkpoint);
                 }
             }
-            Event::DeadLettered { source, stored, failed } => {
-                self.sources.dead_lettered(source, stored, failed);
+            Event::DeadLettered { source, stored, too_large, failed } => {
+                self.sources.dead_lettered(source, stored, too_large, failed);
             }
             Event::ClientError { source, kind } => self.sources.client_error(source, kind),
             Event::Stalled { partition, loss } => self.sources.stall(&partition, loss),

@@ -370,7 +370,14 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let Some(state) = self.partitions.get_mut(partition) else { return };
-        if state.becomes_idle(&self.config, now, end) {
+        let was_idle = state.is_idle();
+        if !state.becomes_idle(&self.config, now, end) {
+            return;
+        }
+        if was_idle {
+            // Nothing has been counted since it said so, and what had been was told.
+            outputs.push(Output::Progress(Box::new(state.progress(&self.config, Some(end)))));
+        } else {
             report(&self.config, state, Some(end), outputs);
         }
     }
@@ -385,6 +392,21 @@ impl Shard {
         state.map(|it| it.fields.take_news()).unwrap_or_default()
     }
 
+    /// Takes that the batch which was counted last goes to the end of the partition, as far as that
+    /// is known. Where messages come all the time that make no record, nobody sees it silent.
+    pub fn reach_end(
+        &mut self,
+        now: Timestamp,
+        partition: &PartitionId,
+        end: i64,
+        outputs: &mut Vec<Output>,
+    ) {
+        // One that is idle says so with each report.
+        if self.partitions.get(partition).is_some_and(|state| !state.is_idle()) {
+            self.watch_silence(now, partition, end, outputs);
+        }
+    }
+
     /// Takes what the newest record of the batch is known by that was counted last.
     pub fn set_mark(&mut self, partition: &PartitionId, mark: Option<Mark>) {
         if let Some(state) = self.partitions.get_mut(partition) {
@@ -397,8 +419,10 @@ impl Shard {
     /// # Panics
     /// When the partition is not assigned.
     pub fn join(&mut self, now: Timestamp, partition: &PartitionId, news: JoinNews) {
-        let state = self.partitions.get_mut(partition);
-        state.expect("a batch comes from an assigned partition").join(now, news);
+        let state =
+            self.partitions.get_mut(partition).expect("a batch comes from an assigned partition");
+        let join = self.config.sources[state.source()].join.as_ref();
+        state.join(now, join.map_or(0, |join| join.within_millis), news);
     }
 
     /// Has the partition waited for again, silent as it may be: what comes next in it is not known.
@@ -426,6 +450,12 @@ impl Shard {
         let read = self.partitions.get_mut(partition).filter(|it| it.next_offset().is_some());
         let progress = read.map(|it| Box::new(it.progress(&self.config, None)));
         outputs.extend(progress.map(Output::Progress));
+    }
+
+    /// Returns what requests and responses take that came or went since the last checkpoint: the
+    /// next one has them, however little else there is to tell.
+    pub fn unsaved_bytes(&self) -> u64 {
+        self.partitions.values().map(PartitionState::unsaved_bytes).sum()
     }
 
     /// Reports what every partition holds, for the store.

@@ -152,7 +152,9 @@ pub struct SourceSnapshot {
     pub join: Option<JoinSnapshot>,
     /// Rejected records stored in the dead-letter topic.
     pub dead_lettered: u64,
-    /// Rejected records that could not be stored there.
+    /// Rejected records that are larger than that takes.
+    pub dead_letter_too_large: u64,
+    /// Rejected records that could not be stored there for another reason.
     pub dead_letter_failed: u64,
     /// Errors reported by the client, by kind.
     pub errors: BTreeMap<&'static str, u64>,

@@ -99,6 +99,13 @@ impl Partition {
         self.idle && self.high_watermark.is_some() && !self.is_behind()
     }
 
+    /// Whether its reader here has not said otherwise since it was idle. Its end may have moved:
+    /// where messages come all the time that make no record, it does so again and again, and how
+    /// far event time has come there says nothing.
+    fn is_told_idle_here(&self) -> bool {
+        self.idle && self.reader == Reader::Here
+    }
+
     /// Whether records are there that have not been read: only such a partition can be slow.
     fn is_behind(&self) -> bool {
         self.next_offset.zip(self.high_watermark).is_some_and(|(next, end)| next < end)
@@ -297,9 +304,17 @@ impl Sources {
         }
     }
 
-    pub(crate) fn dead_lettered(&mut self, source: usize, stored: u64, failed: u64) {
-        self.counters[source].dead_lettered += stored;
-        self.counters[source].dead_letter_failed += failed;
+    pub(crate) fn dead_lettered(
+        &mut self,
+        source: usize,
+        stored: u64,
+        too_large: u64,
+        failed: u64,
+    ) {
+        let counters = &mut self.counters[source];
+        counters.dead_lettered += stored;
+        counters.dead_letter_too_large += too_large;
+        counters.dead_letter_failed += failed;
     }
 
     pub(crate) fn client_error(&mut self, source: usize, kind: &'static str) {
@@ -378,7 +393,7 @@ impl Sources {
         self.partitions
             .values()
             .filter(|it| it.source == source && !it.paused && it.stalled.is_none())
-            .filter(|it| readers.contains(&it.reader))
+            .filter(|it| readers.contains(&it.reader) && !it.is_told_idle_here())
             .filter(|it| it.is_behind() && !it.is_stuck(now, wait_max_millis))
             .map(|it| it.watermark.unwrap_or(Timestamp::MIN))
             .min()
@@ -493,6 +508,7 @@ fn empty_counters(source: &SourceConfig) -> SourceSnapshot {
         fields: Vec::new(),
         join: source.join.as_ref().map(|_| JoinSnapshot::default()),
         dead_lettered: 0,
+        dead_letter_too_large: 0,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),
         rebalances: 0,

@@ -34,19 +34,17 @@ pub(crate) use save::{Parts, Saver};
 pub(crate) use seal::Seal;
 pub use store::{MemoryStore, Store};
 
-use std::sync::Arc;
-
 use driftd_catalog::{PaneId, PartitionId, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::halves::WaitingHalf;
+use crate::halves::JoinCheckpoint;
 use crate::loss::{LostTime, Mark};
 use crate::partial::Partial;
 use body::Fingerprint;
 
 /// Version of the rows. Others are refused: a number read as something else is worse than none.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Changes that belong together: all of them are stored, or none.
 pub type Batch = Vec<Change>;
@@ -74,10 +72,8 @@ pub struct Checkpoint {
     pub(crate) mark: Option<Mark>,
     /// Time of which records are lost, where the reader keeps it.
     pub(crate) lost: Option<LostTime>,
-    /// Newest record time, where requests and responses are joined.
-    pub(crate) newest_record: Option<Timestamp>,
-    /// Offsets of all that wait for their other half; those that came since the last checkpoint.
-    pub(crate) halves: Vec<(i64, Option<Arc<WaitingHalf>>)>,
+    /// What became of requests and responses that wait, where they are joined.
+    pub(crate) join: JoinCheckpoint,
     /// Every open pane; the counts of those that changed since the last checkpoint.
     pub(crate) open: Vec<(PaneId, Option<Partial>)>,
 }

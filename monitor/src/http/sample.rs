@@ -393,6 +393,7 @@ fn source() -> SourceSnapshot {
             waiting: Waiting { halves: 2, bytes: 700 },
         }),
         dead_lettered: 54,
+        dead_letter_too_large: 0,
         dead_letter_failed: 0,
         errors: BTreeMap::new(),
         rebalances: 1,

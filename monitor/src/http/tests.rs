@@ -378,7 +378,7 @@ fn counters_exist_before_their_first_increment() {
     let text = scraped(ALL);
     let reasons = driftd_ingest::RejectReason::ALL.len();
     assert_eq!(samples(&text, "driftd_records_rejected_total").len(), reasons);
-    assert_eq!(samples(&text, "driftd_join_left_out_total").len(), 6);
+    assert_eq!(samples(&text, "driftd_join_left_out_total").len(), 8);
     assert_eq!(samples(&text, "driftd_evaluations_total").len(), 5);
     assert_eq!(samples(&text, "driftd_retrain_jobs_total").len(), 2);
     assert_eq!(samples(&text, "driftd_retrain_events_total").len(), 3);

@@ -6,12 +6,12 @@
 use arrow::record_batch::RecordBatch;
 use driftd_catalog::Timestamp;
 use driftd_core::config::{SourceConfig, SourceFormat};
-use driftd_core::halves::{Halves, JoinNews};
+use driftd_core::halves::{HALF_BYTES, Halves, JoinNews};
 use driftd_core::join::JoinDecoder;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
-    ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, Message,
-    Program, Rejection, Row, SchemaId, SourceSchema,
+    ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, HalfReader,
+    Message, Program, Rejection, Row, SchemaId, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -195,11 +195,11 @@ impl OpenBatch {
         }
     }
 
-    /// Returns the memory of halves that wait.
-    pub(super) fn waiting_bytes(&self) -> u64 {
+    /// Returns the memory of halves that wait, or did when the batch was opened.
+    pub(super) fn halves_bytes(&self) -> u64 {
         match &self.reader {
             Reader::Single(_) => 0,
-            Reader::Joined(decoder) => decoder.waiting().bytes,
+            Reader::Joined(decoder) => decoder.held_bytes(),
         }
     }
 
@@ -285,6 +285,14 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     };
     let read = limits.message_bytes_max(schema) + own;
     (2 * (batch_rows_max(schema) * row + message) + read + texts) as u64
+}
+
+/// Returns what halves take at most that come with one batch: while it is open, those that they
+/// make an end of are held beside them.
+pub(crate) fn halves_bytes_max(source: &SourceConfig) -> u64 {
+    let payloads = PAYLOAD_BYTES_MAX + source.payload_bytes_max;
+    let each = HALF_BYTES + HalfReader::ID_BYTES_MAX as u64;
+    payloads as u64 + batch_rows_max(&source.schema) as u64 * each
 }
 
 fn batch_rows_max(schema: &SourceSchema) -> usize {

@@ -46,7 +46,7 @@ use crate::kafka::replaced::{end_if_replaced, look_before_return};
 use crate::kafka::sharing::Sharing;
 use crate::kafka::stalls::Stalls;
 use crate::kafka::transactions::TransactionError;
-use crate::kafka::watch::Ends;
+use crate::kafka::watch::{End, Ends};
 use crate::memory::held::Holder;
 use crate::outbox::{EventSender, Outbox};
 use crate::references::References;
@@ -237,7 +237,9 @@ impl SourceConsumer {
     /// Passes on what other processes decide about. What is aborted is sent again next time: the
     /// group may have given partitions to others meanwhile, which the next poll tells.
     fn share(&mut self, now: Timestamp) -> Result<(), SharingError> {
-        if self.is_throttled || self.sharing.as_ref().is_none_or(|sharing| !sharing.is_due(now)) {
+        let unsaved_bytes = self.shard.unsaved_bytes();
+        let is_due = self.sharing.as_ref().is_some_and(|it| it.is_due(now, unsaved_bytes));
+        if self.is_throttled || !is_due {
             return Ok(());
         }
         self.checkpoint();
@@ -499,6 +501,9 @@ impl SourceConsumer {
         self.shard.update(now, &decoded, placed, end, &mut self.outputs);
         self.shard.set_mark(partition, mark);
         self.tell_fields(partition);
+        if let Some(end) = self.reached_end(now, partition, decoded.to_offset) {
+            self.shard.reach_end(now, partition, end, &mut self.outputs);
+        }
         self.send_outputs();
     }
 
@@ -563,7 +568,7 @@ impl SourceConsumer {
         }
         self.looked_at = now;
         self.batches.set(self.decoders.values().map(OpenBatch::expected_bytes).sum());
-        self.joins.set(self.decoders.values().map(OpenBatch::waiting_bytes).sum());
+        self.joins.set(self.decoders.values().map(OpenBatch::halves_bytes).sum());
         self.resume_read();
         let ends: Vec<(PartitionId, i64)> = self
             .shard
@@ -591,14 +596,10 @@ impl SourceConsumer {
         position: Option<i64>,
     ) -> Option<i64> {
         let batch = self.decoders.get(partition)?;
-        let is_held = self.held.contains(partition) || self.stalled.contains(partition);
-        if is_held || self.is_throttled || !batch.is_empty() {
+        if !batch.is_empty() {
             return None;
         }
-        let end = self.parts.ends.of(partition)?;
-        if end.seen_at.plus_millis(END_AGE_MAX_MILLIS) < now {
-            return None;
-        }
+        let end = self.recent_end(now, partition)?;
         // An end before the position is an old one, or that of a log that was cut.
         if position.is_some_and(|position| end.offset < position) {
             return None;
@@ -608,6 +609,24 @@ impl SourceConsumer {
         let is_seen = batch.at_end.is_some_and(|at| end.after.is_none_or(|after| after < at));
         let is_empty_there = is_seen && end.since.plus_millis(END_STANDS_MILLIS) <= now;
         (is_read || is_empty_there).then_some(end.offset)
+    }
+
+    /// Returns the end of a partition that is read to it by a batch: also one in which messages
+    /// come without end. A message has just come before that, so an end of a while ago that lies
+    /// further back is only an old one.
+    fn reached_end(&self, now: Timestamp, partition: &PartitionId, position: i64) -> Option<i64> {
+        let end = self.recent_end(now, partition)?;
+        (end.offset <= position).then_some(position)
+    }
+
+    /// Returns the end of a partition that is read, unless what is known of it is old.
+    fn recent_end(&self, now: Timestamp, partition: &PartitionId) -> Option<End> {
+        let is_held = self.held.contains(partition) || self.stalled.contains(partition);
+        if is_held || self.is_throttled {
+            return None;
+        }
+        let end = self.parts.ends.of(partition)?;
+        (now <= end.seen_at.plus_millis(END_AGE_MAX_MILLIS)).then_some(end)
     }
 
     fn commit_positions(&mut self, now: Timestamp) {

@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driftd_catalog::event::{CloudEvent, RetrainingStatus};
-use driftd_core::config::KafkaConfig;
+use driftd_core::config::{Config, KafkaConfig};
 use driftd_core::event::Event;
 use driftd_ingest::Rejection;
 use rdkafka::client::ClientContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{
     BorrowedHeaders, BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders,
 };
@@ -32,8 +32,42 @@ use crate::kafka::{ConnectError, base, is_queue_full};
 /// A full local queue is given this long to make room; one that stays full is not waited for again.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Messages that the brokers have not answered for; what comes beyond is not taken.
-pub(crate) const QUEUE_BYTES_MAX: u64 = 32 << 20;
+/// Messages that the brokers have not answered for; what comes beyond is not taken. Where one alone
+/// may be larger, it is that.
+const QUEUE_BYTES: usize = 32 << 20;
+
+/// Largest message by the client's own default.
+const MESSAGE_BYTES_MIN: usize = 1_000_000;
+/// What a dead letter has beside its payload: the key and the headers of its message, and more.
+const BESIDE_BYTES: usize = 1 << 20;
+
+/// How large a message may be. The client looks before it compresses, the broker after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    message_bytes: usize,
+}
+
+impl Default for Bounds {
+    /// Of reports, which are small.
+    fn default() -> Self {
+        Self { message_bytes: MESSAGE_BYTES_MIN }
+    }
+}
+
+impl Bounds {
+    /// Of dead letters: a request and its response, or one message up to twice as large as may be.
+    /// Larger ones are counted only.
+    pub(crate) fn of(config: &Config) -> Self {
+        let sources = config.sources.iter().filter(|it| it.dead_letter_topic.is_some());
+        let letters = sources.map(|it| 2 * it.payload_bytes_max + BESIDE_BYTES);
+        Self { message_bytes: letters.fold(MESSAGE_BYTES_MIN, usize::max) }
+    }
+
+    /// Returns what the client's queue holds.
+    pub(crate) fn queue_bytes(self) -> u64 {
+        QUEUE_BYTES.max(self.message_bytes) as u64
+    }
+}
 
 /// What a message is, and whom its delivery concerns.
 #[derive(Debug)]
@@ -51,8 +85,35 @@ impl fmt::Display for Delivery {
     }
 }
 
-/// Stored and failed messages.
+/// Stored and failed lines.
 type Counts = (u64, u64);
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stored,
+    /// Whoever sends it again has no more luck.
+    TooLarge,
+    Failed,
+}
+
+impl Fate {
+    fn of(failure: Option<&KafkaError>) -> Self {
+        match failure.map(KafkaError::rdkafka_error_code) {
+            None => Self::Stored,
+            Some(Some(RDKafkaErrorCode::MessageSizeTooLarge)) => Self::TooLarge,
+            Some(_) => Self::Failed,
+        }
+    }
+}
+
+/// Dead letters by what became of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct DeadLetters {
+    stored: u64,
+    too_large: u64,
+    failed: u64,
+}
 
 /// Answers of the broker that the sender has not seen yet.
 ///
@@ -69,7 +130,7 @@ struct Answers {
     results: Counts,
     statuses: Vec<(Arc<str>, bool)>,
     /// By source.
-    dead_letters: BTreeMap<usize, Counts>,
+    dead_letters: BTreeMap<usize, DeadLetters>,
 }
 
 impl Reports {
@@ -82,9 +143,10 @@ impl Reports {
         let sent = sent_to.map(|to| Event::OutputsSent { to });
         let delivered =
             retrain.into_iter().map(|(id, stored)| Event::RetrainDelivered { id, stored });
-        let dead_lettered = dead_letters
-            .into_iter()
-            .map(|(source, (stored, failed))| Event::DeadLettered { source, stored, failed });
+        let dead_lettered = dead_letters.into_iter().map(|(source, letters)| {
+            let DeadLetters { stored, too_large, failed } = letters;
+            Event::DeadLettered { source, stored, too_large, failed }
+        });
         let results = (results != Counts::default())
             .then_some(Event::ResultsDelivered { stored: results.0, failed: results.1 });
         delivered.chain(dead_lettered).chain(results).chain(sent).collect()
@@ -108,14 +170,19 @@ impl Reports {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, delivery: Delivery, stored: bool) {
+    fn add(&self, delivery: Delivery, fate: Fate) {
         let mut answers = self.lock();
-        let counts = match delivery {
-            Delivery::Status(id) => return answers.statuses.push((id, stored)),
-            Delivery::DeadLetter { source } => answers.dead_letters.entry(source).or_default(),
-        };
-        counts.0 += u64::from(stored);
-        counts.1 += u64::from(!stored);
+        match delivery {
+            Delivery::Status(id) => answers.statuses.push((id, fate == Fate::Stored)),
+            Delivery::DeadLetter { source } => {
+                let letters = answers.dead_letters.entry(source).or_default();
+                match fate {
+                    Fate::Stored => letters.stored += 1,
+                    Fate::TooLarge => letters.too_large += 1,
+                    Fate::Failed => letters.failed += 1,
+                }
+            }
+        }
     }
 }
 
@@ -161,20 +228,25 @@ impl Context {
         {
             error!(message = %delivery, error = %failure, "message was not stored");
         }
-        self.reports.add(delivery, failure.is_none());
+        self.reports.add(delivery, Fate::of(failure));
     }
 }
 
 impl Producer {
     /// Connects; `reports` gets the broker's answers.
-    pub fn connect(config: &KafkaConfig, reports: Reports) -> Result<Self, ConnectError> {
+    pub fn connect(
+        config: &KafkaConfig,
+        bounds: Bounds,
+        reports: Reports,
+    ) -> Result<Self, ConnectError> {
         let mut client = base(config)?;
         client
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
             .set("linger.ms", "20")
-            .set("queue.buffering.max.kbytes", (QUEUE_BYTES_MAX >> 10).to_string())
+            .set("message.max.bytes", bounds.message_bytes.to_string())
+            .set("queue.buffering.max.kbytes", bounds.queue_bytes().div_ceil(1 << 10).to_string())
             .set("message.timeout.ms", "60000");
         queues::tell(&mut client);
         let context =
@@ -250,4 +322,69 @@ fn dead_letter_headers(message: &BorrowedMessage<'_>, rejection: &Rejection) -> 
 
 fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
     Header { key, value: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftd_core::config::load;
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    const ANSWERED: Duration = Duration::from_secs(30);
+
+    fn config(brokers: &str, payload_bytes_max: usize) -> Config {
+        let config = serde_json::json!({
+            "name": "job",
+            "kafka": {"brokers": [brokers]},
+            "sources": [{
+                "topic": "t",
+                "start": "latest",
+                "event_time": {"path": "at"},
+                "dead_letter_topic": "dead",
+                "payload_bytes_max": payload_bytes_max,
+            }],
+            "models": [{
+                "name": "m", "source": "t", "version": "1", "references": "m.json",
+                "window": {"length": "1h"},
+                "features": [{"name": "a", "path": "a", "type": "float64"}],
+            }],
+        });
+        load(&config.to_string(), &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn dead_letters_may_be_two_messages_of_the_largest_size_and_the_queue_holds_one() {
+        let bounds = |payload| Bounds::of(&config("localhost:9092", payload));
+        assert_eq!(bounds(1 << 20), Bounds { message_bytes: 3 << 20 });
+        assert_eq!(bounds(1 << 20).queue_bytes(), 32 << 20);
+        assert_eq!(bounds(100 << 20).queue_bytes(), 201 << 20);
+        let mut none = config("localhost:9092", 1 << 20);
+        none.sources[0].dead_letter_topic = None;
+        assert_eq!(Bounds::of(&none), Bounds::default());
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_apart_from_what_failed() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("dead", 1, 1).unwrap();
+        let config = config(&cluster.bootstrap_servers(), 1 << 20);
+        let reports = Reports::default();
+        let kafka = config.kafka.as_ref().unwrap();
+        let producer = Producer::connect(kafka, Bounds::of(&config), reports.clone()).unwrap();
+        let letter = |bytes: usize| {
+            let payload = vec![b'x'; bytes];
+            let delivery = Box::new(Delivery::DeadLetter { source: 0 });
+            producer.send(BaseRecord::with_opaque_to("dead", delivery).key(b"k").payload(&payload));
+        };
+        letter(2 << 20);
+        letter(4 << 20);
+        producer.flush(ANSWERED).unwrap();
+        let told = reports.take();
+        let [Event::DeadLettered { source: 0, stored: 1, too_large: 1, failed: 0 }] = told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!(Fate::of(Some(&KafkaError::Canceled)), Fate::Failed);
+    }
 }

@@ -194,6 +194,7 @@ impl Resumer {
         let begin = (accepted, clock::now());
         let restored = restore_partition(&self.config, own, rows, find, begin);
         let (state, saver) = restored?;
+        tell_left_halves(&state);
         let lost = accepted.map(|it| it.loss.next_offset());
         let stored = lost.or(state.next_offset());
         Ok(ResumedPartition { state, saver, stored })
@@ -222,6 +223,19 @@ impl Resumer {
             Ok(restored)
         };
         lanes.iter().map(|lane| (*lane, resume(*lane))).collect()
+    }
+}
+
+/// Logs requests and responses that a start does not go on with.
+pub(crate) fn tell_left_halves(state: &PartitionState) {
+    let left = state.halves_left_behind();
+    if 0 < left.sum() {
+        warn!(
+            partition = %state.id(),
+            requests = left.request,
+            responses = left.response,
+            "halves of records are left behind: they were joined otherwise, or before a loss"
+        );
     }
 }
 
@@ -390,11 +404,12 @@ impl Sharing {
         }
     }
 
-    /// Returns whether the next transaction is due. It begins with a checkpoint of the shard.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+    /// Returns whether the next transaction is due. It begins with a checkpoint of the shard, which
+    /// has so many bytes beside what waits here.
+    pub(crate) fn is_due(&self, now: Timestamp, unsaved_bytes: u64) -> bool {
         let interval = self.scale_out.commit_interval_millis;
         let is_time = self.committed_at.plus_millis(interval) <= now;
-        WAITING_BYTES_MAX <= self.waiting_bytes
+        is_much(self.waiting_bytes, unsaved_bytes)
             || is_time && !(self.progress.is_empty() && self.waiting.is_empty())
     }
 
@@ -455,6 +470,12 @@ impl Sharing {
             Ok(())
         })
     }
+}
+
+/// Returns whether a transaction has to come early. A batch more may be counted before it does, so
+/// that what a partition has in one is bounded by twice [`WAITING_BYTES_MAX`], and a message.
+fn is_much(waiting_bytes: usize, unsaved_bytes: u64) -> bool {
+    WAITING_BYTES_MAX as u64 <= unsaved_bytes.saturating_add(waiting_bytes as u64)
 }
 
 /// Spreads what waits of each owner over transactions.
@@ -520,5 +541,12 @@ mod tests {
         let expected = [vec!['a', 'b'], vec!['c'], vec!['d', 'e'], vec!['f']];
         assert_eq!(portions(waiting), expected);
         assert!(portions::<char>([]).is_empty());
+    }
+
+    #[test]
+    fn halves_that_no_checkpoint_has_had_make_a_transaction_come_early() {
+        let all = WAITING_BYTES_MAX as u64;
+        assert!(!is_much(WAITING_BYTES_MAX - 1, 0) && is_much(WAITING_BYTES_MAX, 0));
+        assert!(!is_much(0, all - 1) && is_much(0, all) && is_much(1, all - 1));
     }
 }

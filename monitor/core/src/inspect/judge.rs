@@ -170,16 +170,16 @@ pub(super) enum Judgement {
 /// What holds of all fields of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Surroundings {
-    /// Whether records are the `data` of CloudEvents.
-    pub(super) is_event: bool,
+    /// How deep the attributes of `CloudEvents` are, where records are the `data` of such.
+    pub(super) attributes_at: Option<usize>,
     /// Whether features have a container of their own, so that what is beside it is none.
     pub(super) has_container: bool,
 }
 
 impl Surroundings {
-    pub(super) fn of(fields: &[Field<'_>], is_event: bool) -> Self {
+    pub(super) fn of(fields: &[Field<'_>], attributes_at: Option<usize>) -> Self {
         let has_container = fields.iter().any(|field| side(field) == Some(Side::Given));
-        Self { is_event, has_container }
+        Self { attributes_at, has_container }
     }
 }
 
@@ -212,7 +212,7 @@ pub(super) fn judge(field: &Field<'_>, around: Surroundings) -> Judgement {
     let side = side(field);
     let name = field.keys.last().map(|it| plain(it)).unwrap_or_default();
     let is_outside = field.list.is_none() || field.path.starts_with("[]");
-    if around.is_event && field.keys.len() == 1 && is_outside {
+    if around.attributes_at == Some(field.keys.len()) && is_outside {
         return left(if EVENT_ATTRIBUTES.contains(&name.as_str()) {
             "an attribute of the CloudEvent"
         } else {

@@ -13,6 +13,7 @@ use super::body;
 use super::encoding::{self, Encoding};
 use super::fields::{self, Field, Fields, Skipped};
 use super::judge::{self, Judgement, Part, Surroundings};
+use super::pairs::{self, Attributes, Pairs};
 use super::records;
 use super::tree::{NodeId, Tree};
 use super::{Show, notes};
@@ -57,6 +58,17 @@ pub(super) struct Draft {
     pub(super) rows_max: Option<usize>,
     pub(super) models: Vec<Model>,
     pub(super) bounds: BTreeSet<String>,
+    /// How requests and responses are joined that are messages of their own.
+    pub(super) join: Option<Join>,
+    /// They are there, and no two can be joined.
+    pub(super) is_apart: bool,
+}
+
+/// Where the two say what they are, and what was seen of them.
+#[derive(Debug)]
+pub(super) struct Join {
+    pub(super) attributes: Attributes,
+    pub(super) note: String,
 }
 
 /// Where the event time is.
@@ -131,11 +143,17 @@ impl Group {
 /// Drafts a configuration, or says why there is nothing to configure.
 pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, String> {
     let format = format(messages)?;
+    let payload_bytes_max = payload_bytes_max(messages);
+    let (is_apart, pairs) = match pairs::find(messages) {
+        Ok(pairs) => (false, pairs),
+        Err(pairs::Apart) => (true, None),
+    };
+    let messages = pairs.as_ref().map_or(messages, |it| &it.joined);
     let documents = || messages.iter().flat_map(|it| encoding::look(it).1);
     let all = Group::of("model", documents);
     let fields = all.fields(None);
-    let is_event = all.are_events();
-    let named = model_field(&fields, is_event, &all.lists);
+    let attributes_at = attributes_at(&all, pairs.as_ref());
+    let named = model_field(&fields, attributes_at == Some(1), &all.lists);
     let groups = match named {
         None => Vec::new(),
         Some(field) => groups(field, &all, documents),
@@ -147,10 +165,12 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
         model: named.map(|it| (it.path.clone(), notes::different(it, show))),
         columns: fields.columns.clone(),
         tensors: BTreeSet::new(),
-        payload_bytes_max: payload_bytes_max(messages),
+        payload_bytes_max,
         rows_max: rows_max(&all),
         models: Vec::new(),
         bounds: all.tree.bounds.clone(),
+        join: None,
+        is_apart,
     };
     let model_path = named.map(|it| it.path.as_str());
     let event_time = event_time(&fields, groups.len() == 1, &all.lists, false);
@@ -159,7 +179,7 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
         .map(|group| {
             let fields = group.fields(draft.columns.as_deref());
             draft.tensors.extend(fields.tensors.iter().cloned());
-            Sorted::of(&group.name, fields, [event_time, named], is_event, show)
+            Sorted::of(&group.name, fields, [event_time, named], attributes_at, show)
         })
         .collect();
     // A message has a record an element only where something that is counted differs in them.
@@ -178,10 +198,20 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
     draft.columns = draft.columns.take().filter(|names| draft.reads_by(names));
     let tensors = std::mem::take(&mut draft.tensors);
     draft.tensors = tensors.into_iter().filter(|it| draft.reads_values_of(it)).collect();
+    draft.join = pairs.map(|Pairs { attributes, note, .. }| Join { attributes, note });
     if draft.models.is_empty() {
         return Err("no field of the documents looks like a feature or a prediction".to_owned());
     }
     Ok(draft)
+}
+
+/// Returns how deep the attributes of events are, where documents are events, or pairs of them.
+fn attributes_at(all: &Group, pairs: Option<&Pairs>) -> Option<usize> {
+    match pairs.map(|it| it.attributes) {
+        Some(Attributes::Inside) => Some(2),
+        Some(Attributes::Beside) => None,
+        None => all.are_events().then_some(1),
+    }
 }
 
 impl Draft {
@@ -340,7 +370,7 @@ impl Sorted {
         name: &str,
         fields: Fields<'_>,
         taken: [Option<&Field<'_>>; 2],
-        is_event: bool,
+        attributes_at: Option<usize>,
         show: Show,
     ) -> Self {
         let taken = taken.into_iter().flatten().map(|it| it.path.as_str());
@@ -367,7 +397,7 @@ impl Sorted {
             version_in_list: version.is_some_and(|it| it.list.is_some()),
             id_in_list: id.is_some_and(|it| it.list.is_some()),
         };
-        let around = Surroundings::of(&fields.found, is_event);
+        let around = Surroundings::of(&fields.found, attributes_at);
         let mut names = Names::default();
         for field in fields.found.iter().filter(|it| !taken.contains(&it.path)) {
             sorted.sort(field, judge::judge(field, around), &mut names, show);

@@ -9,7 +9,8 @@ use driftd_ingest::{FeatureKind, TimeFormat};
 
 use super::Request;
 use super::fields::Skipped;
-use super::proposal::{Column, Draft, Model};
+use super::pairs;
+use super::proposal::{Column, Draft, Join, Model};
 
 /// Longest comment, in characters.
 const COMMENT_CHARS: usize = 200;
@@ -19,6 +20,9 @@ const LEFT_MAX: usize = 200;
 
 /// Versions followed at once unless the configuration says otherwise.
 const VERSIONS: u64 = 4;
+
+/// What halves of a partition may take unless the configuration says otherwise, in mebibytes.
+const JOIN_MEBIBYTES: usize = 16;
 
 /// Writes the configuration.
 pub(super) fn write(draft: &Draft, request: &Request, messages: usize) -> String {
@@ -30,6 +34,12 @@ pub(super) fn write(draft: &Draft, request: &Request, messages: usize) -> String
         text.line(&format!("# Bound met: {}.", comment(bound)));
     }
     text.line(&format!("name: {}", job_name(&request.topic)));
+    if draft.is_apart {
+        text.line(
+            "# Requests and responses with the same id lie in different partitions: to have them",
+        );
+        text.line("# joined (`join`), make the id the topic's key.");
+    }
     kafka(&mut text, request);
     source(&mut text, draft, &request.topic);
     text.line("models:");
@@ -65,6 +75,9 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     if let Some((path, note)) = &draft.model {
         text.noted(&format!("    model: {}", quoted(path)), note);
     }
+    if let Some(of) = &draft.join {
+        join(text, of, draft.payload_bytes_max);
+    }
     if let Some(columns) = &draft.columns {
         text.noted(&format!("    columns: {}", quoted(columns)), "the names of the columns");
     }
@@ -79,6 +92,19 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     }
     if let Some(rows) = draft.rows_max {
         text.line(&format!("    rows_max: {rows}"));
+    }
+}
+
+fn join(text: &mut Text, join: &Join, payload_bytes_max: Option<usize>) {
+    text.noted("    join:", &join.note);
+    text.line(&format!("      id: {}", quoted(join.attributes.id())));
+    text.line(&format!("      side: {}", quoted(join.attributes.side())));
+    text.line(&format!("      request: {}", quoted(pairs::REQUEST)));
+    text.line(&format!("      response: {}", quoted(pairs::RESPONSE)));
+    // Two of the largest messages have to fit.
+    let least = payload_bytes_max.map(|it| (2 * it).div_ceil(1 << 20));
+    if let Some(mebibytes) = least.filter(|it| JOIN_MEBIBYTES < *it) {
+        text.line(&format!("      bytes_max: {mebibytes}MiB"));
     }
 }
 

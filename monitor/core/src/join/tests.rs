@@ -128,9 +128,13 @@ fn half_a_record_moves_the_position_and_is_no_record() {
     assert!(decoded.rows.is_empty() && decoded.rejections.is_empty());
     let news = played.decoder.take_news();
     assert_eq!((news.added.len(), news.removed.len()), (1, 0));
+    let held = played.decoder.held_bytes();
+    assert!(HALF_BYTES < held);
     played.read(0, "r", "a", Y);
+    assert_eq!(played.decoder.held_bytes(), held, "the partition's state still has it");
     let news = played.decoder.take_news();
     assert_eq!((news.added.len(), news.removed), (0, vec![0]));
+    assert_eq!(played.decoder.held_bytes(), 0);
     played.read(0, "q", "b", X);
     played.read(0, "r", "b", Y);
     let news = played.decoder.take_news();

@@ -61,12 +61,12 @@ impl Reading<'_> {
     }
 
     /// Removes what is stored of where a partition goes on.
-    pub(super) fn forget(&mut self, rows: &Rows, id: &PartitionId) {
+    pub(super) fn forget(&mut self, rows: &Rows, id: &PartitionId) -> Result<(), RestoreError> {
         let keys = [Key::Partition(id.clone()), Key::Mark(id.clone())];
         keys.into_iter()
             .filter(|key| rows.contains_key(key))
             .for_each(|key| self.saver.remove(key));
-        self.forget_halves(rows, id);
+        self.forget_halves(rows, id)
     }
 
     /// Returns the lost time of partitions, of those that begin now too; each has to be read past

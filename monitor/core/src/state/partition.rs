@@ -47,13 +47,14 @@ pub fn restore_partition(
         Reading { accepted: losses, ..Reading::new(config, Saver::new(config), find) };
     let restored = reading.partitions(&rows, now)?.pop();
     let lost = reading.own_lost(&rows, &id, source)?;
-    let Reading { saver, dropped, mut uncounted, .. } = reading;
-    let uncounted = uncounted.remove(&id);
+    let uncounted = reading.uncounted.remove(&id);
     let fresh = |id| match accepted {
         Some(it) => PartitionState::new(id, source, now).starting_at(it.start),
         None => PartitionState::new(id, source, now),
     };
     let mut state = restored.unwrap_or_else(|| fresh(id));
+    reading.tell_left_halves(std::slice::from_mut(&mut state));
+    let Reading { saver, dropped, .. } = reading;
     if let Some(models) = uncounted {
         state.begin_to_count(models);
     }

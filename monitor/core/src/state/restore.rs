@@ -21,6 +21,7 @@ use super::{Counted, FORMAT, LaneId, Outbox, Row, Saver, Seal, StoreId, fingerpr
 use crate::config::{Config, WindowConfig};
 use crate::evaluate::evaluate;
 use crate::gaps::{GapKey, Stretch};
+use crate::halves::BySide;
 use crate::loss::Accepted;
 use crate::models::Models;
 use crate::panes::{Course, Due, Panes};
@@ -178,6 +179,7 @@ fn restore_rows(
     let mut windows = reading.windows(rows)?;
     let mut partitions = reading.partitions(rows, now)?;
     let lost = reading.lost(rows, &mut partitions, now)?;
+    reading.tell_left_halves(&mut partitions);
     let models = reading.models(rows)?;
     let mut panes = reading.panes(rows)?;
     reading.begin_anew(&mut windows, &models, &mut panes, &partitions);
@@ -287,6 +289,8 @@ pub(super) struct Reading<'a> {
     pub(super) closed: BTreeMap<usize, Timestamp>,
     /// Models that such partitions had not begun to count.
     pub(super) uncounted: BTreeMap<PartitionId, Vec<usize>>,
+    /// Requests and responses that waited for their other half, and do not any more.
+    pub(super) left_halves: BTreeMap<PartitionId, BySide>,
 }
 
 /// What is not gone on with of a model version.
@@ -311,6 +315,7 @@ impl<'a> Reading<'a> {
             accepted: &[],
             closed: BTreeMap::new(),
             uncounted: BTreeMap::new(),
+            left_halves: BTreeMap::new(),
         }
     }
 
@@ -430,6 +435,7 @@ impl<'a> Reading<'a> {
         rows: &Rows,
         now: Timestamp,
     ) -> Result<Vec<PartitionState>, RestoreError> {
+        self.check_halves(rows)?;
         let mut open: BTreeMap<PartitionId, Vec<Partial>> = BTreeMap::new();
         let mut found: BTreeMap<PartitionId, BTreeMap<PaneId, i64>> = BTreeMap::new();
         for (key, row) in rows {
@@ -451,7 +457,7 @@ impl<'a> Reading<'a> {
             let source = self.config.source_of(&id.topic);
             let Some(source) = source else {
                 // Its topic is read no more; should it be read again, it is a first start.
-                self.forget(rows, id);
+                self.forget(rows, id)?;
                 continue;
             };
             let PartitionBody { next_offset, event_time_max, counted, manifest } =
@@ -459,7 +465,7 @@ impl<'a> Reading<'a> {
             if self.begins_anew(id) {
                 // The gap that such a model has would end never, else.
                 self.uncounted.insert(id.clone(), self.new_models(source, &counted));
-                self.forget(rows, id);
+                self.forget(rows, id)?;
                 continue;
             }
             if Manifest::of(&found.remove(id).unwrap_or_default()) != manifest {
@@ -471,7 +477,7 @@ impl<'a> Reading<'a> {
             let mut state = PartitionState::restore(id.clone(), source, position, partials, now);
             state.begin_to_count(self.new_models(source, &counted));
             state.set_mark(mark(rows, id)?);
-            state.restore_halves(self.halves(rows, id)?);
+            self.halves(rows, &mut state)?;
             partitions.push(state);
         }
         Ok(partitions)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::body::{
     Fingerprint, Manifest, PartitionBody, PassedBody, ResultBody, SliceBody, TotalsBody, WindowBody,
 };
-use super::halves::joins;
+use super::halves::{JoinBody, joins};
 use super::key::Key;
 use super::{Batch, Change, Checkpoint, FORMAT, fingerprints};
 use crate::config::Config;
@@ -45,8 +45,8 @@ pub(crate) struct Saver {
     pending: BTreeMap<(PartitionId, PaneId), i64>,
     /// How requests and responses of each topic are joined.
     pub(super) joins: BTreeMap<Arc<str>, Fingerprint>,
-    /// Offsets of stored ones that wait.
-    pub(super) halves: BTreeMap<PartitionId, BTreeSet<i64>>,
+    /// What is stored of those that wait.
+    pub(super) halves: BTreeMap<PartitionId, JoinBody>,
     /// Stored lost time of partitions whose reader keeps it.
     own_lost: BTreeMap<PartitionId, LostTime>,
     /// Stored closed windows, oldest first.
@@ -154,7 +154,7 @@ impl Saver {
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let Checkpoint { partition, next_offset, event_time_max, waiting, mark, lost, .. } =
             checkpoint;
-        let Checkpoint { newest_record, halves, open, .. } = checkpoint;
+        let Checkpoint { join, open, .. } = checkpoint;
         let position = self.positions.entry(partition.clone()).or_insert(next_offset);
         if next_offset < *position {
             // Of a reader that has let go of the partition since.
@@ -192,7 +192,7 @@ impl Saver {
         {
             self.put(Key::OwnLost(partition.clone()), &lost);
         }
-        self.halves(&partition, newest_record, halves);
+        self.halves(&partition, join);
         self.open.insert(partition, kept);
     }
 

@@ -2,6 +2,7 @@
 //! pairs are those of a straight recount, and each is counted once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::AsArray as _;
@@ -16,7 +17,7 @@ use driftd_core::output::Collected;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::shard::Shard;
 use driftd_core::state::{MemoryStore, Opening, RestoreError, Store as _, StoreId, restore};
-use driftd_ingest::{Decode as _, Message};
+use driftd_ingest::{Decode as _, Decoded, Message};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ const BYTES_MAX: u64 = 2 << 10;
 
 /// One message.
 #[derive(Clone, Debug)]
-struct Sent {
+pub(crate) struct Sent {
     time: Option<i64>,
     side: Said,
     id: u8,
@@ -61,7 +62,7 @@ impl Said {
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+pub(crate) enum Deed {
     /// So many messages are decoded.
     Decodes(usize),
     /// They are counted.
@@ -90,7 +91,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     })
 }
 
-fn logs() -> impl Strategy<Value = Vec<Sent>> {
+pub(crate) fn logs() -> impl Strategy<Value = Vec<Sent>> {
     prop::collection::vec(sent(), 1..60).prop_map(|mut log| {
         let mut clock = 10_000;
         for (number, message) in (1..).zip(&mut log) {
@@ -104,7 +105,7 @@ fn logs() -> impl Strategy<Value = Vec<Sent>> {
     })
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+pub(crate) fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let deed = prop_oneof![
         5 => (1..12_usize).prop_map(Deed::Decodes),
         3 => Just(Deed::Counts),
@@ -115,7 +116,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     prop::collection::vec(deed, 0..30)
 }
 
-fn tree() -> Value {
+pub(crate) fn tree() -> Value {
     json!({
         "name": "sim",
         "sources": [{
@@ -148,11 +149,11 @@ fn tree() -> Value {
 
 /// What a straight recount of a log comes to.
 #[derive(Debug, Default, PartialEq)]
-struct Recount {
+pub(crate) struct Recount {
     /// Numbers of both halves, by the offset of the later one.
-    pairs: BTreeMap<i64, (f64, f64)>,
-    counts: JoinCounts,
-    waiting: Waiting,
+    pub(crate) pairs: BTreeMap<i64, (f64, f64)>,
+    pub(crate) counts: JoinCounts,
+    pub(crate) waiting: Waiting,
 }
 
 /// One that waits, in the recount.
@@ -172,7 +173,7 @@ fn count(counts: &mut driftd_core::halves::BySide, side: Said) {
     }
 }
 
-fn recount(log: &[Sent]) -> Recount {
+pub(crate) fn recount(log: &[Sent]) -> Recount {
     let Recount { mut pairs, mut counts, .. } = Recount::default();
     let mut newest: Option<i64> = None;
     let mut alone: Vec<Alone> = Vec::new();
@@ -256,9 +257,35 @@ struct Process<'a> {
     reached: Reached,
 }
 
-fn decoder(config: &Config, state: &PartitionState) -> JoinDecoder {
+pub(crate) fn decoder(config: &Config, state: &PartitionState) -> JoinDecoder {
     let source = &config.sources[0];
     JoinDecoder::new(source, source.join.as_ref().unwrap(), state.halves().clone())
+}
+
+/// Decodes the messages of a log at these places.
+pub(crate) fn decode(decoder: &mut JoinDecoder, log: &[Sent], places: Range<usize>) {
+    for (offset, message) in (0..).zip(log).take(places.end).skip(places.start) {
+        let payload = payload(message);
+        let id = [b'a' + message.id];
+        let envelope = [Some(&id[..]), Some(message.side.text().as_bytes())];
+        decoder.decode(&Message {
+            payload: Some(payload.as_bytes()),
+            offset,
+            timestamp: message.time.map(Timestamp::from_millis),
+            envelope: &envelope,
+        });
+    }
+}
+
+/// Returns the numbers of both halves of each pair of a batch, by its offset.
+pub(crate) fn pairs(decoded: &Decoded) -> Vec<(i64, (f64, f64))> {
+    let values = |column: usize| {
+        let column = decoded.batches[0].as_ref().map(|it| it.column(column));
+        let values = column.map(|it| it.as_primitive::<Float64Type>().values().to_vec());
+        values.unwrap_or_default()
+    };
+    let numbers = values(0).into_iter().zip(values(1));
+    decoded.rows.iter().map(|row| row.offset).zip(numbers).collect()
 }
 
 impl<'a> Process<'a> {
@@ -317,17 +344,7 @@ impl<'a> Process<'a> {
 
     fn decode(&mut self, count: usize) {
         let to = self.log.len().min(self.read + count);
-        for (offset, message) in (0..).zip(self.log).take(to).skip(self.read) {
-            let payload = payload(message);
-            let id = [b'a' + message.id];
-            let envelope = [Some(&id[..]), Some(message.side.text().as_bytes())];
-            self.decoder.decode(&Message {
-                payload: Some(payload.as_bytes()),
-                offset,
-                timestamp: message.time.map(Timestamp::from_millis),
-                envelope: &envelope,
-            });
-        }
+        decode(&mut self.decoder, self.log, self.read..to);
         self.read = to;
     }
 
@@ -336,14 +353,8 @@ impl<'a> Process<'a> {
             return;
         }
         let decoded = self.decoder.finish();
-        let values = |column: usize| {
-            let column = decoded.batches[0].as_ref().map(|it| it.column(column));
-            let values = column.map(|it| it.as_primitive::<Float64Type>().values().to_vec());
-            values.unwrap_or_default()
-        };
-        let numbers = values(0).into_iter().zip(values(1));
-        for (row, pair) in decoded.rows.iter().zip(numbers) {
-            let before = self.pairs.insert(row.offset, pair);
+        for (offset, pair) in pairs(&decoded) {
+            let before = self.pairs.insert(offset, pair);
             assert!(before.is_none_or(|before| before == pair), "{before:?}, then {pair:?}");
         }
         self.shard.join(START, &Self::id(), self.decoder.take_news());
@@ -428,7 +439,8 @@ fn pairs_are_those_of_a_recount_and_each_is_counted_once() {
         assert_eq!(process.decoder.waiting(), expected.waiting);
         assert_eq!(rows, expected.counts.joined, "each pair once");
         let mut reached = process.reached;
-        let JoinCounts { joined, expired, evicted, duplicate } = expected.counts;
+        let JoinCounts { joined, expired, evicted, duplicate, left_behind } = expected.counts;
+        assert_eq!(left_behind.sum(), 0);
         let has = |it: driftd_core::halves::BySide| 0 < it.request && 0 < it.response;
         reached.note_if(3 < joined, "pairs");
         reached.note_if(has(expired), "expired on both sides");

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod alignment;
+mod alone;
 mod cluster;
 mod damage;
 mod deeds;
@@ -12,6 +13,7 @@ mod extremes;
 mod faulty;
 mod growth;
 mod joining;
+mod joining_shared;
 mod kinds;
 mod log;
 mod loss;

@@ -68,6 +68,7 @@ struct Source {
     /// What became of requests and responses; null where they are not joined.
     join: Option<JoinView>,
     dead_lettered: u64,
+    dead_letter_too_large: u64,
     dead_letter_failed: u64,
     errors: BTreeMap<&'static str, u64>,
     rebalances: u64,
@@ -201,6 +202,7 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         fields_changed: source.fields.iter().map(FieldView::from).collect(),
         join: source.join.map(JoinView::from),
         dead_lettered: source.dead_lettered,
+        dead_letter_too_large: source.dead_letter_too_large,
         dead_letter_failed: source.dead_letter_failed,
         errors: source.errors.clone(),
         rebalances: source.rebalances,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED};
+use driftd_catalog::label::{OUTCOME_FAILED, OUTCOME_PUBLISHED, OUTCOME_TOO_LARGE};
 use driftd_catalog::{Timestamp, metric};
 use driftd_core::fields::FieldProblem;
 use driftd_core::loss::Loss;
@@ -74,9 +74,11 @@ fn topic(families: &mut Families, source: &SourceSnapshot) {
         families.gauge(&metric::FIELDS_CHANGED, &[topic, problem.as_str()], fields as f64);
     }
     join(families, topic, source.join.unwrap_or_default());
-    for (outcome, count) in
-        [(OUTCOME_PUBLISHED, source.dead_lettered), (OUTCOME_FAILED, source.dead_letter_failed)]
-    {
+    for (outcome, count) in [
+        (OUTCOME_PUBLISHED, source.dead_lettered),
+        (OUTCOME_TOO_LARGE, source.dead_letter_too_large),
+        (OUTCOME_FAILED, source.dead_letter_failed),
+    ] {
         families.counter(&metric::DEAD_LETTER_RECORDS_TOTAL, &[topic, outcome], count);
     }
 }

@@ -250,8 +250,9 @@ fn columns_that_are_not_in_all_messages_are_left_out() {
 }
 
 #[test]
-fn requests_and_responses_in_one_topic_are_two_models() {
-    let texts = [messages::KSERVE_REQUEST, messages::KSERVE_RESPONSE];
+fn requests_and_responses_in_one_topic_of_which_no_two_belong_together_are_two_models() {
+    let response = messages::KSERVE_RESPONSE.replace("0009174a", "0009174b");
+    let texts = [messages::KSERVE_REQUEST, &response];
     let proposal = proposal(&of_texts(&texts));
     let config = load(&proposal.yaml, &|_| None).unwrap();
     let names: Vec<_> = config.models.iter().map(|it| &*it.name).collect();
@@ -336,4 +337,117 @@ fn chat_completions_become_counts_of_tokens() {
         response.usage.completion_tokens_details.rejected_prediction_tokens float64
         response.service_tier categorical";
     check_body(messages::OPENAI_CHAT, None, features, predictions, 1);
+}
+
+/// Requests and responses of `KServe`'s logger, all of one partition, or each of a side.
+fn events(is_binary: bool, partition_of: impl Fn(&str) -> i32) -> Vec<SampledMessage> {
+    let event = |(offset, (index, side)): (i64, (u64, &str))| {
+        let body = match side {
+            "request" => json!({"instances": [[index as f64 + 0.5, 2], [3.5, index]]}),
+            _ => json!({"predictions": [index % 3, 1]}),
+        };
+        let kind = format!("org.kubeflow.serving.inference.{side}");
+        let (id, time) = (format!("id-{index}"), format!("2026-11-24T10:15:{index:02}Z"));
+        let plain = SampledMessage {
+            partition: partition_of(side),
+            offset,
+            timestamp: Some(Timestamp::from_millis(1_795_000_000_000)),
+            ..SampledMessage::default()
+        };
+        if is_binary {
+            let header = |name: &str, value: &str| (name.to_owned(), Some(value.into()));
+            let payload = Some(body.to_string().into_bytes());
+            let headers = vec![
+                header("ce_specversion", "1.0"),
+                header("ce_id", &id),
+                header("ce_type", &kind),
+                header("ce_time", &time),
+            ];
+            return SampledMessage { payload, headers, ..plain };
+        }
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "http://x/", "type": kind, "time": time,
+            "inferenceservicename": "iris", "namespace": "default", "data": body,
+        });
+        SampledMessage { payload: Some(event.to_string().into_bytes()), ..plain }
+    };
+    let sides = |index: u64| {
+        let first = if index.is_multiple_of(2) { "response" } else { "request" };
+        let second = if index.is_multiple_of(2) { "request" } else { "response" };
+        [(index, first), (index, second)]
+    };
+    // The last request has no answer.
+    let all = (0..30).flat_map(sides).chain([(30, "request")]);
+    (0..).zip(all).map(event).collect()
+}
+
+#[test]
+fn requests_and_responses_that_are_messages_of_their_own_are_joined() {
+    let messages = events(true, |_| 2);
+    let Proposal { yaml, trial } = proposal(&messages);
+    let expected = r#"    event_time:
+      path: "$headers.ce_time" # in 30 of 30 messages
+      format: rfc3339
+    join: # 30 pairs in 61 messages
+      id: "$headers.ce_id"
+      side: "$headers.ce_type"
+      request: "org.kubeflow.serving.inference.request"
+      response: "org.kubeflow.serving.inference.response"
+"#;
+    assert!(yaml.contains(expected), "{yaml}");
+    assert_eq!((trial.messages, trial.accepted, trial.records), (61, 61, 60), "{yaml}");
+    let expected = Expected {
+        event_time: "$headers.ce_time",
+        columns: None,
+        features: "request.instances[][0] float64
+            request.instances[][1] integer",
+        predictions: "response.predictions[] integer",
+        records: 60,
+    };
+    check(&messages, &expected);
+}
+
+#[test]
+fn structured_events_are_joined_without_their_attributes() {
+    let messages = events(false, |_| 0);
+    let Proposal { yaml, trial } = proposal(&messages);
+    for line in ["      id: \"id\"\n", "      side: \"type\"\n", "    model: \"response.inf"] {
+        assert!(yaml.contains(line), "{line}: {yaml}");
+    }
+    assert_eq!((trial.accepted, trial.records), (61, 60), "{yaml}");
+    let expected = Expected {
+        event_time: "response.time",
+        columns: None,
+        features: "request.data.instances[][0] float64
+            request.data.instances[][1] integer",
+        predictions: "response.data.predictions[] integer",
+        records: 60,
+    };
+    check(&messages, &expected);
+}
+
+#[test]
+fn what_lies_in_two_partitions_is_not_joined_and_told() {
+    let told = "to have them\n# joined (`join`), make the id the topic's key.";
+    let yaml = proposal(&events(true, |side| i32::from(side == "request"))).yaml;
+    assert!(!yaml.contains("join:") && yaml.contains(told), "{yaml}");
+    // Some in one, by chance.
+    let mut messages = events(true, |_| 0);
+    messages[0].partition = 1;
+    let yaml = proposal(&messages).yaml;
+    assert!(yaml.contains("join: # 29 pairs in 61 messages; 1 more in two partitions"), "{yaml}");
+    // Among others a source with `join` would refuse most.
+    let others = (0..20).map(|_| json!({"time": 1_700_000_000, "x": 1.5})).collect::<Vec<_>>();
+    let others = of_documents(&others);
+    let yaml = proposal(&[events(true, |_| 0), others].concat()).yaml;
+    assert!(!yaml.contains("join"), "{yaml}");
+}
+
+#[test]
+fn pairs_of_large_messages_have_room() {
+    let mut messages = events(true, |_| 2);
+    let payload = messages[0].payload.as_mut().unwrap();
+    payload.resize(9 << 20, b' ');
+    let yaml = proposal(&messages).yaml;
+    assert!(yaml.contains("      bytes_max: 32MiB\n"), "{yaml}");
 }

@@ -22,9 +22,6 @@ use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
-/// Longest id, in bytes: it is kept for as long as its half waits.
-const ID_BYTES_MAX: usize = 1_024;
-
 /// Which half of a record a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -93,6 +90,9 @@ pub struct HalfReader {
 }
 
 impl HalfReader {
+    /// Longest id, in bytes: it is kept for as long as its half waits.
+    pub const ID_BYTES_MAX: usize = 1_024;
+
     /// Plans the reading of halves, each of them within the limits, whose messages have beside them
     /// what the schema wants.
     ///
@@ -161,8 +161,9 @@ impl HalfReader {
             self.inside(at, document)?
         };
         let bytes = text.len();
-        if bytes == 0 || ID_BYTES_MAX < bytes {
-            let problem = format_args!("a text of {bytes} bytes, not 1 to {ID_BYTES_MAX}");
+        let bytes_max = Self::ID_BYTES_MAX;
+        if bytes == 0 || bytes_max < bytes {
+            let problem = format_args!("a text of {bytes} bytes, not 1 to {bytes_max}");
             return Err(at.refusal(RejectReason::InvalidName, problem));
         }
         Ok(text)
@@ -290,7 +291,7 @@ mod tests {
         ] {
             assert_eq!(beside(id, side, "{}").unwrap_err(), expected);
         }
-        let long = vec![b'x'; ID_BYTES_MAX + 1];
+        let long = vec![b'x'; HalfReader::ID_BYTES_MAX + 1];
         assert!(beside(Some(&long), REQUEST, "{}").unwrap_err().contains("invalid_name"));
         assert!(beside(Some(&long[1..]), REQUEST, "{}").is_ok());
     }
