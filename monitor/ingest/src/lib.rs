@@ -72,6 +72,7 @@ pub use decode::{
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
-    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, ModelSchema, SchemaError,
-    SegmentField, SourceSchema, TimeFormat, VersionField,
+    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, INFERENCE_HEADER,
+    InferenceMessage, ModelSchema, SchemaError, SegmentField, SourceSchema, TimeFormat,
+    VersionField,
 };

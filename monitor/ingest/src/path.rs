@@ -164,7 +164,20 @@ impl FieldPath {
     /// Returns the path of the shape beside a tensor's values.
     pub(crate) fn shape(&self) -> Self {
         let (_, before) = self.steps.split_last().expect("values are at a key");
-        let steps: Arc<[Step]> = before.iter().cloned().chain([Step::Key(SHAPE.into())]).collect();
+        Self::of(before.iter().cloned().chain([Step::Key(SHAPE.into())]).collect())
+    }
+
+    /// Returns the path of the values of a tensor of the Open Inference Protocol that the value is,
+    /// or is inside of.
+    pub fn inference_tensor(&self) -> Option<Self> {
+        let tensor = self.steps.get(..3)?;
+        let [Step::Key(list), place, Step::Key(data)] = tensor else { return None };
+        let is_list = matches!(&**list, "inputs" | "outputs") && !matches!(place, Step::Key(_));
+        let is_tensor = is_list && **data == *"data";
+        is_tensor.then(|| Self::of(tensor.into()))
+    }
+
+    fn of(steps: Arc<[Step]>) -> Self {
         let mut text = String::new();
         for step in &*steps {
             step.append_to(&mut text);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use driftd_ingest::quote_specials;
+use driftd_ingest::{INFERENCE_HEADER, quote_specials};
 use serde_json::Value;
 
 use super::Show;
@@ -43,6 +43,10 @@ pub enum Encoding {
     RegistryJson,
     /// Named by a header that a schema registry's serializer writes.
     RegistryHeader,
+    /// A message of Protobuf of the Open Inference Protocol, by Seldon's header.
+    InferenceMessage,
+    /// JSON of that protocol with raw values of tensors behind it.
+    InferenceBinary,
     /// The prefix of AWS Glue's registry.
     Glue,
     /// Avro with the fingerprint of its schema.
@@ -81,6 +85,8 @@ impl Encoding {
             Self::Registry => "schema registry's prefix (Confluent wire format)",
             Self::RegistryJson => "JSON behind a schema registry's prefix (JSON Schema)",
             Self::RegistryHeader => "schema registry, by a header",
+            Self::InferenceMessage => "Protobuf of the open inference protocol, by a header",
+            Self::InferenceBinary => "JSON of the open inference protocol, with bytes behind it",
             Self::Glue => "AWS Glue registry's prefix",
             Self::AvroSingleObject => "Avro, single object",
             Self::AvroFile => "Avro, a whole file",
@@ -104,6 +110,7 @@ impl Encoding {
             Self::Registry => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
             Self::ArrowStream | Self::ArrowFile => &["arrow"],
+            Self::InferenceMessage | Self::InferenceBinary => &["open_inference"],
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
@@ -132,6 +139,8 @@ impl Encoding {
             Self::RegistryHeader => {
                 "the bytes alone do not tell Avro from Protobuf; the registry can"
             }
+            Self::InferenceMessage => "the header says whether it is a request or a response",
+            Self::InferenceBinary => "with paths such as `inputs[name=x].data[][0]`",
             Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
             Self::AvroSingleObject => {
                 "with the schemas that have these fingerprints in `avro.schemas`"
@@ -166,6 +175,10 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if payload.is_empty() {
         return none(Encoding::Empty);
     }
+    let is_inference = |header: &str| header.to_ascii_lowercase().starts_with("proto/");
+    if message.header(INFERENCE_HEADER).is_some_and(is_inference) {
+        return none(Encoding::InferenceMessage);
+    }
     match by_magic(payload) {
         Some(Encoding::Registry) => return behind_prefix(payload),
         Some(encoding) => return none(encoding),
@@ -176,8 +189,16 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     }
     match std::str::from_utf8(payload) {
         Ok(text) => of_text(&quote_specials(text)),
+        Err(_) if is_inference_binary(payload) => none(Encoding::InferenceBinary),
         Err(_) => none(Encoding::Binary),
     }
+}
+
+/// Whether bytes that are no text begin with JSON that says how many bytes its tensors have.
+fn is_inference_binary(payload: &[u8]) -> bool {
+    const SIZE: &[u8] = b"\"binary_data_size\"";
+    let has_size = || payload.windows(SIZE.len()).any(|it| it == SIZE);
+    payload.starts_with(b"{") && has_size()
 }
 
 /// Looks at what follows a registry's prefix: of three languages only JSON can be told.
@@ -269,6 +290,8 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
         | Encoding::AvroFile
         | Encoding::ArrowStream
         | Encoding::ArrowFile
+        | Encoding::InferenceMessage
+        | Encoding::InferenceBinary
         | Encoding::Parquet
         | Encoding::Gzip
         | Encoding::Zstd

@@ -18,7 +18,7 @@ mod framing;
 mod program;
 mod schema;
 mod walk;
-mod wire;
+pub(super) mod wire;
 
 #[cfg(test)]
 mod oracle;

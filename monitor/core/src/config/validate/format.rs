@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
+use driftd_ingest::InferenceMessage;
+
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawAvro, RawFormat, RawProtobuf, RawSource};
+use super::super::raw::{RawAvro, RawFormat, RawInferenceMessage, RawProtobuf, RawSource};
 use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, RegistryFraming, SourceFormat};
 use super::registry::registry;
 
@@ -33,15 +35,48 @@ pub(super) fn format(
         let columns = columns(source, "columns of Arrow", path, findings);
         return columns.map(|()| SourceFormat::Arrow);
     }
+    // Bodies of the protocol become JSON: the schema has what they are.
+    if source.format == RawFormat::OpenInference {
+        columns(source, "tensors", path, findings)?;
+    }
     Ok(SourceFormat::Json)
+}
+
+/// Reads what bodies of the Open Inference Protocol are, if messages are some.
+pub(super) fn inference(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<InferenceMessage>, Noted> {
+    let message = source.open_inference.as_ref().map(|it| it.message);
+    match (source.format == RawFormat::OpenInference, message) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            let hint = "write `format: open_inference` beside it, or remove it";
+            let place = format!("{path}.open_inference");
+            Err(findings.add(&place, "is of another format than the topic's", hint))
+        }
+        (true, message) => Ok(Some(match message.unwrap_or_default() {
+            RawInferenceMessage::Json => InferenceMessage::Json,
+            RawInferenceMessage::Request => InferenceMessage::Request,
+            RawInferenceMessage::Response => InferenceMessage::Response,
+        })),
+    }
 }
 
 /// Returns whether messages are documents of JSON, which alone has some of the keys.
 pub(super) fn is_json(format: RawFormat) -> bool {
     match format {
         RawFormat::Json | RawFormat::Ndjson => true,
-        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => false,
+        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow | RawFormat::OpenInference => {
+            false
+        }
     }
+}
+
+/// Returns whether messages are documents of JSON, or become some.
+pub(super) fn becomes_json(format: RawFormat) -> bool {
+    is_json(format) || format == RawFormat::OpenInference
 }
 
 /// Returns the section of a format, which has to be there with that format and no other one.
@@ -53,7 +88,9 @@ fn section<'a, T>(
     findings: &mut Findings,
 ) -> Result<Option<&'a T>, Noted> {
     let (key, name, origins) = match format {
-        RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow => return Ok(None),
+        RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow | RawFormat::OpenInference => {
+            return Ok(None);
+        }
         RawFormat::Avro => ("avro", "Avro", SCHEMAS),
         RawFormat::Protobuf => ("protobuf", "Protobuf", TYPES),
     };
