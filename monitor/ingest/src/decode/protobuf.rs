@@ -27,6 +27,8 @@ mod samples;
 #[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
+mod serving_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
