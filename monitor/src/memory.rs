@@ -216,12 +216,13 @@ fn batches(config: &Config, partitions: &[usize]) -> u64 {
 }
 
 /// What waits in each partition for its other half, and once more on its way to the store; and the
-/// document of two, which may have grown by doubling.
+/// document of two, which may have grown by doubling, with what one of them is written as before.
 fn joins(config: &Config, partitions: &[usize]) -> u64 {
     let copies = if config.state.is_some() || config.scale_out.is_some() { 2 } else { 1 };
     let sources = config.sources.iter().zip(partitions).map(|(source, partitions)| {
         let waiting = source.join.as_ref().map_or(0, |join| {
-            copies * join.bytes_max + 2 * source.limits().payload_bytes_max as u64
+            let written = join.half.form.bytes_max(source.payload_bytes_max);
+            copies * join.bytes_max + (2 * source.limits().payload_bytes_max + written) as u64
         });
         *partitions as u64 * waiting
     });
@@ -385,6 +386,10 @@ mod tests {
         assert_eq!(joins(&tree), 4 * 64 + 4 * 4, "and a document of each");
         tree["state"] = json!({"folder": "s"});
         assert_eq!(joins(&tree), 2 * 4 * 64 + 4 * 4);
+        // Of a mebibyte the text has 13: two in a document, and one before that, which grows.
+        tree["sources"][0]["format"] = json!("open_inference");
+        tree["sources"][0]["join"]["side"] = json!("$headers.type");
+        assert_eq!(joins(&tree), 2 * 4 * 64 + 4 * (2 * 2 * 13 + 3 * 13) + 2);
     }
 
     /// As many values as a message may have are counted with 32 bytes beside their columns, and no

@@ -285,7 +285,7 @@ impl SourceSchema {
     }
 
     /// Returns the paths that values of a record are read at.
-    fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
+    pub(crate) fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let own = self.models.iter().flat_map(ModelSchema::read_paths);
         own.chain([&self.event_time]).chain(&self.model)
     }

@@ -273,7 +273,7 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     let limits = source.limits();
     // The message that fills a batch is not counted by its payload where its texts may be more.
     let message_texts = match &source.format {
-        SourceFormat::Json => limits.text_bytes_max(schema),
+        SourceFormat::Json => source.text_bytes_max(),
         SourceFormat::Avro(_) | SourceFormat::Protobuf(_) => 0,
         SourceFormat::Arrow => ArrowDecoder::TEXT_BYTES_MAX,
     };

@@ -23,7 +23,7 @@ pub(super) use self::values::{Datatype, NoValues, RowWriter, append_raw};
 use super::Message;
 use crate::path::{EnvelopeValue, FieldPath, Step};
 use crate::rejection::{Refusal, RejectReason};
-use crate::schema::{INFERENCE_HEADER, InferenceMessage, ModelSchema, SourceSchema};
+use crate::schema::{INFERENCE_HEADER, InferenceMessage, SourceSchema};
 
 /// Most tensors of a list: models of tables have one a column.
 pub(super) const TENSORS_MAX: usize = 4_096;
@@ -32,33 +32,22 @@ pub(super) const TENSORS_MAX: usize = 4_096;
 /// characters, two brackets and a comma.
 const LENGTH_FACTOR: usize = 13;
 
-/// What headers say a message is, in lower case.
-const KINDS: [(&str, InferenceMessage); 4] = [
-    ("json/infermodelrequest", InferenceMessage::Json),
-    ("json/infermodelresponse", InferenceMessage::Json),
-    ("proto/infermodelrequest", InferenceMessage::Request),
-    ("proto/infermodelresponse", InferenceMessage::Response),
-];
-
-/// Returns how long the text of a payload is at most; 0 where it is no text of its own.
-pub(super) fn text_bytes_max(schema: &SourceSchema, payload_bytes_max: usize) -> usize {
-    if schema.inference.is_some() { LENGTH_FACTOR * payload_bytes_max } else { 0 }
+/// Returns how long the text of a body is at most.
+pub(super) const fn text_bytes_max(payload_bytes_max: usize) -> usize {
+    LENGTH_FACTOR * payload_bytes_max
 }
 
-/// Returns what writing a payload as JSON takes at most: its text, which has grown by doubling,
-/// with what it grew out of, and where tensors lie in the payload.
-pub(super) fn bytes_max(schema: &SourceSchema, payload_bytes_max: usize) -> usize {
-    if schema.inference.is_none() {
-        return 0;
-    }
+/// Returns what writing a body as JSON takes at most: its text, which has grown by doubling, with
+/// what it grew out of, and where tensors lie in the payload.
+pub(super) const fn bytes_max(payload_bytes_max: usize) -> usize {
     let places = 8 * TENSORS_MAX * size_of::<Range<usize>>();
-    3 * text_bytes_max(schema, payload_bytes_max) + places
+    3 * text_bytes_max(payload_bytes_max) + places
 }
 
 /// What the payloads of a source are, and what is read of them.
 pub(super) struct Inference {
     /// What a message is whose headers do not say it.
-    message: InferenceMessage,
+    pub(super) message: InferenceMessage,
     /// Which value of an envelope is the header that says it.
     header: Option<usize>,
     pub(super) inputs: Wanted,
@@ -69,22 +58,29 @@ impl Inference {
     /// Returns what a schema's payloads are; `None` where they are no bodies of the protocol.
     pub(super) fn new(schema: &SourceSchema) -> Option<Self> {
         let header = EnvelopeValue::Header(INFERENCE_HEADER.into());
-        let paths = || schema.models.iter().flat_map(ModelSchema::read_paths);
-        let paths = || paths().chain([&schema.event_time]).chain(&schema.model);
-        Some(Self {
-            message: schema.inference?,
-            header: schema.envelope.iter().position(|it| *it == header),
-            inputs: Wanted::of("inputs", paths()),
-            outputs: Wanted::of("outputs", paths()),
-        })
+        let header = schema.envelope.iter().position(|it| *it == header);
+        Some(Self { header, ..Self::inside(schema, schema.inference?, &[]) })
+    }
+
+    /// Returns what payloads are that no header tells, where paths lead to their bodies through
+    /// these keys.
+    pub(super) fn inside(schema: &SourceSchema, message: InferenceMessage, keys: &[&str]) -> Self {
+        let inputs = Wanted::of("inputs", keys, schema.read_paths());
+        let outputs = Wanted::of("outputs", keys, schema.read_paths());
+        Self { message, header: None, inputs, outputs }
+    }
+
+    /// Returns what messages of one kind are, of which all values are read.
+    pub(super) fn all(message: InferenceMessage) -> Self {
+        let all = || Wanted { has_others: true, ..Wanted::default() };
+        Self { message, header: None, inputs: all(), outputs: all() }
     }
 
     /// Returns what a message is.
     pub(super) fn kind(&self, message: &Message<'_>) -> Result<InferenceMessage, Refusal> {
         let header = self.header.and_then(|at| *message.envelope.get(at)?);
         let Some(header) = header.filter(|it| !it.is_empty()) else { return Ok(self.message) };
-        let found = KINDS.iter().find(|(kind, _)| header.eq_ignore_ascii_case(kind.as_bytes()));
-        found.map(|(_, kind)| *kind).ok_or_else(|| {
+        InferenceMessage::of_header(header).ok_or_else(|| {
             let detail = format_args!(
                 "header `{INFERENCE_HEADER}`: expected `json/` or `proto/` and \
                  `inferModelRequest` or `inferModelResponse`"
@@ -104,10 +100,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn of<'a>(list: &str, paths: impl Iterator<Item = &'a FieldPath>) -> Self {
+    fn of<'a>(list: &str, keys: &[&str], paths: impl Iterator<Item = &'a FieldPath>) -> Self {
         let mut wanted = Self::default();
         for path in paths {
-            let [Step::Key(first), tensor, Step::Key(data), ..] = path.steps() else { continue };
+            let Some(steps) = path.steps_behind(keys) else { continue };
+            let [Step::Key(first), tensor, Step::Key(data), ..] = steps else { continue };
             if **first != *list || **data != *"data" {
                 continue;
             }

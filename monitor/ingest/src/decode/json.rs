@@ -49,11 +49,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::bodies::Bodies;
+pub use self::bodies::inference_document;
 use self::columns::Columns;
 use self::document::JsonDocument;
 use self::embedded::Embedded;
 pub(super) use self::embedded::bytes_max as embedded_bytes_max;
-pub use self::half::{Half, HalfReader, HalfSchema, Side};
+pub use self::half::{Half, HalfForm, HalfReader, HalfSchema, Side};
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
 use self::tensors::Tensors;

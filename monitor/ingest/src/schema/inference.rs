@@ -21,11 +21,27 @@ pub enum InferenceMessage {
     Response,
 }
 
+/// What headers say a message is, in lower case.
+const KINDS: [(&str, InferenceMessage); 4] = [
+    ("json/infermodelrequest", InferenceMessage::Json),
+    ("json/infermodelresponse", InferenceMessage::Json),
+    ("proto/infermodelrequest", InferenceMessage::Request),
+    ("proto/infermodelresponse", InferenceMessage::Response),
+];
+
+impl InferenceMessage {
+    /// Returns what a header says a message is, if it says that.
+    pub fn of_header(header: &[u8]) -> Option<Self> {
+        let found = KINDS.iter().find(|(kind, _)| header.eq_ignore_ascii_case(kind.as_bytes()));
+        found.map(|(_, kind)| *kind)
+    }
+}
+
 impl SourceSchema {
     /// Has messages read as bodies of the protocol, which are `message` where no header says it.
     pub fn with_inference(mut self, message: InferenceMessage) -> Result<Self, SchemaError> {
         for path in self.read_paths() {
-            if let Some(tensor) = path.inference_tensor()
+            if let Some(tensor) = path.inference_tensor(&[])
                 && !path.is_value_of(&tensor, None)
             {
                 let (path, tensor) = (path.to_string(), tensor.to_string());

@@ -53,7 +53,8 @@ pub(in crate::config) struct RawProtobuf {
 #[schemars(rename = "OpenInference")]
 pub(in crate::config) struct RawOpenInference {
     /// What a message is that has no header `seldon-infer-type`, by which Seldon Core 2 says it:
-    /// the bytes do not tell a request of Protobuf from a response.
+    /// the bytes do not tell a request of Protobuf from a response. With `join` that header is not
+    /// looked at.
     #[serde(default)]
     pub(in crate::config) message: RawInferenceMessage,
 }
@@ -70,6 +71,8 @@ pub(in crate::config) enum RawInferenceMessage {
     Request,
     /// `ModelInferResponse`, of Protobuf.
     Response,
+    /// With `join`: a request is a `ModelInferRequest`, a response a `ModelInferResponse`.
+    Protobuf,
 }
 
 /// A schema registry with the interface of Confluent's.

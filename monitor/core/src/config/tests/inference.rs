@@ -81,3 +81,14 @@ fn what_is_for_documents_of_json_is_for_them_alone() {
            write the names of fields into the paths"],
     );
 }
+
+#[test]
+fn messages_of_either_kind_are_for_a_join() {
+    check(
+        &source(json!({"message": "protobuf"})),
+        &[
+            "`sources[0].open_inference.message`: is `protobuf`, and without `join` nothing tells a \
+           request from a response; write `request` or `response`, or add `join`",
+        ],
+    );
+}

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use driftd_ingest::InferenceMessage;
+use driftd_ingest::{HalfForm, InferenceMessage};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawAvro, RawFormat, RawInferenceMessage, RawProtobuf, RawSource};
@@ -56,12 +56,47 @@ pub(super) fn inference(
             let place = format!("{path}.open_inference");
             Err(findings.add(&place, "is of another format than the topic's", hint))
         }
-        (true, message) => Ok(Some(match message.unwrap_or_default() {
-            RawInferenceMessage::Json => InferenceMessage::Json,
-            RawInferenceMessage::Request => InferenceMessage::Request,
-            RawInferenceMessage::Response => InferenceMessage::Response,
-        })),
+        // What halves are, the join has.
+        (true, _) if source.join.is_some() => Ok(None),
+        (true, message) => match message.unwrap_or_default() {
+            RawInferenceMessage::Json => Ok(Some(InferenceMessage::Json)),
+            RawInferenceMessage::Request => Ok(Some(InferenceMessage::Request)),
+            RawInferenceMessage::Response => Ok(Some(InferenceMessage::Response)),
+            RawInferenceMessage::Protobuf => {
+                let problem = "is `protobuf`, and without `join` nothing tells a request from a \
+                               response";
+                let hint = "write `request` or `response`, or add `join`";
+                Err(findings.add(&format!("{path}.open_inference.message"), problem, hint))
+            }
+        },
     }
+}
+
+/// Reads what the requests and responses are that a source joins.
+pub(super) fn halves(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<HalfForm, Noted> {
+    match source.format {
+        RawFormat::Json => return Ok(HalfForm::Json),
+        RawFormat::OpenInference => {}
+        RawFormat::Ndjson | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
+            let problem = "is for messages that are one document of JSON each, or one body of the \
+                           open inference protocol";
+            let hint = "write `format: json` or `format: open_inference`, or remove it";
+            return Err(findings.add(&format!("{path}.join"), problem, hint));
+        }
+    }
+    let written = match source.open_inference.as_ref().map(|it| it.message).unwrap_or_default() {
+        RawInferenceMessage::Json => return Ok(HalfForm::InferenceJson),
+        RawInferenceMessage::Protobuf => return Ok(HalfForm::InferenceProtobuf),
+        RawInferenceMessage::Request => "request",
+        RawInferenceMessage::Response => "response",
+    };
+    let problem = format!("is `{written}`, and messages that are joined are both");
+    let hint = "write `protobuf`: of each message `join.side` tells which it is";
+    Err(findings.add(&format!("{path}.open_inference.message"), &problem, hint))
 }
 
 /// Returns whether messages are documents of JSON, which alone has some of the keys.

@@ -275,15 +275,18 @@ fn inference<'a>(
     paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    let format = raw.sources.get(source).map(|it| it.format);
+    let source = raw.sources.get(source);
     let mut outcome = Ok(());
-    if format != Some(RawFormat::OpenInference) {
+    let Some(source) = source.filter(|it| it.format == RawFormat::OpenInference) else {
         return outcome;
-    }
+    };
+    let bodies: &[&[&str]] = match source.join {
+        Some(_) => &[&[Side::Request.as_str()], &[Side::Response.as_str()]],
+        None => &[&[]],
+    };
     for path in paths.filter(|it| is_read(it)) {
-        if let Some(tensor) = path.path.inference_tensor()
-            && !path.path.is_value_of(&tensor, None)
-        {
+        let tensor = bodies.iter().find_map(|body| path.path.inference_tensor(body));
+        if let Some(tensor) = tensor.filter(|it| !path.path.is_value_of(it, None)) {
             outcome = Err(no_value(path, &tensor, findings));
         }
     }

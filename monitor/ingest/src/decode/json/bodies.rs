@@ -77,7 +77,16 @@ struct Edit {
 impl Bodies {
     /// Returns what writes a schema's payloads; `None` where they are none of the protocol.
     pub(super) fn new(schema: &SourceSchema) -> Option<Self> {
-        let inference = Inference::new(schema)?;
+        Inference::new(schema).map(Self::of)
+    }
+
+    /// Returns what writes payloads that are all bodies of one kind, to which paths lead through
+    /// these keys.
+    pub(super) fn inside(schema: &SourceSchema, message: InferenceMessage, keys: &[&str]) -> Self {
+        Self::of(Inference::inside(schema, message, keys))
+    }
+
+    fn of(inference: Inference) -> Self {
         let path = |list: &str, key: &str| {
             FieldPath::parse(&format!("{list}[].{key}")).expect("keys without special characters")
         };
@@ -91,7 +100,7 @@ impl Bodies {
             List { key, index, keys: KEYS.map(|key| place(key).1), tensor }
         };
         let (slots, lists) = (Slots::new(&trie, TENSORS_MAX), LISTS.map(list));
-        Some(Self { inference, trie, slots, lists, text: String::new() })
+        Self { inference, trie, slots, lists, text: String::new() }
     }
 
     /// Returns a message's body as a document.
@@ -101,18 +110,32 @@ impl Bodies {
         limits: DecodeLimits,
     ) -> Result<&str, Refusal> {
         let payload = checked_payload(message.payload, limits)?;
-        self.text.clear();
-        self.text.shrink_to(CELLS_KEPT);
-        match self.inference.kind(message)? {
-            InferenceMessage::Json => self.json(behind_prefix(payload)?)?,
-            InferenceMessage::Request => {
-                append_message(payload, REQUEST, &self.inference.inputs, &mut self.text)?;
-            }
-            InferenceMessage::Response => {
-                append_message(payload, RESPONSE, &self.inference.outputs, &mut self.text)?;
-            }
+        let kind = self.inference.kind(message)?;
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        text.shrink_to(CELLS_KEPT);
+        let written = self.append_as(kind, payload, &mut text);
+        self.text = text;
+        written.map(|()| &*self.text)
+    }
+
+    /// Appends the document of a payload that no header tells the kind of.
+    pub(super) fn append(&mut self, payload: &[u8], into: &mut String) -> Result<(), Refusal> {
+        self.append_as(self.inference.message, payload, into)
+    }
+
+    fn append_as(
+        &mut self,
+        kind: InferenceMessage,
+        payload: &[u8],
+        into: &mut String,
+    ) -> Result<(), Refusal> {
+        let Inference { inputs, outputs, .. } = &self.inference;
+        match kind {
+            InferenceMessage::Json => self.json(behind_prefix(payload)?, into),
+            InferenceMessage::Request => append_message(payload, REQUEST, inputs, into),
+            InferenceMessage::Response => append_message(payload, RESPONSE, outputs, into),
         }
-        Ok(&self.text)
     }
 
     /// Returns how long the text is that was written last.
@@ -120,7 +143,7 @@ impl Bodies {
         self.text.len()
     }
 
-    fn json(&mut self, payload: &[u8]) -> Result<(), Refusal> {
+    fn json(&mut self, payload: &[u8], into: &mut String) -> Result<(), Refusal> {
         let head = head(payload)?;
         walk(&self.trie, head, 0..head.len(), &mut self.slots)
             .map_err(|error| invalid_json(&error))?;
@@ -152,7 +175,7 @@ impl Bodies {
             }
             at += size;
         }
-        self.write(payload, head, edits)
+        self.write(payload, head, edits, into)
     }
 
     /// Finds the tensors of a list whose values are written anew, and the sizes of raw ones, each
@@ -204,7 +227,13 @@ impl Bodies {
     }
 
     /// Writes the JSON with its edits.
-    fn write(&mut self, payload: &[u8], head: &str, mut edits: Vec<Edit>) -> Result<(), Refusal> {
+    fn write(
+        &mut self,
+        payload: &[u8],
+        head: &str,
+        mut edits: Vec<Edit>,
+        into: &mut String,
+    ) -> Result<(), Refusal> {
         let part = |bounds: Range<usize>| head.get(bounds).expect("values lie inside the JSON");
         edits.sort_by_key(|edit| edit.place.start);
         let mut from = 0;
@@ -214,29 +243,29 @@ impl Bodies {
             walk_element(&tree.element, head, bounds, &mut found.tensor)
                 .map_err(|error| invalid_json(&error))?;
             let (tensor, key) = (found.tensor(head), found.key);
-            self.text.push_str(part(from..place.start));
+            into.push_str(part(from..place.start));
             from = place.end;
             let path = format!("{key}[{index}].data");
             let sizes = sizes(format_args!("{key}[{index}].shape"), tensor.shape)?;
             let Some(raw) = raw else {
-                append_rows(&path, part(place), &sizes, &mut self.text)?;
+                append_rows(&path, part(place), &sizes, into)?;
                 continue;
             };
             let is_new = place.is_empty();
-            self.text.push_str(if is_new { "\"data\":" } else { "" });
+            into.push_str(if is_new { "\"data\":" } else { "" });
             let bytes = payload.get(raw).expect("raw values lie inside the payload");
             let shape = TensorShape::of(sizes.iter().map(|it| Some(*it)));
             let written = shape.and_then(|shape| {
                 let datatype = tensor.datatype.and_then(|it| serde_json::from_str(it).ok());
                 let datatype: String = datatype.unwrap_or_default();
-                append_raw(Datatype::parse(&datatype)?, shape, bytes, &mut self.text)
+                append_raw(Datatype::parse(&datatype)?, shape, bytes, into)
             });
             written.map_err(|NoValues { reason, problem }| {
                 Refusal::new(reason, format_args!("`{path}`: {problem}"))
             })?;
-            self.text.push_str(if is_new { "," } else { "" });
+            into.push_str(if is_new { "," } else { "" });
         }
-        self.text.push_str(part(from..head.len()));
+        into.push_str(part(from..head.len()));
         Ok(())
     }
 }
@@ -285,6 +314,15 @@ impl Tensor<'_> {
             Refusal::new(RejectReason::WrongType, detail)
         })
     }
+}
+
+/// Returns a body of the protocol as one document of JSON, with the values of all its tensors as
+/// lists of rows; `None` where the payload is no such body.
+pub fn inference_document(payload: &[u8], message: InferenceMessage) -> Option<String> {
+    let mut document = String::new();
+    let mut bodies = Bodies::of(Inference::all(message));
+    bodies.append(payload, &mut document).ok()?;
+    Some(document)
 }
 
 /// Returns the JSON that a payload begins with.
