@@ -1,14 +1,15 @@
 //! What the bytes of one message are, by their first bytes, their headers and JSON's grammar.
 //!
 //! Before: a [`SampledMessage`]. After: [`super::body`] and [`super::tree`] look into the JSON
-//! documents that are found here; every other encoding is named and counted only.
+//! documents that are found here, and those that bodies of the open inference protocol become; every
+//! other encoding is named and counted only.
 
 use std::fmt::Write as _;
 
-use driftd_ingest::{INFERENCE_HEADER, quote_specials};
+use driftd_ingest::{INFERENCE_HEADER, InferenceMessage, quote_specials};
 use serde_json::Value;
 
-use super::Show;
+use super::{Show, inference};
 use crate::sample::SampledMessage;
 
 /// Bytes shown of a message that is neither text nor of a known encoding.
@@ -45,6 +46,8 @@ pub enum Encoding {
     RegistryHeader,
     /// A message of Protobuf of the Open Inference Protocol, by Seldon's header.
     InferenceMessage,
+    /// Such a message by what is in it: a request or a response.
+    InferenceUnsaid,
     /// JSON of that protocol with raw values of tensors behind it.
     InferenceBinary,
     /// The prefix of AWS Glue's registry.
@@ -86,6 +89,7 @@ impl Encoding {
             Self::RegistryJson => "JSON behind a schema registry's prefix (JSON Schema)",
             Self::RegistryHeader => "schema registry, by a header",
             Self::InferenceMessage => "Protobuf of the open inference protocol, by a header",
+            Self::InferenceUnsaid => "Protobuf of the open inference protocol, by its tensors",
             Self::InferenceBinary => "JSON of the open inference protocol, with bytes behind it",
             Self::Glue => "AWS Glue registry's prefix",
             Self::AvroSingleObject => "Avro, single object",
@@ -110,7 +114,9 @@ impl Encoding {
             Self::Registry => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
             Self::ArrowStream | Self::ArrowFile => &["arrow"],
-            Self::InferenceMessage | Self::InferenceBinary => &["open_inference"],
+            Self::InferenceMessage | Self::InferenceUnsaid | Self::InferenceBinary => {
+                &["open_inference"]
+            }
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
@@ -140,6 +146,10 @@ impl Encoding {
                 "the bytes alone do not tell Avro from Protobuf; the registry can"
             }
             Self::InferenceMessage => "the header says whether it is a request or a response",
+            Self::InferenceUnsaid => {
+                "with `open_inference.message`: the bytes do not always tell a request from a \
+                 response"
+            }
             Self::InferenceBinary => "with paths such as `inputs[name=x].data[][0]`",
             Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
             Self::AvroSingleObject => {
@@ -166,6 +176,12 @@ impl Encoding {
         use Encoding::{JsonDocument, JsonLines, JsonList, RegistryJson};
         matches!(self, JsonDocument | JsonList | JsonLines | RegistryJson)
     }
+
+    /// Returns whether it is a body of the open inference protocol that is more than JSON.
+    pub(super) fn is_inference(self) -> bool {
+        use Encoding::{InferenceBinary, InferenceMessage, InferenceUnsaid};
+        matches!(self, InferenceMessage | InferenceUnsaid | InferenceBinary)
+    }
 }
 
 /// Tells the encoding of a message, and the JSON documents in it.
@@ -175,9 +191,9 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if payload.is_empty() {
         return none(Encoding::Empty);
     }
-    let is_inference = |header: &str| header.to_ascii_lowercase().starts_with("proto/");
-    if message.header(INFERENCE_HEADER).is_some_and(is_inference) {
-        return none(Encoding::InferenceMessage);
+    if let Some(kind @ (InferenceMessage::Request | InferenceMessage::Response)) = said(message) {
+        let document = inference::document(payload, kind);
+        return (Encoding::InferenceMessage, document.into_iter().collect());
     }
     match by_magic(payload) {
         Some(Encoding::Registry) => return behind_prefix(payload),
@@ -187,14 +203,34 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if message.headers.iter().any(|(key, _)| REGISTRY_HEADERS.contains(&key.as_str())) {
         return none(Encoding::RegistryHeader);
     }
-    match std::str::from_utf8(payload) {
+    let found = match std::str::from_utf8(payload) {
         Ok(text) => of_text(&quote_specials(text)),
-        Err(_) if is_inference_binary(payload) => none(Encoding::InferenceBinary),
         Err(_) => none(Encoding::Binary),
+    };
+    match found {
+        (Encoding::Text | Encoding::BrokenJson | Encoding::Binary, _) => {
+            of_inference(payload).unwrap_or(found)
+        }
+        _ => found,
     }
 }
 
-/// Whether bytes that are no text begin with JSON that says how many bytes its tensors have.
+/// Returns what the header of a message says it is.
+pub(super) fn said(message: &SampledMessage) -> Option<InferenceMessage> {
+    InferenceMessage::of_header(message.header(INFERENCE_HEADER)?.as_bytes())
+}
+
+/// Looks whether bytes that are no JSON are a body of the open inference protocol.
+fn of_inference(payload: &[u8]) -> Option<(Encoding, Vec<Value>)> {
+    if is_inference_binary(payload) {
+        let document = inference::document(payload, InferenceMessage::Json);
+        return Some((Encoding::InferenceBinary, document.into_iter().collect()));
+    }
+    let (_, document) = inference::kinds(payload).into_iter().next()?;
+    Some((Encoding::InferenceUnsaid, vec![document]))
+}
+
+/// Whether bytes that are no JSON begin with some that says how many bytes its tensors have.
 fn is_inference_binary(payload: &[u8]) -> bool {
     const SIZE: &[u8] = b"\"binary_data_size\"";
     let has_size = || payload.windows(SIZE.len()).any(|it| it == SIZE);
@@ -291,6 +327,7 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
         | Encoding::ArrowStream
         | Encoding::ArrowFile
         | Encoding::InferenceMessage
+        | Encoding::InferenceUnsaid
         | Encoding::InferenceBinary
         | Encoding::Parquet
         | Encoding::Gzip

@@ -5,11 +5,11 @@
 
 use std::fmt::Write as _;
 
-use driftd_ingest::{FeatureKind, TimeFormat};
+use driftd_ingest::{FeatureKind, InferenceMessage, TimeFormat};
 
 use super::Request;
 use super::fields::Skipped;
-use super::proposal::{Column, Draft, Model};
+use super::proposal::{Column, Draft, Format, Model};
 
 /// Longest comment, in characters.
 const COMMENT_CHARS: usize = 200;
@@ -55,7 +55,14 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     text.line(&format!("  - topic: {}", quoted(topic)));
     text.line("    # `latest` reads what arrives from now on.");
     text.line("    start: earliest");
-    text.line(&format!("    format: {}", draft.format));
+    text.line(&format!("    format: {}", draft.format.name()));
+    match draft.format {
+        Format::OpenInference(Some(InferenceMessage::Request)) => told(text, "request"),
+        Format::OpenInference(Some(InferenceMessage::Response)) => told(text, "response"),
+        Format::OpenInference(Some(InferenceMessage::Json) | None)
+        | Format::Json
+        | Format::Ndjson => {}
+    }
     text.line("    event_time:");
     let time = &draft.event_time;
     text.noted(&format!("      path: {}", quoted(&time.path)), &time.note);
@@ -80,6 +87,11 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     if let Some(rows) = draft.rows_max {
         text.line(&format!("    rows_max: {rows}"));
     }
+}
+
+fn told(text: &mut Text, message: &str) {
+    let note = "no header tells it, and the bytes not always";
+    text.noted(&format!("    open_inference: {{message: {message}}}"), note);
 }
 
 fn model(text: &mut Text, model: &Model, topic: &str) {
