@@ -217,14 +217,15 @@ fn batches(config: &Config, partitions: &[usize]) -> u64 {
 
 /// What waits in each partition for its other half, once more on its way to the store, and what an
 /// open batch adds while the partition's state has what it replaces; and the document of two, which
-/// may have grown by doubling.
+/// may have grown by doubling, with what one of them is written as before.
 fn joins(config: &Config, partitions: &[usize]) -> u64 {
     let copies = if config.state.is_some() || config.scale_out.is_some() { 2 } else { 1 };
     let sources = config.sources.iter().zip(partitions).map(|(source, partitions)| {
         let waiting = source.join.as_ref().map_or(0, |join| {
             let replaced = join.bytes_max.min(batch::halves_bytes_max(source));
-            let document = 2 * source.limits().payload_bytes_max as u64;
-            copies * join.bytes_max + replaced + document
+            let document = 2 * source.limits().payload_bytes_max;
+            let written = join.half.form.bytes_max(source.payload_bytes_max);
+            copies * join.bytes_max + replaced + (document + written) as u64
         });
         *partitions as u64 * waiting
     });
@@ -392,6 +393,10 @@ mod tests {
         assert_eq!(joins(&tree), 4 * (2 * 64 + replaced + 4));
         tree["sources"][0]["join"]["bytes_max"] = json!("4MiB");
         assert_eq!(joins(&tree), 4 * (2 * 4 + 4 + 4), "no more than there may be");
+        // Of a mebibyte the text has 13: two in a document, and one before that, which grows.
+        tree["sources"][0]["format"] = json!("open_inference");
+        tree["sources"][0]["join"]["side"] = json!("$headers.type");
+        assert_eq!(joins(&tree), 4 * (2 * 4 + 4 + 2 * 2 * 13 + 3 * 13) + 2);
     }
 
     /// As many values as a message may have are counted with 32 bytes beside their columns, and no

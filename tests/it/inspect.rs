@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use driftd_fixtures::driftd::{Driftd, Ended};
+use driftd_fixtures::messages;
 use driftd_tests::job::{Job, PARTITIONS, START, TopicRole};
 use driftd_tests::topic::{self, Raw};
 use serde_json::json;
@@ -174,4 +175,37 @@ fn a_cluster_is_named_once_and_one_that_does_not_answer_is_told() {
     // Port 1 of loopback: nothing listens there.
     let ended = inspect(&job, &["--brokers", "127.0.0.1:1"]).expect_code(1);
     expect_parts(&ended.stderr, &["no answer from `127.0.0.1:1` within 10 s", "check the brokers"]);
+}
+
+/// Requests as Seldon Core 2 has them in a topic: nothing but bytes says what they are.
+#[test]
+fn bodies_of_the_open_inference_protocol_are_named_and_proposed() {
+    let job = Job::new("inspect-inference");
+    job.create_topic(TopicRole::Inference);
+    let partitions = (0..PARTITIONS).cycle().take(40);
+    let messages = partitions.map(|it| message(it, Some(messages::TRITON_REQUEST)));
+    let messages: Vec<Raw> = messages.collect();
+    topic::put(job.bootstrap(), &job.topic(TopicRole::Inference), &messages);
+    let output = job.path("proposed.yaml");
+    let ended = inspect(&job, &["--brokers", job.bootstrap(), "--output", &output]).expect_code(0);
+    let parts = [
+        "40  Protobuf of the open inference protocol, by its tensors: read with \
+         `format: open_inference`, with `open_inference.message`",
+        "40  `inputs` with tensors: request of the V2 protocol (KServe, Triton), at inputs",
+        "40 of 40 messages decode by this proposal",
+    ];
+    expect_parts(&ended.stdout, &parts);
+    let proposed = fs::read_to_string(&output).expect("the proposal was written");
+    let lines = [
+        "    format: open_inference\n    open_inference: {message: request} # no header tells it",
+        r#"path: "inputs[0].data[][0]", type: float64} # in all 80 records"#,
+        r#"path: "inputs[2].data[][0]", type: integer}"#,
+        r#"path: "inputs[3].data[][0]", type: categorical} # in all 80 records"#,
+    ];
+    expect_parts(&proposed, &lines);
+    let checked = Driftd::run(&["check", "--config", &output], &[], DEADLINE).expect_code(0);
+    let topic = job.topic(TopicRole::Inference);
+    let good =
+        format!("ok    records of {topic}: 40 of the newest 40 messages are good, 80 records");
+    expect_parts(&checked.stdout, &[&good, "iris/3, event time "]);
 }

@@ -1,6 +1,7 @@
 //! Requests and responses as `KServe`'s logger sends them, on a real Kafka: in either order, with
 //! a process that is killed and one that is asked to stop between the two, they become the records
-//! that whole documents become, each once.
+//! that whole documents become, each once. Their bodies are JSON, and those of the open inference
+//! protocol in every way to write them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +19,23 @@ const HOUR: i64 = 3_600;
 /// Predictions of each of the two hours.
 const PREDICTIONS: i64 = 120;
 /// Of each hour and topic one of all records.
-const WINDOWS: i64 = 2 * 2;
-/// The topics and models: halves, and the same as whole documents.
-const NAMES: [&str; 2] = ["halves", "whole"];
+const WINDOWS: i64 = 2 * 4;
+/// The topic and model of whole documents.
+const WHOLE: &str = "whole";
+
+/// How bodies of halves are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Lists of records.
+    Instances,
+    /// Tensors in JSON, and behind it where predictions are odd.
+    Json,
+    /// Messages of Protobuf, with raw values where predictions are odd.
+    Protobuf,
+}
+
+/// In the order of the configuration; [`WHOLE`] comes after them.
+const FORMS: [Form; 3] = [Form::Instances, Form::Json, Form::Protobuf];
 
 /// The inference of one message: two rows.
 #[derive(Clone, Copy)]
@@ -40,6 +55,99 @@ fn predictions(hour: i64) -> impl Iterator<Item = Prediction> {
     (0..PREDICTIONS).map(move |index| Prediction { index, hour })
 }
 
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+
+    /// Name of the list, of the tensor in it, and of its datatype.
+    fn tensor(self) -> [&'static str; 3] {
+        match self {
+            Self::Request => ["inputs", "amount", "FP32"],
+            Self::Response => ["outputs", "items", "INT64"],
+        }
+    }
+}
+
+impl Form {
+    /// Name of the topic and of the model.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Instances => "instances",
+            Self::Json => "bodies",
+            Self::Protobuf => "messages",
+        }
+    }
+
+    fn write(self, side: Side, values: &[u8], is_raw: bool) -> Vec<u8> {
+        match self {
+            Self::Instances => instances(side, values).to_string().into_bytes(),
+            Self::Json => json_body(side, values, is_raw),
+            Self::Protobuf => message(side, values, is_raw),
+        }
+    }
+}
+
+fn instances(side: Side, values: &[u8]) -> Value {
+    match side {
+        Side::Request => {
+            json!({"instances": values.iter().map(|it| json!([it])).collect::<Value>()})
+        }
+        Side::Response => json!({"predictions": values}),
+    }
+}
+
+/// The values of a tensor as they lie in memory: floats of 32 bits, or integers of 64.
+fn raw_values(side: Side, values: &[u8]) -> Vec<u8> {
+    let value = |it: &u8| match side {
+        Side::Request => f32::from(*it).to_le_bytes().to_vec(),
+        Side::Response => i64::from(*it).to_le_bytes().to_vec(),
+    };
+    values.iter().flat_map(value).collect()
+}
+
+fn json_body(side: Side, values: &[u8], is_raw: bool) -> Vec<u8> {
+    let [list, name, datatype] = side.tensor();
+    let mut tensor = json!({"name": name, "datatype": datatype, "shape": [values.len(), 1]});
+    let mut behind = Vec::new();
+    if is_raw {
+        behind = raw_values(side, values);
+        tensor["parameters"] = json!({"binary_data_size": behind.len()});
+    } else {
+        tensor["data"] = json!(values);
+    }
+    [json!({list: [tensor]}).to_string().into_bytes(), behind].concat()
+}
+
+/// A field of Protobuf with these bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).ok().filter(|it| *it < 128).expect("few bytes");
+    [&[number << 3 | 2, length], bytes].concat()
+}
+
+/// `ModelInferRequest` or `ModelInferResponse`. Values are below 128: each is a byte.
+fn message(side: Side, values: &[u8], is_raw: bool) -> Vec<u8> {
+    let [_, name, datatype] = side.tensor();
+    let rows = u8::try_from(values.len()).expect("few");
+    let mut tensor =
+        [field(1, name.as_bytes()), field(2, datatype.as_bytes()), field(3, &[rows, 1])].concat();
+    let mut raw = Vec::new();
+    if is_raw {
+        let number = if side == Side::Request { 7 } else { 6 };
+        raw = field(number, &raw_values(side, values));
+    } else {
+        let contents = match side {
+            Side::Request => field(6, &raw_values(side, values)),
+            Side::Response => field(3, values),
+        };
+        tensor.extend(field(5, &contents));
+    }
+    [field(1, b"model"), field(5, &tensor), raw].concat()
+}
+
 impl Prediction {
     fn partition(self) -> i32 {
         i32::try_from(self.index % i64::from(PARTITIONS)).expect("small")
@@ -50,59 +158,67 @@ impl Prediction {
         START + self.hour * HOUR + self.index * 20
     }
 
-    fn request(self) -> Value {
-        let amount = |row| (self.index * 7 + self.hour + row) % 97;
-        json!({"instances": [[amount(0)], [amount(1)]]})
-    }
-
-    fn response(self) -> Value {
-        json!({"predictions": [self.index % 7, (self.index + 1) % 7]})
-    }
-
-    /// The half that comes first: the response of every other one.
-    fn first(self) -> Enveloped {
-        self.half(if self.index % 2 == 0 { Side::Response } else { Side::Request })
-    }
-
-    fn second(self) -> Enveloped {
-        self.half(if self.index % 2 == 0 { Side::Request } else { Side::Response })
-    }
-
-    fn half(self, side: Side) -> Enveloped {
-        let (kind, payload, time) = match side {
-            Side::Request => ("request", self.request(), self.time() - 1),
-            Side::Response => ("response", self.response(), self.time()),
+    fn values(self, side: Side) -> [u8; 2] {
+        let value = |row: i64| match side {
+            Side::Request => (self.index * 7 + self.hour + row) % 97,
+            Side::Response => (self.index + row) % 7,
         };
-        event(self.partition(), &format!("{}-{}", self.hour, self.index), kind, &payload, time)
+        [0, 1].map(|row| u8::try_from(value(row)).expect("small"))
+    }
+
+    fn is_raw(self) -> bool {
+        self.index % 2 == 1
+    }
+
+    /// The half that comes first: the response of every other pair.
+    fn first(self, form: Form) -> Enveloped {
+        self.half(form, if self.index / 2 % 2 == 0 { Side::Response } else { Side::Request })
+    }
+
+    fn second(self, form: Form) -> Enveloped {
+        self.half(form, if self.index / 2 % 2 == 0 { Side::Request } else { Side::Response })
+    }
+
+    fn half(self, form: Form, side: Side) -> Enveloped {
+        let time = self.time() - i64::from(side == Side::Request);
+        let id = format!("{}-{}", self.hour, self.index);
+        let body = form.write(side, &self.values(side), self.is_raw());
+        event(form, self.partition(), &id, side.name(), (body, time))
     }
 
     fn whole(self) -> Enveloped {
         let document = json!({
             "time": self.time(),
-            "request": self.request(),
-            "response": self.response(),
+            "request": instances(Side::Request, &self.values(Side::Request)),
+            "response": instances(Side::Response, &self.values(Side::Response)),
         });
-        let raw = raw(self.partition(), &document);
+        let raw = raw(self.partition(), document.to_string().into_bytes());
         Enveloped { raw, headers: Vec::new(), time: self.time() * 1_000 }
     }
 }
 
-fn raw(partition: i32, payload: &Value) -> Raw {
-    Raw { partition, key: "key".to_owned(), payload: Some(payload.to_string().into_bytes()) }
+fn raw(partition: i32, payload: Vec<u8>) -> Raw {
+    Raw { partition, key: "key".to_owned(), payload: Some(payload) }
 }
 
-/// An event of `KServe`'s logger, at this time in seconds.
-fn event(partition: i32, id: &str, kind: &str, payload: &Value, time: i64) -> Enveloped {
+/// An event of `KServe`'s logger with this body, at this time in seconds.
+fn event(
+    form: Form,
+    partition: i32,
+    id: &str,
+    kind: &str,
+    (body, time): (Vec<u8>, i64),
+) -> Enveloped {
     let headers = [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", id.to_owned()),
         ("ce_type", format!("org.kubeflow.serving.inference.{kind}")),
         ("ce_time", Timestamp::from_millis(time * 1_000).to_string()),
-        ("ce_inferenceservicename", NAMES[0].to_owned()),
+        ("ce_inferenceservicename", form.name().to_owned()),
         ("content-type", "application/json".to_owned()),
     ];
     Enveloped {
-        raw: raw(partition, payload),
+        raw: raw(partition, body),
         headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
         time: time * 1_000,
     }
@@ -123,33 +239,44 @@ fn config(job: &Job) -> Value {
             "time": {"idle_timeout": "2s"},
         })
     };
-    let model = |name: &str| {
+    let model = |name: &str, paths: [&str; 2]| {
         json!({
             "name": name,
             "source": topic_of(job, name),
             "version": "1",
             "references": "references/{model}-{version}.json",
             "window": {"length": "1h"},
-            "features": [
-                {"name": "amount", "path": "request.instances[][0]", "type": "float32"},
-            ],
-            "predictions": [
-                {"name": "items", "path": "response.predictions[]", "type": "integer"},
-            ],
+            "features": [{"name": "amount", "path": paths[0], "type": "float32"}],
+            "predictions": [{"name": "items", "path": paths[1], "type": "integer"}],
         })
     };
-    let mut halves = source(NAMES[0], json!({"path": "$headers.ce_time"}));
-    halves["model"] = json!("$headers.ce_inferenceservicename");
-    halves["join"] = json!({
-        "id": "$headers.ce_id",
-        "side": "$headers.ce_type",
-        "request": "org.kubeflow.serving.inference.request",
-        "response": "org.kubeflow.serving.inference.response",
-        "within": "6h",
-    });
-    let whole = source(NAMES[1], json!({"path": "time", "format": "unix_seconds"}));
-    config["sources"] = json!([halves, whole]);
-    config["models"] = NAMES.map(model).into();
+    let joined = |form: Form| {
+        let mut source = source(form.name(), json!({"path": "$headers.ce_time"}));
+        source["model"] = json!("$headers.ce_inferenceservicename");
+        source["join"] = json!({
+            "id": "$headers.ce_id",
+            "side": "$headers.ce_type",
+            "request": "org.kubeflow.serving.inference.request",
+            "response": "org.kubeflow.serving.inference.response",
+            "within": "6h",
+        });
+        match form {
+            Form::Instances => {}
+            Form::Json => source["format"] = json!("open_inference"),
+            Form::Protobuf => {
+                source["format"] = json!("open_inference");
+                source["open_inference"] = json!({"message": "protobuf"});
+            }
+        }
+        source
+    };
+    let rows = ["request.instances[][0]", "response.predictions[]"];
+    let tensors = ["request.inputs[name=amount].data[][0]", "response.outputs[0].data[][0]"];
+    let paths = |form| if form == Form::Instances { rows } else { tensors };
+    let whole = source(WHOLE, json!({"path": "time", "format": "unix_seconds"}));
+    config["sources"] = FORMS.map(joined).into_iter().chain([whole]).collect();
+    let models = FORMS.map(|form| model(form.name(), paths(form)));
+    config["models"] = models.into_iter().chain([model(WHOLE, rows)]).collect();
     // The killed process is a member of the group until then.
     config["kafka"]["properties"] =
         json!({"session.timeout.ms": 2_000, "heartbeat.interval.ms": 400});
@@ -170,71 +297,89 @@ impl Running {
         Self { daemon, status: format!("{origin}/api/v1/status") }
     }
 
-    /// Waits until what it says of the halves, and of everything, is accepted.
-    fn wait(&mut self, mut accept: impl FnMut(&Value, &Value) -> bool) -> Value {
+    /// Waits until what it says of the halves of each form, and of everything, is accepted.
+    fn wait(&mut self, mut accept: impl FnMut(&Value, &Value) -> bool) -> Vec<Value> {
         let response = self.daemon.wait_for_http(&self.status, DEADLINE, |response| {
             let status = response.json();
-            accept(&status["sources"][0], &status)
+            (0..FORMS.len()).all(|form| accept(&status["sources"][form], &status))
         });
-        response.json()["sources"][0].clone()
+        let status = response.json();
+        (0..FORMS.len()).map(|form| status["sources"][form].clone()).collect()
     }
 }
 
 /// The same with a text that no path wants: two of them are larger than a client sends by default.
-fn large(payload: &Value) -> Value {
-    let mut payload = payload.clone();
-    payload["note"] = json!("x".repeat(900_000));
-    payload
+fn noted(mut document: Value) -> Value {
+    document["note"] = json!("x".repeat(900_000));
+    document
+}
+
+fn large(form: Form, payload: Vec<u8>) -> Vec<u8> {
+    if form != Form::Instances {
+        return payload;
+    }
+    let document = serde_json::from_slice(&payload).expect("instances are JSON");
+    noted(document).to_string().into_bytes()
 }
 
 /// What comes in the last round beside the missing halves, of one partition.
-fn others() -> Vec<Enveloped> {
-    let last = Prediction { index: PREDICTIONS - 2, hour: 1 };
+fn others(form: Form) -> Vec<Enveloped> {
+    let last = LAST;
     let time = last.time();
-    let request = last.request();
-    let event = |id: &str, kind: &str, payload: &Value| event(0, id, kind, payload, time);
-    let mut later = event("alone-3", "request", &request);
+    let request = || form.write(Side::Request, &last.values(Side::Request), true);
+    let one = form.write(Side::Response, &[1], true);
+    let event = |id: &str, kind: &str, body| event(form, 0, id, kind, (body, time));
+    let mut later = event("alone-3", "request", request());
     // Twelve hours after all others: what still waits has waited for too long.
     later.time += 12 * HOUR * 1_000;
     vec![
         // Waiting already, since before the process was asked to stop.
-        last.first(),
-        event("alone-1", "request", &request),
-        event("alone-2", "request", &request),
-        event("neither", "feedback", &request),
-        event("unequal", "response", &large(&json!({"predictions": [1]}))),
-        event("unequal", "request", &large(&request)),
-        last.second(),
+        last.first(form),
+        event("alone-1", "request", request()),
+        event("alone-2", "request", request()),
+        event("neither", "feedback", request()),
+        event("unequal", "response", large(form, one)),
+        event("unequal", "request", large(form, request())),
+        last.second(form),
         later,
     ]
 }
+
+/// One whose other half comes among others; the first is its response.
+const LAST: Prediction = Prediction { index: PREDICTIONS - 4, hour: 1 };
 
 #[test]
 fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     let job = Job::new("join");
     job.create_topics();
     let config = job.write(&config(&job));
-    job.build_references(&config, &NAMES, DEADLINE);
-    for name in NAMES {
+    let names: Vec<&str> = FORMS.iter().map(|form| form.name()).chain([WHOLE]).collect();
+    job.build_references(&config, &names, DEADLINE);
+    for name in names {
         topic::create(job.bootstrap(), &topic_of(&job, name), PARTITIONS, &[]);
     }
     let put = |name: &str, messages: Vec<Enveloped>| {
         topic::put_enveloped(job.bootstrap(), &topic_of(&job, name), &messages);
     };
-    put(NAMES[1], predictions(0).chain(predictions(1)).map(Prediction::whole).collect());
+    let put_all = |messages: &dyn Fn(Form) -> Vec<Enveloped>| {
+        for form in FORMS {
+            put(form.name(), messages(form));
+        }
+    };
+    put(WHOLE, predictions(0).chain(predictions(1)).map(Prediction::whole).collect());
 
     // Only first halves, and then a kill. What is stored of them is not read again.
-    put(NAMES[0], predictions(0).map(Prediction::first).collect());
+    put_all(&|form| predictions(0).map(|it| it.first(form)).collect());
     let mut running = Running::start(&config);
-    let source = running.wait(|source, status| {
+    let sources = running.wait(|source, status| {
         source["join"]["waiting"] == PREDICTIONS && !status["state_stored_at"].is_null()
     });
-    assert_eq!(source["join"]["joined"], 0);
+    assert!(sources.iter().all(|it| it["join"]["joined"] == 0), "{sources:?}");
     let _killed = running.daemon.kill(DEADLINE);
 
     // Their other halves, and the first ones of another hour.
-    put(NAMES[0], predictions(0).map(Prediction::second).collect());
-    put(NAMES[0], predictions(1).map(Prediction::first).collect());
+    put_all(&|form| predictions(0).map(|it| it.second(form)).collect());
+    put_all(&|form| predictions(1).map(|it| it.first(form)).collect());
     let mut running = Running::start(&config);
     running.wait(|source, _| {
         source["join"]["joined"] == PREDICTIONS && source["join"]["waiting"] == PREDICTIONS
@@ -242,31 +387,31 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     let _ended = running.daemon.terminate(DEADLINE).expect_code(0);
 
     // The other halves of that hour, but for one that comes among others.
-    let last = PREDICTIONS - 2;
-    let missing = predictions(1).filter(|it| it.index != last).map(Prediction::second);
-    put(NAMES[0], missing.collect());
-    let others = others();
-    let messages = PREDICTIONS - 1 + i64::try_from(others.len()).expect("few");
-    put(NAMES[0], others);
+    let missing = || predictions(1).filter(|it| it.index != LAST.index);
+    put_all(&|form| missing().map(|it| it.second(form)).collect());
+    put_all(&others);
+    let messages = PREDICTIONS - 1 + i64::try_from(others(Form::Json).len()).expect("few");
     let mut running = Running::start(&config);
-    let source = running.wait(|source, status| {
+    let sources = running.wait(|source, status| {
         source["messages"] == messages
             && source["dead_lettered"] == 2
             && status["totals"]["windows_closed"] == WINDOWS
     });
-    let expected = json!({
-        // With the pair that is no record.
-        "joined": PREDICTIONS + 1,
-        "left_out": {
-            "expired": {"request": 2, "response": 0},
-            "evicted": {"request": 0, "response": 0},
-            "duplicate": {"request": 0, "response": 1},
-            "left_behind": {"request": 0, "response": 0},
-        },
-        "waiting": 1,
-        "waiting_bytes": source["join"]["waiting_bytes"],
-    });
-    assert_eq!(source["join"], expected);
+    for source in sources {
+        let expected = json!({
+            // With the pair that is no record.
+            "joined": PREDICTIONS + 1,
+            "left_out": {
+                "expired": {"request": 2, "response": 0},
+                "evicted": {"request": 0, "response": 0},
+                "duplicate": {"request": 0, "response": 1},
+                "left_behind": {"request": 0, "response": 0},
+            },
+            "waiting": 1,
+            "waiting_bytes": source["join"]["waiting_bytes"],
+        });
+        assert_eq!(source["join"], expected, "{source}");
+    }
     let _ended = running.daemon.terminate(DEADLINE).expect_code(0);
     check_windows(&job);
     check_rejected(&job);
@@ -336,19 +481,36 @@ fn check_windows(job: &Job) {
     for lines in lines.values_mut() {
         lines.sort_by_key(Value::to_string);
     }
-    assert!(!lines[NAMES[1]].is_empty());
-    assert_eq!(lines[NAMES[0]], lines[NAMES[1]]);
+    assert!(!lines[WHOLE].is_empty());
+    for form in FORMS {
+        assert_eq!(lines[form.name()], lines[WHOLE], "{}", form.name());
+    }
 }
 
 /// A half by itself is dead-lettered as it came, a pair as the document that was refused.
 fn check_rejected(job: &Job) {
     let mut rejected = job.reader(TopicRole::Rejected);
-    let told = |record: &Record| (record.headers["driftd_reason"].clone(), record.json());
-    let mut found: Vec<_> = rejected.all().iter().map(told).collect();
-    found.sort_by(|one, other| one.0.cmp(&other.0));
-    let request = Prediction { index: PREDICTIONS - 2, hour: 1 }.request();
-    let response = json!({"predictions": [1]});
-    let joined = json!({"request": large(&request), "response": large(&response)});
-    let expected = [("unequal_lists", joined), ("unknown_side", request)];
-    assert_eq!(found, expected.map(|(reason, payload)| (reason.to_owned(), payload)));
+    let mut found = BTreeMap::new();
+    for record in rejected.all() {
+        let place =
+            (record.headers["driftd_topic"].clone(), record.headers["driftd_reason"].clone());
+        assert!(found.insert(place.clone(), record).is_none(), "{place:?} came twice");
+    }
+    assert_eq!(found.len(), 2 * FORMS.len());
+    let values = LAST.values(Side::Request);
+    for form in FORMS {
+        let of = |reason: &str| &found[&(topic_of(job, form.name()), reason.to_owned())];
+        let request = form.write(Side::Request, &values, true);
+        assert_eq!(of("unknown_side").payload, Some(request));
+        let joined = of("unequal_lists").json();
+        let (request, response) = (&joined["request"], &joined["response"]);
+        if form == Form::Instances {
+            assert_eq!(*request, noted(instances(Side::Request, &values)));
+            assert_eq!(*response, noted(instances(Side::Response, &[1])));
+            continue;
+        }
+        let rows = values.map(|it| json!([f64::from(it)]));
+        assert_eq!(request["inputs"][0]["data"], json!(rows), "{joined}");
+        assert_eq!(response["outputs"][0]["data"], json!([[1]]), "{joined}");
+    }
 }

@@ -56,7 +56,17 @@ struct Shape {
 }
 
 fn shapes() -> Vec<Shape> {
-    vec![instances(), columns(), list(), split(), lines(), bodies(), tensors(), by_shape()]
+    vec![
+        instances(),
+        columns(),
+        list(),
+        split(),
+        lines(),
+        bodies(),
+        tensors(),
+        by_shape(),
+        open_inference(),
+    ]
 }
 
 /// Rows as `KServe` and TensorFlow Serving have them, with the response beside the request.
@@ -284,6 +294,52 @@ fn by_shape() -> Shape {
         amount: "inputs[name=x].data[][1]",
         country: "inputs[name=c].data[][0]",
         source: json!({"tensors": ["inputs[name=x].data", "inputs[name=c].data"]}),
+        write,
+        bad,
+    }
+}
+
+/// Bodies of the open inference protocol, with raw values behind the JSON where records are odd.
+/// All of their bytes are text here: whole numbers, and lengths below 128.
+fn open_inference() -> Shape {
+    let write = |records: &Records| {
+        let count = records.amounts.len();
+        let is_raw = !count.is_multiple_of(2);
+        let amounts: Vec<i32> = (0..9).take(count).collect();
+        let raw_amounts: Vec<u8> = amounts.iter().flat_map(|it| it.to_le_bytes()).collect();
+        let raw_country = |country: &&str| [&[2, 0, 0, 0], country.as_bytes()].concat();
+        let raw_countries: Vec<u8> = records.countries.iter().flat_map(raw_country).collect();
+        let tensor = |name: &str, datatype: &str, values: Value, raw: &[u8]| {
+            let mut tensor = json!({"name": name, "datatype": datatype, "shape": [count, 1]});
+            if is_raw {
+                tensor["parameters"] = json!({"binary_data_size": raw.len()});
+            } else {
+                tensor["data"] = values;
+            }
+            tensor
+        };
+        let inputs = json!([
+            tensor("amount", "INT32", json!(amounts), &raw_amounts),
+            tensor("country", "BYTES", json!(records.countries), &raw_countries),
+        ]);
+        let head = json!({"event_time": records.time, "inputs": inputs}).to_string();
+        let raw = String::from_utf8([raw_amounts, raw_countries].concat()).expect("text");
+        if is_raw { head + &raw } else { head }
+    };
+    let (one, two) = (write(&Records::new(START, 1)), write(&Records::new(START, 2)));
+    let bad = vec![
+        ("unequal_lists", one.clone() + "x"),
+        ("unequal_lists", two.replacen("[2,1]", "[3,1]", 1)),
+        ("wrong_type", one.replace("INT32", "INT33")),
+        ("invalid_json", two.clone() + "x"),
+        ("missing_field", two.replacen(r#""shape""#, r#""size""#, 1)),
+    ];
+    Shape {
+        name: "open_inference",
+        event_time: "event_time",
+        amount: "inputs[name=amount].data[][0]",
+        country: "inputs[name=country].data[][0]",
+        source: json!({"format": "open_inference"}),
         write,
         bad,
     }

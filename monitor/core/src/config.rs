@@ -26,7 +26,7 @@ use std::sync::Arc;
 use driftd_alerts::{HysteresisPolicy, RetrainPolicy};
 use driftd_catalog::{ModelId, NameError, SegmentId};
 use driftd_detectors::{DecisionPolicy, FeaturePolicy};
-use driftd_ingest::{FeatureKind, HalfSchema, SourceSchema};
+use driftd_ingest::{FeatureKind, HalfForm, HalfSchema, SourceSchema};
 
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
@@ -469,8 +469,15 @@ impl JoinConfig {
     /// waits and is counted goes on where they are raised.
     pub(crate) fn described(&self) -> String {
         let Self { half, within_millis, bytes_max: _, records_max: _ } = self;
-        let HalfSchema { id, side, request, response } = half;
-        format!("{:?} {:?} {request:?} {response:?} {within_millis}", id.as_str(), side.as_str())
+        let HalfSchema { id, side, request, response, form } = half;
+        let (id, side) = (id.as_str(), side.as_str());
+        let described = format!("{id:?} {side:?} {request:?} {response:?} {within_millis}");
+        match form {
+            HalfForm::Json => described,
+            HalfForm::InferenceJson | HalfForm::InferenceProtobuf => {
+                format!("{described} of {form:?}")
+            }
+        }
     }
 }
 

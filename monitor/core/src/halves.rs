@@ -28,8 +28,8 @@ pub struct WaitingHalf {
     pub(crate) since: Timestamp,
     /// Its own record time. Of a response, like what is beside it: those of a request are not read.
     pub(crate) time: Option<Timestamp>,
-    /// The payload: one value of JSON.
-    pub(crate) document: Box<str>,
+    /// What its document is written from.
+    pub(crate) payload: Box<[u8]>,
     /// What the schema wants beside the payload.
     pub(crate) envelope: Vec<Option<Box<[u8]>>>,
 }
@@ -38,7 +38,7 @@ impl WaitingHalf {
     /// Returns what it takes, by the same measure everywhere.
     pub(crate) fn bytes(&self) -> u64 {
         let beside: usize = self.envelope.iter().flatten().map(|it| it.len()).sum();
-        HALF_BYTES + (self.id.len() + self.document.len() + beside) as u64
+        HALF_BYTES + (self.id.len() + self.payload.len() + beside) as u64
     }
 }
 

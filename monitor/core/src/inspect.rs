@@ -6,7 +6,7 @@
 //!
 //! The way through the files:
 //! 1. [`encoding`] tells what the bytes of a message are; [`body`] which protocol's body a document
-//!    holds.
+//!    holds, [`inference`] which document a body is that is none of JSON.
 //! 2. [`pairs`] joins requests and responses that are messages of their own, and [`tree`] puts all
 //!    documents into one tree, with [`values`] at each path, and [`tensors`] by their rows.
 //! 3. [`records`] finds the lists whose elements are records, [`fields`] makes paths.
@@ -19,6 +19,7 @@
 mod body;
 mod encoding;
 mod fields;
+mod inference;
 mod judge;
 mod notes;
 mod pairs;
@@ -143,7 +144,7 @@ pub fn inspect(messages: &[SampledMessage], request: &Request) -> Inspection {
 }
 
 fn propose(messages: &[SampledMessage], request: &Request) -> Result<Proposal, String> {
-    let draft = proposal::draft(messages, request.show)?;
+    let draft = proposal::draft(messages, &request.topic, request.show)?;
     let yaml = yaml::write(&draft, request, messages.len());
     let config = config::load(&yaml, &|_| None)
         .map_err(|errors| format!("what was found makes no valid configuration: {errors}"))?;

@@ -155,11 +155,13 @@ impl Joiner {
             return None;
         };
         self.news.counts.joined += 1;
-        let (request, response) = match half.side {
-            Side::Request => (half.document, &*other.document),
-            Side::Response => (&*other.document, half.document),
-        };
-        self.write(request, response);
+        self.document.clear();
+        self.document.shrink_to(DOCUMENT_BYTES_KEPT);
+        let (offset, into) = (message.offset, &mut self.document);
+        if let Err(rejection) = self.reader.append_pair(offset, &half, &other.payload, into) {
+            return decoder.refuse(message, rejection);
+        }
+        self.has_joined = true;
         let payload = Some(self.document.as_bytes());
         let payload_bytes = message.payload.map_or(0, <[u8]>::len);
         match half.side {
@@ -168,7 +170,7 @@ impl Joiner {
             }
             Side::Request => {
                 let envelope: Vec<_> = other.envelope.iter().map(Option::as_deref).collect();
-                let (offset, timestamp) = (message.offset, other.time);
+                let timestamp = other.time;
                 let joined = Message { payload, offset, timestamp, envelope: &envelope };
                 decoder.decode_joined(&joined, payload_bytes)
             }
@@ -197,7 +199,7 @@ impl Joiner {
 
     /// Keeps a half, and makes room for it.
     fn wait(&mut self, message: &Message<'_>, half: Half<'_>) {
-        let Half { side, id, document } = half;
+        let Half { side, id, payload } = half;
         if self.places[index(side)].contains_key(&*id) {
             self.news.counts.duplicate.add(side);
             return;
@@ -215,7 +217,7 @@ impl Joiner {
             offset: message.offset,
             since: self.halves.newest().unwrap_or(Timestamp::MIN),
             time,
-            document: document.into(),
+            payload: payload.into(),
             envelope,
         });
         // One that never fits does not make others go.
@@ -251,15 +253,6 @@ impl Joiner {
             self.news.removed_bytes += half.bytes();
         }
         Some(half)
-    }
-
-    fn write(&mut self, request: &str, response: &str) {
-        self.has_joined = true;
-        self.document.clear();
-        self.document.shrink_to(DOCUMENT_BYTES_KEPT);
-        for part in ["{\"request\":", request, ",\"response\":", response, "}"] {
-            self.document.push_str(part);
-        }
     }
 
     fn take_news(&mut self) -> JoinNews {

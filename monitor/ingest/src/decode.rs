@@ -12,6 +12,7 @@ mod builders;
 mod draw;
 mod envelope;
 pub mod event_time;
+mod inference;
 mod json;
 mod key_table;
 mod place;
@@ -35,7 +36,9 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
-pub use self::json::{Half, HalfReader, HalfSchema, JsonDecoder, Side};
+pub use self::json::{
+    Half, HalfForm, HalfReader, HalfSchema, JsonDecoder, Side, inference_document,
+};
 pub use self::programs::{Program, ProgramTooLarge, SchemaId};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
@@ -151,6 +154,13 @@ impl DecodeLimits {
         (self.message_rows_max(schema) * columns.unwrap_or(0)).min(self.cells_max)
     }
 
+    /// Returns how many bytes of text a message may bring, where that may be more than its payload
+    /// has; else 0.
+    pub fn text_bytes_max(&self, schema: &SourceSchema) -> usize {
+        let is_written = schema.inference.is_some();
+        if is_written { inference::text_bytes_max(self.payload_bytes_max) } else { 0 }
+    }
+
     /// Returns what a message takes at most while it is read, beside its bytes and its columns: its
     /// values, where its rows and the elements of its lists lie, the texts as which it is written
     /// anew, and what is kept of others to read it by.
@@ -162,7 +172,8 @@ impl DecodeLimits {
         let layouts = if lists == 0 { json::LAYOUTS_BYTES_MAX } else { 0 };
         let embedded = json::embedded_bytes_max(schema, self.payload_bytes_max);
         let tensors = json::tensors_bytes_max(schema, self.payload_bytes_max);
-        let texts = embedded + tensors;
+        let bodies = schema.inference.map_or(0, |_| inference::bytes_max(self.payload_bytes_max));
+        let texts = embedded + tensors + bodies;
         self.message_cells_max(schema) * CELL_BYTES + heads + elements + layouts + texts
     }
 }

@@ -64,14 +64,16 @@ pub use columns::{
 };
 pub use decode::{
     ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError,
-    DESCRIPTORS_BYTES_MAX, Decode, DecodeLimits, Decoded, Envelope, Half, HalfReader, HalfSchema,
-    JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, Program, ProgramTooLarge, ProtobufDecoder,
-    ProtobufFraming, ProtobufProgram, ProtobufSchema, ProtobufSchemaError, Row, SCHEMA_BYTES_MAX,
-    SchemaId, SchemaProblem, Side, Whole, event_time, quote_specials,
+    DESCRIPTORS_BYTES_MAX, Decode, DecodeLimits, Decoded, Envelope, Half, HalfForm, HalfReader,
+    HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, Program, ProgramTooLarge,
+    ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, ProtobufSchemaError, Row,
+    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Side, Whole, event_time, inference_document,
+    quote_specials,
 };
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};
 pub use schema::{
-    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, ModelSchema, SchemaError,
-    SegmentField, SourceSchema, TimeFormat, VersionField,
+    EmbeddedField, EmbeddedForm, FeatureField, FeatureKind, Framing, INFERENCE_HEADER,
+    InferenceMessage, ModelSchema, SchemaError, SegmentField, SourceSchema, TimeFormat,
+    VersionField,
 };

@@ -164,7 +164,31 @@ impl FieldPath {
     /// Returns the path of the shape beside a tensor's values.
     pub(crate) fn shape(&self) -> Self {
         let (_, before) = self.steps.split_last().expect("values are at a key");
-        let steps: Arc<[Step]> = before.iter().cloned().chain([Step::Key(SHAPE.into())]).collect();
+        Self::of(before.iter().cloned().chain([Step::Key(SHAPE.into())]).collect())
+    }
+
+    /// Returns the path of the values of a tensor of the Open Inference Protocol that the value is,
+    /// or is inside of. Through these keys the path leads to the body.
+    pub fn inference_tensor(&self, keys: &[&str]) -> Option<Self> {
+        let place = self.steps_behind(keys)?.get(..3)?;
+        let tensor = self.steps.get(..keys.len() + place.len())?;
+        let [Step::Key(list), place, Step::Key(data)] = place else { return None };
+        let is_list = matches!(&**list, "inputs" | "outputs") && !matches!(place, Step::Key(_));
+        let is_tensor = is_list && **data == *"data";
+        is_tensor.then(|| Self::of(tensor.into()))
+    }
+
+    /// Returns the steps behind these keys, if the path begins with them.
+    pub(crate) fn steps_behind(&self, keys: &[&str]) -> Option<&[Step]> {
+        let (before, behind) = self.steps.split_at_checked(keys.len())?;
+        let are_they = before.iter().zip(keys).all(|(step, key)| match step {
+            Step::Key(found) => **found == **key,
+            Step::Index(_) | Step::Where { .. } | Step::Each => false,
+        });
+        are_they.then_some(behind)
+    }
+
+    fn of(steps: Arc<[Step]>) -> Self {
         let mut text = String::new();
         for step in &*steps {
             step.append_to(&mut text);

@@ -3,6 +3,7 @@
 //! Before: `driftd-core`'s configuration builds it. After: decoders plan their work from it, and
 //! everyone downstream finds columns by their position in it.
 
+mod inference;
 mod tensors;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use driftd_catalog::{ModelId, NameError, SegmentId};
 
+pub use self::inference::{INFERENCE_HEADER, InferenceMessage};
 use crate::path::{EnvelopeValue, FieldPath};
 
 /// Most models of one source: rows name their model by a 16-bit index.
@@ -219,6 +221,9 @@ pub struct SourceSchema {
     /// Values of tensors, which become lists of rows by the shape beside them: the first dimension
     /// is the rows, and a row is a list of all values of the others.
     pub tensors: Vec<FieldPath>,
+    /// What messages without a header that says it are of the Open Inference Protocol; `None` where
+    /// they are no bodies of it.
+    pub inference: Option<InferenceMessage>,
     /// What is read of a message beside its payload: [`crate::Message::envelope`] has its values in
     /// this order.
     pub envelope: Vec<EnvelopeValue>,
@@ -263,6 +268,7 @@ impl SourceSchema {
             framing,
             embedded: Vec::new(),
             tensors: Vec::new(),
+            inference: None,
             envelope,
         })
     }
@@ -279,7 +285,7 @@ impl SourceSchema {
     }
 
     /// Returns the paths that values of a record are read at.
-    fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
+    pub(crate) fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let own = self.models.iter().flat_map(ModelSchema::read_paths);
         own.chain([&self.event_time]).chain(&self.model)
     }
@@ -292,6 +298,7 @@ impl SourceSchema {
         assert_eq!(self.framing, Framing::Document, "lines are of JSON");
         assert!(self.embedded.is_empty(), "documents inside of text are of JSON");
         assert!(self.tensors.is_empty(), "tensors by their shapes are of JSON");
+        assert!(self.inference.is_none(), "bodies of the protocol become JSON");
     }
 
     /// Returns through how many lists paths go.

@@ -270,13 +270,14 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
         !model.segments.is_empty()
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
+    let limits = source.limits();
     // The message that fills a batch is not counted by its payload where its texts may be more.
     let message_texts = match &source.format {
-        SourceFormat::Json | SourceFormat::Avro(_) | SourceFormat::Protobuf(_) => 0,
+        SourceFormat::Json => source.text_bytes_max(),
+        SourceFormat::Avro(_) | SourceFormat::Protobuf(_) => 0,
         SourceFormat::Arrow => ArrowDecoder::TEXT_BYTES_MAX,
     };
     let texts = if has_texts { PAYLOAD_BYTES_MAX + message_texts } else { 0 };
-    let limits = source.limits();
     let message = limits.message_rows_max(schema) * size_of::<Row>()
         + limits.message_cells_max(schema) * size_of::<f64>();
     let own = match &source.format {
@@ -291,6 +292,7 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
 /// make an end of are held beside them.
 pub(crate) fn halves_bytes_max(source: &SourceConfig) -> u64 {
     let payloads = PAYLOAD_BYTES_MAX + source.payload_bytes_max;
+    let payloads = source.join.as_ref().map_or(payloads, |join| join.half.form.bytes_max(payloads));
     let each = HALF_BYTES + HalfReader::ID_BYTES_MAX as u64;
     payloads as u64 + batch_rows_max(&source.schema) as u64 * each
 }

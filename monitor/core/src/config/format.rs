@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driftd_ingest::{
-    ArrowDecoder, AvroDecoder, AvroFraming, Decode, DecodeLimits, JsonDecoder, ProtobufDecoder,
-    ProtobufFraming,
+    ArrowDecoder, AvroDecoder, AvroFraming, Decode, DecodeLimits, HalfForm, JsonDecoder,
+    ProtobufDecoder, ProtobufFraming,
 };
 
 use super::SourceConfig;
@@ -97,8 +97,19 @@ impl SourceConfig {
     pub fn limits(&self) -> DecodeLimits {
         let message = self.message_limits();
         let bytes = message.payload_bytes_max;
-        let joined = self.join.as_ref().map(|_| 2 * bytes + JOIN_BYTES);
+        let half = self.join.as_ref().map(|join| join.half.form.text_bytes_max(bytes));
+        let joined = half.map(|half| 2 * half + JOIN_BYTES);
         DecodeLimits { payload_bytes_max: joined.unwrap_or(bytes), ..message }
+    }
+
+    /// Returns how many bytes of text a message may bring, where that may be more than its payload
+    /// has; else 0.
+    pub fn text_bytes_max(&self) -> usize {
+        let limits = self.limits();
+        match self.join.as_ref().map(|join| join.half.form) {
+            Some(HalfForm::InferenceJson | HalfForm::InferenceProtobuf) => limits.payload_bytes_max,
+            Some(HalfForm::Json) | None => limits.text_bytes_max(&self.schema),
+        }
     }
 
     /// Returns the bounds of one message.

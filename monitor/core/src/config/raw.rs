@@ -15,7 +15,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::format::{RawAvro, RawProtobuf, RawRegistry, RawRegistryFraming};
+pub(super) use self::format::{
+    RawAvro, RawInferenceMessage, RawProtobuf, RawRegistry, RawRegistryFraming,
+};
 pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;

@@ -5,6 +5,7 @@ mod beside;
 mod example;
 mod format;
 mod generated;
+mod inference;
 mod join;
 mod lists;
 mod reading;

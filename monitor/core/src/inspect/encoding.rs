@@ -1,14 +1,15 @@
 //! What the bytes of one message are, by their first bytes, their headers and JSON's grammar.
 //!
 //! Before: a [`SampledMessage`]. After: [`super::body`] and [`super::tree`] look into the JSON
-//! documents that are found here; every other encoding is named and counted only.
+//! documents that are found here, and those that bodies of the open inference protocol become; every
+//! other encoding is named and counted only.
 
 use std::fmt::Write as _;
 
-use driftd_ingest::quote_specials;
+use driftd_ingest::{INFERENCE_HEADER, InferenceMessage, quote_specials};
 use serde_json::Value;
 
-use super::Show;
+use super::{Show, inference};
 use crate::sample::SampledMessage;
 
 /// Bytes shown of a message that is neither text nor of a known encoding.
@@ -43,6 +44,12 @@ pub enum Encoding {
     RegistryJson,
     /// Named by a header that a schema registry's serializer writes.
     RegistryHeader,
+    /// A message of Protobuf of the Open Inference Protocol, by Seldon's header.
+    InferenceMessage,
+    /// Such a message by what is in it: a request or a response.
+    InferenceUnsaid,
+    /// JSON of that protocol with raw values of tensors behind it.
+    InferenceBinary,
     /// The prefix of AWS Glue's registry.
     Glue,
     /// Avro with the fingerprint of its schema.
@@ -81,6 +88,9 @@ impl Encoding {
             Self::Registry => "schema registry's prefix (Confluent wire format)",
             Self::RegistryJson => "JSON behind a schema registry's prefix (JSON Schema)",
             Self::RegistryHeader => "schema registry, by a header",
+            Self::InferenceMessage => "Protobuf of the open inference protocol, by a header",
+            Self::InferenceUnsaid => "Protobuf of the open inference protocol, by its tensors",
+            Self::InferenceBinary => "JSON of the open inference protocol, with bytes behind it",
             Self::Glue => "AWS Glue registry's prefix",
             Self::AvroSingleObject => "Avro, single object",
             Self::AvroFile => "Avro, a whole file",
@@ -104,6 +114,9 @@ impl Encoding {
             Self::Registry => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
             Self::ArrowStream | Self::ArrowFile => &["arrow"],
+            Self::InferenceMessage | Self::InferenceUnsaid | Self::InferenceBinary => {
+                &["open_inference"]
+            }
             Self::JsonOther
             | Self::BrokenJson
             | Self::RegistryHeader
@@ -132,6 +145,12 @@ impl Encoding {
             Self::RegistryHeader => {
                 "the bytes alone do not tell Avro from Protobuf; the registry can"
             }
+            Self::InferenceMessage => "the header says whether it is a request or a response",
+            Self::InferenceUnsaid => {
+                "with `open_inference.message`: the bytes do not always tell a request from a \
+                 response"
+            }
+            Self::InferenceBinary => "with paths such as `inputs[name=x].data[][0]`",
             Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
             Self::AvroSingleObject => {
                 "with the schemas that have these fingerprints in `avro.schemas`"
@@ -157,6 +176,12 @@ impl Encoding {
         use Encoding::{JsonDocument, JsonLines, JsonList, RegistryJson};
         matches!(self, JsonDocument | JsonList | JsonLines | RegistryJson)
     }
+
+    /// Returns whether it is a body of the open inference protocol that is more than JSON.
+    pub(super) fn is_inference(self) -> bool {
+        use Encoding::{InferenceBinary, InferenceMessage, InferenceUnsaid};
+        matches!(self, InferenceMessage | InferenceUnsaid | InferenceBinary)
+    }
 }
 
 /// Tells the encoding of a message, and the JSON documents in it.
@@ -166,6 +191,10 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if payload.is_empty() {
         return none(Encoding::Empty);
     }
+    if let Some(kind @ (InferenceMessage::Request | InferenceMessage::Response)) = said(message) {
+        let document = inference::document(payload, kind);
+        return (Encoding::InferenceMessage, document.into_iter().collect());
+    }
     match by_magic(payload) {
         Some(Encoding::Registry) => return behind_prefix(payload),
         Some(encoding) => return none(encoding),
@@ -174,10 +203,38 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
     if message.headers.iter().any(|(key, _)| REGISTRY_HEADERS.contains(&key.as_str())) {
         return none(Encoding::RegistryHeader);
     }
-    match std::str::from_utf8(payload) {
+    let found = match std::str::from_utf8(payload) {
         Ok(text) => of_text(&quote_specials(text)),
         Err(_) => none(Encoding::Binary),
+    };
+    match found {
+        (Encoding::Text | Encoding::BrokenJson | Encoding::Binary, _) => {
+            of_inference(payload).unwrap_or(found)
+        }
+        _ => found,
     }
+}
+
+/// Returns what the header of a message says it is.
+pub(super) fn said(message: &SampledMessage) -> Option<InferenceMessage> {
+    InferenceMessage::of_header(message.header(INFERENCE_HEADER)?.as_bytes())
+}
+
+/// Looks whether bytes that are no JSON are a body of the open inference protocol.
+fn of_inference(payload: &[u8]) -> Option<(Encoding, Vec<Value>)> {
+    if is_inference_binary(payload) {
+        let document = inference::document(payload, InferenceMessage::Json);
+        return Some((Encoding::InferenceBinary, document.into_iter().collect()));
+    }
+    let (_, document) = inference::kinds(payload).into_iter().next()?;
+    Some((Encoding::InferenceUnsaid, vec![document]))
+}
+
+/// Whether bytes that are no JSON begin with some that says how many bytes its tensors have.
+fn is_inference_binary(payload: &[u8]) -> bool {
+    const SIZE: &[u8] = b"\"binary_data_size\"";
+    let has_size = || payload.windows(SIZE.len()).any(|it| it == SIZE);
+    payload.starts_with(b"{") && has_size()
 }
 
 /// Looks at what follows a registry's prefix: of three languages only JSON can be told.
@@ -269,6 +326,9 @@ pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show)
         | Encoding::AvroFile
         | Encoding::ArrowStream
         | Encoding::ArrowFile
+        | Encoding::InferenceMessage
+        | Encoding::InferenceUnsaid
+        | Encoding::InferenceBinary
         | Encoding::Parquet
         | Encoding::Gzip
         | Encoding::Zstd

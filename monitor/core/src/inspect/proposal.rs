@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use driftd_catalog::ModelId;
-use driftd_ingest::{DecodeLimits, FeatureKind, FieldPath, TimeFormat, event_time};
+use driftd_ingest::{
+    DecodeLimits, FeatureKind, FieldPath, InferenceMessage, TimeFormat, event_time,
+};
 use serde_json::Value;
 
 use super::body;
@@ -16,7 +18,7 @@ use super::judge::{self, Judgement, Part, Surroundings};
 use super::pairs::{self, Attributes, Pairs};
 use super::records;
 use super::tree::{NodeId, Tree};
-use super::{Show, notes};
+use super::{Show, inference, notes};
 use crate::sample::SampledMessage;
 
 /// Most models proposed: a field with more different values names something else.
@@ -47,7 +49,7 @@ const INFERENCE: &str = "serving.inference.";
 /// A configuration, before it is text.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) format: &'static str,
+    pub(super) format: Format,
     pub(super) event_time: EventTime,
     /// Path to the name of the model, and what was seen of it.
     pub(super) model: Option<(String, String)>,
@@ -69,6 +71,38 @@ pub(super) struct Draft {
 pub(super) struct Join {
     pub(super) attributes: Attributes,
     pub(super) note: String,
+}
+
+/// How messages become documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Ndjson,
+    /// Bodies of the protocol, and what those are that no header tells, where that is not JSON.
+    OpenInference(Option<InferenceMessage>),
+}
+
+impl Format {
+    /// Returns what is configured.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::OpenInference(_) => "open_inference",
+        }
+    }
+
+    fn documents(self, message: &SampledMessage) -> Vec<Value> {
+        let (encoding, documents) = encoding::look(message);
+        let Self::OpenInference(unsaid) = self else { return documents };
+        let payload = message.payload.as_deref().unwrap_or_default();
+        let kind = match (encoding, unsaid) {
+            (Encoding::InferenceMessage, _) => return documents,
+            (Encoding::InferenceUnsaid, Some(kind)) => kind,
+            (_, _) => InferenceMessage::Json,
+        };
+        inference::document(payload, kind).into_iter().collect()
+    }
 }
 
 /// Where the event time is.
@@ -141,15 +175,15 @@ impl Group {
 }
 
 /// Drafts a configuration, or says why there is nothing to configure.
-pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, String> {
-    let format = format(messages)?;
+pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Result<Draft, String> {
+    let format = format(messages, topic)?;
     let payload_bytes_max = payload_bytes_max(messages);
     let (is_apart, pairs) = match pairs::find(messages) {
         Ok(pairs) => (false, pairs),
         Err(pairs::Apart) => (true, None),
     };
     let messages = pairs.as_ref().map_or(messages, |it| &it.joined);
-    let documents = || messages.iter().flat_map(|it| encoding::look(it).1);
+    let documents = || messages.iter().flat_map(|it| format.documents(it));
     let all = Group::of("model", documents);
     let fields = all.fields(None);
     let attributes_at = attributes_at(&all, pairs.as_ref());
@@ -197,7 +231,12 @@ pub(super) fn draft(messages: &[SampledMessage], show: Show) -> Result<Draft, St
     draft.models = sorted.into_iter().filter_map(|it| it.into_model(model_path)).collect();
     draft.columns = draft.columns.take().filter(|names| draft.reads_by(names));
     let tensors = std::mem::take(&mut draft.tensors);
-    draft.tensors = tensors.into_iter().filter(|it| draft.reads_values_of(it)).collect();
+    // Those of the protocol are rows without being named.
+    let is_named = |it: &String| match format {
+        Format::Json | Format::Ndjson => draft.reads_values_of(it),
+        Format::OpenInference(_) => false,
+    };
+    draft.tensors = tensors.into_iter().filter(is_named).collect();
     draft.join = pairs.map(|Pairs { attributes, note, .. }| Join { attributes, note });
     if draft.models.is_empty() {
         return Err("no field of the documents looks like a feature or a prediction".to_owned());
@@ -234,15 +273,21 @@ impl Draft {
 }
 
 /// Says how messages are made of documents.
-fn format(messages: &[SampledMessage]) -> Result<&'static str, String> {
+fn format(messages: &[SampledMessage], topic: &str) -> Result<Format, String> {
     let (mut documents, mut lines, mut pretty) = (0_u64, 0_u64, 0_u64);
+    let (mut bodies, mut others) = (0_u64, 0_u64);
     for message in messages {
-        let (encoding, _) = encoding::look(message);
+        let (encoding, found) = encoding::look(message);
+        bodies += u64::from(encoding.is_inference() && !found.is_empty());
+        others += found.iter().filter(|it| !inference::is_document(it)).count() as u64;
         documents += u64::from(encoding.has_documents());
         lines += u64::from(encoding == Encoding::JsonLines);
         let payload = message.payload.as_deref().unwrap_or_default().trim_ascii();
         let is_one = encoding.has_documents() && encoding != Encoding::JsonLines;
         pretty += u64::from(is_one && payload.contains(&b'\n'));
+    }
+    if others < bodies {
+        return Ok(Format::OpenInference(unsaid(messages, topic)));
     }
     if documents == 0 {
         return Err(if messages.is_empty() {
@@ -251,7 +296,15 @@ fn format(messages: &[SampledMessage]) -> Result<&'static str, String> {
             "no message is of a format that driftd reads".to_owned()
         });
     }
-    Ok(if pretty < lines { "ndjson" } else { "json" })
+    Ok(if pretty < lines { Format::Ndjson } else { Format::Json })
+}
+
+/// Says what bodies are that no header tells, where they are messages of Protobuf.
+fn unsaid(messages: &[SampledMessage], topic: &str) -> Option<InferenceMessage> {
+    let is_unsaid = |it: &&SampledMessage| encoding::look(it).0 == Encoding::InferenceUnsaid;
+    let mut unsaid = messages.iter().filter(is_unsaid).peekable();
+    unsaid.peek()?;
+    Some(inference::told(unsaid.filter_map(|it| it.payload.as_deref()), topic))
 }
 
 /// Returns the field that names the model of a record.

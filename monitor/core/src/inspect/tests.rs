@@ -260,6 +260,7 @@ fn encodings_are_told_by_their_first_bytes() {
         (with(&[0x1F, 0x8B], 9), Encoding::Gzip, "9 bytes"),
         (with(&[0x28, 0xB5, 0x2F, 0xFD], 9), Encoding::Zstd, "9 bytes"),
         (with(&[0x0A, 0xFF], 3), Encoding::Binary, "3 bytes, first 0a ff 01"),
+        (Some(b"{\"binary_data_size\": 1}\xff".to_vec()), Encoding::InferenceBinary, "24 bytes"),
         (Some(b"1.5,DE".to_vec()), Encoding::Text, "6 bytes"),
         (Some(b" {\"a\": 1".to_vec()), Encoding::BrokenJson, "8 bytes"),
         (Some(b"{\"a\": 1}\n\n{}\n".to_vec()), Encoding::JsonLines, "13 bytes in 4 lines"),
@@ -275,6 +276,18 @@ fn encodings_are_told_by_their_first_bytes() {
         assert!(seen.evidence.contains(evidence), "{encoding:?}: {}", seen.evidence);
         assert!(!encoding.formats().is_empty() || !encoding.advice().is_empty(), "{encoding:?}");
     }
+}
+
+#[test]
+fn messages_of_protobuf_of_the_open_inference_protocol_are_told_by_their_header() {
+    let mut messages = of_bytes(vec![Some(b"\x0a\x01m".to_vec()); 3]);
+    for (message, kind) in messages.iter_mut().zip(["proto/InferModelRequest", "json/…", ""]) {
+        let value = Some(kind.as_bytes().to_vec());
+        message.headers.push(("seldon-infer-type".to_owned(), value));
+    }
+    let seen = inspect(&messages, &request(Show::Values)).encodings;
+    let seen: Vec<_> = seen.iter().map(|it| (it.encoding, it.count)).collect();
+    assert_eq!(seen, [(Encoding::Text, 2), (Encoding::InferenceMessage, 1)]);
 }
 
 #[test]
@@ -308,8 +321,13 @@ fn what_is_said_to_be_read_is_what_a_source_takes() {
     let mut taken: Vec<String> = Vec::new();
     collect_consts(formats, &mut taken);
     taken.sort_unstable();
-    let encodings =
-        [Encoding::JsonDocument, Encoding::JsonLines, Encoding::Registry, Encoding::ArrowStream];
+    let encodings = [
+        Encoding::JsonDocument,
+        Encoding::JsonLines,
+        Encoding::Registry,
+        Encoding::ArrowStream,
+        Encoding::InferenceMessage,
+    ];
     let mut read: Vec<_> = encodings.iter().flat_map(|it| it.formats()).copied().collect();
     read.sort_unstable();
     read.dedup();

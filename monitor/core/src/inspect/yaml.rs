@@ -5,12 +5,12 @@
 
 use std::fmt::Write as _;
 
-use driftd_ingest::{FeatureKind, TimeFormat};
+use driftd_ingest::{FeatureKind, InferenceMessage, TimeFormat};
 
 use super::Request;
 use super::fields::Skipped;
 use super::pairs;
-use super::proposal::{Column, Draft, Join, Model};
+use super::proposal::{Column, Draft, Format, Join, Model};
 
 /// Longest comment, in characters.
 const COMMENT_CHARS: usize = 200;
@@ -65,7 +65,14 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     text.line(&format!("  - topic: {}", quoted(topic)));
     text.line("    # `latest` reads what arrives from now on.");
     text.line("    start: earliest");
-    text.line(&format!("    format: {}", draft.format));
+    text.line(&format!("    format: {}", draft.format.name()));
+    match draft.format {
+        Format::OpenInference(Some(InferenceMessage::Request)) => told(text, "request"),
+        Format::OpenInference(Some(InferenceMessage::Response)) => told(text, "response"),
+        Format::OpenInference(Some(InferenceMessage::Json) | None)
+        | Format::Json
+        | Format::Ndjson => {}
+    }
     text.line("    event_time:");
     let time = &draft.event_time;
     text.noted(&format!("      path: {}", quoted(&time.path)), &time.note);
@@ -106,6 +113,11 @@ fn join(text: &mut Text, join: &Join, payload_bytes_max: Option<usize>) {
     if let Some(mebibytes) = least.filter(|it| JOIN_MEBIBYTES < *it) {
         text.line(&format!("      bytes_max: {mebibytes}MiB"));
     }
+}
+
+fn told(text: &mut Text, message: &str) {
+    let note = "no header tells it, and the bytes not always";
+    text.noted(&format!("    open_inference: {{message: {message}}}"), note);
 }
 
 fn model(text: &mut Text, model: &Model, topic: &str) {

@@ -2,6 +2,7 @@
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Float64Type;
+use driftd_fixtures::messages;
 use driftd_ingest::RejectReason;
 use serde_json::{Value, json};
 
@@ -9,8 +10,8 @@ use super::*;
 use crate::config::load;
 use crate::halves::{BySide, HALF_BYTES, JoinCounts};
 
-fn config(join: &Value) -> crate::config::Config {
-    let mut tree = json!({
+fn tree() -> Value {
+    json!({
         "name": "job",
         "sources": [{
             "topic": "logs",
@@ -35,17 +36,15 @@ fn config(join: &Value) -> crate::config::Config {
             "features": [{"name": "x", "path": "request.x[]", "type": "float64"}],
             "predictions": [{"name": "y", "path": "response.y[]", "type": "float64"}],
         }],
-    });
-    for (key, value) in join.as_object().unwrap() {
-        tree["sources"][0]["join"][key] = value.clone();
-    }
-    load(&tree.to_string(), &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    })
 }
 
 /// Reads messages of one partition.
 struct Played {
     decoder: JoinDecoder,
     offset: i64,
+    /// How many values are wanted beside a payload.
+    wanted: usize,
 }
 
 const X: &str = r#"{"x": [1, 2]}"#;
@@ -53,9 +52,19 @@ const Y: &str = r#"{"y": [3, 4]}"#;
 
 impl Played {
     fn new(join: &Value) -> Self {
-        let config = config(join);
-        let join = config.sources[0].join.as_ref().unwrap();
-        Self { decoder: JoinDecoder::new(&config.sources[0], join, Halves::default()), offset: 0 }
+        let mut tree = tree();
+        for (key, value) in join.as_object().unwrap() {
+            tree["sources"][0]["join"][key] = value.clone();
+        }
+        Self::of(&tree)
+    }
+
+    fn of(tree: &Value) -> Self {
+        let config = load(&tree.to_string(), &|_| None).unwrap_or_else(|it| panic!("{it}"));
+        let source = &config.sources[0];
+        let join = source.join.as_ref().unwrap();
+        let decoder = JoinDecoder::new(source, join, Halves::default());
+        Self { decoder, offset: 0, wanted: source.schema.envelope.len() }
     }
 
     /// Reads a message of this record time, with this side and id, and its time in a header.
@@ -243,4 +252,104 @@ fn a_bad_half_is_refused_by_itself_and_a_bad_pair_where_it_became_one() {
     played.read(0, "q", "b", &largest(X));
     assert_eq!(played.read(0, "r", "b", &largest(Y)), None);
     assert_eq!(played.decoder.rows(), 2);
+}
+
+const SCORES: &[u8] =
+    br#"{"id":"42","outputs":[{"name":"score","shape":[2,2],"data":[0.75,0.25,0.125,0.875]}]}"#;
+
+/// Reads bodies of the open inference protocol, whose ids are at this path.
+fn bodies(message: &str, id: &str) -> Played {
+    let mut tree = tree();
+    let source = &mut tree["sources"][0];
+    source["format"] = json!("open_inference");
+    source["open_inference"] = json!({"message": message});
+    source["payload_bytes_max"] = json!(600);
+    source["join"]["id"] = json!(id);
+    let model = &mut tree["models"][0];
+    model["features"][0]["path"] = json!("request.inputs[name=x].data[][0]");
+    model["predictions"][0]["path"] = json!("response.outputs[name=score].data[][1]");
+    Played::of(&tree)
+}
+
+impl Played {
+    fn body(&mut self, side: &[u8], id: &[u8], payload: &[u8]) -> Option<RejectReason> {
+        let headers = [&b"1000000"[..], id, side].map(Some);
+        // One that is read in the payload is not wanted beside it.
+        let beside = [headers[0], headers[2]];
+        let is_beside = self.wanted == headers.len();
+        let envelope: &[_] = if is_beside { &headers } else { &beside };
+        let (offset, timestamp) = (self.offset, Some(Timestamp::from_millis(0)));
+        let message = Message { payload: Some(payload), offset, timestamp, envelope };
+        self.offset += 1;
+        self.decoder.decode(&message).map(|it| it.reason)
+    }
+}
+
+/// The same two records, with each half first once.
+fn check_bodies(message: &str, id: &str, request: &[u8], response: &[u8]) {
+    let mut played = bodies(message, id);
+    assert_eq!(played.body(b"q", b"a", request), None);
+    assert_eq!(played.decoder.waiting().bytes, waiting_bytes(id, request), "as it came");
+    assert_eq!(played.body(b"r", b"a", response), None);
+    assert_eq!(played.body(b"r", b"a", response), None);
+    assert_eq!(played.body(b"q", b"a", request), None);
+    assert_eq!(played.counts(), JoinCounts { joined: 2, ..JoinCounts::default() });
+    assert_eq!(played.decoder.text_bytes(), 2 * played.decoder.joiner.document().unwrap().len());
+    let decoded = played.decoder.finish();
+    assert_eq!(decoded.rejections, []);
+    let x = [f64::from(6.8f32), 6.0];
+    assert_eq!(values(&decoded, 0), [x, x].concat());
+    assert_eq!(values(&decoded, 1), [0.25, 0.875, 0.25, 0.875]);
+}
+
+fn waiting_bytes(id: &str, payload: &[u8]) -> u64 {
+    let id = if id == "id" { "42" } else { "a" };
+    HALF_BYTES + (id.len() + payload.len()) as u64
+}
+
+#[test]
+fn bodies_of_the_open_inference_protocol_are_joined_whatever_they_are_written_in() {
+    for id in ["$headers.id", "id"] {
+        check_bodies("json", id, messages::TRITON_BINARY, SCORES);
+        check_bodies("protobuf", id, messages::TRITON_REQUEST, messages::TRITON_RESPONSE);
+    }
+}
+
+#[test]
+fn a_bad_body_is_refused_by_itself() {
+    let mut played = bodies("json", "$headers.id");
+    let cut = messages::TRITON_BINARY.split_last().unwrap().1;
+    assert_eq!(played.body(b"q", b"a", cut), Some(RejectReason::UnequalLists));
+    assert_eq!(played.body(b"r", b"a", br#"{}, "request": {}"#), Some(RejectReason::InvalidJson));
+    assert_eq!(played.body(b"?", b"a", SCORES), Some(RejectReason::UnknownSide));
+    assert_eq!(played.body(b"q", b"a", &[b' '; 601]), Some(RejectReason::Oversized));
+    assert!(played.waiting().is_empty());
+    let mut played = bodies("protobuf", "id");
+    assert_eq!(played.body(b"q", b"", SCORES), Some(RejectReason::InvalidProtobuf));
+    assert_eq!(played.body(b"q", b"", b"\x0a\x01m"), Some(RejectReason::MissingField));
+    assert!(played.waiting().is_empty());
+}
+
+/// Of a stored half other values may be read than when it came.
+#[test]
+fn a_half_that_waited_and_is_none_any_more_is_refused_with_its_other_half() {
+    let mut played = bodies("json", "$headers.id");
+    let wrong = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[3,1],"data":[1]}]}"#;
+    let half = WaitingHalf {
+        side: Side::Request,
+        id: "a".into(),
+        offset: 0,
+        since: Timestamp::from_millis(0),
+        time: None,
+        payload: wrong[..].into(),
+        envelope: Vec::new(),
+    };
+    let joiner = &mut played.decoder.joiner;
+    joiner.places[index(Side::Request)].insert("a".into(), 0);
+    joiner.halves.insert(Arc::new(half));
+    played.offset = 1;
+    assert_eq!(played.body(b"r", b"a", SCORES), Some(RejectReason::UnequalLists));
+    assert_eq!(played.decoder.joiner.document(), None);
+    let decoded = played.decoder.finish();
+    assert_eq!((decoded.rejections[0].offset, decoded.messages), (1, 1));
 }

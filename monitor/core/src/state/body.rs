@@ -71,6 +71,9 @@ impl Fingerprint {
         for tensor in tensors {
             add(&format!("{tensor} by its shape"));
         }
+        if let Some(message) = source.schema.inference {
+            add(&format!("bodies of open inference, else {message:?}"));
+        }
         if let Some(columns) = &source.schema.columns {
             add(&columns.to_string());
         }

@@ -66,7 +66,7 @@ struct HalfBody {
     id: Arc<str>,
     since: Timestamp,
     time: Option<Timestamp>,
-    document: Box<str>,
+    payload: Box<[u8]>,
     envelope: Vec<Option<Box<[u8]>>>,
 }
 
@@ -90,15 +90,15 @@ impl HalfBody {
             id: Arc::clone(&half.id),
             since: half.since,
             time: half.time,
-            document: half.document.clone(),
+            payload: half.payload.clone(),
             envelope: half.envelope.clone(),
         }
     }
 
     fn into_half(self, offset: i64) -> WaitingHalf {
-        let Self { is_response, id, since, time, document, envelope } = self;
+        let Self { is_response, id, since, time, payload, envelope } = self;
         let side = if is_response { Side::Response } else { Side::Request };
-        WaitingHalf { side, id, offset, since, time, document, envelope }
+        WaitingHalf { side, id, offset, since, time, payload, envelope }
     }
 }
 

@@ -482,11 +482,12 @@ fn restored(tree: &Value, store: &MemoryStore) -> Result<PartitionState, Restore
 fn halves_that_were_joined_otherwise_are_left_behind() {
     let store = stored();
     assert_eq!(restored(&tree(), &store).unwrap().halves().waiting().halves, 3);
-    let mut others = vec![tree(), tree(), tree()];
+    let mut others = vec![tree(), tree(), tree(), tree()];
     others[0]["sources"][0]["join"]["within"] = "2s".into();
     others[1]["sources"][0]["join"]["id"] = "$key".into();
     // What is kept beside a response lies in the order of all that is wanted.
     others[2]["models"][0]["features"][0]["path"] = "$headers.a".into();
+    others[3]["sources"][0]["format"] = "open_inference".into();
     for other in others {
         let state = restored(&other, &store).unwrap();
         assert_eq!(state.halves().waiting(), Waiting::default());

@@ -7,6 +7,7 @@
 //! [`record`] reads the values of each → the batch appends them, all or none. Of lines each is a
 //! document by itself.
 
+mod bodies;
 mod columns;
 mod cursor;
 mod decimal;
@@ -47,11 +48,13 @@ mod where_tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::bodies::Bodies;
+pub use self::bodies::inference_document;
 use self::columns::Columns;
 use self::document::JsonDocument;
 use self::embedded::Embedded;
 pub(super) use self::embedded::bytes_max as embedded_bytes_max;
-pub use self::half::{Half, HalfReader, HalfSchema, Side};
+pub use self::half::{Half, HalfForm, HalfReader, HalfSchema, Side};
 pub(super) use self::layout::LAYOUTS_BYTES_MAX;
 use self::layout::Layouts;
 use self::tensors::Tensors;
@@ -88,10 +91,14 @@ use crate::schema::{Framing, SourceSchema};
 /// Values at the schema's `tensors` paths are lists of rows, each of them a list of its values, as
 /// the shape beside them says: however they are nested in the message.
 ///
+/// Where the schema says so, messages are bodies of the Open Inference Protocol, which become such
+/// documents first, whatever they are written in.
+///
 /// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that
 /// the text does not.
 pub struct JsonDecoder {
     limits: DecodeLimits,
+    bodies: Option<Bodies>,
     embedded: Option<Embedded>,
     tensors: Option<Tensors>,
     plan: Plan,
@@ -102,6 +109,8 @@ pub struct JsonDecoder {
     columns: Columns,
     layouts: Layouts,
     rows: Rows,
+    /// Of texts that bodies of the open batch became.
+    text_bytes: usize,
 }
 
 impl JsonDecoder {
@@ -111,6 +120,7 @@ impl JsonDecoder {
         let element = |list: &trie::List| Slots::new(&list.element, 0);
         Self {
             limits,
+            bodies: Bodies::new(&schema),
             embedded: Embedded::new(&schema),
             tensors: Tensors::new(&schema),
             slots: Slots::new(&plan.trie, limits.rows_max),
@@ -118,6 +128,7 @@ impl JsonDecoder {
             columns: Columns::default(),
             layouts: Layouts::new(&plan),
             rows: Rows::default(),
+            text_bytes: 0,
             batch: OpenBatch::new(schema),
             plan,
         }
@@ -151,20 +162,25 @@ impl JsonDecoder {
 
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
-        let payload = checked_text(message.payload, self.limits)?;
-        let framing = self.plan.framing;
+        let (framing, limits) = (self.plan.framing, self.limits);
         // Taken out for as long as the texts that they have written are read.
+        let mut bodies = self.bodies.take();
         let (mut embedded, mut tensors) = (self.embedded.take(), self.tensors.take());
-        let text = match &mut embedded {
-            Some(embedded) => embedded.unfold(payload, framing),
-            None => Ok(payload),
+        let text = match &mut bodies {
+            Some(bodies) => bodies.text(message, limits),
+            None => checked_text(message.payload, limits),
         };
+        let text = text.and_then(|text| match &mut embedded {
+            Some(embedded) => embedded.unfold(text, framing),
+            None => Ok(text),
+        });
         let text = text.and_then(|text| match &mut tensors {
             Some(tensors) => tensors.by_rows(text, framing),
             None => Ok(text),
         });
         let read = text.and_then(|text| self.read_text(message, text));
-        (self.embedded, self.tensors) = (embedded, tensors);
+        self.text_bytes += bodies.as_ref().map_or(0, Bodies::text_bytes);
+        (self.bodies, self.embedded, self.tensors) = (bodies, embedded, tensors);
         read
     }
 
@@ -222,7 +238,12 @@ impl Decode for JsonDecoder {
         self.batch.rows()
     }
 
+    fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.text_bytes = 0;
         self.batch.finish()
     }
 }

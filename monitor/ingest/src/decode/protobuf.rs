@@ -18,7 +18,7 @@ mod framing;
 mod program;
 mod schema;
 mod walk;
-mod wire;
+pub(super) mod wire;
 
 #[cfg(test)]
 mod oracle;
@@ -26,6 +26,8 @@ mod oracle;
 mod samples;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod serving_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,5 @@
-//! The sections `sources[].avro` and `sources[].protobuf` of the configuration file as written.
+//! The sections `sources[].avro`, `sources[].protobuf` and `sources[].open_inference` of the
+//! configuration file as written.
 //!
 //! Beside [`super::source`]. After: [`super::super::validate`] sees that one origin is named.
 
@@ -44,6 +45,34 @@ pub(in crate::config) struct RawProtobuf {
     /// Registry of the schemas of messages that begin with a schema's number, and the place of the
     /// type in it.
     pub(in crate::config) registry: Option<RawRegistry>,
+}
+
+/// What bodies of the Open Inference Protocol are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "OpenInference")]
+pub(in crate::config) struct RawOpenInference {
+    /// What a message is that has no header `seldon-infer-type`, by which Seldon Core 2 says it:
+    /// the bytes do not tell a request of Protobuf from a response. With `join` that header is not
+    /// looked at.
+    #[serde(default)]
+    pub(in crate::config) message: RawInferenceMessage,
+}
+
+/// What a message of the Open Inference Protocol is.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum RawInferenceMessage {
+    /// JSON, perhaps with raw values of tensors behind it.
+    #[default]
+    Json,
+    /// `ModelInferRequest`, of Protobuf.
+    Request,
+    /// `ModelInferResponse`, of Protobuf.
+    Response,
+    /// With `join`: a request is a `ModelInferRequest`, a response a `ModelInferResponse`.
+    Protobuf,
 }
 
 /// A schema registry with the interface of Confluent's.

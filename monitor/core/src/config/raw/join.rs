@@ -10,7 +10,8 @@ use super::super::text::{DurationText, SizeText};
 /// Requests and responses that are messages of their own, as the loggers of `KServe` and Seldon
 /// Core 1 send them: two of one partition with the same id are joined, whichever comes first, and
 /// read as `{"request": …, "response": …}`, so that paths begin with `request` or `response`. What
-/// is beside the payload (`$headers.NAME`, `$key`, `$time`) is the response's. Of JSON only.
+/// is beside the payload (`$headers.NAME`, `$key`, `$time`) is the response's. Of `format: json`
+/// and `format: open_inference`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Join")]
@@ -20,7 +21,8 @@ pub(in crate::config) struct RawJoin {
     /// number. Both have to be in one partition: the topic's key is the id, or it has one
     /// partition.
     pub(in crate::config) id: String,
-    /// Path to the text that tells the two apart: `$headers.ce_type`, `type`, `$headers.type`.
+    /// Path to the text that tells the two apart: `$headers.ce_type`, `type`, `$headers.type`. A
+    /// header or `$key` with `format: open_inference`.
     pub(in crate::config) side: String,
     /// That text of a request, such as `org.kubeflow.serving.inference.request`.
     pub(in crate::config) request: String,

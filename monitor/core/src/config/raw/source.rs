@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::text::{DurationText, Topic};
-use super::format::{RawAvro, RawProtobuf};
+use super::format::{RawAvro, RawOpenInference, RawProtobuf};
 use super::join::RawJoin;
 
 /// One topic of inference logs.
@@ -23,6 +23,8 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) avro: Option<RawAvro>,
     /// Where the types of Protobuf messages come from. Needed with `format: protobuf`.
     pub(in crate::config) protobuf: Option<RawProtobuf>,
+    /// What messages of `format: open_inference` are. Left out: JSON, where no header says another.
+    pub(in crate::config) open_inference: Option<RawOpenInference>,
     /// Where a start without stored `state` begins to read; one with it goes on where the last one
     /// ended.
     pub(in crate::config) start: RawStart,
@@ -89,6 +91,10 @@ pub(in crate::config) enum RawFormat {
     /// One Arrow IPC stream or file a message, of which each row is a record: paths begin with
     /// `[]`.
     Arrow,
+    /// One body of the Open Inference Protocol (V2) a message: JSON, JSON with raw values of
+    /// tensors behind it, or Protobuf. Whatever it is, values of tensors are lists of records:
+    /// `inputs[name=x].data[][0]`.
+    OpenInference,
 }
 
 /// A text that is a document itself.

@@ -1,6 +1,6 @@
 //! Requests and responses that are joined.
 
-use driftd_ingest::EnvelopeValue;
+use driftd_ingest::{EnvelopeValue, HalfForm};
 use serde_json::{Value, json};
 
 use super::{check, load_tree, put, smallest};
@@ -84,8 +84,9 @@ fn each_key_of_a_join_is_checked() {
 fn a_join_is_of_documents_of_json_whose_paths_lead_into_a_half() {
     let mut lines = changes("id", json!("id"));
     lines.push(("/sources/0/format", json!("ndjson")));
-    let message = "`sources[0].join`: is for messages that are one document of JSON each; write \
-                   `format: json`, or remove it";
+    let message = "`sources[0].join`: is for messages that are one document of JSON each, or one \
+                   body of the open inference protocol; write `format: json` or \
+                   `format: open_inference`, or remove it";
     check(&lines, &[message]);
     let mut outside = changes("id", json!("id"));
     outside.push(("/models/0/features/0/path", json!("instances[][0]")));
@@ -94,4 +95,81 @@ fn a_join_is_of_documents_of_json_whose_paths_lead_into_a_half() {
                    request and a response; begin it with `request` or `response`, as \
                    `response.predictions[]`";
     check(&outside, &[message]);
+}
+
+/// Changes that make halves bodies of the open inference protocol, with this section and side.
+fn bodies(open_inference: Value, side: &str) -> Vec<(&'static str, Value)> {
+    let mut changes = changes("side", json!(side));
+    changes.extend([
+        ("/sources/0/format", json!("open_inference")),
+        ("/sources/0/open_inference", open_inference),
+        ("/sources/0/event_time/path", json!("$headers.ce_time")),
+        ("/models/0/features/0/path", json!("request.inputs[name=x].data[][0]")),
+    ]);
+    changes
+}
+
+#[test]
+fn halves_may_be_bodies_of_the_open_inference_protocol() {
+    for (section, form) in [
+        (Value::Null, HalfForm::InferenceJson),
+        (json!({"message": "json"}), HalfForm::InferenceJson),
+        (json!({"message": "protobuf"}), HalfForm::InferenceProtobuf),
+    ] {
+        let mut tree = smallest();
+        for (pointer, value) in bodies(section, "$headers.ce_type") {
+            put(&mut tree, pointer, value);
+        }
+        let config = load_tree(&tree).unwrap();
+        let source = &config.sources[0];
+        assert_eq!(source.join.as_ref().unwrap().half.form, form);
+        // The joined document is JSON, and no header says another.
+        assert_eq!(source.schema.inference, None);
+        let headers = ["ce_id", "ce_time", "ce_type"];
+        assert_eq!(source.schema.envelope, headers.map(|it| EnvelopeValue::Header(it.into())));
+        let half = form.text_bytes_max(source.payload_bytes_max);
+        assert!(2 * half < source.limits().payload_bytes_max);
+        assert_eq!(source.text_bytes_max(), source.limits().payload_bytes_max);
+    }
+    for (section, side, message) in [
+        (
+            json!({"message": "request"}),
+            "$headers.ce_type",
+            "`sources[0].open_inference.message`: is `request`, and messages that are joined are \
+             both; write `protobuf`: of each message `join.side` tells which it is",
+        ),
+        (
+            json!({"message": "response"}),
+            "$headers.ce_type",
+            "`sources[0].open_inference.message`: is `response`, and messages that are joined are \
+             both; write `protobuf`: of each message `join.side` tells which it is",
+        ),
+        (
+            json!({}),
+            "parameters.side",
+            "`sources[0].join.side`: is `parameters.side`, and a body of the protocol does not say \
+             its side; name a header that does, such as `$headers.ce_type`",
+        ),
+    ] {
+        check(&bodies(section, side), &[message]);
+    }
+}
+
+#[test]
+fn tensors_of_either_half_are_read_by_values_of_their_rows() {
+    let feature = "/models/0/features/0/path";
+    for path in ["request.inputs[0].data[][1]", "response.outputs[name=y].data[][0]"] {
+        let mut changes = bodies(json!({}), "$headers.ce_type");
+        changes.push((feature, json!(path)));
+        check(&changes, &[]);
+    }
+    for tensor in ["request.inputs[name=x].data", "response.outputs[0].data"] {
+        let mut changes = bodies(json!({}), "$headers.ce_type");
+        changes.push((feature, json!(format!("{tensor}[]"))));
+        let message = format!(
+            "`models[0].features[0].path`: is `{tensor}[]`, and `{tensor}` is a tensor; write \
+             `{tensor}[][0]` for the first value of each record"
+        );
+        check(&changes, &[&message]);
+    }
 }

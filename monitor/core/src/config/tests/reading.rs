@@ -233,7 +233,8 @@ fn values_outside_a_choice_or_bound_say_which() {
     check_one(
         "/sources/0/format",
         json!("thrift"),
-        "`sources[0].format`: is `thrift`; use one of `json`, `ndjson`, `avro`, `protobuf`, `arrow`",
+        "`sources[0].format`: is `thrift`; use one of `json`, `ndjson`, `avro`, `protobuf`, `arrow`, \
+         `open_inference`",
     );
     check_one(
         "/models/0/features/0/type",

@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
+use driftd_ingest::{HalfForm, InferenceMessage};
+
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawAvro, RawFormat, RawProtobuf, RawSource};
+use super::super::raw::{RawAvro, RawFormat, RawInferenceMessage, RawProtobuf, RawSource};
 use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, RegistryFraming, SourceFormat};
 use super::registry::registry;
 
@@ -33,15 +35,83 @@ pub(super) fn format(
         let columns = columns(source, "columns of Arrow", path, findings);
         return columns.map(|()| SourceFormat::Arrow);
     }
+    // Bodies of the protocol become JSON: the schema has what they are.
+    if source.format == RawFormat::OpenInference {
+        columns(source, "tensors", path, findings)?;
+    }
     Ok(SourceFormat::Json)
+}
+
+/// Reads what bodies of the Open Inference Protocol are, if messages are some.
+pub(super) fn inference(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<InferenceMessage>, Noted> {
+    let message = source.open_inference.as_ref().map(|it| it.message);
+    match (source.format == RawFormat::OpenInference, message) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            let hint = "write `format: open_inference` beside it, or remove it";
+            let place = format!("{path}.open_inference");
+            Err(findings.add(&place, "is of another format than the topic's", hint))
+        }
+        // What halves are, the join has.
+        (true, _) if source.join.is_some() => Ok(None),
+        (true, message) => match message.unwrap_or_default() {
+            RawInferenceMessage::Json => Ok(Some(InferenceMessage::Json)),
+            RawInferenceMessage::Request => Ok(Some(InferenceMessage::Request)),
+            RawInferenceMessage::Response => Ok(Some(InferenceMessage::Response)),
+            RawInferenceMessage::Protobuf => {
+                let problem = "is `protobuf`, and without `join` nothing tells a request from a \
+                               response";
+                let hint = "write `request` or `response`, or add `join`";
+                Err(findings.add(&format!("{path}.open_inference.message"), problem, hint))
+            }
+        },
+    }
+}
+
+/// Reads what the requests and responses are that a source joins.
+pub(super) fn halves(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<HalfForm, Noted> {
+    match source.format {
+        RawFormat::Json => return Ok(HalfForm::Json),
+        RawFormat::OpenInference => {}
+        RawFormat::Ndjson | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
+            let problem = "is for messages that are one document of JSON each, or one body of the \
+                           open inference protocol";
+            let hint = "write `format: json` or `format: open_inference`, or remove it";
+            return Err(findings.add(&format!("{path}.join"), problem, hint));
+        }
+    }
+    let written = match source.open_inference.as_ref().map(|it| it.message).unwrap_or_default() {
+        RawInferenceMessage::Json => return Ok(HalfForm::InferenceJson),
+        RawInferenceMessage::Protobuf => return Ok(HalfForm::InferenceProtobuf),
+        RawInferenceMessage::Request => "request",
+        RawInferenceMessage::Response => "response",
+    };
+    let problem = format!("is `{written}`, and messages that are joined are both");
+    let hint = "write `protobuf`: of each message `join.side` tells which it is";
+    Err(findings.add(&format!("{path}.open_inference.message"), &problem, hint))
 }
 
 /// Returns whether messages are documents of JSON, which alone has some of the keys.
 pub(super) fn is_json(format: RawFormat) -> bool {
     match format {
         RawFormat::Json | RawFormat::Ndjson => true,
-        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => false,
+        RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow | RawFormat::OpenInference => {
+            false
+        }
     }
+}
+
+/// Returns whether messages are documents of JSON, or become some.
+pub(super) fn becomes_json(format: RawFormat) -> bool {
+    is_json(format) || format == RawFormat::OpenInference
 }
 
 /// Returns the section of a format, which has to be there with that format and no other one.
@@ -53,7 +123,9 @@ fn section<'a, T>(
     findings: &mut Findings,
 ) -> Result<Option<&'a T>, Noted> {
     let (key, name, origins) = match format {
-        RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow => return Ok(None),
+        RawFormat::Json | RawFormat::Ndjson | RawFormat::Arrow | RawFormat::OpenInference => {
+            return Ok(None);
+        }
         RawFormat::Avro => ("avro", "Avro", SCHEMAS),
         RawFormat::Protobuf => ("protobuf", "Protobuf", TYPES),
     };

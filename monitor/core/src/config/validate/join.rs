@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use driftd_ingest::{FieldPath, HalfSchema};
+use driftd_ingest::{FieldPath, HalfForm, HalfSchema};
 
 use super::super::JoinConfig;
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawFormat, RawJoin, RawSource};
+use super::super::raw::{RawJoin, RawSource};
 use super::super::size;
-use super::{field_path, positive_millis};
+use super::{field_path, format, positive_millis};
 
 /// Halves of a partition are written within one transaction at the worst, and its time is bounded.
 const BYTES_MAX: u64 = 1 << 30;
@@ -22,16 +22,10 @@ pub(super) fn join(
     findings: &mut Findings,
 ) -> Result<Option<Arc<JoinConfig>>, Noted> {
     let Some(raw) = &source.join else { return Ok(None) };
+    let form = format::halves(source, path, findings)?;
     let path = format!("{path}.join");
-    match source.format {
-        RawFormat::Json => {}
-        RawFormat::Ndjson | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
-            let problem = "is for messages that are one document of JSON each";
-            return Err(findings.add(&path, problem, "write `format: json`, or remove it"));
-        }
-    }
     let id = one_value(&raw.id, &format!("{path}.id"), findings);
-    let side = one_value(&raw.side, &format!("{path}.side"), findings);
+    let side = side(&raw.side, form, &format!("{path}.side"), findings);
     let texts = texts(raw, &path, findings);
     let within = positive_millis(&raw.within, &format!("{path}.within"), findings);
     let bytes = bytes_max(source, raw, &format!("{path}.bytes_max"), findings);
@@ -42,6 +36,7 @@ pub(super) fn join(
             side: side?,
             request: raw.request.as_str().into(),
             response: raw.response.as_str().into(),
+            form,
         },
         within_millis: within?,
         bytes_max: bytes?,
@@ -57,6 +52,27 @@ fn one_value(text: &str, path: &str, findings: &mut Findings) -> Result<FieldPat
     }
     let problem = format!("is `{text}`, which is not one value of a message");
     Err(findings.add(path, &problem, "name one, such as `$headers.ce_id` or `id`"))
+}
+
+/// Reads where a message says its side. A body of the protocol does not: which it is has to be
+/// known before it is read.
+fn side(
+    text: &str,
+    form: HalfForm,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<FieldPath, Noted> {
+    let read = one_value(text, path, findings)?;
+    let is_body = match form {
+        HalfForm::Json => false,
+        HalfForm::InferenceJson | HalfForm::InferenceProtobuf => true,
+    };
+    if is_body && read.beside().is_none() {
+        let problem = format!("is `{text}`, and a body of the protocol does not say its side");
+        let hint = "name a header that does, such as `$headers.ce_type`";
+        return Err(findings.add(path, &problem, hint));
+    }
+    Ok(read)
 }
 
 /// Checks that the texts of the two sides tell them apart.

@@ -39,6 +39,7 @@ pub(super) fn check(
     outcome = outcome.and(conditions(raw, source, all(), findings));
     outcome = outcome.and(embedded(raw, source, all(), findings));
     outcome = outcome.and(tensors(raw, source, all(), findings));
+    outcome = outcome.and(inference(raw, source, all(), findings));
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
@@ -84,19 +85,27 @@ fn rows<'a>(
     outcome
 }
 
-/// Checks that no path takes a message of Protobuf for a list.
+/// Checks that no path takes a message of Protobuf, or a body of a protocol, for a list.
 fn no_list<'a>(
     raw: &RawConfig,
     source: usize,
     mut paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    if !raw.sources.get(source).is_some_and(|it| matches!(it.format, RawFormat::Protobuf)) {
-        return Ok(());
-    }
+    let (problem, hint) = match raw.sources.get(source).map(|it| it.format) {
+        Some(RawFormat::Protobuf) => (
+            "begins with `[]`, and a message of Protobuf is no list",
+            "write the name of the repeated field before it",
+        ),
+        Some(RawFormat::OpenInference) => (
+            "begins with `[]`, and a body of the protocol is no list",
+            "write the tensor before it, as `inputs[name=x].data[][0]`",
+        ),
+        Some(RawFormat::Json | RawFormat::Ndjson | RawFormat::Avro | RawFormat::Arrow) | None => {
+            return Ok(());
+        }
+    };
     let Some(list) = paths.find(|it| it.path.begins_with_each()) else { return Ok(()) };
-    let problem = "begins with `[]`, and a message of Protobuf is no list";
-    let hint = "write the name of the repeated field before it";
     Err(findings.add(&list.key, problem, hint))
 }
 
@@ -179,9 +188,9 @@ fn conditions<'a>(
     paths: impl Iterator<Item = &'a Keyed>,
     findings: &mut Findings,
 ) -> Result<(), Noted> {
-    let is_json = is_json(raw, source);
+    let becomes_json = raw.sources.get(source).is_none_or(|it| format::becomes_json(it.format));
     let mut outcome = Ok(());
-    for Keyed { key, path } in paths.filter(|it| !is_json && it.path.has_where()) {
+    for Keyed { key, path } in paths.filter(|it| !becomes_json && it.path.has_where()) {
         let problem = format!("is `{path}`: an element is found by its text in JSON only");
         outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
     }
@@ -246,12 +255,39 @@ fn tensors<'a>(
             let hint = format!("read one, as `{tensor}[][0]`, or remove it");
             outcome = Err(findings.add(&key, &problem, &hint));
         }
-        for Keyed { key, path } in inside {
-            if !path.is_value_of(tensor, columns.as_ref()) {
-                let problem = format!("is `{path}`, and `{tensor}` is a tensor");
-                let hint = format!("write `{tensor}[][0]` for the first value of each record");
-                outcome = Err(findings.add(key, &problem, &hint));
-            }
+        for path in inside.into_iter().filter(|it| !it.path.is_value_of(tensor, columns.as_ref())) {
+            outcome = Err(no_value(path, tensor, findings));
+        }
+    }
+    outcome
+}
+
+fn no_value(Keyed { key, path }: &Keyed, tensor: &FieldPath, findings: &mut Findings) -> Noted {
+    let problem = format!("is `{path}`, and `{tensor}` is a tensor");
+    let hint = format!("write `{tensor}[][0]` for the first value of each record");
+    findings.add(key, &problem, &hint)
+}
+
+/// Checks that what is read of tensors of the Open Inference Protocol are values of their rows.
+fn inference<'a>(
+    raw: &RawConfig,
+    source: usize,
+    paths: impl Iterator<Item = &'a Keyed>,
+    findings: &mut Findings,
+) -> Result<(), Noted> {
+    let source = raw.sources.get(source);
+    let mut outcome = Ok(());
+    let Some(source) = source.filter(|it| it.format == RawFormat::OpenInference) else {
+        return outcome;
+    };
+    let bodies: &[&[&str]] = match source.join {
+        Some(_) => &[&[Side::Request.as_str()], &[Side::Response.as_str()]],
+        None => &[&[]],
+    };
+    for path in paths.filter(|it| is_read(it)) {
+        let tensor = bodies.iter().find_map(|body| path.path.inference_tensor(body));
+        if let Some(tensor) = tensor.filter(|it| !path.path.is_value_of(it, None)) {
+            outcome = Err(no_value(path, &tensor, findings));
         }
     }
     outcome

@@ -55,12 +55,15 @@ fn source(
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
     let framing = match source.format {
-        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf | RawFormat::Arrow => {
-            Framing::Document
-        }
+        RawFormat::Json
+        | RawFormat::Avro
+        | RawFormat::Protobuf
+        | RawFormat::Arrow
+        | RawFormat::OpenInference => Framing::Document,
         RawFormat::Ndjson => Framing::Lines,
     };
     let written = format::format(source, &path, findings);
+    let inference = format::inference(source, &path, findings);
     let embedded = embedded(source, &path, findings);
     let tensors = tensors(source, &path, findings);
     let join = join::join(source, &path, findings);
@@ -74,6 +77,10 @@ fn source(
     let (embedded, tensors) = (embedded?, tensors?);
     let schema = schema.and_then(|it| it.with_embedded(embedded));
     let schema = schema.and_then(|it| it.with_tensors(tensors));
+    let schema = match inference? {
+        Some(message) => schema.and_then(|it| it.with_inference(message)),
+        None => schema,
+    };
     let schema = schema.map_err(|error| {
         // Seen above already, and in better words, unless a rule was added there only.
         if findings.is_empty() {

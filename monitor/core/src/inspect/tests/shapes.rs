@@ -451,3 +451,65 @@ fn pairs_of_large_messages_have_room() {
     let yaml = proposal(&messages).yaml;
     assert!(yaml.contains("      bytes_max: 32MiB\n"), "{yaml}");
 }
+
+/// Values of the two records of Triton's client.
+const TRITON: &str = "inputs[0].data[][0] float64
+    inputs[0].data[][1] float64
+    inputs[0].data[][2] float64
+    inputs[1].data[][0] float64
+    inputs[2].data[][0] integer
+    inputs[3].data[][0] categorical
+    inputs[4].data[][0] boolean";
+
+/// Checks what is proposed for some messages with these bytes, in a topic of this name.
+fn check_inference(payload: &[u8], topic: &str, section: Option<&str>, features: &str) {
+    let at = payload.windows(2).position(|it| it == b"42").unwrap();
+    let with_id = |id: u8| {
+        let mut payload = payload.to_vec();
+        payload[at..at + 2].copy_from_slice(id.to_string().as_bytes());
+        Some(payload)
+    };
+    let messages = of_bytes((10..30).map(with_id).collect());
+    let request = Request { topic: topic.to_owned(), ..request(Show::Values) };
+    let proposal = inspect(&messages, &request).proposal.unwrap();
+    let yaml = &proposal.yaml;
+    assert!(yaml.contains("    format: open_inference\n"), "{yaml}");
+    assert!(yaml.contains("    prediction_id: \"id\" # in all 20 records"), "{yaml}");
+    let found = yaml.lines().find(|it| it.contains("open_inference: "));
+    let found = found.and_then(|it| it.trim().split_once(" #")).map(|(section, _)| section);
+    assert_eq!(found, section, "{yaml}");
+    let config = load(yaml, &|_| None).unwrap();
+    assert_eq!(watched(&config, 0, Role::Feature), lines(features), "{yaml}");
+    assert_eq!(proposal.trial.accepted, 20, "{:?} {yaml}", proposal.trial.refused);
+    assert_eq!(proposal.trial.records, 40, "{yaml}");
+}
+
+#[test]
+fn bodies_of_the_open_inference_protocol_become_records_whatever_they_are_written_in() {
+    check_inference(messages::TRITON_BINARY, "logs", None, TRITON);
+    let request = Some("open_inference: {message: request}");
+    check_inference(messages::TRITON_REQUEST, "logs", request, TRITON);
+    let response = Some("open_inference: {message: response}");
+    let features = "outputs[0].data[][0] float64
+        outputs[0].data[][1] float64
+        outputs[1].data[][0] categorical";
+    check_inference(messages::TRITON_RESPONSE, "seldon.model.iris.outputs", response, features);
+}
+
+/// Some clients write values behind the JSON and others in it.
+#[test]
+fn json_of_the_open_inference_protocol_is_read_beside_that_with_bytes_behind_it() {
+    let json = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,3,4]}]}"#;
+    let mut binary = json.replace("\"data\":[1,2,3,4]", r#""parameters":{"binary_data_size":16}"#);
+    let mut messages = of_texts(&[json, json]);
+    binary.push_str(&"\u{0}\u{0}@?".repeat(4));
+    messages.extend(of_texts(&[&binary]));
+    let found = inspect(&messages, &request(Show::Values));
+    let bodies: Vec<_> = found.bodies.iter().map(|it| (it.body, &*it.path, it.count)).collect();
+    assert_eq!(bodies, [(Body::TensorInputs, "inputs", 3)]);
+    let proposal = found.proposal.unwrap();
+    assert_eq!((proposal.trial.accepted, proposal.trial.records), (3, 6), "{}", proposal.yaml);
+    let config = load(&proposal.yaml, &|_| None).unwrap();
+    let expected = ["inputs[0].data[][0] float64", "inputs[0].data[][1] float64"];
+    assert_eq!(watched(&config, 0, Role::Feature), expected);
+}

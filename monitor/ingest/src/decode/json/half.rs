@@ -6,21 +6,23 @@
 //! reads the document of both.
 //!
 //! A half has to be one whole value by itself, so that none can end the document around it and add
-//! keys to it.
+//! keys to it. One that is a body of the Open Inference Protocol is kept as it came, and written as
+//! JSON by [`super::bodies`] once more when it is joined: as text it may be many times as long.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::bodies::Bodies;
 use super::value::Kind;
 use super::walk::{Found, Slots, walk};
 use super::{checked_text, invalid_json};
 use crate::decode::place::{Place, blocked};
 use crate::decode::trie::Trie;
 use crate::decode::whole::Whole;
-use crate::decode::{DecodeLimits, Message};
+use crate::decode::{CELLS_KEPT, DecodeLimits, Message, checked_payload, inference};
 use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason, Rejection};
-use crate::schema::SourceSchema;
+use crate::schema::{InferenceMessage, SourceSchema};
 
 /// Which half of a record a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +67,53 @@ pub struct HalfSchema {
     pub request: Arc<str>,
     /// Text at `side` of a response.
     pub response: Arc<str>,
+    /// What halves are written in.
+    pub form: HalfForm,
+}
+
+/// What halves are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfForm {
+    /// Each is one document of JSON.
+    Json,
+    /// Each is a body of the Open Inference Protocol that is JSON, perhaps with raw values of
+    /// tensors behind it. `side` is beside the payload.
+    InferenceJson,
+    /// A request is a `ModelInferRequest`, a response a `ModelInferResponse`. `side` is beside the
+    /// payload.
+    InferenceProtobuf,
+}
+
+impl HalfForm {
+    /// Returns how long the document of a half is at most.
+    pub const fn text_bytes_max(self, payload_bytes_max: usize) -> usize {
+        match self {
+            Self::Json => payload_bytes_max,
+            Self::InferenceJson | Self::InferenceProtobuf => {
+                inference::text_bytes_max(payload_bytes_max)
+            }
+        }
+    }
+
+    /// Returns what writing the document of a half takes at most.
+    pub const fn bytes_max(self, payload_bytes_max: usize) -> usize {
+        match self {
+            Self::Json => 0,
+            Self::InferenceJson | Self::InferenceProtobuf => {
+                inference::bytes_max(payload_bytes_max)
+            }
+        }
+    }
+
+    /// Returns what a body of this side is; `None` where halves are no bodies.
+    const fn body(self, side: Side) -> Option<InferenceMessage> {
+        match (self, side) {
+            (Self::Json, Side::Request | Side::Response) => None,
+            (Self::InferenceJson, Side::Request | Side::Response) => Some(InferenceMessage::Json),
+            (Self::InferenceProtobuf, Side::Request) => Some(InferenceMessage::Request),
+            (Self::InferenceProtobuf, Side::Response) => Some(InferenceMessage::Response),
+        }
+    }
 }
 
 /// A half of a record.
@@ -74,8 +123,9 @@ pub struct Half<'a> {
     pub side: Side,
     /// What the other half has too.
     pub id: Cow<'a, str>,
-    /// The payload: one value of JSON.
-    pub document: &'a str,
+    /// What it is written from when it is joined: its payload, of JSON without the prefix of a
+    /// schema registry.
+    pub payload: &'a [u8],
 }
 
 /// Reads what halves say. Kept from message to message for its memory.
@@ -87,6 +137,10 @@ pub struct HalfReader {
     response: Arc<str>,
     trie: Trie,
     slots: Slots,
+    /// What writes requests, and what writes responses, where they are bodies of the protocol.
+    bodies: Option<[Bodies; 2]>,
+    /// The document of the body that was read last.
+    text: String,
 }
 
 impl HalfReader {
@@ -98,9 +152,9 @@ impl HalfReader {
     ///
     /// # Panics
     /// When a path is none of one value, or of one beside the payload that the schema does not
-    /// want.
+    /// want; or when bodies of the protocol are to tell their side themselves.
     pub fn new(schema: &SourceSchema, half: &HalfSchema, limits: DecodeLimits) -> Self {
-        let HalfSchema { id, side, request, response } = half;
+        let HalfSchema { id, side, request, response, form } = half;
         let inside = [id, side].into_iter().filter(|it| it.beside().is_none());
         let trie = Trie::new(inside);
         let place = |path: &FieldPath| {
@@ -114,7 +168,11 @@ impl HalfReader {
         let (id, side) = (place(id), place(side));
         let slots = Slots::new(&trie, 0);
         let (request, response) = (Arc::clone(request), Arc::clone(response));
-        Self { limits, id, side, request, response, trie, slots }
+        let of_side = |of: Side| Some(Bodies::inside(schema, form.body(of)?, &[of.as_str()]));
+        let bodies = of_side(Side::Request).zip(of_side(Side::Response));
+        let bodies = bodies.map(<[Bodies; 2]>::from);
+        assert!(bodies.is_none() || side.is_beside(), "a body of the protocol says no side");
+        Self { limits, id, side, request, response, trie, slots, bodies, text: String::new() }
     }
 
     /// Reads a half, or says why its message is refused.
@@ -122,25 +180,98 @@ impl HalfReader {
         self.half(message).map_err(|refusal| refusal.at(message.offset))
     }
 
+    /// Appends the document of a record: of the half that was read last, and of the payload of one
+    /// of the other side, which was [`Half::payload`] when it was read.
+    ///
+    /// That one is refused here alone where other tensors are read of it than were before.
+    pub fn append_pair(
+        &mut self,
+        offset: i64,
+        half: &Half<'_>,
+        other: &[u8],
+        into: &mut String,
+    ) -> Result<(), Rejection> {
+        for (side, before) in Side::ALL.into_iter().zip(["{", ","]) {
+            into.extend([before, "\"", side.as_str(), "\":"]);
+            let written = match &self.bodies {
+                Some(_) if side == half.side => {
+                    into.push_str(&self.text);
+                    Ok(())
+                }
+                Some(_) | None => {
+                    let payload = if side == half.side { half.payload } else { other };
+                    self.append(side, payload, into)
+                }
+            };
+            written.map_err(|refusal| refusal.at(offset))?;
+        }
+        into.push('}');
+        Ok(())
+    }
+
+    /// Appends the document of a half.
+    fn append(&mut self, side: Side, payload: &[u8], into: &mut String) -> Result<(), Refusal> {
+        match (&mut self.bodies, side) {
+            (Some([bodies, _]), Side::Request) | (Some([_, bodies]), Side::Response) => {
+                bodies.append(payload, into)
+            }
+            (None, Side::Request | Side::Response) => {
+                into.push_str(checked_text(Some(payload), self.limits)?);
+                Ok(())
+            }
+        }
+    }
+
     fn half<'a>(&mut self, message: &Message<'a>) -> Result<Half<'a>, Refusal> {
+        if self.bodies.is_some() {
+            return self.body(message);
+        }
         let document = checked_text(message.payload, self.limits)?;
+        self.walk(document)?;
+        let side = self.side(&self.text(&self.side, message, document)?)?;
+        let id = self.text(&self.id, message, document)?;
+        Ok(Half { side, id, payload: document.as_bytes() })
+    }
+
+    /// Reads a half that is a body of the protocol, and says what is wrong with it while it is by
+    /// itself.
+    fn body<'a>(&mut self, message: &Message<'a>) -> Result<Half<'a>, Refusal> {
+        let payload = checked_payload(message.payload, self.limits)?;
+        let side = self.side(&self.text(&self.side, message, "")?)?;
+        let mut document = std::mem::take(&mut self.text);
+        document.clear();
+        document.shrink_to(CELLS_KEPT);
+        let written = self.append(side, payload, &mut document);
+        let id = written.and_then(|()| {
+            if !self.id.is_beside() {
+                self.walk(&document)?;
+            }
+            self.text(&self.id, message, &document).map(Cow::into_owned)
+        });
+        self.text = document;
+        Ok(Half { side, id: Cow::Owned(id?), payload })
+    }
+
+    /// Finds what the document says of whose half it is.
+    fn walk(&mut self, document: &str) -> Result<(), Refusal> {
         let kind = walk(&self.trie, document, 0..document.len(), &mut self.slots)
             .map_err(|error| invalid_json(&error))?;
         if 0 < self.trie.slots() && kind != Kind::Object {
             let detail = format_args!("the message: expected an object, found {kind}");
             return Err(Refusal::new(RejectReason::WrongType, detail));
         }
-        let side = self.text(&self.side, message, document)?;
-        let side = if *side == *self.request {
-            Side::Request
-        } else if *side == *self.response {
-            Side::Response
+        Ok(())
+    }
+
+    fn side(&self, text: &str) -> Result<Side, Refusal> {
+        if *text == *self.request {
+            Ok(Side::Request)
+        } else if *text == *self.response {
+            Ok(Side::Response)
         } else {
             let problem = format_args!("the text of neither a request nor a response");
-            return Err(self.side.refusal(RejectReason::UnknownSide, problem));
-        };
-        let id = self.text(&self.id, message, document)?;
-        Ok(Half { side, id, document })
+            Err(self.side.refusal(RejectReason::UnknownSide, problem))
+        }
     }
 
     /// Returns the text at a place: a text that is not empty, or a whole number as it is written.
@@ -225,6 +356,7 @@ mod tests {
             side: path(side),
             request: "org.kubeflow.serving.inference.request".into(),
             response: "org.kubeflow.serving.inference.response".into(),
+            form: HalfForm::Json,
         };
         let feature =
             FeatureField { name: "x".into(), path: path("request.x"), kind: FeatureKind::Float64 };
@@ -258,7 +390,7 @@ mod tests {
     }
 
     fn said(read: Result<Half<'_>, Rejection>) -> Result<String, String> {
-        read.map(|Half { side, id, document: _ }| format!("{} {id}", side.as_str()))
+        read.map(|Half { side, id, payload: _ }| format!("{} {id}", side.as_str()))
             .map_err(|it| format!("{} {} {}", it.offset, it.reason, it.detail))
     }
 
@@ -346,6 +478,7 @@ mod tests {
             side: path("$headers.z"),
             request: "q".into(),
             response: "r".into(),
+            form: HalfForm::Json,
         };
         let header = EnvelopeValue::Header("z".into());
         assert_eq!(half.side.beside(), Some(&header));

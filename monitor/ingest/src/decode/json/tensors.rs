@@ -9,18 +9,17 @@
 //! The first dimension is the rows; a row is the list of its values, however many dimensions the
 //! others are. What is no list is left as it is, for the words of those who read it.
 
+use std::fmt;
+
 use super::cursor::Cursor;
 use super::embedded;
 use super::rewrite::Rewrite;
 use super::value::Kind;
+use crate::decode::inference::{NoValues, RowWriter, TensorShape};
 use crate::decode::whole::Whole;
 use crate::path::FieldPath;
 use crate::rejection::{Refusal, RejectReason};
 use crate::schema::{Framing, SourceSchema};
-
-/// Most dimensions of a tensor: those of `NumPy`'s arrays before its version 2. Nested values take
-/// stack for each.
-const DIMENSIONS_MAX: usize = 32;
 
 /// How many times as long as a payload its text becomes at most, as a text that has grown by
 /// doubling, with what it grew out of: two bytes, a value and its comma, become four where each
@@ -38,12 +37,6 @@ struct Tensor {
     shape: usize,
     path: FieldPath,
     shape_path: FieldPath,
-}
-
-/// A list that ends early or late, or has something else for a value.
-enum Problem {
-    Count { found: usize, expected: usize },
-    Kind { found: Kind, expected: &'static str },
 }
 
 /// Returns what writing a payload's tensors by rows takes at most.
@@ -80,14 +73,51 @@ impl Tensors {
 impl Tensor {
     /// Appends the values, which are a list, as rows.
     fn append(&self, values: &str, shape: Option<&str>, into: &mut String) -> Result<(), Refusal> {
-        let path = &self.path;
-        let shape = self.shape(shape)?;
-        let (rows, others) = shape.split_first().expect("a shape has a dimension");
-        let width = others.iter().try_fold(1usize, |width, it| width.checked_mul(*it));
-        let Some((width, all)) = width.and_then(|it| Some((it, it.checked_mul(*rows)?))) else {
-            let detail = format_args!("`{path}`: fewer values than its shape says");
-            return Err(Refusal::new(RejectReason::UnequalLists, detail));
-        };
+        let sizes = sizes(&self.shape_path, shape)?;
+        append_rows(&self.path, values, &sizes, into)
+    }
+}
+
+/// Reads the sizes of a shape's dimensions.
+pub(super) fn sizes(path: impl fmt::Display, text: Option<&str>) -> Result<Vec<usize>, Refusal> {
+    let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else {
+        let detail = format_args!("`{path}`: absent or null");
+        return Err(Refusal::new(RejectReason::MissingField, detail));
+    };
+    whole_numbers(text).ok_or_else(|| {
+        let detail = format_args!("`{path}`: expected a list of whole numbers");
+        Refusal::new(RejectReason::WrongType, detail)
+    })
+}
+
+/// Reads a list of whole numbers; one or two more than a shape may have are enough.
+fn whole_numbers(text: &str) -> Option<Vec<usize>> {
+    let mut cursor = Cursor::new(text.as_bytes(), 0);
+    cursor.take(b'[').then_some(())?;
+    let mut sizes = Vec::new();
+    cursor.space();
+    while !cursor.take(b']') {
+        let (Kind::Number, number) = scalar(text, &mut cursor) else { return None };
+        let Whole::Integer(size) = Whole::read(number)? else { return None };
+        if sizes.len() <= TensorShape::DIMENSIONS_MAX {
+            sizes.push(usize::try_from(size).ok()?);
+        }
+        cursor.space();
+        cursor.take(b',');
+        cursor.space();
+    }
+    Some(sizes)
+}
+
+/// Appends values, which are a list, as rows of a shape.
+pub(super) fn append_rows(
+    path: impl fmt::Display,
+    values: &str,
+    sizes: &[usize],
+    into: &mut String,
+) -> Result<(), Refusal> {
+    let shape = TensorShape::of(sizes.iter().map(|it| Some(*it)));
+    let written = shape.and_then(|TensorShape { count, width }| {
         let cursor = Cursor::new(values.as_bytes(), 0);
         let is_nested = {
             let mut inside = cursor;
@@ -95,59 +125,18 @@ impl Tensor {
             inside.space();
             inside.peek() == Some(b'[')
         };
-        into.push('[');
-        let mut writer = Writer { values, cursor, width, column: 0, is_first: true, into };
-        let written = if is_nested { writer.list(&shape) } else { writer.list(&[all]) };
-        into.push(']');
-        written.map_err(|problem| match problem {
-            Problem::Count { found, expected } => Refusal::new(
-                RejectReason::UnequalLists,
-                format_args!("`{path}`: a list of {found}, and of {expected} by its shape"),
-            ),
-            Problem::Kind { found, expected } => Refusal::new(
-                RejectReason::WrongType,
-                format_args!("`{path}`: expected {expected}, found {found}"),
-            ),
-        })
-    }
-
-    /// Reads the numbers of a shape: one a dimension, at least one.
-    fn shape(&self, text: Option<&str>) -> Result<Vec<usize>, Refusal> {
-        let path = &self.shape_path;
-        let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else {
-            let detail = format_args!("`{path}`: absent or null");
-            return Err(Refusal::new(RejectReason::MissingField, detail));
-        };
-        sizes(text).ok_or_else(|| {
-            let detail = format_args!(
-                "`{path}`: expected 1 to {DIMENSIONS_MAX} whole numbers, above 0 but for the first"
-            );
-            Refusal::new(RejectReason::WrongType, detail)
-        })
-    }
-}
-
-/// Reads a list of sizes, of which the first alone may be none: rows without a value are none.
-fn sizes(text: &str) -> Option<Vec<usize>> {
-    let mut cursor = Cursor::new(text.as_bytes(), 0);
-    cursor.take(b'[').then_some(())?;
-    let mut sizes = Vec::new();
-    loop {
-        cursor.space();
-        let size = match scalar(text, &mut cursor) {
-            (Kind::Number, number) => Whole::read(number)?,
-            (_, _) => return None,
-        };
-        let Whole::Integer(size) = size else { return None };
-        let size = usize::try_from(size).ok()?;
-        let is_size = sizes.is_empty() || 0 < size;
-        (is_size && sizes.len() < DIMENSIONS_MAX).then_some(())?;
-        sizes.push(size);
-        cursor.space();
-        if !cursor.take(b',') {
-            return cursor.take(b']').then_some(sizes);
+        let mut walk = Walk { values, cursor, rows: RowWriter::new(width, into) };
+        if is_nested {
+            walk.list(sizes)?;
+        } else {
+            walk.list(&[count])?;
         }
-    }
+        walk.rows.finish();
+        Ok(())
+    });
+    written.map_err(|NoValues { reason, problem }| {
+        Refusal::new(reason, format_args!("`{path}`: {problem}"))
+    })
 }
 
 /// Passes over the next value of a list that was walked, unless there are values inside; returns
@@ -172,25 +161,20 @@ fn scalar<'a>(text: &'a str, cursor: &mut Cursor<'a>) -> (Kind, &'a str) {
     (kind, text.get(start..cursor.at()).unwrap_or_default())
 }
 
-/// Writes values as rows of `width`.
-struct Writer<'a, 'c> {
+/// A walk over values that writes them as rows.
+struct Walk<'a, 'c> {
     values: &'a str,
     cursor: Cursor<'a>,
-    width: usize,
-    /// Where in its row the next value is.
-    column: usize,
-    /// Whether that is the first row.
-    is_first: bool,
-    into: &'c mut String,
+    rows: RowWriter<'c>,
 }
 
-impl Writer<'_, '_> {
+impl Walk<'_, '_> {
     /// Takes a list of so many lists, of so many, and so on, of values.
-    fn list(&mut self, sizes: &[usize]) -> Result<(), Problem> {
+    fn list(&mut self, sizes: &[usize]) -> Result<(), NoValues> {
         let Some((expected, inner)) = sizes.split_first() else { return self.value() };
         if !self.cursor.take(b'[') {
             let (found, _) = scalar(self.values, &mut self.cursor);
-            return Err(Problem::Kind { found, expected: "a list" });
+            return Err(NoValues::wrong_type(format!("expected a list, found {found}")));
         }
         let mut found = 0;
         self.cursor.space();
@@ -207,26 +191,19 @@ impl Writer<'_, '_> {
             // The text was walked: the bracket is there.
             self.cursor.take(b']');
         }
-        if found == *expected { Ok(()) } else { Err(Problem::Count { found, expected: *expected }) }
+        if found == *expected {
+            return Ok(());
+        }
+        Err(NoValues::unequal(format!("a list of {found}, and of {expected} by its shape")))
     }
 
-    fn value(&mut self) -> Result<(), Problem> {
+    fn value(&mut self) -> Result<(), NoValues> {
         let (found, text) = scalar(self.values, &mut self.cursor);
         if matches!(found, Kind::Array | Kind::Object) {
-            return Err(Problem::Kind { found, expected: "a number, text, boolean or null" });
+            let problem = format!("expected a number, text, boolean or null, found {found}");
+            return Err(NoValues::wrong_type(problem));
         }
-        self.into.push_str(match (self.is_first, self.column) {
-            (true, 0) => "[",
-            (false, 0) => ",[",
-            (_, _) => ",",
-        });
-        self.into.push_str(text);
-        self.column += 1;
-        if self.column == self.width {
-            self.column = 0;
-            self.is_first = false;
-            self.into.push(']');
-        }
+        self.rows.value(|into| into.push_str(text));
         Ok(())
     }
 }
@@ -329,7 +306,10 @@ mod tests {
     #[test]
     fn a_shape_is_a_few_whole_numbers() {
         assert_eq!(rows("null", "[1]"), Err(RejectReason::MissingField));
-        let (most, more) = ("1,".repeat(DIMENSIONS_MAX - 1), "1,".repeat(DIMENSIONS_MAX));
+        let (most, more) = (
+            "1,".repeat(TensorShape::DIMENSIONS_MAX - 1),
+            "1,".repeat(TensorShape::DIMENSIONS_MAX),
+        );
         assert_eq!(rows(&format!("[{most}1]"), "[7]").as_deref(), Ok("[[7]]"));
         for shape in [
             "[]",

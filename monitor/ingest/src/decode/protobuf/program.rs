@@ -13,7 +13,7 @@ use super::compile;
 use super::schema::{FieldKind, MessageId, ProtobufSchema, ScalarKind};
 use super::wire::{Form, Tag};
 use crate::decode::programs::ProgramTooLarge;
-use crate::decode::typed::value::{Kind, Number, Text, Value, WholeMeaning};
+use crate::decode::typed::value::{Number, Text, Value, WholeMeaning};
 use crate::schema::SourceSchema;
 
 /// Fields of lower numbers are found by their number, others by search.
@@ -268,8 +268,9 @@ pub(super) fn default_value(enums: &[Symbols], scalar: Scalar) -> Value {
             ScalarKind::Double => Value::Number(Number::Double(0.0)),
             ScalarKind::Float => Value::Number(Number::Float(0.0)),
             ScalarKind::Bool => Value::Boolean(false),
-            ScalarKind::String => Value::Text(Text::Payload { start: 0, end: 0 }),
-            ScalarKind::Bytes => Value::Other(Kind::Bytes),
+            ScalarKind::String | ScalarKind::Bytes => {
+                Value::Text(Text::Payload { start: 0, end: 0 })
+            }
             ScalarKind::Uint64 | ScalarKind::Fixed64 => Value::Number(Number::Unsigned(0)),
             ScalarKind::Int64
             | ScalarKind::Int32

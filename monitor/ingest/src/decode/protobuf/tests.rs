@@ -417,7 +417,7 @@ fn what_does_not_fit_is_named_with_its_path() {
             "bytes x = 1;",
             NUMBER,
             &[][..],
-            "`x`: expected a number, \"NaN\", \"Infinity\" or \"-Infinity\", found bytes",
+            "`x`: expected a number, \"NaN\", \"Infinity\" or \"-Infinity\", found text",
         ),
         (
             "message N {} N x = 1;",

@@ -441,13 +441,10 @@ impl<'a> Walker<'a> {
             }
             ScalarKind::Fixed32 => whole(u32::from_le_bytes(bytes.array()?).into()),
             ScalarKind::Bool => Value::Boolean(bytes.varint()? != 0),
-            ScalarKind::String => {
+            // TensorFlow has its texts in bytes. Of either a reader wants UTF-8.
+            ScalarKind::String | ScalarKind::Bytes => {
                 let Range { start, end } = bytes.counted()?;
                 Value::Text(Text::Payload { start, end })
-            }
-            ScalarKind::Bytes => {
-                bytes.counted()?;
-                Value::Other(Kind::Bytes)
             }
             ScalarKind::Uint32 => whole(low(bytes.varint()?).into()),
             ScalarKind::Sfixed32 => whole(i32::from_le_bytes(bytes.array()?).into()),

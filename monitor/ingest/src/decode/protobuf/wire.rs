@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 100;
 
 /// A payload, or the part of it that is one message, and the place that reading has come to.
 #[derive(Clone, Copy)]
-pub(super) struct Wire<'a> {
+pub(in crate::decode) struct Wire<'a> {
     /// All of the payload up to the end of the part.
     all: &'a [u8],
     at: usize,
@@ -21,14 +21,14 @@ pub(super) struct Wire<'a> {
 
 /// What comes before a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
-    pub(super) number: u32,
-    pub(super) form: Form,
+pub(in crate::decode) struct Tag {
+    pub(in crate::decode) number: u32,
+    pub(in crate::decode) form: Form,
 }
 
 /// How a value lies in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::decode) enum Form {
     Varint,
     Fixed32,
     Fixed64,
@@ -41,14 +41,14 @@ pub(super) enum Form {
 
 /// Bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed {
+pub(in crate::decode) struct Malformed {
     at: usize,
     problem: Problem,
 }
 
 /// What is wrong with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(in crate::decode) enum Problem {
     /// They end inside of a value.
     End,
     /// A number of more than 64 bits.
@@ -62,9 +62,15 @@ pub(super) enum Problem {
 }
 
 impl Malformed {
-    pub(super) fn refusal(self) -> Refusal {
+    pub(in crate::decode) fn refusal(self) -> Refusal {
+        Refusal::new(RejectReason::InvalidProtobuf, format_args!("{self}"))
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, problem } = self;
-        Refusal::new(RejectReason::InvalidProtobuf, format_args!("at byte {at}: {problem}"))
+        write!(f, "at byte {at}: {problem}")
     }
 }
 
@@ -82,15 +88,15 @@ impl fmt::Display for Problem {
 
 impl<'a> Wire<'a> {
     /// Reads a part of the payload.
-    pub(super) fn new(payload: &'a [u8], part: Range<usize>) -> Self {
+    pub(in crate::decode) fn new(payload: &'a [u8], part: Range<usize>) -> Self {
         Self { all: &payload[..part.end], at: part.start }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(in crate::decode) fn at(&self) -> usize {
         self.at
     }
 
-    pub(super) fn is_end(&self) -> bool {
+    pub(in crate::decode) fn is_end(&self) -> bool {
         self.at == self.all.len()
     }
 
@@ -98,7 +104,7 @@ impl<'a> Wire<'a> {
         Malformed { at: self.at, problem }
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(in crate::decode) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let found = self.all.get(self.at..).and_then(<[u8]>::first_chunk).copied();
         let found = found.ok_or(self.malformed(Problem::End))?;
         self.at += N;
@@ -115,7 +121,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a number: seven bits a byte, the lowest first.
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(in crate::decode) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.all.get(self.at) {
             Some(byte) if *byte < 0x80 => {
                 self.at += 1;
@@ -141,7 +147,7 @@ impl<'a> Wire<'a> {
         Err(before.malformed(Problem::LongNumber))
     }
 
-    pub(super) fn tag(&mut self) -> Result<Tag, Malformed> {
+    pub(in crate::decode) fn tag(&mut self) -> Result<Tag, Malformed> {
         let before = *self;
         let bits = u32::try_from(self.varint()?).map_err(|_| before.malformed(Problem::Tag))?;
         let form = match bits & 7 {
@@ -160,19 +166,19 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a length, passes over so many bytes, and returns where they are.
-    pub(super) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
+    pub(in crate::decode) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
         let before = *self;
         let count = self.varint()?;
         self.take(count).map_err(|_| before.malformed(Problem::End))
     }
 
     /// Passes over the message behind a tag, and returns where its fields are.
-    pub(super) fn message(&mut self, tag: Tag) -> Result<Range<usize>, Malformed> {
+    pub(in crate::decode) fn message(&mut self, tag: Tag) -> Result<Range<usize>, Malformed> {
         if tag.form == Form::Group { self.group(tag.number) } else { self.counted() }
     }
 
     /// Passes over the value behind a tag.
-    pub(super) fn skip(&mut self, tag: Tag) -> Result<(), Malformed> {
+    pub(in crate::decode) fn skip(&mut self, tag: Tag) -> Result<(), Malformed> {
         match tag.form {
             Form::Varint => self.varint().map(|_| ()),
             Form::Fixed32 => self.array::<4>().map(|_| ()),
