@@ -292,7 +292,8 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
 /// make an end of are held beside them.
 pub(crate) fn halves_bytes_max(source: &SourceConfig) -> u64 {
     let payloads = PAYLOAD_BYTES_MAX + source.payload_bytes_max;
-    let payloads = source.join.as_ref().map_or(payloads, |join| join.half.form.bytes_max(payloads));
+    let payloads =
+        source.join.as_ref().map_or(payloads, |join| join.half.form.text_bytes_max(payloads));
     let each = HALF_BYTES + HalfReader::ID_BYTES_MAX as u64;
     payloads as u64 + batch_rows_max(&source.schema) as u64 * each
 }
