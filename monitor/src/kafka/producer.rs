@@ -375,7 +375,9 @@ mod tests {
         let letter = |bytes: usize| {
             let payload = vec![b'x'; bytes];
             let delivery = Box::new(Delivery::DeadLetter { source: 0 });
-            producer.send(BaseRecord::with_opaque_to("dead", delivery).key(b"k").payload(&payload));
+            producer.send(
+                BaseRecord::with_opaque_to("dead", delivery).key(&b"k"[..]).payload(&payload[..]),
+            );
         };
         letter(2 << 20);
         letter(4 << 20);
