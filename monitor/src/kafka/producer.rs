@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driftd_catalog::event::{CloudEvent, RetrainingStatus};
-use driftd_core::config::{Config, KafkaConfig};
+use driftd_core::config::{Config, KafkaConfig, SourceConfig};
 use driftd_core::event::Event;
 use driftd_ingest::Rejection;
 use rdkafka::client::ClientContext;
@@ -55,11 +55,13 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Of dead letters: a request and its response, or one message up to twice as large as may be.
-    /// Larger ones are counted only.
+    /// Of dead letters: a request and its response as one document, or one message up to twice as
+    /// large as may be. Larger ones are counted only.
     pub(crate) fn of(config: &Config) -> Self {
         let sources = config.sources.iter().filter(|it| it.dead_letter_topic.is_some());
-        let letters = sources.map(|it| 2 * it.payload_bytes_max + BESIDE_BYTES);
+        let document =
+            |it: &SourceConfig| it.limits().payload_bytes_max.max(2 * it.payload_bytes_max);
+        let letters = sources.map(|it| document(it) + BESIDE_BYTES);
         Self { message_bytes: letters.fold(MESSAGE_BYTES_MIN, usize::max) }
     }
 
