@@ -5,4 +5,7 @@
 mod calibration;
 mod feature;
 mod oracle;
+mod outcome_laws;
+mod outcomes;
+mod performance;
 mod properties;

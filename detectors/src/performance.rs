@@ -1,0 +1,52 @@
+//! How good a model is: outcomes counted, metrics of the counts, and estimates without labels.
+//!
+//! Before: predictions joined with their labels, or without. After: whoever reports and alarms.
+//! All counts here add, merge and subtract exactly: a label that was revised takes its outcome away
+//! again and leaves no trace, and neither order nor splits of rows can be seen.
+//!
+//! - `exact.rs`, `logarithm.rs`, `terms.rs`: sums without rounding, and their terms.
+//! - `outcome.rs`, `scores.rs`: checks of a row, and the frozen cells of scores.
+//! - `binary.rs`, `multiclass.rs`, `regression.rs`, `ranking.rs`: counts by kind of model.
+//! - `confusion.rs`, `classes.rs`, `curve.rs`, `reliability.rs`: metrics of counts.
+//! - `fairness.rs`: metrics of segments side by side.
+//! - `interval.rs`: how sure they are.
+//!
+//! A metric that is undefined is `None`, never 0 or NaN.
+
+mod binary;
+mod classes;
+mod confusion;
+mod curve;
+mod exact;
+mod fairness;
+mod interval;
+mod logarithm;
+mod multiclass;
+mod outcome;
+mod ranking;
+mod regression;
+mod reliability;
+mod scores;
+mod terms;
+
+pub use binary::{BinaryCounts, BinaryOutcome};
+pub use classes::{Average, ClassMatrix, Disagreement};
+pub use confusion::{Confusion, ValueMatrix};
+pub use curve::{Bracket, ScoreCurve, ThresholdPoint};
+pub use exact::{EXACT_SUM_WORDS, ExactSum, NotFinite};
+pub use fairness::{FairnessCriterion, Gap};
+pub use interval::{Interval, Sample, roc_auc_interval, roc_auc_standard_error, wilson};
+pub use multiclass::{
+    CLASS_EDGES_MAX, CLASSES_MAX, ClassCounts, ClassLayout, ClassLayoutError, ClassOutcome, TOP_MAX,
+};
+pub use outcome::OutcomeError;
+pub use ranking::{
+    CUTOFFS_MAX, Gain, RANKED_ITEMS_MAX, RELEVANCE_MAX, RankingCounts, RankingLayout,
+    RankingLayoutError, RankingMetric, rank,
+};
+pub use regression::{
+    QUANTILES_MAX, RegressionCounts, RegressionLayout, RegressionLayoutError, RegressionOutcome,
+};
+pub use reliability::{RELIABILITY_BINS, ReliabilityBin, ReliabilityCounts, ReliabilityPoint};
+pub use scores::ScoreGrid;
+pub use terms::{TermSum, TermSums};
