@@ -9,11 +9,12 @@
 //! - `binary.rs`, `multiclass.rs`, `regression.rs`, `ranking.rs`: counts by kind of model.
 //! - `confusion.rs`, `classes.rs`, `curve.rs`, `reliability.rs`: metrics of counts.
 //! - `fairness.rs`: metrics of segments side by side.
-//! - `interval.rs`: how sure they are.
+//! - `interval.rs`, `bootstrap.rs`, `sequence.rs`: how sure they are; drawn by `random.rs`.
 //!
 //! A metric that is undefined is `None`, never 0 or NaN.
 
 mod binary;
+mod bootstrap;
 mod classes;
 mod confusion;
 mod curve;
@@ -23,13 +24,16 @@ mod interval;
 mod logarithm;
 mod multiclass;
 mod outcome;
+mod random;
 mod ranking;
 mod regression;
 mod reliability;
 mod scores;
+mod sequence;
 mod terms;
 
 pub use binary::{BinaryCounts, BinaryOutcome};
+pub use bootstrap::{BOOTSTRAP_DRAWS, BinaryDraw, Bootstrap};
 pub use classes::{Average, ClassMatrix, Disagreement};
 pub use confusion::{Confusion, ValueMatrix};
 pub use curve::{Bracket, ScoreCurve, ThresholdPoint};
@@ -49,4 +53,5 @@ pub use regression::{
 };
 pub use reliability::{RELIABILITY_BINS, ReliabilityBin, ReliabilityCounts, ReliabilityPoint};
 pub use scores::ScoreGrid;
+pub use sequence::{bounded_mean_sequence, difference, mean_sequence};
 pub use terms::{TermSum, TermSums};

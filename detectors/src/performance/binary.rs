@@ -127,22 +127,12 @@ impl BinaryCounts {
 
     /// Returns the confusion matrix.
     pub fn confusion(&self) -> Confusion {
-        let mut sides = [0_u64; SIDES];
-        for (place, count) in self.cells.iter().enumerate() {
-            sides[place % SIDES] += count;
-        }
-        let [true_negative, false_negative, false_positive, true_positive] =
-            sides.map(|count| count as f64);
-        Confusion { true_positive, false_positive, false_negative, true_negative }
+        confusion_of(&self.numbers())
     }
 
     /// Returns positives and negatives by score cell.
     pub fn curve(&self) -> ScoreCurve {
-        ScoreCurve::counted(
-            self.labels_by_cell()
-                .into_iter()
-                .map(|[negatives, positives]| [negatives as f64, positives as f64]),
-        )
+        curve_of(&self.numbers())
     }
 
     /// Returns the log losses in nats of the rows with a score, of probabilities clipped at 2⁻⁵²
@@ -165,6 +155,10 @@ impl BinaryCounts {
         labels
     }
 
+    fn numbers(&self) -> Vec<f64> {
+        self.cells.iter().map(|count| count as f64).collect()
+    }
+
     fn check_layout(&self, other: &Self) -> Result<(), OutcomeError> {
         same_layout("score cells", self.cells.len(), other.cells.len())?;
         self.losses.check_layout(&other.losses)
@@ -178,6 +172,25 @@ impl BinaryCounts {
         };
         Ok(SIDES * cell + 2 * usize::from(outcome.predicted) + usize::from(outcome.label))
     }
+}
+
+/// Returns the confusion matrix of cells as [`BinaryCounts::cells`] has them.
+pub(super) fn confusion_of(cells: &[f64]) -> Confusion {
+    let mut sides = [0.0; SIDES];
+    for cell in cells.chunks_exact(SIDES) {
+        for (sum, count) in sides.iter_mut().zip(cell) {
+            *sum += count;
+        }
+    }
+    let [true_negative, false_negative, false_positive, true_positive] = sides;
+    Confusion { true_positive, false_positive, false_negative, true_negative }
+}
+
+/// Returns positives and negatives by score of such cells.
+pub(super) fn curve_of(cells: &[f64]) -> ScoreCurve {
+    let scored = &cells[..cells.len() - SIDES];
+    let by_label = |cell: &[f64]| [cell[0] + cell[2], cell[1] + cell[3]];
+    ScoreCurve::counted(scored.chunks_exact(SIDES).map(by_label))
 }
 
 /// Returns the losses of a score in the order of their sums.

@@ -4,6 +4,7 @@
 
 mod calibration;
 mod feature;
+mod intervals;
 mod oracle;
 mod outcome_laws;
 mod outcomes;
