@@ -222,7 +222,8 @@ mod tests {
                 }
                 prop_assert_eq!(sum.iter().collect::<Vec<_>>(), sums);
                 prop_assert_eq!(&sum, &CellCounts::from(sums.to_vec()));
-                prop_assert_eq!([sum.get(0), sum.get(2), sum.get(3)], [Some(sums[0]), Some(sums[2]), None]);
+                let found = [sum.get(0), sum.get(2), sum.get(3)];
+                prop_assert_eq!(found, [Some(sums[0]), Some(sums[2]), None]);
             }
         }
     }

@@ -10,20 +10,28 @@
 //! - `confusion.rs`, `classes.rs`, `curve.rs`, `reliability.rs`: metrics of counts.
 //! - `fairness.rs`: metrics of segments side by side.
 //! - `interval.rs`, `bootstrap.rs`, `sequence.rs`: how sure they are; drawn by `random.rs`.
+//! - `calibration.rs`, `estimate.rs`, `class_estimate.rs`: what scores mean, and what is
+//!   expected of them without labels; `powered.rs`: with the labels that have come.
+//! - `decomposition.rs`: which segments a change comes from.
 //!
 //! A metric that is undefined is `None`, never 0 or NaN.
 
 mod binary;
 mod bootstrap;
+mod calibration;
+mod class_estimate;
 mod classes;
 mod confusion;
 mod curve;
+mod decomposition;
+mod estimate;
 mod exact;
 mod fairness;
 mod interval;
 mod logarithm;
 mod multiclass;
 mod outcome;
+mod powered;
 mod random;
 mod ranking;
 mod regression;
@@ -34,9 +42,13 @@ mod terms;
 
 pub use binary::{BinaryCounts, BinaryOutcome};
 pub use bootstrap::{BOOTSTRAP_DRAWS, BinaryDraw, Bootstrap};
+pub use calibration::Calibration;
+pub use class_estimate::ClassEstimate;
 pub use classes::{Average, ClassMatrix, Disagreement};
 pub use confusion::{Confusion, ValueMatrix};
 pub use curve::{Bracket, ScoreCurve, ThresholdPoint};
+pub use decomposition::{Contribution, Decomposition, SegmentMean};
+pub use estimate::{BinaryEstimate, SamplingError, ScoreCounts};
 pub use exact::{EXACT_SUM_WORDS, ExactSum, NotFinite};
 pub use fairness::{FairnessCriterion, Gap};
 pub use interval::{Interval, Sample, roc_auc_interval, roc_auc_standard_error, wilson};
@@ -44,6 +56,7 @@ pub use multiclass::{
     CLASS_EDGES_MAX, CLASSES_MAX, ClassCounts, ClassLayout, ClassLayoutError, ClassOutcome, TOP_MAX,
 };
 pub use outcome::OutcomeError;
+pub use powered::{GuessedSample, PoweredMean};
 pub use ranking::{
     CUTOFFS_MAX, Gain, RANKED_ITEMS_MAX, RELEVANCE_MAX, RankingCounts, RankingLayout,
     RankingLayoutError, RankingMetric, rank,

@@ -147,12 +147,15 @@ impl BinaryCounts {
     }
 
     /// Returns negatives and positives of each score cell.
-    pub(super) fn labels_by_cell(&self) -> Vec<[u64; 2]> {
-        let mut labels = vec![[0; 2]; self.cells.len() / SIDES - 1];
-        for (place, count) in self.cells.iter().take(SIDES * labels.len()).enumerate() {
-            labels[place / SIDES][place % 2] += count;
-        }
-        labels
+    pub(super) fn labels_by_cell(&self) -> Vec<[f64; 2]> {
+        self.by_cell().into_iter().map(|[nn, np, pn, pp]| [nn + pn, np + pp]).collect()
+    }
+
+    /// Returns the four counts of each score cell, in the order of [`BinaryCounts::cells`].
+    pub(super) fn by_cell(&self) -> Vec<[f64; SIDES]> {
+        let numbers = self.numbers();
+        let (cells, _) = numbers.as_chunks::<SIDES>();
+        cells[..cells.len() - 1].to_vec()
     }
 
     fn numbers(&self) -> Vec<f64> {

@@ -107,7 +107,7 @@ pub fn roc_auc_standard_error(curve: &ScoreCurve) -> Option<f64> {
 }
 
 /// Returns the interval of the ROC area by [`roc_auc_standard_error`] on the scale of its logit,
-/// where it is nearer to normal and ends within 0 to 1 (Pepe 2003, §5.2). Nothing where the classes
+/// where it is nearer to normal and ends within 0 to 1 (Pepe 2003). Nothing where the classes
 /// are separated entirely, for the spread is unknown then.
 pub fn roc_auc_interval(curve: &ScoreCurve, confidence: f64) -> Option<Interval> {
     let area = curve.roc_auc()?.value;

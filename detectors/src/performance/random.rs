@@ -1,6 +1,6 @@
 //! Random numbers that are the same for the same seed on every machine.
 //!
-//! Before: a seed of the caller. After: [`super::bootstrap`] and [`super::isotonic`].
+//! Before: a seed of the caller. After: [`super::bootstrap`] and [`super::calibration`].
 
 use crate::special::normal_quantile;
 
@@ -8,6 +8,9 @@ use crate::special::normal_quantile;
 /// normal one with its skewness put in (Cornish & Fisher 1938), which is off by less than a
 /// hundredth of a standard deviation.
 const EXACT_MEAN_MAX: f64 = 32.0;
+
+/// Up to so many trials are made one by one; beyond, their number of hits is nearly normal.
+const TRIALS_MAX: f64 = 64.0;
 
 /// Constants of `SplitMix64` (Steele, Lea & Flood 2014).
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -29,6 +32,21 @@ impl Random {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX[1]);
         let bits = (mixed ^ (mixed >> 31)) >> 12;
         (bits as f64 + 0.5) / (1_u64 << 52) as f64
+    }
+
+    /// Returns how many of a whole number of trials hit, each with the probability `share`.
+    pub(super) fn binomial(&mut self, trials: f64, share: f64) -> f64 {
+        if TRIALS_MAX < trials {
+            let z = normal_quantile(1.0 - self.uniform());
+            let normal = trials * share + (trials * share * (1.0 - share)).sqrt() * z;
+            return (normal + 0.5).floor().clamp(0.0, trials);
+        }
+        let (mut hits, mut left) = (0.0, trials);
+        while 0.0 < left {
+            hits += f64::from(u8::from(self.uniform() < share));
+            left -= 1.0;
+        }
+        hits
     }
 
     /// Returns a Poisson number of this mean.

@@ -25,8 +25,8 @@ const METRICS: usize = 7;
 pub enum Gain {
     /// Its relevance.
     Linear,
-    /// 2 to the power of its relevance, less 1 (Burges et al. 2005), for relevances that are grades:
-    /// whole numbers.
+    /// 2 to the power of its relevance, less 1 (Burges et al. 2005), for relevances that are
+    /// grades: whole numbers.
     Exponential,
 }
 

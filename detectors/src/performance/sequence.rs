@@ -17,8 +17,7 @@ const BISECTIONS: usize = 64;
 const MIXING: f64 = 0.5;
 
 /// Returns the confidence sequence of the mean of terms between 0 and 1 from their sum, by the
-/// method of mixtures (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021, §3.4). Nothing without
-/// rows.
+/// method of mixtures (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021). Nothing without rows.
 ///
 /// For a mean `p`, `∫ q^S (1 − q)^(n − S) dBeta(q) / (p^S (1 − p)^(n − S))` is a martingale when
 /// terms are 0 or 1; between them its factors are convex in the term, so that it is a
@@ -49,7 +48,7 @@ pub fn bounded_mean_sequence(sum: f64, rows: f64, confidence: f64) -> Option<Int
 
 /// Returns the confidence sequence of a mean without bounds, like that of absolute errors:
 /// asymptotic as Student's interval, and narrowest at `tuned_rows` (Waudby-Smith, Arbour, Sinha,
-/// Kennedy & Ramdas 2024, theorem 2.2 and equation 24). Nothing for fewer than two rows or a term
+/// Kennedy & Ramdas 2024). Nothing for fewer than two rows or a term
 /// that does not vary.
 pub fn mean_sequence(sample: &Sample, tuned_rows: f64, confidence: f64) -> Option<Interval> {
     let variance = sample.variance().filter(|variance| 0.0 < *variance)?;

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod calibration;
+mod estimates;
 mod feature;
+mod inference;
 mod intervals;
 mod oracle;
 mod outcome_laws;

@@ -27,7 +27,9 @@ trait Kind {
 
     fn count(&self, outcomes: &[Self::Outcome]) -> Self::Counts {
         let mut counts = self.empty();
-        outcomes.iter().for_each(|it| self.add(&mut counts, it).unwrap());
+        for it in outcomes {
+            self.add(&mut counts, it).unwrap();
+        }
         counts
     }
 }
@@ -84,7 +86,7 @@ impl Kind for ClassLayout {
 /// Prediction, label, the predicted quantile, and half the width of an interval around it.
 type ErrorRow = (f64, f64, f64, Option<f64>);
 
-fn error_outcome<'a>((prediction, label, quantile, half): &'a ErrorRow) -> RegressionOutcome<'a> {
+fn error_outcome((prediction, label, quantile, half): &ErrorRow) -> RegressionOutcome<'_> {
     let interval = half.map(|half| [prediction - half, prediction + half]);
     let quantiles = std::slice::from_ref(quantile);
     RegressionOutcome { prediction: *prediction, label: *label, quantiles, interval }
