@@ -14,7 +14,48 @@
 //!   expected of them without labels; `powered.rs`: with the labels that have come.
 //! - `decomposition.rs`: which segments a change comes from.
 //!
-//! A metric that is undefined is `None`, never 0 or NaN.
+//! A metric that is undefined is `None`, never 0 or NaN. Counts that were read back are merged into
+//! empty ones, which refuse those of another layout.
+//!
+//! ```
+//! use driftd_detectors::performance::{
+//!     BinaryCounts, BinaryEstimate, BinaryOutcome, Calibration, ScoreCounts, ScoreGrid, wilson,
+//! };
+//!
+//! // A reference of 1,000 predictions whose labels are known: positive as often as scores say.
+//! let score = |i: u32| f64::from(i % 100) / 100.0;
+//! let outcome = |i: u32| BinaryOutcome {
+//!     score: Some(score(i)),
+//!     predicted: 0.5 <= score(i),
+//!     label: i * 7 % 100 < i % 100,
+//! };
+//! let scores: Vec<f64> = (0..100).map(score).collect();
+//! let grid = ScoreGrid::from_sorted(&scores, 1_024)?;
+//! let mut reference = BinaryCounts::empty(&grid);
+//! for i in 0..1_000 {
+//!     reference.add(&grid, &outcome(i))?;
+//! }
+//! let confusion = reference.confusion();
+//! let accuracy = confusion.accuracy().expect("there are rows");
+//! let right = confusion.true_positive + confusion.true_negative;
+//! let interval = wilson(right, confusion.rows(), 0.95).expect("there are rows");
+//! assert!(interval.lower < accuracy && accuracy < interval.upper);
+//!
+//! // A label was revised: its outcome is taken away, and the new one added.
+//! let revised = BinaryOutcome { label: !outcome(3).label, ..outcome(3) };
+//! reference.subtract(&grid, &outcome(3))?;
+//! reference.add(&grid, &revised)?;
+//!
+//! // A window without labels: what is its accuracy likely to be?
+//! let calibration = Calibration::gated(&grid, &reference, 1);
+//! let mut window = ScoreCounts::empty(&grid);
+//! for i in 40..60 {
+//!     window.add(&grid, score(i), 0.5 <= score(i))?;
+//! }
+//! let estimate = BinaryEstimate::of(&window, &calibration)?;
+//! assert!(estimate.confusion.accuracy() < Some(accuracy), "scores near the threshold");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod binary;
 mod bootstrap;

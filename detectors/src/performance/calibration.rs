@@ -115,6 +115,20 @@ impl Calibration {
         if self.is_identity() { score } else { self.between(grid.cell_of(score), score) }
     }
 
+    /// Returns the expected calibration error of the probabilities on outcomes with labels, in ten
+    /// bins of equal rows: how far an estimate made of them is off, before positive and negative
+    /// errors cancel. Of the reference's own outcomes it is small; that it has grown on later ones
+    /// says that estimates are no longer to be trusted. Nothing without scored rows, or for counts
+    /// of other cells.
+    pub fn error(&self, outcomes: &BinaryCounts) -> Option<f64> {
+        let labels = outcomes.labels_by_cell();
+        let rows: f64 = labels.iter().flatten().sum();
+        let is_known = labels.len() == self.probabilities.len() && 0.0 < rows;
+        let cells = labels.into_iter().zip(&self.probabilities);
+        let cells = cells.map(|([negative, positive], &p)| [p, negative + positive, positive]);
+        is_known.then(|| error_of_equal_bins(cells.collect()))
+    }
+
     /// Returns whether the reference had scores on both sides of a cell, or in it: beyond them a
     /// probability is a guess. Of scores taken as they are nothing is learnt.
     pub(super) fn supports(&self, cell: usize) -> bool {

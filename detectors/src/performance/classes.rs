@@ -167,3 +167,34 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
     ratio(sum, count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_of_ordered_classes_counts_by_distance() {
+        // By label: 8 1 1, 2 6 2, 0 2 8; 10 rows a label; predicted 10, 9, 11.
+        let rows = [8.0, 1.0, 1.0, 2.0, 6.0, 2.0, 0.0, 2.0, 8.0];
+        let matrix = ClassMatrix::new(rows.to_vec());
+        let close = |found: Option<f64>, expected: f64| {
+            assert!((found.unwrap() - expected).abs() < 1e-15, "{found:?} is not {expected}");
+        };
+        // 8 rows are wrong, by 9 steps, of which the squares add up to 11. A third of the predicted
+        // rows of each label by chance: 20 wrong, by (31 + 21 + 29)/3 steps, (53 + 21 + 49)/3 squared.
+        close(matrix.kappa(Disagreement::Nominal), 1.0 - 8.0 / 20.0);
+        close(matrix.kappa(Disagreement::Linear), 1.0 - 9.0 / 27.0);
+        close(matrix.kappa(Disagreement::Quadratic), 1.0 - 11.0 / 41.0);
+    }
+
+    #[test]
+    fn classes_that_do_not_occur_take_no_part_in_means() {
+        let rows = [4.0, 0.0, 0.0, 1.0, 3.0, 0.0, 0.0, 0.0, 0.0];
+        let matrix = ClassMatrix::new(rows.to_vec());
+        let recall = matrix.average(Average::Macro, Confusion::recall).unwrap();
+        assert!((recall - 0.875).abs() < 1e-15);
+        assert_eq!(matrix.balanced_accuracy(), Some(recall));
+        assert_eq!(ClassMatrix::new(vec![0.0; 9]).balanced_accuracy(), None);
+        assert_eq!((matrix.get(3, 0), matrix.get(0, 3)), (0.0, 0.0));
+    }
+}

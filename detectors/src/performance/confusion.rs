@@ -146,3 +146,52 @@ impl Confusion {
 pub(super) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (0.0 < denominator).then(|| numerator / denominator)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MATRIX: Confusion = Confusion {
+        true_positive: 30.0,
+        false_positive: 10.0,
+        false_negative: 20.0,
+        true_negative: 140.0,
+    };
+
+    #[test]
+    fn outcomes_are_worth_what_the_matrix_says() {
+        // A call costs 5; it keeps a customer worth 100; one who leaves uncalled is lost.
+        let worth = ValueMatrix {
+            true_positive: 95.0,
+            false_positive: -5.0,
+            false_negative: -100.0,
+            true_negative: 0.0,
+        };
+        assert_eq!(MATRIX.value(&worth), 2_850.0 - 50.0 - 2_000.0);
+        assert_eq!(MATRIX.value_per_row(&worth), Some(4.0));
+        assert_eq!(Confusion::default().value_per_row(&worth), None);
+    }
+
+    #[test]
+    fn shares_of_rows_are_of_all_rows() {
+        assert_eq!((MATRIX.prevalence(), MATRIX.selection_rate()), (Some(0.25), Some(0.2)));
+    }
+
+    #[test]
+    fn metrics_of_nothing_are_undefined() {
+        let nothing = Confusion::default();
+        let metrics = [
+            nothing.accuracy(),
+            nothing.balanced_accuracy(),
+            nothing.precision(),
+            nothing.recall(),
+            nothing.specificity(),
+            nothing.f_beta(1.0),
+            nothing.jaccard(),
+            nothing.matthews(),
+            nothing.kappa(),
+            nothing.prevalence(),
+        ];
+        assert_eq!(metrics, [None; 10]);
+    }
+}

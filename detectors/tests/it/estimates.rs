@@ -203,6 +203,11 @@ fn estimates_follow_scores_and_miss_a_change_of_their_meaning() {
     let broken: Vec<(f64, bool)> = shifted.iter().map(coin).collect();
     let (unchanged, realised) = estimated(&broken);
     assert_eq!(unchanged, estimate);
+    // The labels do, once they have come.
+    let error =
+        |rows: &[(f64, bool)]| calibration.error(&count(&grid, &outcomes(rows, 0.5))).unwrap();
+    assert!(error(&reference) < 0.01 && error(&shifted) < 0.03 && 0.1 < error(&broken));
+    assert_eq!(calibration.error(&BinaryCounts::empty(&grid)), None);
     assert!((realised[1] - 0.5).abs() < 0.02 && 0.1 < estimate[1] - realised[1]);
 }
 

@@ -72,7 +72,7 @@ fn the_error_of_the_roc_area_is_delongs() {
 fn intervals_of_areas_and_of_metrics_without_a_formula_cover() {
     let mut random = uniforms(37);
     let (mut area, mut precision, mut f1, mut matthews) = (vec![], vec![], vec![], vec![]);
-    for seed in 0..150 {
+    for seed in 0..120 {
         let rows = calibrated(300, &mut random);
         let grid = score_grid(rows.iter().map(|(score, _)| *score), EDGES_MAX);
         let counts = count(&grid, &outcomes(&rows, 0.5));
@@ -162,11 +162,11 @@ fn always_holds(
 
 #[test]
 fn sequences_hold_the_mean_at_all_times_together() {
-    const ROWS: usize = 1_500;
+    const ROWS: usize = 1_000;
     let mut random = uniforms(47);
     let bounded = |it: &Sample| bounded_mean_sequence(it.sum, it.rows, CONFIDENCE);
     let (mut hits, mut shares, mut squares, mut wilsons) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..200 {
+    for _ in 0..150 {
         let draws: Vec<f64> = random.by_ref().take(ROWS).collect();
         let bernoulli = || draws.iter().map(|u| f64::from(u8::from(*u < 0.1)));
         hits.push(always_holds(bernoulli(), 1.0, 0.1, bounded));

@@ -4,8 +4,9 @@
 use std::fmt::Debug;
 
 use driftd_detectors::performance::{
-    BinaryCounts, BinaryOutcome, ClassCounts, ClassLayout, ClassOutcome, Gain, OutcomeError,
-    RankingCounts, RankingLayout, RegressionCounts, RegressionLayout, RegressionOutcome, ScoreGrid,
+    BinaryCounts, BinaryOutcome, ClassCounts, ClassLayout, ClassLayoutError, ClassOutcome, Gain,
+    OutcomeError, RankingCounts, RankingLayout, RankingLayoutError, RegressionCounts,
+    RegressionLayout, RegressionLayoutError, RegressionOutcome, ScoreGrid,
 };
 use driftd_detectors::{Grid, Precision};
 use driftd_fixtures::trials::cases;
@@ -344,6 +345,79 @@ impl Naive<'_> {
         let positives = self.scores(true).len() as f64;
         found / (share * positives)
     }
+}
+
+#[test]
+fn lift_of_scores_with_cells_of_their_own_is_exact() {
+    let rows: Vec<(f64, bool)> = (0..=8).map(|i| (f64::from(i) / 8.0, 5 <= i)).collect();
+    let grid = ScoreGrid::try_new(rows.iter().map(|(score, _)| *score).collect()).unwrap();
+    let curve = count(&grid, &outcomes(&rows, 0.5)).curve();
+    for (share, expected) in [(1.0 / 3.0, 2.25), (4.0 / 9.0, 2.25), (8.0 / 9.0, 1.125), (1.0, 1.0)]
+    {
+        let found = curve.lift(share).unwrap();
+        assert!((found.value - expected).abs() < 1e-15, "{share}: {found:?}");
+        assert!(found.upper - found.lower < 1e-15, "{share}: {found:?}");
+    }
+    assert_eq!((curve.lift(0.0), curve.lift(1.1), curve.lift(f64::NAN)), (None, None, None));
+}
+
+#[test]
+fn intervals_of_a_regression_cover_what_they_cover() {
+    let layout = regression_layout();
+    let rows = [(0.0, 1.0, 2.0, Some(1.0)), (0.0, 1.5, 1.0, Some(1.0)), (0.0, 0.0, 0.0, None)];
+    let counts = layout.count(&rows);
+    assert_eq!((counts.covered().rows, counts.covered().mean()), (2, Some(0.5)));
+    assert_eq!(counts.interval_width().mean(), Some(2.0));
+    assert_eq!(counts.quantile_covered(0).unwrap().mean(), Some(2.0 / 3.0));
+    assert_eq!((counts.pinball(1), counts.quantile_covered(1)), (None, None));
+    let interval = counts.root_mean_squared_error_interval(0.95).unwrap();
+    let mean = counts.squared_error().sample().interval(0.95).unwrap();
+    assert!(mean.lower < 0.0 && interval.lower == 0.0);
+    assert_eq!(interval.upper, mean.upper.sqrt());
+}
+
+#[test]
+fn layouts_that_no_model_has_are_refused_with_their_number() {
+    let residuals = || Grid::try_new(Precision::F64, vec![0.0], vec![0.0]).unwrap();
+    let refused = |centre: f64, quantiles: Vec<f64>| {
+        RegressionLayout::try_new(residuals(), centre, quantiles).unwrap_err()
+    };
+    assert_eq!(refused(0.0, vec![0.5; 17]), RegressionLayoutError::Quantiles { found: 17 });
+    assert_eq!(refused(0.0, vec![0.5, 1.0]), RegressionLayoutError::Level { level: 1.0 });
+    let centre = f64::INFINITY;
+    assert_eq!(refused(centre, vec![]), RegressionLayoutError::Centre { centre });
+
+    let refused = |classes, grids| ClassLayout::try_new(classes, grids).unwrap_err();
+    assert_eq!(refused(1, vec![]), ClassLayoutError::Classes { found: 1 });
+    assert_eq!(refused(65, vec![]), ClassLayoutError::Classes { found: 65 });
+    let error = ClassLayoutError::Grids { found: 2, classes: 3 };
+    assert_eq!(refused(3, vec![score_grid(); 2]), error);
+    let edges: Vec<f64> = (0..1_000).map(|i| f64::from(i) / 1_000.0).collect();
+    let grids = vec![ScoreGrid::try_new(edges).unwrap(); 17];
+    assert_eq!(refused(17, grids), ClassLayoutError::Edges { found: 17_000 });
+
+    let refused = |cutoffs| RankingLayout::try_new(cutoffs, Gain::Linear).unwrap_err();
+    assert_eq!(refused(vec![]), RankingLayoutError::Cutoffs { found: 0 });
+    assert_eq!(refused(vec![1; 9]), RankingLayoutError::Cutoffs { found: 9 });
+    assert_eq!(refused(vec![1, 0]), RankingLayoutError::Zero);
+}
+
+#[test]
+fn classes_that_are_not_named_are_one_class() {
+    let layout = class_layout();
+    let counts = layout.count(&[
+        (None, Some(7), None),
+        (Some(vec![0.5, 0.25, 0.25]), Some(0), Some(9)),
+        (Some(vec![0.25, 0.5, 0.5]), Some(1), Some(1)),
+    ]);
+    let matrix = counts.confusion();
+    assert_eq!((matrix.get(3, 3), matrix.get(3, 0), matrix.get(1, 1)), (1.0, 1.0, 1.0));
+    // A label without a score has no loss, and is no class's.
+    assert_eq!((counts.log_loss().rows, counts.curve(0).unwrap().positive()), (1, 0.0));
+    // Of equal scores the later class is before.
+    assert_eq!(counts.top(1).unwrap().mean(), Some(0.0));
+    assert_eq!(counts.top(2).unwrap().mean(), Some(1.0));
+    assert_eq!((counts.top(0), counts.top(11), counts.curve(3)), (None, None, None));
 }
 
 #[test]
