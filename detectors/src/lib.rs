@@ -1,4 +1,4 @@
-//! Drift statistics: frozen references, mergeable counts, detectors and decisions.
+//! Drift and performance statistics: frozen references, mergeable counts, detectors, decisions.
 //!
 //! Pure: slices of numbers in, verdicts out. No Arrow, no serialisation, no clock, no file.
 //!

@@ -15,7 +15,7 @@ use super::scores::ScoreGrid;
 use super::terms::{TermSum, TermSums};
 
 /// What a cell is split by: predicted class, then label.
-const SIDES: usize = 4;
+pub(super) const SIDES: usize = 4;
 
 /// Places of the losses.
 const LOG_LOSS: usize = 0;
@@ -83,10 +83,10 @@ impl BinaryCounts {
             return Err(OutcomeError::NotAdded { what: "binary outcomes" });
         }
         if let Some(score) = outcome.score {
-            let mut sums = self.losses.clone();
-            sums.subtract(&losses(outcome.label, score))?;
+            let losses = losses(outcome.label, score);
+            self.losses.check_added(&losses)?;
             self.reliability.subtract(score, outcome.label)?;
-            self.losses = sums;
+            self.losses.subtract(&losses);
         }
         self.cells.subtract_one(cell);
         Ok(())

@@ -9,7 +9,7 @@
 
 use crate::cells::CellCounts;
 
-use super::binary::{BinaryCounts, add_cells};
+use super::binary::{BinaryCounts, SIDES, add_cells};
 use super::bootstrap::{BinaryDraw, Bootstrap};
 use super::calibration::Calibration;
 use super::confusion::{Confusion, ratio};
@@ -35,7 +35,7 @@ impl ScoreCounts {
     pub fn of_outcomes(outcomes: &BinaryCounts) -> Self {
         let sides: Vec<u64> = outcomes.cells.iter().collect();
         // Rows without a score are the last cell.
-        let scored = &sides[..sides.len() - 4];
+        let scored = &sides[..sides.len() - SIDES];
         let pairs = scored.chunks_exact(2).map(|labels| labels[0] + labels[1]);
         Self { cells: pairs.collect::<Vec<u64>>().into() }
     }

@@ -203,12 +203,11 @@ impl ClassCounts {
         {
             return Err(OutcomeError::NotAdded { what: "outcomes by class" });
         }
-        let mut terms = self.terms.clone();
-        terms.subtract(&row.terms)?;
+        self.terms.check_added(&row.terms)?;
         if let Some((first, hit)) = row.top {
             self.reliability.subtract(first, hit)?;
         }
-        self.terms = terms;
+        self.terms.subtract(&row.terms);
         for (counts, cell) in self.scores.iter_mut().zip(&row.cells) {
             counts.subtract_one(*cell);
         }

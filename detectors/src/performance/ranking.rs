@@ -201,7 +201,10 @@ impl RankingCounts {
         relevance: &[f64],
     ) -> Result<(), OutcomeError> {
         same_layout("terms", self.terms.terms.len(), layout.len())?;
-        self.terms.subtract(&layout.terms(relevance)?)
+        let terms = layout.terms(relevance)?;
+        self.terms.check_added(&terms)?;
+        self.terms.subtract(&terms);
+        Ok(())
     }
 
     /// Adds counts of other queries. On an error nothing was added.

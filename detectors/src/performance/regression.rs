@@ -196,7 +196,8 @@ impl RegressionCounts {
         if self.residuals.cells.get(cell) == Some(0) {
             return Err(OutcomeError::NotAdded { what: "residuals" });
         }
-        self.terms.subtract(&terms)?;
+        self.terms.check_added(&terms)?;
+        self.terms.subtract(&terms);
         self.residuals.cells.subtract_one(cell);
         Ok(())
     }

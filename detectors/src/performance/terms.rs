@@ -7,6 +7,8 @@ use super::exact::ExactSum;
 use super::interval::Sample;
 use super::outcome::{OutcomeError, same_layout};
 
+const NOT_ADDED: OutcomeError = OutcomeError::NotAdded { what: "terms" };
+
 /// Exact sums of one term over the rows that have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TermSum {
@@ -29,12 +31,31 @@ impl TermSum {
         Sample { rows: self.rows as f64, sum: self.sum.value(), squares: self.squares.value() }
     }
 
-    /// Returns the sums of a single term, whose square was found finite.
-    fn of(term: f64) -> Self {
-        let mut one = Self { rows: 1, ..Self::default() };
-        let added = one.sum.add(term).and_then(|()| one.squares.add(term * term));
+    /// Adds a term, whose square was found finite.
+    fn add(&mut self, term: f64) {
+        self.rows += 1;
+        let added = self.sum.add(term).and_then(|()| self.squares.add(term * term));
         added.expect("the term was checked");
-        one
+    }
+
+    /// Takes a term away that was added.
+    fn subtract(&mut self, term: f64) {
+        self.rows -= 1;
+        let taken = self.sum.subtract(term).and_then(|()| self.squares.subtract(term * term));
+        taken.expect("the term was checked");
+    }
+
+    /// Returns whether a term can have been added: the last one leaves nothing.
+    fn may_hold(&self, term: f64) -> bool {
+        match self.rows {
+            0 => false,
+            1 => {
+                let mut left = *self;
+                left.subtract(term);
+                left == Self::default()
+            }
+            _ => true,
+        }
     }
 
     fn merge(&mut self, other: &Self) {
@@ -78,15 +99,25 @@ impl TermSums {
     pub(super) fn add(&mut self, terms: &[Option<f64>]) {
         for (sum, term) in self.terms.iter_mut().zip(terms) {
             if let Some(term) = *term {
-                sum.merge(&TermSum::of(term));
+                sum.add(term);
             }
         }
     }
 
-    /// Takes terms that [`check`] found good away again. On an error nothing was taken.
-    pub(super) fn subtract(&mut self, terms: &[Option<f64>]) -> Result<(), OutcomeError> {
-        let ones = terms.iter().map(|term| term.map_or_else(TermSum::default, TermSum::of));
-        self.take(ones)
+    /// Returns an error unless these terms, which [`check`] found good, can have been added.
+    pub(super) fn check_added(&self, terms: &[Option<f64>]) -> Result<(), OutcomeError> {
+        let mut pairs = self.terms.iter().zip(terms);
+        let were_added = pairs.all(|(sum, term)| term.is_none_or(|term| sum.may_hold(term)));
+        if were_added { Ok(()) } else { Err(NOT_ADDED) }
+    }
+
+    /// Takes terms away again that [`TermSums::check_added`] found.
+    pub(super) fn subtract(&mut self, terms: &[Option<f64>]) {
+        for (sum, term) in self.terms.iter_mut().zip(terms) {
+            if let Some(term) = *term {
+                sum.subtract(term);
+            }
+        }
     }
 
     /// Adds other sums of the same terms.
@@ -98,19 +129,15 @@ impl TermSums {
 
     /// Takes other sums away again. On an error nothing was taken.
     pub(super) fn unmerge(&mut self, other: &Self) -> Result<(), OutcomeError> {
-        self.take(other.terms.iter().copied())
+        let pairs = self.terms.iter().zip(&other.terms);
+        let left: Option<Vec<TermSum>> = pairs.map(|(ours, its)| ours.without(its)).collect();
+        self.terms = left.ok_or(NOT_ADDED)?;
+        Ok(())
     }
 
     /// Returns an error unless the other sums are of as many terms.
     pub(super) fn check_layout(&self, other: &Self) -> Result<(), OutcomeError> {
         same_layout("terms", self.terms.len(), other.terms.len())
-    }
-
-    fn take(&mut self, others: impl Iterator<Item = TermSum>) -> Result<(), OutcomeError> {
-        let left: Option<Vec<TermSum>> =
-            self.terms.iter().zip(others).map(|(ours, theirs)| ours.without(&theirs)).collect();
-        self.terms = left.ok_or(OutcomeError::NotAdded { what: "terms" })?;
-        Ok(())
     }
 }
 

@@ -184,6 +184,26 @@ fn sequences_hold_the_mean_at_all_times_together() {
 }
 
 #[test]
+fn the_sequence_of_a_mean_is_the_papers() {
+    // Variance 2.5, tuned to 100 rows: μ̂ ± σ̂ √(2 (tρ² + 1) / (t²ρ²) · ln(√(tρ² + 1) / α)).
+    let five = sample(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+    let alpha = 1.0 - CONFIDENCE;
+    let level = -2.0 * alpha.ln();
+    let square = (level + (level + 1.0).ln()) / 100.0;
+    let grown = 5.0 * square + 1.0;
+    let half = (2.5 * 2.0 * grown / (25.0 * square) * (grown.sqrt() / alpha).ln()).sqrt();
+    let found = mean_sequence(&five, 100.0, CONFIDENCE).unwrap();
+    assert!((found.lower - (3.0 - half)).abs() < 1e-12, "{found:?} {half}");
+    assert!((found.upper - (3.0 + half)).abs() < 1e-12, "{found:?} {half}");
+    // It is narrowest, against Student's, where it is tuned to.
+    let widths = [10.0, 100.0, 1_000.0].map(|tuned| {
+        let hundred = Sample { rows: 100.0, sum: 0.0, squares: 99.0 };
+        mean_sequence(&hundred, tuned, CONFIDENCE).unwrap().upper
+    });
+    assert!(widths[1] < widths[0] && widths[1] < widths[2], "{widths:?}");
+}
+
+#[test]
 fn sequences_narrow_and_stay_within_their_bounds() {
     let at = |hits: f64, rows: f64| bounded_mean_sequence(hits, rows, CONFIDENCE).unwrap();
     assert_eq!((at(0.0, 50.0).lower, at(50.0, 50.0).upper), (0.0, 1.0));

@@ -377,6 +377,17 @@ fn intervals_of_a_regression_cover_what_they_cover() {
 }
 
 #[test]
+fn rounding_is_no_variance_of_labels() {
+    let layout = regression_layout();
+    for label in [0.1, 0.7, 1e9 + 0.1, -3e-7] {
+        for rows in 1..40 {
+            let counts = layout.count(&vec![(label + 0.3, label, 0.0, None); rows]);
+            assert_eq!((counts.r_squared(), counts.explained_variance()), (None, None));
+        }
+    }
+}
+
+#[test]
 fn layouts_that_no_model_has_are_refused_with_their_number() {
     let residuals = || Grid::try_new(Precision::F64, vec![0.0], vec![0.0]).unwrap();
     let refused = |centre: f64, quantiles: Vec<f64>| {
@@ -429,6 +440,17 @@ fn an_outcome_of_the_same_cell_is_not_taken_for_the_last_one() {
     let error = counts.subtract(&grid, &outcome(0.61));
     assert!(matches!(error, Err(OutcomeError::NotAdded { .. })));
     assert_eq!(counts, before);
+
+    // The same holds of the terms alone, where no cell tells.
+    let not_added = Err(OutcomeError::NotAdded { what: "terms" });
+    let layout = ranking_layout();
+    let mut counts = layout.count(&[vec![1.0, 0.0]]);
+    assert_eq!(counts.subtract(&layout, &[0.0, 1.0]), not_added);
+    assert_eq!(counts, layout.count(&[vec![1.0, 0.0]]));
+    let layout = regression_layout();
+    let mut counts = layout.count(&[(1.0, 1.25, 1.0, None)]);
+    assert_eq!(counts.subtract(&layout, &error_outcome(&(1.0, 1.5, 1.0, None))), not_added);
+    assert_eq!(counts, layout.count(&[(1.0, 1.25, 1.0, None)]));
 }
 
 #[test]
