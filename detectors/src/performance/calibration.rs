@@ -46,10 +46,8 @@ impl Calibration {
 
     /// Fits the probability to counts by cell: isotonic regression by pooling adjacent violators
     /// (Ayer et al. 1955; Barlow et al. 1972), linear between the scores of filled cells and
-    /// constant beyond them, as scikit-learn's. Nothing without rows.
-    ///
-    /// # Panics
-    /// When the curve has cells that the grid has not.
+    /// constant beyond them, as scikit-learn's. The curve was counted in this grid. Nothing without
+    /// rows.
     pub fn isotonic(grid: &ScoreGrid, curve: &ScoreCurve) -> Option<Self> {
         let cells = curve.cells().iter();
         let pooled = pool(cells.map(|it| [it.positive, it.positive + it.negative]));
