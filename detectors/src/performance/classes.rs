@@ -195,6 +195,13 @@ mod tests {
         assert!((recall - 0.875).abs() < 1e-15);
         assert_eq!(matrix.balanced_accuracy(), Some(recall));
         assert_eq!(ClassMatrix::new(vec![0.0; 9]).balanced_accuracy(), None);
+        // One that is predicted and never the label takes part: nothing of it is right, and how
+        // many of its rows were found is undefined.
+        let rows = [4.0, 0.0, 1.0, 1.0, 3.0, 0.0, 0.0, 0.0, 0.0];
+        let matrix = ClassMatrix::new(rows.to_vec());
+        let precision = matrix.average(Average::Macro, Confusion::precision).unwrap();
+        assert!((precision - 0.6).abs() < 1e-15, "{precision}");
+        assert_eq!(matrix.average(Average::Macro, Confusion::recall), None);
         assert_eq!((matrix.get(3, 0), matrix.get(0, 3)), (0.0, 0.0));
     }
 }
