@@ -117,6 +117,54 @@ impl CellCounts {
         Ok(())
     }
 
+    /// Adds one value to a cell.
+    pub(crate) fn add_one(&mut self, cell: usize) {
+        match self.room_for(1) {
+            CellsMut::Narrow(cells) => cells[cell] += 1,
+            CellsMut::Wide(cells) => cells[cell] = cells[cell].saturating_add(1),
+        }
+        self.counted(1);
+    }
+
+    /// Takes one value of a cell away.
+    ///
+    /// # Panics
+    /// When the cell counts none.
+    pub(crate) fn subtract_one(&mut self, cell: usize) {
+        assert_ne!(self.get(cell), Some(0), "only what was added is taken away");
+        match &mut self.counts {
+            Counts::Narrow(counts) => counts[cell] -= 1,
+            Counts::Wide(counts) => counts[cell] -= 1,
+        }
+        self.total -= 1;
+    }
+
+    /// Returns whether all that `other` counts could have been added to these.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other.iter()).all(|(ours, its)| its <= ours)
+    }
+
+    /// Takes away what `other` counts.
+    ///
+    /// # Panics
+    /// When these do not cover it: see [`CellCounts::covers`].
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        assert!(self.covers(other), "only what was added is taken away");
+        match &mut self.counts {
+            Counts::Narrow(counts) => {
+                for (count, its) in counts.iter_mut().zip(other.iter()) {
+                    *count -= u32::try_from(its).expect("no count of theirs is above ours");
+                }
+            }
+            Counts::Wide(counts) => {
+                for (count, its) in counts.iter_mut().zip(other.iter()) {
+                    *count -= its;
+                }
+            }
+        }
+        self.total = self.iter().fold(0, u64::saturating_add);
+    }
+
     fn widen(&mut self) {
         if let Counts::Narrow(counts) = &self.counts {
             let counts = counts.iter().copied().map(u64::from).collect();

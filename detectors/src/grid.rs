@@ -63,6 +63,14 @@ pub enum GridError {
         /// The edge.
         value: f64,
     },
+    /// An edge of a score is outside 0 to 1.
+    #[error("score {value} at index {index} is not between 0 and 1: scores are probabilities")]
+    NotProbability {
+        /// Where, counted from 0.
+        index: usize,
+        /// The edge.
+        value: f64,
+    },
     /// A bin edge is not one of the edges, so its bin could not be summed from cells.
     #[error("bin edge {value} is not one of the grid's edges")]
     UnknownBinEdge {
@@ -198,6 +206,13 @@ impl Grid {
         self.bin_ends.len()
     }
 
+    /// Returns the cell of a finite value.
+    pub(crate) fn cell_of(&self, value: f64) -> usize {
+        let edges = self.edges();
+        let below = edges.partition_point(|&edge| edge < value);
+        2 * below + usize::from(edges.get(below) == Some(&value))
+    }
+
     /// Sums cells into the coarse bins `(lower, upper]`.
     ///
     /// # Panics
@@ -233,7 +248,10 @@ impl PartialEq for Grid {
     }
 }
 
-fn check_ascending(values: &[f64], ascends: impl Fn(f64, f64) -> bool) -> Result<(), GridError> {
+pub(crate) fn check_ascending(
+    values: &[f64],
+    ascends: impl Fn(f64, f64) -> bool,
+) -> Result<(), GridError> {
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(GridError::NotFinite { index, value: values[index] });
     }
@@ -272,7 +290,7 @@ fn narrow_table(edges: &[f64]) -> Result<EdgeTable<f32>, GridError> {
 }
 
 /// Returns at most `edges_max` edges: every distinct value, or order statistics at even ranks.
-fn cell_edges(sorted: &[f64], edges_max: usize) -> Vec<f64> {
+pub(crate) fn cell_edges(sorted: &[f64], edges_max: usize) -> Vec<f64> {
     let mut distinct: Vec<f64> = Vec::with_capacity(edges_max.min(sorted.len()));
     for &value in sorted {
         if distinct.last() == Some(&value) {

@@ -1,4 +1,4 @@
-//! Drift statistics: frozen references, mergeable counts, detectors and decisions.
+//! Drift and performance statistics: frozen references, mergeable counts, detectors, decisions.
 //!
 //! Pure: slices of numbers in, verdicts out. No Arrow, no serialisation, no clock, no file.
 //!
@@ -10,6 +10,7 @@
 //! - `grid.rs`, `levels.rs`, `reference.rs`: what the cells are. Frozen with the reference.
 //! - `decision.rs`: a closed window's counts against the references, all features together.
 //! - `detector.rs` and the files under it: one detector each, formula and paper included.
+//! - `performance.rs` and the files under it: how good a model is, with labels and without.
 //! - `correction.rs`, `special.rs`: testing many features at once; tails and quantiles.
 //!
 //! A feature drifted when its change is *significant*, with the false discovery rate held over the
@@ -62,6 +63,7 @@ mod decision;
 mod detector;
 mod grid;
 mod levels;
+pub mod performance;
 mod reference;
 mod special;
 

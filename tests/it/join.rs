@@ -288,23 +288,25 @@ fn config(job: &Job) -> Value {
 struct Running {
     daemon: Driftd,
     status: String,
+    /// How many forms of halves it reads.
+    forms: usize,
 }
 
 impl Running {
-    fn start(config: &str) -> Self {
+    fn start(config: &str, forms: usize) -> Self {
         let mut daemon = Driftd::start(&["run", "--config", config, "--log-format", "json"], &[]);
         let origin = format!("http://{}", daemon.wait_for_address(DEADLINE));
-        Self { daemon, status: format!("{origin}/api/v1/status") }
+        Self { daemon, status: format!("{origin}/api/v1/status"), forms }
     }
 
     /// Waits until what it says of the halves of each form, and of everything, is accepted.
     fn wait(&mut self, mut accept: impl FnMut(&Value, &Value) -> bool) -> Vec<Value> {
         let response = self.daemon.wait_for_http(&self.status, DEADLINE, |response| {
             let status = response.json();
-            (0..FORMS.len()).all(|form| accept(&status["sources"][form], &status))
+            (0..self.forms).all(|form| accept(&status["sources"][form], &status))
         });
         let status = response.json();
-        (0..FORMS.len()).map(|form| status["sources"][form].clone()).collect()
+        (0..self.forms).map(|form| status["sources"][form].clone()).collect()
     }
 }
 
@@ -370,7 +372,7 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
 
     // Only first halves, and then a kill. What is stored of them is not read again.
     put_all(&|form| predictions(0).map(|it| it.first(form)).collect());
-    let mut running = Running::start(&config);
+    let mut running = Running::start(&config, FORMS.len());
     let sources = running.wait(|source, status| {
         source["join"]["waiting"] == PREDICTIONS && !status["state_stored_at"].is_null()
     });
@@ -380,7 +382,7 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     // Their other halves, and the first ones of another hour.
     put_all(&|form| predictions(0).map(|it| it.second(form)).collect());
     put_all(&|form| predictions(1).map(|it| it.first(form)).collect());
-    let mut running = Running::start(&config);
+    let mut running = Running::start(&config, FORMS.len());
     running.wait(|source, _| {
         source["join"]["joined"] == PREDICTIONS && source["join"]["waiting"] == PREDICTIONS
     });
@@ -391,7 +393,7 @@ fn requests_and_responses_are_joined_once_whatever_happens_in_between() {
     put_all(&|form| missing().map(|it| it.second(form)).collect());
     put_all(&others);
     let messages = PREDICTIONS - 1 + i64::try_from(others(Form::Json).len()).expect("few");
-    let mut running = Running::start(&config);
+    let mut running = Running::start(&config, FORMS.len());
     let sources = running.wait(|source, status| {
         source["messages"] == messages
             && source["dead_lettered"] == 2
@@ -433,18 +435,20 @@ fn halves_go_to_another_process_together_with_their_partition() {
     let job = Job::new("join-shared");
     job.create_topics();
     let config = job.write(&shared(&job));
-    job.build_references(&config, &NAMES[..1], DEADLINE);
-    topic::create(job.bootstrap(), &topic_of(&job, NAMES[0]), PARTITIONS, &[]);
+    let form = FORMS[0];
+    let topic_name = topic_of(&job, form.name());
+    job.build_references(&config, &[form.name()], DEADLINE);
+    topic::create(job.bootstrap(), &topic_name, PARTITIONS, &[]);
     let put = |messages: Vec<Enveloped>| {
-        topic::put_enveloped(job.bootstrap(), &topic_of(&job, NAMES[0]), &messages);
+        topic::put_enveloped(job.bootstrap(), &topic_name, &messages);
     };
-    let [mut killed, mut other] = [0, 1].map(|_| Running::start(&config));
+    let [mut killed, mut other] = [0, 1].map(|_| Running::start(&config, 1));
     for member in [&mut killed, &mut other] {
         member.wait(|source, _| source["partitions"].as_array().is_some_and(|it| it.len() == 1));
     }
 
     // Only first halves, and then a kill, when each says that the other has committed them.
-    put(predictions(0).map(Prediction::first).collect());
+    put(predictions(0).map(|it| it.first(form)).collect());
     let half = PREDICTIONS / 2;
     for member in [&mut killed, &mut other] {
         member.wait(|source, _| {
@@ -452,12 +456,12 @@ fn halves_go_to_another_process_together_with_their_partition() {
         });
     }
     let _killed = killed.daemon.kill(DEADLINE);
-    put(predictions(0).map(Prediction::second).collect());
-    let source = other.wait(|source, status| {
+    put(predictions(0).map(|it| it.second(form)).collect());
+    let sources = other.wait(|source, status| {
         source["join"]["joined"] == PREDICTIONS && status["totals"]["windows_closed"] == 1
     });
-    assert_eq!(source["messages"], half + PREDICTIONS, "no half of the other was read again");
-    assert_eq!(source["join"]["waiting"], 0);
+    assert_eq!(sources[0]["messages"], half + PREDICTIONS, "no half of the other was read again");
+    assert_eq!(sources[0]["join"]["waiting"], 0);
     let _ended = other.daemon.terminate(DEADLINE).expect_code(0);
     let mut results = job.reader(TopicRole::Results);
     let lines: Vec<Value> = results.all().iter().map(Record::json).collect();
