@@ -48,7 +48,7 @@ fn half(offset: i64) -> Arc<WaitingHalf> {
         offset,
         since: NOW,
         time: None,
-        document: "{}".into(),
+        payload: (*b"{}").into(),
         envelope: vec![None, Some(b"at".as_slice().into())],
     })
 }
