@@ -87,7 +87,8 @@ impl Bootstrap {
     }
 
     /// Returns the interval between the quantiles of the draws. Nothing when the metric is
-    /// undefined in more than a twentieth of them, or does not vary, for its spread is unknown then.
+    /// undefined in more than a twentieth of them, or does not vary, for its spread is unknown
+    /// then.
     pub fn interval(&self, confidence: f64) -> Option<Interval> {
         let quantile = |share: f64| {
             let place = share * (self.values.len() as f64 - 1.0);

@@ -14,8 +14,8 @@ use super::curve::ScoreCurve;
 use super::multiclass::ClassLayout;
 use super::outcome::{OutcomeError, same_layout};
 
-/// Units of a summed probability: integers add and subtract exactly. A row is off by at most 3e-8, and
-/// 10¹² rows fit.
+/// Units of a summed probability: integers add and subtract exactly. A row is off by at most 3e-8,
+/// and 10¹² rows fit.
 const UNITS: f64 = 16_777_216.0;
 
 /// Sums of the probabilities of rows without labels. Memory: 8 bytes for each pair of classes, and

@@ -181,7 +181,8 @@ mod tests {
             assert!((found.unwrap() - expected).abs() < 1e-15, "{found:?} is not {expected}");
         };
         // 8 rows are wrong, by 9 steps, of which the squares add up to 11. A third of the predicted
-        // rows of each label by chance: 20 wrong, by (31 + 21 + 29)/3 steps, (53 + 21 + 49)/3 squared.
+        // rows of each label by chance: 20 wrong, by (31 + 21 + 29)/3 steps, (53 + 21 + 49)/3
+        // squared.
         close(matrix.kappa(Disagreement::Nominal), 1.0 - 8.0 / 20.0);
         close(matrix.kappa(Disagreement::Linear), 1.0 - 9.0 / 27.0);
         close(matrix.kappa(Disagreement::Quadratic), 1.0 - 11.0 / 41.0);

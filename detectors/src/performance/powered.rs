@@ -3,7 +3,8 @@
 //! (Angelopoulos, Duchi & Zrnic 2023).
 //!
 //! Before: rows whose label has come, rows whose label has not, and a guess for each. After:
-//! whoever reports. However bad the guesses are the mean is right; good ones make its interval narrow.
+//! whoever reports. However bad the guesses are the mean is right; good ones make its interval
+//! narrow.
 //!
 //! It holds when which labels come is chance. Labels that come sooner for one outcome than for the
 //! other bend it as they bend every number made of labels.

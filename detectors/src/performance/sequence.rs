@@ -17,7 +17,8 @@ const BISECTIONS: usize = 64;
 const MIXING: f64 = 0.5;
 
 /// Returns the confidence sequence of the mean of terms between 0 and 1 from their sum, by the
-/// method of mixtures (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021). Nothing without rows.
+/// method of mixtures (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021). Nothing without
+/// rows.
 ///
 /// For a mean `p`, `∫ q^S (1 − q)^(n − S) dBeta(q) / (p^S (1 − p)^(n − S))` is a martingale when
 /// terms are 0 or 1; between them its factors are convex in the term, so that it is a

@@ -446,6 +446,7 @@ fn an_outcome_of_the_same_cell_is_not_taken_for_the_last_one() {
     let layout = ranking_layout();
     let mut counts = layout.count(&[vec![1.0, 0.0]]);
     assert_eq!(counts.subtract(&layout, &[0.0, 1.0]), not_added);
+    assert_eq!(counts.unmerge(&layout.count(&[vec![0.0, 1.0]])), not_added);
     assert_eq!(counts, layout.count(&[vec![1.0, 0.0]]));
     let layout = regression_layout();
     let mut counts = layout.count(&[(1.0, 1.25, 1.0, None)]);
