@@ -439,6 +439,8 @@ fn halves_go_to_another_process_together_with_their_partition() {
     let topic_name = topic_of(&job, form.name());
     job.build_references(&config, &[form.name()], DEADLINE);
     topic::create(job.bootstrap(), &topic_name, PARTITIONS, &[]);
+    let args = ["check", "--config", &config, "--create-topics"];
+    let _checked = Driftd::run(&args, &[], DEADLINE).expect_code(0);
     let put = |messages: Vec<Enveloped>| {
         topic::put_enveloped(job.bootstrap(), &topic_name, &messages);
     };

@@ -193,7 +193,7 @@ fn the_time_of_records_is_a_field_too() {
     named["t"] = json!("yesterday");
     played.read(&[(100, timeless)]);
     let absent = ("t".to_owned(), FieldProblem::Absent, 100, 0);
-    assert_eq!(played.standing(), [absent.clone()]);
+    assert_eq!(played.standing(), std::slice::from_ref(&absent));
     played.read(&[(100, named)]);
     let unreadable = ("t".to_owned(), FieldProblem::Unreadable, 100, 100);
     assert_eq!(played.standing(), [absent, unreadable], "neither has a value");
