@@ -28,6 +28,8 @@ mod value;
 #[cfg(test)]
 mod beside_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod inflate_tests;

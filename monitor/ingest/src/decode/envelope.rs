@@ -5,6 +5,8 @@
 //! Headers and keys are text: numbers and booleans are those that their whole text is.
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;
 
 use std::str::FromStr;

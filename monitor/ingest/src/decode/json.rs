@@ -24,6 +24,8 @@ mod value;
 mod walk;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod layout_tests;
 #[cfg(test)]
 mod list_tests;

@@ -23,7 +23,7 @@ const LIMITS: DecodeLimits =
 const TIME: &[u8] = b"2013-04-01T09:00:00Z";
 const AT: Timestamp = Timestamp::from_millis(1_364_806_800_000);
 
-fn path(text: &str) -> FieldPath {
+pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
 }
 
