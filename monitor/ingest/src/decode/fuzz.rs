@@ -12,11 +12,16 @@ use arrow::record_batch::RecordBatch;
 use driftd_fixtures::trials::{Choices, rounds};
 
 use super::draw::{self, Outcome};
-use super::{Decode, DecodeLimits, Decoded, Message};
+use super::{CELL_BYTES, Decode, DecodeLimits, Decoded, Message};
 use crate::schema::SourceSchema;
 
 /// How many times as many inputs a long run has.
 const LONG: usize = 10;
+
+/// One input in so many is a long one, of pieces with so many bytes: what a decoder takes must not
+/// grow faster than its input.
+const LENGTHENED: u64 = 100;
+const LENGTHENED_BYTES: usize = 8 * 1_024;
 
 /// Most pieces of an input that change; every second input has one.
 const CHANGES_MAX: usize = 5;
@@ -32,7 +37,16 @@ const ODD_NUMBERS: [i64; 8] = [-1, 0, 1, 8, 0x7fff_ffff, 0x8000_0000, i64::MAX, 
 
 /// One in so many inputs has to decode after its changes. Those that do say most: that rows are the
 /// right ones.
-const DECODED_MIN: usize = 20;
+const DECODED_MIN: usize = 25;
+
+/// Memory that an input may take at a time for each byte of its own.
+const BYTES_FACTOR: usize = 32;
+
+/// Memory of a value that is read and in a column, both growing, as a multiple of [`CELL_BYTES`].
+const VALUE_FACTOR: usize = 4;
+
+/// Memory that even a short input may take.
+const BYTES_ALWAYS: usize = 16 * 1_024;
 
 /// Checks every seed, and `count` inputs that were made of them, or many more in a long run. A
 /// check says whether something decoded.
@@ -66,6 +80,9 @@ fn changed(seeds: &[Vec<u8>], choices: &mut Choices) -> Vec<u8> {
     let mut bytes = one_of(seeds, choices).clone();
     for _ in 0..CHANGES_MAX {
         change(&mut bytes, seeds, choices);
+        if choices.below(LENGTHENED) == 0 {
+            lengthen(&mut bytes, choices);
+        }
         if choices.below(2) == 0 {
             break;
         }
@@ -115,6 +132,13 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices) {
     }
 }
 
+/// Repeats a piece of the bytes many times.
+fn lengthen(bytes: &mut Vec<u8>, choices: &mut Choices) {
+    let (at, end) = piece(bytes, choices);
+    let again = bytes[at..end].repeat(LENGTHENED_BYTES / (end - at).max(1));
+    drop(bytes.splice(at..at, again));
+}
+
 /// Returns where a short piece of the bytes begins and ends: anywhere, or as often before or behind
 /// a byte that means something.
 fn piece(bytes: &[u8], choices: &mut Choices) -> (usize, usize) {
@@ -136,16 +160,42 @@ fn below(bound: usize, choices: &mut Choices) -> usize {
     usize::try_from(choices.below(u64::try_from(bound).unwrap())).unwrap()
 }
 
-/// Decodes one message, and checks that it became rows within the bounds, or is refused as a whole.
+/// Decodes one message, and checks that it became rows within the bounds, or is refused as a whole,
+/// and what memory that took.
 pub(super) fn decode(
+    decoder: impl Decode,
+    payload: &[u8],
+    bounds: (DecodeLimits, &SourceSchema),
+) -> Decoded {
+    decode_with(decoder, payload, bounds, 0)
+}
+
+/// The same of a message that may take `more`.
+pub(super) fn decode_with(
     mut decoder: impl Decode,
     payload: &[u8],
     (limits, source): (DecodeLimits, &SourceSchema),
+    more: usize,
 ) -> Decoded {
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] });
-    let decoded = decoder.finish();
+    let message = Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] };
+    let values = VALUE_FACTOR * CELL_BYTES * limits.message_cells_max(source);
+    let decoded = measured(payload.len(), values + more, || {
+        decoder.decode(&message);
+        decoder.finish()
+    });
     check_bounds(&decoded, limits, source);
     decoded
+}
+
+/// Reads an input of so many bytes, and checks that it takes no more memory than they allow, and
+/// `more`.
+pub(super) fn measured<T>(bytes: usize, more: usize, read: impl FnOnce() -> T) -> T {
+    let mut found = None;
+    let taken = allocation_counter::measure(|| found = Some(read()));
+    let most = BYTES_FACTOR * bytes + more + BYTES_ALWAYS;
+    let taken = usize::try_from(taken.bytes_max).unwrap();
+    assert!(taken <= most, "{bytes} bytes take {taken}, more than {most}");
+    found.expect("it was read")
 }
 
 /// Returns what must be equal however a message was written: any bits that are not a number are

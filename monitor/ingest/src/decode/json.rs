@@ -26,6 +26,8 @@ mod walk;
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
+mod half_fuzz_tests;
+#[cfg(test)]
 mod layout_tests;
 #[cfg(test)]
 mod list_tests;

@@ -12,16 +12,18 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray};
 use arrow::datatypes::{Float32Type, Float64Type, Int8Type, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use arrow::ipc::writer::{DictionaryHandling, IpcWriteOptions};
+use arrow::ipc::{self, CompressionType};
 use arrow::record_batch::RecordBatch;
 use arrow_json::ArrayWriter;
 use driftd_catalog::Timestamp;
 use driftd_fixtures::messages::ARROW;
 use serde_json::Value as Json;
 
-use super::framing::{Head, Opened, open};
+use super::batch::INFLATED_BYTES_MAX;
+use super::framing::{self, Head, Opened, open};
+use super::inflate::LZ4_FACTOR;
 use super::oracle::arrow;
 use super::tests::{model, named, path, stream_with};
 use super::{ArrowDecoder, DecodeLimits};
@@ -64,11 +66,14 @@ fn streams_and_files() {
     fuzz::play(&seeds, 10_000, |payload| {
         let found = arrow(&source, LIMITS, payload);
         let decoder = ArrowDecoder::new(Arc::clone(&source), LIMITS);
-        fuzz::decode(decoder, payload, (LIMITS, &source));
+        let codecs = codecs(payload);
+        let more = inflated_bytes_max(&codecs, payload.len());
+        fuzz::decode_with(decoder, payload, (LIMITS, &source), more);
         if found.0.is_empty() {
             return false;
         }
-        if is_plain(payload)
+        // The other reader makes room for whatever compressed buffers claim.
+        if codecs.iter().all(Option::is_none)
             && is_finite(&found)
             && let Some(rows) = rows_in_json(payload, &schemas)
         {
@@ -82,16 +87,26 @@ fn streams_and_files() {
     assert!(100 < compared.get(), "{} were compared", compared.get());
 }
 
-/// Whether nothing is compressed: the other reader makes room for whatever that claims.
-fn is_plain(payload: &[u8]) -> bool {
+/// How the messages of a payload are compressed, each.
+fn codecs(payload: &[u8]) -> Vec<Option<CompressionType>> {
     let head = Head { version_min: ipc::MetadataVersion::V4, body: 0 };
     let stream = match open(payload) {
         Ok(Opened::Stream(opening)) => opening.messages(head),
         Ok(Opened::File(file)) => file.messages(head),
-        Err(_) => return false,
+        Err(_) => return Vec::new(),
     };
     let messages = stream.map_or_else(|_| Vec::new(), |it| it.messages);
-    !messages.is_empty() && messages.iter().all(|it| it.content.arrays().compression().is_none())
+    let codec = |it: &framing::Message<'_>| it.content.arrays().compression().map(|it| it.codec());
+    messages.iter().map(codec).collect()
+}
+
+/// What buffers take at most that are compressed, which may stand for much more than they are.
+fn inflated_bytes_max(codecs: &[Option<CompressionType>], bytes: usize) -> usize {
+    let most = |codec: &CompressionType| match *codec {
+        CompressionType::LZ4_FRAME => LZ4_FACTOR * bytes,
+        _ => INFLATED_BYTES_MAX,
+    };
+    codecs.iter().flatten().map(most).max().unwrap_or(0)
 }
 
 /// Whether JSON, as `arrow-json` writes it, has all floats.

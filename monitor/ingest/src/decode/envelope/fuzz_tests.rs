@@ -88,12 +88,11 @@ impl Case {
             return false;
         }
         let is_decoded = found.3.is_empty();
-        // What is no number whoever reads it.
-        let has_digits = |it: &[u8]| it.iter().any(u8::is_ascii_digit);
-        let is_number = |it: &[u8]| has_digits(it) || special::whole(it).is_some();
-        assert!(!is_decoded || ["a", "b", "c"].iter().filter_map(|it| at(it)).all(is_number));
-        if let Some(payload) = payload(values, self.format) {
-            assert_eq!(found, decode(&self.in_payload, payload.as_bytes(), &[]), "{payload}");
+        match payload(values, self.format) {
+            Some(payload) => {
+                assert_eq!(found, decode(&self.in_payload, payload.as_bytes(), &[]), "{payload}");
+            }
+            None => assert!(!is_decoded, "no payload says it"),
         }
         is_decoded
     }
@@ -101,8 +100,12 @@ impl Case {
 
 fn decode(schema: &Arc<SourceSchema>, payload: &[u8], envelope: &[Option<&[u8]>]) -> Outcome {
     let mut decoder = JsonDecoder::new(Arc::clone(schema), LIMITS);
-    decoder.decode(&Message { payload: Some(payload), offset: 0, timestamp: None, envelope });
-    let decoded = decoder.finish();
+    let message = Message { payload: Some(payload), offset: 0, timestamp: None, envelope };
+    let bytes = payload.len() + envelope.iter().flatten().map(|it| it.len()).sum::<usize>();
+    let decoded = fuzz::measured(bytes, 0, || {
+        decoder.decode(&message);
+        decoder.finish()
+    });
     fuzz::check_bounds(&decoded, LIMITS, schema);
     outcome(decoded)
 }

@@ -12,6 +12,7 @@ use serde_json::{Number, Value, json};
 use super::naive::{LIMITS, Outcome, Plain, PlainRow, in_one_notation, naive};
 use super::oracle::{decode, schema};
 use super::oracle_lists::{self, Shape, lines_of};
+use super::oracle_tensors;
 use super::tests::{feature, path};
 use super::{JsonDecoder, behind_prefix};
 use crate::decode::{fuzz, special};
@@ -70,6 +71,22 @@ fn embedded_bodies() {
     });
 }
 
+/// Tensors, flat and nested, at places and by names, inside of text and in lines.
+#[test]
+fn tensors() {
+    let schemas = [Framing::Document, Framing::Lines].map(oracle_tensors::schema);
+    fuzz::play(&with_tensors(), 5_000, |payload| {
+        let each = |schema: &Arc<SourceSchema>| {
+            check_limits(schema, payload);
+            let found = decode(schema, &[payload.to_vec()], &[]).remove(0);
+            let is_decoded = found.is_ok();
+            oracle_tensors::check(schema, payload, found).unwrap();
+            is_decoded
+        };
+        schemas.each_ref().map(each).contains(&true)
+    });
+}
+
 fn check(schema: &Arc<SourceSchema>, payload: &[u8]) -> bool {
     check_limits(schema, payload);
     let expected = naive(schema, payload);
@@ -111,7 +128,7 @@ fn check_limits(schema: &Arc<SourceSchema>, payload: &[u8]) {
 
 /// Whether the bytes are JSON where nothing is kept of it: numbers of any size, halves of
 /// surrogates, words for numbers, and more depth than `serde_json` goes to.
-fn may_be_json(payload: &[u8]) -> bool {
+pub(super) fn may_be_json(payload: &[u8]) -> bool {
     let Ok(text) = behind_prefix(payload) else { return false };
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let read = serde_json::from_str::<IgnoredAny>(&special::as_numbers(text));
@@ -326,4 +343,26 @@ fn bodies() -> [String; 7] {
         json!({"t": 1, "m": "m", "j": {"a": 1}, "c": [[1, 2], [3]]}),
     ]
     .map(|message| message.to_string())
+}
+
+/// Messages of each model with tensors, and lines of them.
+fn with_tensors() -> [String; 5] {
+    let first = concat!(
+        r#"{"m":"first","time":5,"v":"1","k":0.5,"out":[1,-2.5],"in":["#,
+        r#"{"name":"x","shape":[2,2,2],"data":[1,2,3,4,5.5,6,7,8]},"#,
+        r#"{"shape":[2,2],"data":[[1,2e0],[null,4]],"name":"y"}],"#,
+        r#""t":{"shape":[2,2.0],"values":["p","q","r","s"]}}"#,
+    );
+    let second = concat!(
+        r#"{"in":[{"shape":[1,3],"name":"x","data":[[0,0,9]]}],"v":2,"time":1e9,"#,
+        r#""t":{"values":[[true,"a","b"],[false,"c",null]],"shape":[2,3]},"m":"second"}"#,
+    );
+    let third = concat!(
+        r#"{"text":"{\"shape\":[3],\"data\":[1,-2,3.25]}","#,
+        r#""deep":{"data":[ [[1,2,3],[4,5,6]] , [[0,0,0],[0,0,0]] ],"shape":[2,2,3]},"#,
+        r#""m":"third","time":17.5,"v":"z","k":null}"#,
+    );
+    let third = third.replace("[3]", "[2]").replace(",3.25]", "]");
+    let lines = format!("{second}\n \r\n{third}\n");
+    [first.into(), second.into(), third, lines, format!("\0\0\0\0\u{9}{first}")]
 }

@@ -298,10 +298,14 @@ fn descriptors_of_registries() {
     let seeds = TEXTS.map(descriptors);
     let fields = [whole(15, 9), whole(2, 0), whole(3, 1), embedded(7, &[whole(4, 1)])].concat();
     fuzz::play(&seeds, 2_000, |descriptors| {
-        let Ok(schema) = ProtobufSchema::parse(descriptors) else { return false };
+        let bytes = descriptors.len();
+        let schema = fuzz::measured(bytes, 0, || ProtobufSchema::parse(descriptors));
+        let Ok(schema) = schema else { return false };
         for name in ["M", "M.D", "Other"] {
             let Some(message) = schema.message(name) else { continue };
-            let Ok(program) = ProtobufProgram::compile(&source, &schema, message) else { continue };
+            let program =
+                fuzz::measured(bytes, 0, || ProtobufProgram::compile(&source, &schema, message));
+            let Ok(program) = program else { continue };
             let mut decoder =
                 ProtobufDecoder::new(Arc::clone(&source), ProtobufFraming::Bare, LIMITS);
             decoder.learn(SchemaId::ONLY, program);
