@@ -12,6 +12,8 @@ mod builders;
 mod draw;
 mod envelope;
 pub mod event_time;
+#[cfg(test)]
+mod fuzz;
 mod inference;
 mod json;
 mod key_table;

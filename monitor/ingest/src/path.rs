@@ -234,6 +234,13 @@ impl FieldPath {
         self.list() == Some(&list.steps)
     }
 
+    /// Returns whether the path finds an element by its text in each row of the list that `other`
+    /// goes through, which reads rows by name.
+    pub fn has_where_in_row_of(&self, other: &Self) -> bool {
+        let inside = self.list().and_then(|list| self.steps.get(list.len() + 1));
+        matches!(inside, Some(Step::Where { .. })) && self.list() == other.list()
+    }
+
     /// Returns whether the value is the one at `other`, or inside of it.
     pub fn is_inside(&self, other: &Self) -> bool {
         self.beside == other.beside && self.steps.starts_with(&other.steps)

@@ -342,6 +342,13 @@ impl SourceSchema {
         if columns.has_each() || are_rows || !self.read_paths().any(is_named) {
             return Err(SchemaError::NothingNamed { columns: columns.to_string() });
         }
+        let is_lost = |path: &&FieldPath| {
+            self.read_paths().any(|it| is_named(it) && path.has_where_in_row_of(it))
+        };
+        if let Some(path) = self.read_paths().find(is_lost) {
+            let (path, columns) = (path.to_string(), columns.to_string());
+            return Err(SchemaError::NotNamed { path, columns });
+        }
         Ok(Self { columns: Some(columns), ..self })
     }
 }
@@ -421,6 +428,14 @@ pub enum SchemaError {
     /// Names of columns without a list of rows that is read by them.
     #[error("no path reads a list beside the names of columns at `{columns}` by name")]
     NothingNamed {
+        /// Path of the names.
+        columns: String,
+    },
+    /// A row that is a list of values has no element with a text.
+    #[error("`{path}` finds an element in a row whose values are named at `{columns}`")]
+    NotNamed {
+        /// The path.
+        path: String,
         /// Path of the names.
         columns: String,
     },
@@ -624,6 +639,21 @@ mod tests {
         {
             let error = SchemaError::NothingNamed { columns: columns.to_owned() };
             assert_eq!(named(feature, columns), Err(error));
+        }
+        let with = |segment: &str| {
+            let mut model = model("m", &["a"]);
+            model.features[0].path = path("s.data[].a");
+            model.segments[0].path = path(segment);
+            let schema =
+                SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, None, vec![model]);
+            schema.unwrap().with_columns(path("s.columns")).err()
+        };
+        let lost = |path: &str| {
+            Some(SchemaError::NotNamed { path: path.to_owned(), columns: "s.columns".to_owned() })
+        };
+        assert_eq!(with("s.data[][k=v].b"), lost("s.data[][k=v].b"));
+        for other in ["s.data[][0]", "s.data[].b[k=v].c", "s.rows[][k=v].b", "s.in[k=v].b"] {
+            assert_eq!(with(other), None, "{other}");
         }
     }
 

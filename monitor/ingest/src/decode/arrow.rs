@@ -5,7 +5,7 @@
 //! The way of a payload: bounds and [`framing`] → the [`program`] for its schema, compiled from the
 //! [`shape`]s of its fields and the source's paths ([`super::plan`], [`super::trie`]), mostly known
 //! from the message before → [`inflate`] where it is compressed → [`locate`] finds the arrays of
-//! each [`batch`] → [`bulk`] takes whole [`columns`], or, where it cannot, [`super::rows`] reads
+//! each [`batch`], and the entries of its [`maps`] → [`bulk`] takes whole [`columns`], or, where it cannot, [`super::rows`] reads
 //! the [`document`] row by row and [`record`] each [`value`]. Then the open batch appends the rows,
 //! all or none.
 //!
@@ -19,6 +19,7 @@ mod document;
 mod framing;
 mod inflate;
 mod locate;
+mod maps;
 mod problem;
 mod program;
 mod record;
@@ -27,6 +28,8 @@ mod value;
 
 #[cfg(test)]
 mod beside_tests;
+#[cfg(test)]
+mod fuzz_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -130,14 +133,15 @@ impl ArrowDecoder {
 
     /// Returns what a message takes at most while it is read, beside what other formats take
     /// ([`DecodeLimits::message_bytes_max`]): its buffers where they were compressed, texts of its
-    /// rows, and what is kept of schemas.
+    /// rows, the entries of its maps, and what is kept of schemas.
     pub fn message_bytes_max(limits: &DecodeLimits) -> usize {
         let inflated = INFLATED_BYTES_MAX.max(limits.payload_bytes_max);
         // What describes messages is in the payload, and taken apart is not longer than this.
         let described = DESCRIBED_FACTOR * limits.payload_bytes_max;
         let schemas = (1 + PROGRAM_FACTOR) * SCHEMAS_BYTES_MAX;
         // They grow by doubling.
-        inflated + described + 2 * Self::TEXT_BYTES_MAX + schemas
+        let texts = 2 * Self::TEXT_BYTES_MAX;
+        inflated + described + texts + schemas + maps::ENTRIES_BYTES_MAX
     }
 
     /// Returns the sum of what the texts of all rows in the open batch have, in bytes, or somewhat

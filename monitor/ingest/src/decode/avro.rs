@@ -20,6 +20,8 @@ mod skip;
 mod walk;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod reference;

@@ -5,11 +5,14 @@
 //! Headers and keys are text: numbers and booleans are those that their whole text is.
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;
 
 use std::str::FromStr;
 
 use driftd_catalog::Timestamp;
+use serde::de::IgnoredAny;
 
 use super::Message;
 use super::builders::{Cell, Span, Texts};
@@ -124,9 +127,9 @@ impl Record for EnvelopeRecord<'_> {
             TimeFormat::UnixSeconds
             | TimeFormat::UnixMillis
             | TimeFormat::UnixMicros
-            | TimeFormat::UnixNanos => match text.parse::<i64>() {
-                Ok(number) => event_time::from_integer(format, number),
-                Err(_) => number(text).and_then(|it| event_time::from_fraction(format, it)),
+            | TimeFormat::UnixNanos => match number::<i64>(text) {
+                Some(number) => event_time::from_integer(format, number),
+                None => number(text).and_then(|it| event_time::from_fraction(format, it)),
             },
         };
         time.ok_or_else(|| at.invalid_time(format))
@@ -160,7 +163,7 @@ impl Record for EnvelopeRecord<'_> {
                     None => Err(wrong("a number")),
                 }
             }
-            FeatureKind::Integer => match Whole::read(text) {
+            FeatureKind::Integer => match json_number(text).and_then(Whole::read) {
                 Some(Whole::Integer(value)) => Ok(Cell::Integer(value)),
                 Some(Whole::OutOfRange) => Err(at.out_of_range("i64")),
                 Some(Whole::Fraction) => Err(at.wrong_type("a whole number", "a fraction")),
@@ -193,9 +196,18 @@ impl Record for EnvelopeRecord<'_> {
     }
 }
 
-/// Reads a text that is a number with digits, rounded once, and not one of the words that Rust
-/// takes for one; infinite when it is beyond the range.
+/// Reads a text that is a number as the payload may have it, rounded once; infinite when it is
+/// beyond the range.
 fn number<T: FromStr>(text: &str) -> Option<T> {
-    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| has_digits)
+    json_number(text)?.parse().ok()
+}
+
+/// Returns a text that is a number of JSON: Rust and others take more for one, such as `+5`, `.5`
+/// and `inf`.
+fn json_number(text: &str) -> Option<&str> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit();
+    let begins = text.as_bytes().first().is_some_and(|it| *it == b'-' || is_digit(it));
+    // Nothing but white space may stand behind it.
+    let is_alone = begins && text.as_bytes().last().is_some_and(is_digit);
+    (is_alone && serde_json::from_str::<IgnoredAny>(text).is_ok()).then_some(text)
 }

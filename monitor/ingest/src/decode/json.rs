@@ -25,6 +25,10 @@ mod value;
 mod walk;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod half_fuzz_tests;
+#[cfg(test)]
 mod layout_tests;
 #[cfg(test)]
 mod list_tests;

@@ -21,6 +21,8 @@ mod walk;
 pub(super) mod wire;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod samples;

@@ -170,6 +170,25 @@ fn names_of_columns_are_no_list_of_records_and_read_by_what_is_read() {
 }
 
 #[test]
+fn no_element_is_found_by_its_text_in_a_row_whose_values_have_names() {
+    let segment = |path: &str| json!([{"name": "s", "path": path, "values": ["v"]}]);
+    let all = |path: &str, columns: &str| {
+        [
+            ("/sources/0/columns", json!(columns)),
+            ("/models/0/features/0/path", json!("d.rows[].x")),
+            ("/models/0/segments", segment(path)),
+        ]
+    };
+    let message = "`models[0].segments[0].path`: is `d.rows[][k=v].x`, and `d.names` names the \
+                   values of its list; read the value by its name, as `d.rows[].x`, or by its \
+                   place";
+    check(&all("d.rows[][k=v].x", "d.names"), &[message]);
+    for path in ["d.rows[].a[k=v].x", "d.rows[][0]", "d.others[][k=v].x"] {
+        check(&all(path, "d.names"), &[]);
+    }
+}
+
+#[test]
 fn a_value_is_a_list_or_an_object() {
     let both = |key: &str, object: &str, list: &str| {
         format!(
@@ -213,7 +232,7 @@ fn a_time_that_cannot_be_read_says_nothing_about_the_other_paths() {
 /// What the schema of decoders refuses, the file's checks refuse before it and with the key.
 #[test]
 fn no_path_is_left_to_the_schema() {
-    let paths = ["x", "a[]", "a[].x", "[].x", "[]", "b.c[].x"];
+    let paths = ["x", "a[]", "a[].x", "[].x", "[]", "b.c[].x", "a[][x=v].y"];
     assert!(paths.iter().all(|path| FieldPath::parse(path).is_ok()));
     for time in paths {
         for feature in paths {

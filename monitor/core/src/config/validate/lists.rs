@@ -307,7 +307,7 @@ fn columns<'a>(
     let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let text = text.filter(|_| is_json(raw, source));
     let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
-    let mut paths = paths.filter(|it| is_read(it));
+    let paths = paths.filter(|it| is_read(it));
     if names.has_each() {
         return Err(findings.add(
             &format!("sources[{source}].columns"),
@@ -322,8 +322,15 @@ fn columns<'a>(
             "name the list of names beside the list of records",
         ));
     }
-    if paths.any(|it| it.path.is_named_by(&names)) {
-        return Ok(());
+    if let Some(named) = paths.clone().find(|it| it.path.is_named_by(&names)) {
+        let is_lost = |it: &&Keyed| {
+            let mut all = paths.clone().filter(|other| other.path.is_named_by(&names));
+            all.any(|other| it.path.has_where_in_row_of(&other.path))
+        };
+        let Some(lost) = paths.clone().find(is_lost) else { return Ok(()) };
+        let problem = format!("is `{}`, and `{names}` names the values of its list", lost.path);
+        let hint = format!("read the value by its name, as `{}`, or by its place", named.path);
+        return Err(findings.add(&lost.key, &problem, &hint));
     }
     Err(findings.add(
         &format!("sources[{source}].columns"),

@@ -168,13 +168,16 @@ impl Inflated {
         for (message, number) in stream.messages.iter().zip(1..) {
             let found = wanted_buffers(message, program);
             let found = found.map_err(|problem| problem.in_message(number))?;
-            sum = found.iter().fold(sum, |sum, it| sum.saturating_add(it.length));
+            sum = found.iter().fold(sum, |sum, it| sum.saturating_add(it.length.bytes));
             wanted.push(found);
         }
         if bytes_max.max(INFLATED_BYTES_MAX) < sum {
             let most = bytes_max.max(INFLATED_BYTES_MAX);
             let detail = format_args!("buffers of {sum} bytes when decompressed, more than {most}");
             return Err(Refusal::new(RejectReason::Oversized, detail));
+        }
+        for ((message, wanted), number) in stream.messages.iter().zip(&wanted).zip(1..) {
+            check_claims(message, wanted).map_err(|problem| problem.in_message(number))?;
         }
         self.bytes.reserve_exact(sum);
         for ((message, wanted), number) in stream.messages.iter().zip(wanted).zip(1..) {
@@ -212,7 +215,14 @@ impl Inflated {
 /// A buffer that is read, and how long it is then.
 struct Wanted {
     at: usize,
-    length: usize,
+    length: inflate::Length,
+}
+
+/// Refuses buffers that say they are longer than their bytes can stand for.
+fn check_claims(message: &Message<'_>, wanted: &[Wanted]) -> Result<(), Problem> {
+    let Some(compression) = message.content.arrays().compression() else { return Ok(()) };
+    let are_possible = wanted.iter().all(|it| it.length.is_possible(compression.codec()));
+    if are_possible { Ok(()) } else { Err(Problem::Compression) }
 }
 
 /// Returns the buffers of a compressed message that the program reads; of another none.
@@ -297,7 +307,7 @@ impl Marker<'_> {
         self.arrays.nodes.skip(arrays)?;
         for _ in 0..buffers {
             let at = self.arrays.buffers.next;
-            let length = inflate::length(self.arrays.buffer()?)?;
+            let length = inflate::Length::of(self.arrays.buffer()?)?;
             self.wanted.push(Wanted { at, length });
         }
         Ok(())

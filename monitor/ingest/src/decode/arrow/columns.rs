@@ -2,6 +2,7 @@
 //!
 //! Before: [`super::locate`] fills them. After: [`super::record`] and [`super::bulk`] read them.
 
+use super::maps::{Entries, Known};
 use super::problem::Problem;
 use super::value::{Bitmap, Ints, Leaf, Number, Offsets, Texts, Value, half};
 
@@ -16,6 +17,8 @@ pub(super) enum Step<'a> {
     FixedElement { size: usize, index: usize, length: usize },
     /// The value of the last entry with a key, of the map that it is.
     Entry { offsets: Offsets<'a>, keys: Texts<'a>, key: &'a str, length: usize },
+    /// The same where it was found before.
+    KnownEntry(Known),
     /// The value of the run that it is in.
     Run { ends: Ints<'a>, length: usize },
 }
@@ -46,13 +49,20 @@ pub(super) struct Columns<'a> {
     links: Vec<Link<'a>>,
     /// The buffers of views.
     pub(super) data: Vec<&'a [u8]>,
+    pub(super) entries: Entries,
     pub(super) rows: usize,
 }
 
 impl<'a> Columns<'a> {
     pub(super) fn new(slots: usize) -> Self {
-        let found = vec![Column::NOTHING; slots];
-        Self { found, there: Vec::new(), links: Vec::new(), data: Vec::new(), rows: 0 }
+        Self {
+            found: vec![Column::NOTHING; slots],
+            there: Vec::new(),
+            links: Vec::new(),
+            data: Vec::new(),
+            entries: Entries::default(),
+            rows: 0,
+        }
     }
 
     /// Forgets a batch; what it takes is what was there.
@@ -62,6 +72,7 @@ impl<'a> Columns<'a> {
         }
         self.links.clear();
         self.data.clear();
+        self.entries.clear();
         self.rows = 0;
     }
 
@@ -78,6 +89,14 @@ impl<'a> Columns<'a> {
     pub(super) fn link(&mut self, before: Option<usize>, step: Step<'a>) -> usize {
         self.links.push(Link { before, step });
         self.links.len() - 1
+    }
+
+    /// Returns whether rows lead to the element of their number, or to null.
+    pub(super) fn is_by_row(&self, link: Option<usize>) -> bool {
+        link.is_none_or(|at| match self.links[at] {
+            Link { before, step: Step::Valid(_) } => self.is_by_row(before),
+            Link { .. } => false,
+        })
     }
 
     /// Returns the validity of a column that rows lead straight to; `Err` where they do not.
@@ -166,6 +185,7 @@ impl<'a> Columns<'a> {
                 }
                 Ok(None)
             }
+            Step::KnownEntry(known) => Ok(self.entries.get(known, at)),
             Step::Run { ends, length } => within(run(ends, at)?, length),
         }
     }

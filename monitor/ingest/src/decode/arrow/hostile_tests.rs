@@ -247,3 +247,21 @@ fn framed(
     let length = u32::try_from(metadata.len()).unwrap().to_le_bytes();
     [&[0xff; 4][..], &length, metadata].concat()
 }
+
+#[test]
+fn a_false_claim_takes_no_memory() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    for kind in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        let options = IpcWriteOptions::default().try_with_compression(Some(kind)).unwrap();
+        let rows = batch(Arc::new(Float64Array::from(vec![0.5; 100])));
+        let mut payload = stream_with(&[rows], options);
+        let length = 800_i64.to_le_bytes();
+        let at = payload.windows(8).rposition(|it| it == length).unwrap();
+        payload[at..][..8].copy_from_slice(&(8_i64 << 20).to_le_bytes());
+        let mut decoded = None;
+        let decode = || decoded = Some(decode_by(Arc::clone(&source), &payload));
+        let taken = allocation_counter::measure(decode);
+        assert_eq!(refused(&decoded.unwrap()).0, RejectReason::InvalidArrow, "{kind:?}");
+        assert!(taken.bytes_max < 1 << 20, "{kind:?} takes {}", taken.bytes_max);
+    }
+}

@@ -17,6 +17,13 @@ const LZ4_MARK: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// How far back a block of LZ4 refers to those before it.
 const LZ4_WINDOW: usize = 64 * 1_024;
 
+/// How much a byte of LZ4 stands for at most: a length is told by bytes of 255 each.
+pub(super) const LZ4_FACTOR: usize = 255;
+
+/// How much a block of Zstandard stands for at most, and what one takes: its head, and a byte.
+const ZSTD_BLOCK: usize = 128 * 1_024;
+const ZSTD_BLOCK_PACKED: usize = 4;
+
 /// What buffers are compressed by.
 pub(super) enum Codec {
     Lz4,
@@ -59,10 +66,29 @@ impl Codec {
     }
 }
 
-/// Returns how long a buffer is when it is read.
-pub(super) fn length(buffer: &[u8]) -> Result<usize, Problem> {
-    let parts = split(buffer)?;
-    Ok(parts.map_or(0, |(length, packed)| length.unwrap_or(packed.len())))
+/// How long a buffer is when it is read, and the bytes that it is read from.
+#[derive(Clone, Copy)]
+pub(super) struct Length {
+    pub(super) bytes: usize,
+    packed: usize,
+    is_compressed: bool,
+}
+
+impl Length {
+    pub(super) fn of(buffer: &[u8]) -> Result<Self, Problem> {
+        let (length, packed) = split(buffer)?.unwrap_or_default();
+        let (packed, is_compressed) = (packed.len(), length.is_some());
+        Ok(Self { bytes: length.unwrap_or(packed), packed, is_compressed })
+    }
+
+    /// Returns whether the bytes can stand for so many: room is made for no more.
+    pub(super) fn is_possible(self, kind: CompressionType) -> bool {
+        let most = match kind {
+            CompressionType::LZ4_FRAME => self.packed.saturating_mul(LZ4_FACTOR),
+            _ => (self.packed / ZSTD_BLOCK_PACKED).saturating_mul(ZSTD_BLOCK),
+        };
+        !self.is_compressed || self.bytes <= most
+    }
 }
 
 /// The length that a buffer has uncompressed, if it is compressed, and its bytes.

@@ -5,7 +5,7 @@ use std::io::Write;
 use arrow::ipc::CompressionType;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::inflate::Codec;
+use super::inflate::{Codec, Length};
 
 /// Bytes that repeat, but not at once.
 fn bytes(count: usize) -> Vec<u8> {
@@ -80,4 +80,24 @@ fn a_buffer_becomes_as_long_as_it_says() {
         assert_eq!(inflate(&plain).as_deref(), Ok(&bytes[..]));
         assert!(inflate(&[&(-2_i64).to_le_bytes()[..], &bytes].concat()).is_err());
     }
+}
+
+#[test]
+fn room_is_made_for_no_more_than_the_bytes_can_stand_for() {
+    let same = vec![7; 4 << 20];
+    let mut encoder = FrameEncoder::new(Vec::new());
+    encoder.write_all(&same).unwrap();
+    let frame = encoder.finish().unwrap();
+    let zstd = zstd::bulk::compress(&same, 19).unwrap();
+    let is_possible = |kind, claimed: usize, body: &[u8]| {
+        Length::of(&packed(claimed, body)).unwrap().is_possible(kind)
+    };
+    for (kind, body) in [(CompressionType::LZ4_FRAME, &frame), (CompressionType::ZSTD, &zstd)] {
+        assert!(is_possible(kind, same.len(), body), "{} bytes", body.len());
+        assert!(!is_possible(kind, same.len(), &body[..100]));
+        assert!(!is_possible(kind, usize::try_from(i64::MAX).unwrap(), body));
+        assert!(is_possible(kind, 0, &[]));
+    }
+    let plain = [&(-1_i64).to_le_bytes()[..], &same].concat();
+    assert!(Length::of(&plain).unwrap().is_possible(CompressionType::LZ4_FRAME));
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::batch::{Arrays, Node};
 use super::columns::{Column, Columns, Dictionaries, Part, Step};
+use super::maps::{Maps, Wanted};
 use super::problem::Problem;
 use super::program::{Item, Op, OpKind, Program, Via, Want};
 use super::shape::{IntType, Scalar, Width};
@@ -145,11 +146,11 @@ impl<'a> Locator<'a, '_> {
         op: &'a Op,
         keys: Scalar,
         value: &'a Item,
-        node: Node,
+        map: Node,
         links: Links<'_>,
     ) -> Result<(), Problem> {
-        let validity = validity(&mut self.arrays, node)?;
-        let offsets = offsets(self.arrays.buffer()?, Width::Small, node.length)?;
+        let validity = validity(&mut self.arrays, map)?;
+        let offsets = offsets(self.arrays.buffer()?, Width::Small, map.length)?;
         offsets.check()?;
         let links = self.valid(links, validity);
         self.end(&op.wants, &links, Leaf::Other(Kind::Record));
@@ -162,10 +163,33 @@ impl<'a> Locator<'a, '_> {
         if node.length != entries.length || self.arrays.peek()?.length != entries.length {
             return Err(Problem::Length);
         }
+        let maps = Maps { rows: map.length, offsets, keys, length: entries.length };
+        let wanted = self.wanted_entries(&maps, value, &links);
         self.inside(value, &links, |via, length| match via {
-            Via::Entry(key) => Step::Entry { offsets, keys, key, length },
+            Via::Entry(key) => match wanted.as_ref().and_then(|it| it.known(key)) {
+                Some(known) => Step::KnownEntry(known),
+                None => Step::Entry { offsets, keys, key, length },
+            },
             Via::Field | Via::Element(_) => unreachable!("entries are in maps"),
         })
+    }
+
+    /// Finds the entries that are wanted of maps, one a row.
+    fn wanted_entries(
+        &mut self,
+        maps: &Maps<'a>,
+        value: &'a Item,
+        links: Links<'_>,
+    ) -> Option<Wanted<'a>> {
+        let Item::Read(op) = value else { return None };
+        let is_by_row = |it: &Want| self.columns.is_by_row(links[it.around]);
+        op.wants.iter().all(is_by_row).then_some(())?;
+        let keys = op.wants.iter().filter_map(|it| match &it.via {
+            Via::Entry(key) => Some(&**key),
+            Via::Field | Via::Element(_) => None,
+        });
+        let Columns { entries, data, .. } = &mut *self.columns;
+        entries.find(maps, keys, data)
     }
 
     fn runs(

@@ -31,14 +31,14 @@ const LIMITS: DecodeLimits =
 
 /// Decodes a message by a decoder that may know its schema, and again; and by columns and by rows,
 /// which must find the same.
-fn arrow(source: &Arc<SourceSchema>, payload: &[u8]) -> Outcome {
+pub(super) fn arrow(source: &Arc<SourceSchema>, limits: DecodeLimits, payload: &[u8]) -> Outcome {
     let message = Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] };
-    let mut decoder = ArrowDecoder::new(Arc::clone(source), LIMITS);
+    let mut decoder = ArrowDecoder::new(Arc::clone(source), limits);
     decoder.decode(&message);
     let first = outcome(decoder.finish());
     decoder.decode(&message);
     assert_eq!(outcome(decoder.finish()), first);
-    let (_, found) = decode_both_ways(source, LIMITS, &message);
+    let (_, found) = decode_both_ways(source, limits, &message);
     assert_eq!(outcome(found), first);
     first
 }
@@ -205,7 +205,7 @@ proptest! {
         let expected = json(&source, rows);
         let payload = written(&mut tape, &batches);
         prop_assume!(is_sound(&payload));
-        let found = arrow(&source, &payload);
+        let found = arrow(&source, LIMITS, &payload);
         prop_assume!(!is_decimal_text(&expected, &found, &batches));
         prop_assert_eq!(found, expected, "{:?} {:?}", source, batches);
     }
@@ -231,7 +231,7 @@ proptest! {
                 _ => payload.iter_mut().skip(from).take(1).for_each(|it| *it = byte),
             }
         }
-        let (rows, .., reasons) = arrow(&source, &payload);
+        let (rows, .., reasons) = arrow(&source, LIMITS, &payload);
         prop_assert!(reasons.is_empty() || rows.is_empty());
     }
 }

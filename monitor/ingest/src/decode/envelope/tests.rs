@@ -23,7 +23,7 @@ const LIMITS: DecodeLimits =
 const TIME: &[u8] = b"2013-04-01T09:00:00Z";
 const AT: Timestamp = Timestamp::from_millis(1_364_806_800_000);
 
-fn path(text: &str) -> FieldPath {
+pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
 }
 
@@ -155,6 +155,8 @@ fn times_in_headers_have_a_format() {
         let decoded = decode(&schema, r#"{"x": 1}"#, &[None, Some(text.as_bytes()), None]);
         assert_eq!(decoded.rows[0].event_time.as_millis(), millis, "{format}");
     }
+    let schema = one_header(FeatureKind::Float64, "$headers.t", TimeFormat::UnixSeconds);
+    assert_eq!(refused(&schema, &[None, Some(b"+1364806800"), None]).0, RejectReason::InvalidTime);
 }
 
 #[test]
@@ -173,6 +175,15 @@ fn what_is_beside_the_payload_is_refused_in_the_same_words() {
         (FeatureKind::Float64, "fast", RejectReason::WrongType),
         (FeatureKind::Float64, "inf", RejectReason::WrongType),
         (FeatureKind::Float64, "1e999", RejectReason::NumberOutOfRange),
+        // Numbers to others, and none to JSON.
+        (FeatureKind::Float64, "+5", RejectReason::WrongType),
+        (FeatureKind::Float32, ".5", RejectReason::WrongType),
+        (FeatureKind::Float64, "5.", RejectReason::WrongType),
+        (FeatureKind::Float64, "05", RejectReason::WrongType),
+        (FeatureKind::Float64, " 5", RejectReason::WrongType),
+        (FeatureKind::Float64, "5\n", RejectReason::WrongType),
+        (FeatureKind::Integer, "+5", RejectReason::WrongType),
+        (FeatureKind::Integer, "-", RejectReason::WrongType),
         (FeatureKind::Float32, "1e39", RejectReason::NumberOutOfRange),
         (FeatureKind::Integer, "0.5", RejectReason::WrongType),
         (FeatureKind::Integer, "1e30", RejectReason::NumberOutOfRange),

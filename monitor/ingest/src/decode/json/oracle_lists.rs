@@ -18,7 +18,7 @@ use crate::schema::{
 
 /// Where the rows of a source's messages are.
 #[derive(Clone, Copy, Debug)]
-enum Shape {
+pub(super) enum Shape {
     /// In lists of the message, which names one model and one time.
     Shared,
     /// In lists of the message; each row names its model and time.
@@ -41,7 +41,7 @@ fn model(
     ModelSchema { name: name.into(), version, prediction_id: None, features, segments }
 }
 
-fn schema(shape: Shape) -> Arc<SourceSchema> {
+pub(super) fn schema(shape: Shape) -> Arc<SourceSchema> {
     let first = || {
         let features = vec![
             feature("in[].a", Float32),
@@ -219,7 +219,7 @@ fn lines() -> impl Strategy<Value = (Shape, String)> {
     })
 }
 
-fn lines_of(shape: Shape) -> Arc<SourceSchema> {
+pub(super) fn lines_of(shape: Shape) -> Arc<SourceSchema> {
     Arc::new((*schema(shape)).clone().with_framing(Framing::Lines))
 }
 

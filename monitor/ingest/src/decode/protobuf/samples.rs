@@ -478,7 +478,8 @@ impl Messages<'_, '_> {
     }
 }
 
-fn form(field: &FieldDescriptor) -> u32 {
+/// Returns the number of the form in which a value alone lies.
+pub(super) fn form(field: &FieldDescriptor) -> u32 {
     match field.kind() {
         Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => 1,
         Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => 5,

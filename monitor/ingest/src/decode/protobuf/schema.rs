@@ -119,7 +119,8 @@ impl ProtobufSchema {
         set.file.iter().for_each(|file| names.file(file));
         let mut parser = Parser { names: &names, messages: vec![None; names.messages.len()] };
         set.file.iter().try_for_each(|file| parser.file(file))?;
-        let messages = parser.messages.into_iter().flatten().collect();
+        let messages: Vec<MessageType> = parser.messages.into_iter().flatten().collect();
+        check_maps(&messages)?;
         let Names { messages: names, enums: _, values: enums, files } = names;
         // Full names are kept twice, and each is longer than what the descriptors have of it.
         let name_bytes: usize = names.keys().map(|name| 2 * name.len()).sum();
@@ -454,6 +455,21 @@ fn is_map_entry(fields: &[Field]) -> bool {
     fields.len() == 2
         && fields.iter().any(is_key)
         && fields.iter().any(|it| it.number == 2 && it.count != Count::Repeated)
+}
+
+/// Refuses maps whose entries are groups: some readers take such a field for a map, and others for
+/// what it says, a list of messages.
+fn check_maps(messages: &[MessageType]) -> Result<(), ProtobufSchemaError> {
+    let is_wrong = |field: &Field| match field.kind {
+        FieldKind::Group(of) => messages[of].is_entry,
+        FieldKind::Scalar(_) | FieldKind::Enum(_) | FieldKind::Message(_) => false,
+    };
+    for message in messages {
+        if let Some(field) = message.fields.iter().find(|it| is_wrong(it)) {
+            return Err(invalid(&message.name, &field.name, "is a map whose entries are groups"));
+        }
+    }
+    Ok(())
 }
 
 /// The name in JSON of a field that does not say it.

@@ -1,5 +1,9 @@
 //! Types that a schema has, and descriptors that are none.
 
+use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::FileDescriptorSet;
+use prost_reflect::prost_types::field_descriptor_proto::Type;
+
 use super::schema::{DESCRIPTORS_BYTES_MAX, ProtobufSchema};
 use super::tests::{PROTO3, descriptors, schema};
 use super::wire::Wire;
@@ -44,6 +48,22 @@ fn descriptors_that_are_none_are_refused() {
         problem(&all[start..]),
         "`M.t` is of type `google.protobuf.Timestamp`, which no file of the set defines"
     );
+}
+
+/// No compiler makes one: some readers take it for a map, others for a list of messages.
+#[test]
+fn a_map_whose_entries_are_groups_is_refused() {
+    let text = format!("{PROTO3} message M {{ map<string, double> a = 1; }} message Other {{}}");
+    let mut set = FileDescriptorSet::decode(&descriptors(&text)[..]).unwrap();
+    set.file[0].message_type[0].field[0].set_type(Type::Group);
+    let problem = |set: &FileDescriptorSet| {
+        ProtobufSchema::parse(&set.encode_to_vec()).unwrap_err().to_string()
+    };
+    assert_eq!(problem(&set), "`M.a` is a map whose entries are groups");
+    // Entries of another message as well.
+    let field = set.file[0].message_type[0].field.remove(0);
+    set.file[0].message_type[1].field.push(field);
+    assert_eq!(problem(&set), "`Other.a` is a map whose entries are groups");
 }
 
 /// Entries of maps are messages to some who count them, and none to others.
