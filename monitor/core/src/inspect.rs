@@ -7,8 +7,8 @@
 //! The way through the files:
 //! 1. [`encoding`] tells what the bytes of a message are; [`body`] which protocol's body a document
 //!    holds.
-//! 2. [`pairs`] joins requests and responses that are messages of their own. [`tree`] puts all documents into one tree, with [`values`] at each path, and [`tensors`] by
-//!    their rows.
+//! 2. [`pairs`] joins requests and responses that are messages of their own, and [`tree`] puts all
+//!    documents into one tree, with [`values`] at each path, and [`tensors`] by their rows.
 //! 3. [`records`] finds the lists whose elements are records, [`fields`] makes paths.
 //! 4. [`judge`] says what a field is to the model, [`proposal`] drafts a configuration.
 //! 5. [`yaml`] writes it, with [`notes`] of what was seen. It is loaded and tried on the messages.

@@ -380,7 +380,7 @@ mod tests {
         letter(2 << 20);
         letter(4 << 20);
         producer.flush(ANSWERED).unwrap();
-        let told: Vec<_> = reports.take();
+        let told = reports.take();
         let [Event::DeadLettered { source: 0, stored: 1, too_large: 1, failed: 0 }] = told[..]
         else {
             panic!("{told:?}")

@@ -1,8 +1,8 @@
 //! Requests and responses that are messages of their own, by the types that `KServe`'s logger gives
 //! its events.
 //!
-//! Before: the messages of a topic. After: [`super::proposal`] looks at what two of a partition with
-//! the same id are together, as a source with `join` reads them.
+//! Before: the messages of a topic. After: [`super::proposal`] looks at what two of a partition
+//! with the same id are together, as a source with `join` reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,10 +81,15 @@ pub(super) fn find(messages: &[SampledMessage]) -> Result<Option<Pairs>, Apart> 
         if joined.is_empty() {
             return if apart == 0 { Ok(None) } else { Err(Apart) };
         }
-        let mut note = format!("{} pairs in {} messages", joined.len(), messages.len());
-        if 0 < apart {
-            note += &format!("; {apart} more in two partitions: the topic's key has to be the id");
-        }
+        let (pairs, all) = (joined.len(), messages.len());
+        let note = if apart == 0 {
+            format!("{pairs} pairs in {all} messages")
+        } else {
+            format!(
+                "{pairs} pairs in {all} messages; {apart} more in two partitions: the topic's key \
+                 has to be the id"
+            )
+        };
         return Ok(Some(Pairs { attributes, joined, note }));
     }
     Ok(None)

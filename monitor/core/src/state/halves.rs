@@ -196,9 +196,11 @@ impl Reading<'_> {
     }
 
     /// Tells partitions which of their halves are not gone on with.
-    pub(super) fn tell_left_halves(&mut self, state: &mut PartitionState) {
-        if let Some(left) = self.left_halves.remove(state.id()) {
-            state.leave_halves_behind(left);
+    pub(super) fn tell_left_halves(&mut self, partitions: &mut [PartitionState]) {
+        for state in partitions {
+            if let Some(left) = self.left_halves.remove(state.id()) {
+                state.leave_halves_behind(left);
+            }
         }
     }
 }

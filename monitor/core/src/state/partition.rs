@@ -53,7 +53,7 @@ pub fn restore_partition(
         None => PartitionState::new(id, source, now),
     };
     let mut state = restored.unwrap_or_else(|| fresh(id));
-    reading.tell_left_halves(&mut state);
+    reading.tell_left_halves(std::slice::from_mut(&mut state));
     let Reading { saver, dropped, .. } = reading;
     if let Some(models) = uncounted {
         state.begin_to_count(models);

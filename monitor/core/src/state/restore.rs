@@ -179,7 +179,7 @@ fn restore_rows(
     let mut windows = reading.windows(rows)?;
     let mut partitions = reading.partitions(rows, now)?;
     let lost = reading.lost(rows, &mut partitions, now)?;
-    partitions.iter_mut().for_each(|state| reading.tell_left_halves(state));
+    reading.tell_left_halves(&mut partitions);
     let models = reading.models(rows)?;
     let mut panes = reading.panes(rows)?;
     reading.begin_anew(&mut windows, &models, &mut panes, &partitions);

@@ -109,7 +109,9 @@ impl Process {
         let join = source.join.as_ref().unwrap();
         let decoders = states.iter().map(|it| JoinDecoder::new(source, join, it.halves().clone()));
         self.decoders = decoders.collect();
-        states.into_iter().for_each(|state| self.shard.assign(state));
+        for state in states {
+            self.shard.assign(state);
+        }
         self.handle(seconds, Event::TopicPartitions { source: 0, partitions: ids.clone() });
         self.handle(seconds, Event::Assigned { source: 0, partitions: ids });
     }

@@ -88,15 +88,12 @@ impl Kept {
         for change in self.saver.batch(self.state.checkpoint().unwrap()) {
             let key = super::super::restore::key(&change.key).unwrap();
             let is_of_halves = matches!(key, Key::Join(_) | Key::Half(..));
-            match change.value {
-                Some(value) => {
-                    written.extend(is_of_halves.then_some(key));
-                    self.rows.insert(change.key, value);
-                }
-                None => {
-                    removed.extend(is_of_halves.then_some(key));
-                    assert!(self.rows.remove(&change.key).is_some(), "it was written before");
-                }
+            if let Some(value) = change.value {
+                written.extend(is_of_halves.then_some(key));
+                self.rows.insert(change.key, value);
+            } else {
+                removed.extend(is_of_halves.then_some(key));
+                assert!(self.rows.remove(&change.key).is_some(), "it was written before");
             }
         }
         (written, removed)
