@@ -377,9 +377,8 @@ mod tests {
         let letter = |bytes: usize| {
             let payload = vec![b'x'; bytes];
             let delivery = Box::new(Delivery::DeadLetter { source: 0 });
-            producer.send(
-                BaseRecord::with_opaque_to("dead", delivery).key(&b"k"[..]).payload(&payload[..]),
-            );
+            let record = BaseRecord::with_opaque_to("dead", delivery);
+            producer.send(record.key(b"k".as_slice()).payload(payload.as_slice()));
         };
         letter(2 << 20);
         letter(4 << 20);

@@ -47,7 +47,7 @@ fn half(offset: i64) -> Arc<WaitingHalf> {
         id: format!("id-{offset}").into(),
         offset,
         since: NOW,
-        time: None,
+        time: Some(Timestamp::from_millis(900 + offset)),
         payload: (*b"{}").into(),
         envelope: vec![None, Some(b"at".as_slice().into())],
     })
@@ -59,13 +59,14 @@ struct Kept {
     saver: PartitionSaver,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     next_offset: i64,
+    newest: Timestamp,
 }
 
 impl Kept {
     fn new() -> Self {
         let (state, saver) = restored(&tree(), &BTreeMap::new()).unwrap();
         let state = state.starting_at(0);
-        Self { state, saver, rows: BTreeMap::new(), next_offset: 0 }
+        Self { state, saver, rows: BTreeMap::new(), next_offset: 0, newest: NOW }
     }
 
     /// Takes halves that come, and those that go.
@@ -73,7 +74,7 @@ impl Kept {
         let offsets = self.next_offset..self.next_offset + added;
         self.next_offset = offsets.end;
         let news = JoinNews {
-            newest: Some(NOW),
+            newest: Some(self.newest),
             added: offsets.map(|offset| (offset, half(offset))).collect(),
             removed: removed.to_vec(),
             removed_bytes: 0,
@@ -140,6 +141,19 @@ fn a_row_is_written_when_a_half_comes_and_removed_when_it_goes() {
     let (state, _) = restored(&tree(), &kept.rows).unwrap();
     assert_eq!(offsets(&state), [2, 4]);
     assert_eq!(state.halves().iter().next(), Some(&half(2)), "all of it");
+}
+
+/// The times by which halves wait go on, whether or not one comes or goes.
+#[test]
+fn how_far_time_has_come_is_written_by_itself() {
+    let mut kept = Kept::new();
+    kept.join(1, &[]);
+    kept.store();
+    kept.newest = NOW.plus_millis(7);
+    kept.join(0, &[]);
+    assert_eq!(kept.store(), (vec![join_row()], vec![]));
+    let (state, _) = restored(&tree(), &kept.rows).unwrap();
+    assert_eq!(state.halves().newest(), Some(kept.newest));
 }
 
 #[test]
