@@ -1,8 +1,8 @@
 //! What the bytes of one message are, by their first bytes, their headers and JSON's grammar.
 //!
 //! Before: a [`SampledMessage`]. After: [`super::body`] and [`super::tree`] look into the JSON
-//! documents that are found here, and those that bodies of the open inference protocol become; every
-//! other encoding is named and counted only.
+//! documents that are found here, and those that bodies of the open inference protocol become;
+//! every other encoding is named and counted only.
 
 use std::fmt::Write as _;
 

@@ -54,14 +54,6 @@ fn source(
         Err(noted) => Err(*noted),
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
-    let framing = match source.format {
-        RawFormat::Json
-        | RawFormat::Avro
-        | RawFormat::Protobuf
-        | RawFormat::Arrow
-        | RawFormat::OpenInference => Framing::Document,
-        RawFormat::Ndjson => Framing::Lines,
-    };
     let written = format::format(source, &path, findings);
     let inference = format::inference(source, &path, findings);
     let embedded = embedded(source, &path, findings);
@@ -100,7 +92,7 @@ fn source(
             RawStart::Latest => FirstStart::Latest,
         },
         format: written?,
-        schema: Arc::new(schema.with_framing(framing)),
+        schema: Arc::new(schema.with_framing(framing(source.format))),
         models: own,
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
         payload_bytes_max: source.payload_bytes_max,
@@ -108,6 +100,17 @@ fn source(
         join,
         time: time?,
     })
+}
+
+fn framing(format: RawFormat) -> Framing {
+    match format {
+        RawFormat::Json
+        | RawFormat::Avro
+        | RawFormat::Protobuf
+        | RawFormat::Arrow
+        | RawFormat::OpenInference => Framing::Document,
+        RawFormat::Ndjson => Framing::Lines,
+    }
 }
 
 /// Reads where the event time is. Kafka's own is not written in a format.
