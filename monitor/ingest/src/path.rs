@@ -497,6 +497,27 @@ mod tests {
     }
 
     #[test]
+    fn values_of_tensors_of_the_protocol_are_known_behind_the_keys_of_their_body() {
+        let tensor = |text: &str, keys: &[&str]| {
+            let found = FieldPath::parse(text).unwrap().inference_tensor(keys);
+            found.map(|it| it.to_string())
+        };
+        for tensor_of in ["inputs[name=x].data", "outputs[0].data"] {
+            for text in [tensor_of.to_owned(), format!("{tensor_of}[][0]")] {
+                assert_eq!(tensor(&text, &[]).as_deref(), Some(tensor_of), "{text}");
+                let joined = format!("response.{text}");
+                let expected = format!("response.{tensor_of}");
+                assert_eq!(tensor(&joined, &["response"]), Some(expected), "{joined}");
+                assert_eq!(tensor(&joined, &["request"]), None, "{joined}");
+                assert_eq!(tensor(&joined, &[]), None, "{joined}");
+            }
+        }
+        for other in ["inputs[0].shape", "inputs[0]", "inputs.x.data", "input[0].data", "x"] {
+            assert_eq!(tensor(other, &[]), None, "{other}");
+        }
+    }
+
+    #[test]
     fn empty_brackets_are_every_element() {
         assert_eq!(steps("a[].b"), [key("a"), Step::Each, key("b")]);
         assert_eq!(steps("a.b[]"), [key("a"), key("b"), Step::Each]);
