@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::fuzz_tests::may_be_json;
-use super::half::{HalfReader, HalfSchema, Side};
+use super::half::{HalfForm, HalfReader, HalfSchema, Side};
 use super::naive::{LIMITS, Plain, naive_integer};
 use super::tests::{feature, path};
 use crate::decode::{Message, fuzz, special};
@@ -46,7 +46,8 @@ struct Case {
 impl Case {
     fn new(places: [&'static str; 2]) -> Self {
         let [id, side] = places.map(path);
-        let half = HalfSchema { id, side, request: "ask".into(), response: "answer".into() };
+        let (request, response) = ("ask".into(), "answer".into());
+        let half = HalfSchema { id, side, request, response, form: HalfForm::Json };
         let model = ModelSchema {
             name: "m".into(),
             version: VersionField::Fixed("1".into()),
@@ -78,7 +79,7 @@ impl Case {
         let found = fuzz::measured(bytes, 0, || reader.read(&message));
         let found = found.map_err(|it| it.reason);
         if let Ok(half) = &found {
-            check_alone(half.document);
+            check_alone(std::str::from_utf8(half.payload).expect("JSON is UTF-8"));
         }
         let expected = naive(payload.unwrap_or_default(), self.places, [id, side]);
         let is_half = found.is_ok();
