@@ -117,8 +117,7 @@ fn check_alone(document: &str) {
 fn naive(payload: &[u8], places: [&str; 2], beside: [Option<&[u8]>; 2]) -> Expected {
     let text = match payload {
         [] | [0, _, _, _, _] => return Expected::Refused(RejectReason::EmptyPayload),
-        [0, _, _, _, _, text @ ..] => text,
-        text => text,
+        [0, _, _, _, _, text @ ..] | text => text,
     };
     let Ok(text) = std::str::from_utf8(text) else {
         return Expected::Refused(RejectReason::InvalidUtf8);
