@@ -180,13 +180,12 @@ fn no_element_is_found_by_its_text_in_a_row_whose_values_have_names() {
         ]
     };
     let message = "`models[0].segments[0].path`: is `d.rows[][k=v].x`, and `d.names` names the \
-                   values of its list; read the value by its name, as `d.rows[].x`, or by its \
-                   place";
+                   values of its list; read the value by its name, as `d.rows[].x`";
     let kinds = "`models[0].features[0].path`: is `d.rows[].x` beside `d.rows[][k=v].x` at \
                  `models[0].segments[0].path`: the same value as an object and as a list; read \
                  both from where messages have them";
     check(&all("d.rows[][k=v].x", "d.names"), &[message, kinds]);
-    for path in ["d.rows[].a[k=v].x", "d.rows[][0]", "d.others[][k=v].x"] {
+    for path in ["d.rows[].a[k=v].x", "d.others[][k=v].x"] {
         check(&all(path, "d.names"), &[]);
     }
 }

@@ -329,7 +329,7 @@ fn columns<'a>(
         };
         let Some(lost) = paths.clone().find(is_lost) else { return Ok(()) };
         let problem = format!("is `{}`, and `{names}` names the values of its list", lost.path);
-        let hint = format!("read the value by its name, as `{}`, or by its place", named.path);
+        let hint = format!("read the value by its name, as `{}`", named.path);
         return Err(findings.add(&lost.key, &problem, &hint));
     }
     Err(findings.add(
