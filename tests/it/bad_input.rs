@@ -227,6 +227,6 @@ fn a_field_that_all_records_come_without_is_told_until_one_has_it() {
     put(1, Some(good().to_string().into_bytes()));
     wait_for(2 + 2 * MANY, &json!([]));
     let ended = daemon.terminate(DEADLINE).expect_code(0);
-    let told = ended.stderr.lines().filter(|it| it.contains("schema has changed")).count();
-    assert_eq!(told, 2, "each is logged once: {}", ended.stderr);
+    let told = ended.stderr.lines().find(|it| it.contains("schema has changed"));
+    assert!(told.is_some_and(|it| it.contains("features.country")), "{}", ended.stderr);
 }

@@ -26,7 +26,8 @@ const CHANCE_MAX: f64 = 1e-9;
 /// What became of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldProblem {
-    /// It is absent or null in every record, and was not in the reference.
+    /// It is absent or null in every record, and the reference has values of it; or records are
+    /// refused because it is absent.
     Absent,
     /// What is there is of another kind, and records are refused for it.
     Unreadable,
@@ -109,49 +110,77 @@ impl Run {
     }
 }
 
-/// Values that were missing in all records of a batch.
-#[derive(Clone, Copy, Debug, Default)]
+/// Records of one version in a batch, and its reference.
+pub(crate) type Counted<'a> = (u64, &'a ModelReference);
+
+/// Records of a batch that come without a field, all of one version, and what its reference says.
+#[derive(Clone, Copy, Debug)]
 struct Missing {
     records: u64,
-    chance: f64,
+    /// Missing values of the reference.
+    null: u64,
+    /// All values of it.
+    rows: u64,
+}
+
+impl Missing {
+    /// Returns the natural logarithm of the probability that all are missing, when `before` others
+    /// were: each by the share of missing values in the reference and in those before it, with half
+    /// a row of either kind added (the predictive distribution of Jeffreys' prior). What is said of
+    /// the last is said of all, which makes them more probable.
+    fn chance(self, before: u64) -> f64 {
+        let seen = (before + self.records) as f64;
+        let rate = (self.null as f64 + 0.5 + seen) / (self.rows as f64 + 1.0 + seen);
+        self.records as f64 * rate.ln()
+    }
 }
 
 impl Fields {
-    /// Takes a batch; `reference` is that of a model by its place in the schema, where one of the
-    /// batch's versions has one.
+    /// Takes a batch; `counted` has the versions of each model that have a reference, by the
+    /// model's place in the schema.
     pub(crate) fn update<'a>(
         &mut self,
         schema: &SourceSchema,
         decoded: &Decoded,
-        reference: impl Fn(usize) -> Option<&'a ModelReference>,
+        counted: impl FnOnce() -> BTreeMap<usize, Vec<Counted<'a>>>,
     ) {
-        let mut missing = missing(schema, decoded, reference);
-        if self.runs.is_empty() && missing.is_empty() && decoded.rejections.is_empty() {
+        let empty = empty(schema, decoded);
+        if self.runs.is_empty() && empty.is_empty() && decoded.rejections.is_empty() {
             return;
         }
         let present = present(schema, decoded);
         // What lies in it is there, and so is what it lies in.
-        let has_value = |path: &str| present.iter().any(|it| leads_to(path, it));
-        self.runs.retain(|(path, _), _| !has_value(path));
-        missing.retain(|path, _| !has_value(path));
-        for (path, Missing { records, chance }) in &missing {
-            self.add(path, FieldProblem::Absent, *records, *chance, decoded.from_offset);
+        self.runs.retain(|(path, _), _| !has_value(&present, path));
+        let counted = if empty.is_empty() { BTreeMap::new() } else { counted() };
+        for (path, columns) in empty.iter().filter(|(path, _)| !has_value(&present, path)) {
+            let missing = columns.iter().flat_map(|(model, column)| {
+                counted.get(model).into_iter().flatten().filter_map(|it| missing(it, *column))
+            });
+            for missing in missing {
+                self.miss(path, missing, decoded.from_offset);
+            }
         }
         for Rejection { offset, reason, path, .. } in &decoded.rejections {
             if let (Some(path), Some(problem)) = (path, FieldProblem::of(*reason))
-                && !has_value(path)
+                && !has_value(&present, path)
             {
+                let run = self.run(path, problem, *offset);
+                run.records += 1;
                 // No record is refused by chance.
-                self.add(path, problem, 1, f64::NEG_INFINITY, *offset);
+                run.chance = f64::NEG_INFINITY;
             }
         }
     }
 
-    fn add(&mut self, path: &str, problem: FieldProblem, records: u64, chance: f64, offset: i64) {
+    fn miss(&mut self, path: &str, missing: Missing, offset: i64) {
+        let run = self.run(path, FieldProblem::Absent, offset);
+        run.chance += missing.chance(run.records);
+        run.records += missing.records;
+    }
+
+    fn run(&mut self, path: &str, problem: FieldProblem, offset: i64) -> &mut Run {
         let fresh = Run { records: 0, from_offset: offset, chance: 0.0 };
-        let run = self.runs.entry((path.into(), problem)).or_insert(fresh);
-        run.records += records;
-        run.chance += chance;
+        self.runs.entry((path.into(), problem)).or_insert(fresh)
     }
 
     /// Returns what stands now, in the order of paths.
@@ -179,34 +208,43 @@ impl Fields {
     }
 }
 
-/// Whether a path is another one, or passes through it.
-fn leads_to(part: &str, path: &str) -> bool {
-    path.strip_prefix(part)
-        .is_some_and(|rest| part.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+/// Whether one of the paths is this one, or passes through it.
+fn has_value(present: &BTreeSet<String>, part: &str) -> bool {
+    let passes = |step: &str| {
+        let begin = format!("{part}{step}");
+        present.range(begin.clone()..).next().is_some_and(|it| it.starts_with(&begin))
+    };
+    present.contains(part) || passes(".") || passes("[") || part.is_empty() && !present.is_empty()
 }
 
+/// Columns of one path: the model's place in the schema, and the column.
+type Columns = Vec<(usize, usize)>;
+
 /// Returns the features that no record of their model has a value of, by path.
-fn missing<'a>(
-    schema: &SourceSchema,
-    decoded: &Decoded,
-    reference: impl Fn(usize) -> Option<&'a ModelReference>,
-) -> BTreeMap<String, Missing> {
-    let mut missing: BTreeMap<String, Missing> = BTreeMap::new();
+fn empty(schema: &SourceSchema, decoded: &Decoded) -> BTreeMap<String, Columns> {
+    let mut empty: BTreeMap<String, Columns> = BTreeMap::new();
     for (index, (model, batch)) in schema.models.iter().zip(&decoded.batches).enumerate() {
         let Some(batch) = batch else { continue };
-        let is_empty = |column: usize| batch.column(column).null_count() == batch.num_rows();
-        let empty: Vec<usize> = (0..model.features.len()).filter(|it| is_empty(*it)).collect();
-        let reference = if empty.is_empty() { None } else { reference(index) };
-        for column in empty {
-            let feature = &model.features[column];
-            let usual = reference.and_then(|it| it.features.get(column)).map(missing_rate);
-            let records = batch.num_rows() as u64;
-            let known = missing.entry(feature.path.to_string()).or_default();
-            known.records += records;
-            known.chance += usual.map_or(0.0, |rate| records as f64 * rate.ln());
+        for (column, feature) in model.features.iter().enumerate() {
+            if batch.column(column).null_count() == batch.num_rows() {
+                let columns = empty.entry(feature.path.to_string()).or_default();
+                // Two features of a model may have one path.
+                if columns.last().is_none_or(|(known, _)| *known != index) {
+                    columns.push((index, column));
+                }
+            }
         }
     }
-    missing
+    empty
+}
+
+/// Returns what records of a version miss in a column; nothing where its reference has no value.
+fn missing((records, reference): &Counted<'_>, column: usize) -> Option<Missing> {
+    let (null, rows) = match reference.features.get(column)? {
+        FeatureReference::Numeric(it) => (it.counts.null, it.counts.rows()),
+        FeatureReference::Categorical(it) => (it.counts.null, it.counts.rows()),
+    };
+    (null < rows).then_some(Missing { records: *records, null, rows })
 }
 
 /// Returns the paths that some record of a batch has a value at.
@@ -227,17 +265,12 @@ fn present(schema: &SourceSchema, decoded: &Decoded) -> BTreeSet<String> {
             columns.filter(|(column, _)| batch.column(*column).null_count() < batch.num_rows());
         present.extend(filled.map(|(_, path)| path));
     }
-    present.into_iter().map(ToString::to_string).collect()
-}
-
-/// Returns the share of missing values in the sample, with half a row of either kind added
-/// (Jeffreys' prior): never 0.
-fn missing_rate(reference: &FeatureReference) -> f64 {
-    let (null, rows) = match reference {
-        FeatureReference::Numeric(it) => (it.counts.null, it.counts.rows()),
-        FeatureReference::Categorical(it) => (it.counts.null, it.counts.rows()),
-    };
-    (null as f64 + 0.5) / (rows as f64 + 1.0)
+    let mut present: BTreeSet<String> = present.into_iter().map(ToString::to_string).collect();
+    // Parts of paths are told as they are written with every sign that means something escaped.
+    let escaped = present.iter().filter(|it| it.starts_with('$')).map(|it| format!("\\{it}"));
+    let escaped: Vec<String> = escaped.collect();
+    present.extend(escaped);
+    present
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! which pane, too late, too many. Does not merge partitions, evaluate, or know a clock: `now` is
 //! an argument and only measures silence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
@@ -486,15 +486,21 @@ impl Shard {
     /// Also records that are too late to be counted tell of fields.
     fn watch_fields(&self, state: &mut PartitionState, decoded: &Decoded) {
         let source = state.source();
-        let reference = |model: usize| {
-            let own = decoded.rows.iter().filter(|it| usize::from(it.model) == model);
-            let places: BTreeSet<(u16, u16)> = own.map(|it| (it.model, it.version)).collect();
-            places.into_iter().find_map(|(model, version)| {
-                let id = self.model_id(source, decoded, model, version)?;
-                self.references.get(&id).map(|it| &**it)
-            })
+        let counted = || {
+            let mut rows: BTreeMap<(u16, u16), u64> = BTreeMap::new();
+            for row in &decoded.rows {
+                *rows.entry((row.model, row.version)).or_default() += 1;
+            }
+            let mut counted: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+            for ((model, version), rows) in rows {
+                let id = self.model_id(source, decoded, model, version);
+                if let Some(reference) = id.and_then(|it| self.references.get(&it)) {
+                    counted.entry(usize::from(model)).or_default().push((rows, &**reference));
+                }
+            }
+            counted
         };
-        state.fields.update(&self.config.sources[source].schema, decoded, reference);
+        state.fields.update(&self.config.sources[source].schema, decoded, counted);
     }
 
     fn model_progress(

@@ -58,6 +58,8 @@ use self::reading::Room;
 const POLL_MESSAGES_MAX: usize = batch::MESSAGES_MAX;
 /// How long a poll waits for a message.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// Least time between two lines about the fields of one partition.
+const TELL_MILLIS: i64 = 10_000;
 /// How often silence is looked for.
 const SILENCE_INTERVAL_MILLIS: i64 = 1_000;
 /// How often positions are committed to the group.
@@ -138,6 +140,8 @@ pub struct SourceConsumer {
     /// What follows of the three for the client.
     pauses: Pauses,
     looked_at: Timestamp,
+    /// When it was last logged which fields records of a partition are without.
+    fields_told: BTreeMap<PartitionId, Timestamp>,
     committed_at: Timestamp,
 }
 
@@ -169,6 +173,7 @@ impl SourceConsumer {
             is_throttled: false,
             pauses: Pauses::default(),
             looked_at: Timestamp::MIN,
+            fields_told: BTreeMap::new(),
             committed_at: Timestamp::MIN,
         })
     }
@@ -500,25 +505,34 @@ impl SourceConsumer {
         let end = self.parts.ends.of(partition).map(|end| end.offset.max(decoded.to_offset));
         self.shard.update(now, &decoded, placed, end, &mut self.outputs);
         self.shard.set_mark(partition, mark);
-        self.tell_fields(partition);
+        self.tell_fields(now, partition);
         if let Some(end) = self.reached_end(now, partition, decoded.to_offset) {
             self.shard.reach_end(now, partition, end, &mut self.outputs);
         }
         self.send_outputs();
     }
 
-    /// Logs which fields the records of a partition have come to be without.
-    fn tell_fields(&mut self, partition: &PartitionId) {
+    /// Logs which fields the records of a partition have come to be without. Records with and
+    /// without a field may take turns.
+    fn tell_fields(&mut self, now: Timestamp, partition: &PartitionId) {
+        if self.fields_told.get(partition).is_some_and(|it| now < it.plus_millis(TELL_MILLIS)) {
+            return;
+        }
         let (changes, over) = self.shard.take_field_news(partition);
-        for FieldChange { path, problem, records, from_offset } in changes {
-            let reason = problem.as_str();
+        if changes.is_empty() && over.is_empty() {
+            return;
+        }
+        self.fields_told.insert(partition.clone(), now);
+        if let Some(FieldChange { path, problem, records, from_offset }) = changes.first() {
             warn!(
-                %partition, %path, reason, records, from_offset,
-                "no record has a value of this field any more: the producer's schema has changed"
+                %partition, fields = changes.len(), first = %path, reason = problem.as_str(),
+                records, from_offset,
+                "no record has a value of some fields any more: the producer's schema has changed"
             );
         }
-        for path in over {
-            info!(%partition, %path, "records have values of this field again");
+        if let Some(first) = over.first() {
+            let fields = over.len();
+            info!(%partition, fields, %first, "records have values of some fields again");
         }
     }
 

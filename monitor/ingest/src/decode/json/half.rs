@@ -177,7 +177,8 @@ impl HalfReader {
 
     /// Reads a half, or says why its message is refused.
     pub fn read<'a>(&mut self, message: &Message<'a>) -> Result<Half<'a>, Rejection> {
-        self.half(message).map_err(|refusal| refusal.at(message.offset))
+        // What says whose half it is, is no field of records.
+        self.half(message).map_err(|refusal| Rejection { path: None, ..refusal.at(message.offset) })
     }
 
     /// Appends the document of a record: of the half that was read last, and of the payload of one
