@@ -391,8 +391,11 @@ mod tests {
     }
 
     fn said(read: Result<Half<'_>, Rejection>) -> Result<String, String> {
-        read.map(|Half { side, id, payload: _ }| format!("{} {id}", side.as_str()))
-            .map_err(|it| format!("{} {} {}", it.offset, it.reason, it.detail))
+        let half = |Half { side, id, payload: _ }: Half<'_>| format!("{} {id}", side.as_str());
+        read.map(half).map_err(|Rejection { offset, reason, detail, path }| {
+            assert_eq!(path, None, "no field of records is missed");
+            format!("{offset} {reason} {detail}")
+        })
     }
 
     const REQUEST: Option<&[u8]> = Some(b"org.kubeflow.serving.inference.request");
