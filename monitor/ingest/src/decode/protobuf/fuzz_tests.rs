@@ -251,7 +251,7 @@ fn framings() {
                 assert_eq!(reason, Some(RejectReason::UnknownSchema));
             }
             [0, _, _, _, _, 0, ..] => assert_eq!(reason, Some(RejectReason::UnknownSchema)),
-            // Another beginning, one that is cut, or a number of places or a place that is negative.
+            // Another beginning, one that is cut, or a number of places or a place below 0.
             [1..=u8::MAX, ..]
             | [0]
             | [0, _]
