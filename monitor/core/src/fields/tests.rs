@@ -94,7 +94,8 @@ impl Played {
             }
         }
         let decoded = decoder.finish();
-        let rows = |model: usize| decoded.batches[model].as_ref().map_or(0, |it| it.num_rows());
+        let batch = |model: usize| decoded.batches[model].as_ref();
+        let rows = |model: usize| batch(model).map_or(0, arrow::array::RecordBatch::num_rows);
         let counted = || {
             let known = self.references.iter().enumerate();
             let known = known.filter_map(|(model, it)| Some((model, it.as_ref()?)));
