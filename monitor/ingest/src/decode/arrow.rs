@@ -6,8 +6,8 @@
 //! [`shape`]s of its fields and the source's paths ([`super::plan`], [`super::trie`]), mostly known
 //! from the message before → [`inflate`] where it is compressed → [`locate`] finds the arrays of
 //! each [`batch`], and the entries of its [`maps`] → [`bulk`] takes whole [`columns`], or, where it
-//! cannot, [`super::rows`] reads the [`document`] row by row and [`record`] each [`value`]. Then the
-//! open batch appends the rows, all or none.
+//! cannot, [`super::rows`] reads the [`document`] row by row and [`record`] each [`value`]. Then
+//! the open batch appends the rows, all or none.
 //!
 //! The reader of `arrow-ipc` is not used, only its description of messages: it makes an array of
 //! every column, trusts lengths that it allocates by, and panics where some of them are wrong.
