@@ -230,6 +230,8 @@ impl News {
             | Event::Stalled { .. }
             | Event::Lost { .. }
             | Event::Checkpoint(_)
+            | Event::Predictions(_)
+            | Event::Labels(_)
             | Event::RetrainDelivered { .. }
             | Event::ResultsDelivered { .. }
             | Event::OutboxOpened(_)

@@ -18,6 +18,7 @@ mod console;
 mod courier;
 pub mod daemon;
 pub mod demo;
+mod entries;
 pub mod explain;
 pub mod export;
 mod failpoint;

@@ -17,7 +17,7 @@ use std::thread;
 use anyhow::Context as _;
 use clap::Args;
 use driftd_catalog::{PartitionId, Timestamp};
-use driftd_core::config::Config;
+use driftd_core::config::{Config, Content, SourceConfig};
 use driftd_core::event::{Effect, Event};
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
@@ -115,7 +115,7 @@ impl Plan {
         batch_rows: usize,
     ) -> anyhow::Result<Self> {
         let source = choose_source(args, &config)?;
-        let schema = &config.sources[source].schema;
+        let schema = &config.sources[source].schema.without_identities();
         let overrides = Overrides { model: args.model.clone(), version: args.version.clone() };
         let mut inputs = Vec::with_capacity(args.input.len());
         for path in &args.input {
@@ -147,7 +147,7 @@ impl Plan {
     fn read(&self, sender: &SyncSender<Decoded>) -> anyhow::Result<()> {
         let mut next_offset = 0;
         for (table, layout) in &self.inputs {
-            let schema = Arc::clone(&self.config.sources[self.source].schema);
+            let schema = Arc::new(self.config.sources[self.source].schema.without_identities());
             let reader = RecordReader::new(table, schema, layout);
             for batch in table.batches(&layout.positions(), self.batch_rows)? {
                 let decoded = reader.decode(next_offset, batch?)?;
@@ -178,8 +178,8 @@ fn style(template: &str) -> ProgressStyle {
 
 fn choose_source(args: &ReplayArgs, config: &Config) -> anyhow::Result<usize> {
     if let Some(topic) = &args.source {
-        let found = config.sources.iter().position(|source| *source.topic == **topic);
-        return found.with_context(|| {
+        let found = predictions(config).find(|(_, source)| *source.topic == **topic);
+        return found.map(|(at, _)| at).with_context(|| {
             format!("no source has the topic `{topic}`; there are {}", topics(config))
         });
     }
@@ -188,16 +188,24 @@ fn choose_source(args: &ReplayArgs, config: &Config) -> anyhow::Result<usize> {
         let model = found.with_context(|| format!("the configuration has no model `{name}`"))?;
         return Ok(model.source);
     }
-    anyhow::ensure!(
-        config.sources.len() == 1,
-        "the configuration has several sources: choose one with `--source`, of {}",
-        topics(config)
-    );
-    Ok(0)
+    let mut all = predictions(config);
+    match (all.next(), all.next()) {
+        (Some((only, _)), None) => Ok(only),
+        (_, Some(_)) | (None, None) => anyhow::bail!(
+            "the configuration has several sources: choose one with `--source`, of {}",
+            topics(config)
+        ),
+    }
+}
+
+/// Returns the sources that a file can take the place of: those of predictions.
+fn predictions(config: &Config) -> impl Iterator<Item = (usize, &SourceConfig)> {
+    let sources = config.sources.iter().enumerate();
+    sources.filter(|(_, source)| source.content == Content::Predictions)
 }
 
 fn topics(config: &Config) -> String {
-    let topics: Vec<_> = config.sources.iter().map(|it| format!("`{}`", it.topic)).collect();
+    let topics: Vec<_> = predictions(config).map(|(_, it)| format!("`{}`", it.topic)).collect();
     topics.join(", ")
 }
 
@@ -293,6 +301,7 @@ impl<'a> Replay<'a> {
                 // Nobody looks, waits or fetches.
                 Effect::Publish(_)
                 | Effect::Episode(_)
+                | Effect::Performance(_)
                 | Effect::Flush(_)
                 | Effect::Pause(_)
                 | Effect::Resume(_) => {}

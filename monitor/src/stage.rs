@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use driftd_catalog::Timestamp;
 use driftd_catalog::label::MemoryOwner;
+use driftd_catalog::{SegmentId, Timestamp};
 use driftd_core::config::Config;
 use driftd_core::event::{Effect, Event};
+use driftd_core::labels::PerformanceResult;
 use driftd_core::output::Published;
 use driftd_core::pipeline::Pipeline;
 use driftd_core::result::WindowResult;
-use driftd_core::state::Store as _;
 use tracing::{error, info, warn};
 
 use crate::board::Board;
@@ -41,6 +41,9 @@ const EVENTS_BETWEEN_TICKS_MAX: usize = 256;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 /// Messages of more memory are stored and handed over before the time has come.
 const OUTPUTS_BYTES_MAX: usize = 4 << 20;
+
+/// Predictions and labels of more memory are stored before the time has come.
+const ENTRIES_BYTES_MAX: u64 = 16 << 20;
 
 /// How often outputs are sent where no state is kept: a transaction takes tens of milliseconds.
 const SEND_INTERVAL_MILLIS: i64 = 200;
@@ -243,6 +246,7 @@ impl Stage {
         match effect {
             Effect::Publish(snapshot) => self.board.show(snapshot),
             Effect::Window(result) => log_window(&result),
+            Effect::Performance(result) => log_performance(&result),
             Effect::Episode(transition) => log_transition(&transition),
             Effect::Retrain(event) => {
                 info!(id = %event.id, reason = %event.data.reason.summary, "retraining requested");
@@ -261,7 +265,9 @@ impl Stage {
     fn keep(&mut self) {
         let now = clock::now();
         let due_at = self.keeper.stored_at.plus_millis(self.keeper.interval_millis);
-        let is_due = due_at <= now || OUTPUTS_BYTES_MAX < self.pipeline.outputs_bytes();
+        let is_due = due_at <= now
+            || OUTPUTS_BYTES_MAX < self.pipeline.outputs_bytes()
+            || ENTRIES_BYTES_MAX < self.pipeline.entries_bytes();
         if !self.is_open || !is_due {
             return;
         }
@@ -275,10 +281,11 @@ impl Stage {
 
     fn store(&mut self) {
         let batch = self.pipeline.take_changes();
+        let entries = self.pipeline.take_entries();
         let Some(store) = &mut self.keeper.store else { return };
         self.keeper.held.set(batch_bytes(&batch) as u64);
         failpoint::hit("stage.before_batch");
-        if let Err(error) = store.commit(batch) {
+        if let Err(error) = store.commit_all(batch, entries) {
             fail(error);
         }
         failpoint::hit("stage.after_batch");
@@ -304,7 +311,8 @@ impl Stage {
             warn!(left, "outputs are not sent: the broker did not answer before the end");
         }
         if let Some(store) = self.keeper.store.take()
-            && let Err(error) = store.close(self.pipeline.take_changes())
+            && let Err(error) =
+                store.close(self.pipeline.take_changes(), self.pipeline.take_entries())
         {
             fail(error);
         }
@@ -340,6 +348,19 @@ pub(crate) fn log_window(result: &WindowResult) {
         is_final = result.edition.is_final,
         "window evaluated"
     );
+}
+
+fn log_performance(result: &PerformanceResult) {
+    let whole = result.parts.iter().filter(|it| it.segment == SegmentId::all());
+    for part in whole {
+        info!(
+            window = %result.span,
+            version = %part.version,
+            predictions = part.predictions,
+            labelled = part.labelled,
+            "labels are complete"
+        );
+    }
 }
 
 pub(crate) fn log_transition(transition: &driftd_alerts::Transition) {

@@ -8,11 +8,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use driftd_core::config::{Durability, StateConfig};
+use driftd_core::labels::{Entries, EntryBatch};
 use driftd_core::state::{Batch, Row, Store};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use crate::entries::{FolderEntries, Forgetting};
 use crate::failpoint;
 
 /// Memory for blocks that were read; state is read once, at the start.
@@ -79,6 +82,7 @@ pub struct FolderStore {
     identity: Identity,
     database: Database,
     rows: Keyspace,
+    entries: Arc<FolderEntries>,
     mode: PersistMode,
 }
 
@@ -88,7 +92,9 @@ impl FolderStore {
         let folder = base.join(&config.folder);
         let open = |source| StoreError::Open { folder: folder.clone(), source };
         clear_half_made(&folder).map_err(|it| open(it.into()))?;
-        let database = Database::builder(&folder).cache_size(CACHE_BYTES).worker_threads(1).open();
+        let forgotten = Forgetting::default();
+        let builder = Database::builder(&folder).cache_size(CACHE_BYTES).worker_threads(1);
+        let database = builder.with_compaction_filter_factories(forgotten.assigner()).open();
         let database = database.map_err(open)?;
         let rows = database
             .keyspace("rows", || {
@@ -100,7 +106,8 @@ impl FolderStore {
             Durability::Power => PersistMode::SyncAll,
         };
         let identity = Identity::of(&folder).map_err(|it| open(it.into()))?;
-        Ok(Self { folder, identity, database, rows, mode })
+        let entries = Arc::new(FolderEntries::new(&folder, database.clone(), forgotten));
+        Ok(Self { folder, identity, database, rows, entries, mode })
     }
 
     /// Returns the folder.
@@ -113,12 +120,29 @@ impl FolderStore {
         self.database.cache_size() + self.database.write_buffer_size()
     }
 
-    /// Writes the last batch, to the disk itself.
-    pub fn close(self, batch: Batch) -> Result<(), StoreError> {
-        self.write(batch, PersistMode::SyncAll)
+    /// Returns the entries of predictions and labels that lie beside the rows.
+    pub fn entries(&self) -> Arc<dyn Entries> {
+        Arc::clone(&self.entries) as Arc<dyn Entries>
     }
 
-    fn write(&self, batch: Batch, mode: PersistMode) -> Result<(), StoreError> {
+    /// Writes the last batch, to the disk itself.
+    pub fn close(self, batch: Batch, entries: EntryBatch) -> Result<(), StoreError> {
+        self.write(batch, entries, PersistMode::SyncAll)
+    }
+
+    /// Writes rows and entries together. When this returns, they survive what the configuration
+    /// asks for.
+    pub fn commit_all(&mut self, batch: Batch, entries: EntryBatch) -> Result<(), StoreError> {
+        let is_empty = batch.is_empty() && entries.entries.is_empty();
+        if is_empty { Ok(()) } else { self.write(batch, entries, self.mode) }
+    }
+
+    fn write(
+        &self,
+        batch: Batch,
+        entries: EntryBatch,
+        mode: PersistMode,
+    ) -> Result<(), StoreError> {
         // Nothing else tells: open files can be written without a name.
         let failed = |source| StoreError::Write { folder: self.folder.clone(), source };
         let identity = found(Identity::of(&self.folder)).map_err(|it| failed(it.into()))?;
@@ -133,7 +157,9 @@ impl FolderStore {
                 None => changes.remove(&self.rows, change.key),
             }
         }
+        self.entries.add(&mut changes, &entries).map_err(failed)?;
         changes.commit().map_err(failed)?;
+        self.entries.forget(entries.forgotten);
         failpoint::disk("store.sync", ErrorKind::Other).map_err(|it| failed(it.into()))
     }
 }
@@ -152,7 +178,7 @@ impl Store for FolderStore {
 
     /// When this returns, the batch survives what the configuration asks for.
     fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
-        if batch.is_empty() { Ok(()) } else { self.write(batch, self.mode) }
+        self.commit_all(batch, EntryBatch::default())
     }
 }
 
@@ -252,7 +278,7 @@ mod tests {
             let store = FolderStore::open(&config(durability), base.path()).unwrap();
             let expected = [("b", "2"), ("c", "3")].map(|(key, value)| (key.into(), value.into()));
             assert_eq!(store.rows().unwrap(), expected);
-            store.close(vec![change("d", Some("4"))]).unwrap();
+            store.close(vec![change("d", Some("4"))], EntryBatch::default()).unwrap();
             let store = FolderStore::open(&config(durability), base.path()).unwrap();
             assert_eq!(store.rows().unwrap().len(), 3);
         }

@@ -9,6 +9,7 @@ mod format;
 mod interpolate;
 mod mend;
 mod mismatch;
+mod performance;
 mod raw;
 mod registry;
 mod schema;
@@ -31,6 +32,7 @@ use driftd_ingest::{FeatureKind, HalfForm, HalfSchema, SourceSchema};
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
 pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
+pub use performance::{BinaryClasses, Keep, LabelsConfig, PerformanceConfig, Sample, Task};
 pub use registry::{Credentials, RegistryConfig, RegistryFraming};
 pub use schema::schema;
 
@@ -204,6 +206,8 @@ pub struct SourceConfig {
     pub schema: Arc<SourceSchema>,
     /// Index into [`Config::models`] of each model of the schema.
     pub models: Vec<usize>,
+    /// What its records are of those models.
+    pub content: Content,
     /// Topic for records that could not be read. Absent: they are counted only.
     pub dead_letter_topic: Option<String>,
     /// Largest accepted payload.
@@ -214,6 +218,15 @@ pub struct SourceConfig {
     pub join: Option<Arc<JoinConfig>>,
     /// The rules of event time in this topic.
     pub time: TimeConfig,
+}
+
+/// What the records of a topic are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Predictions.
+    Predictions,
+    /// Labels of predictions.
+    Labels,
 }
 
 /// How requests and responses that are messages of their own are joined.
@@ -262,6 +275,8 @@ pub struct ModelConfig {
     pub windows: Vec<WindowConfig>,
     /// Versions followed at once; more are counted and left out.
     pub versions_max: usize,
+    /// How its performance is followed. Absent: it is not.
+    pub performance: Option<PerformanceConfig>,
 }
 
 /// Path of a model's reference profile, with `{model}` and `{version}` to be filled in.
@@ -341,6 +356,16 @@ pub enum SegmentValues {
     /// [`crate::reference::ModelReference::top_values`] has them. A version without reference has
     /// none.
     Top(usize),
+}
+
+impl SegmentValues {
+    /// Returns whether they are those of a version's reference.
+    pub(crate) fn are_top(&self) -> bool {
+        match self {
+            Self::Listed(_) => false,
+            Self::Top(_) => true,
+        }
+    }
 }
 
 /// Value of the segment that holds the records of all other values.

@@ -14,6 +14,7 @@ use driftd_catalog::WindowId;
 use driftd_detectors::FeatureCounts;
 use sha2::{Digest as _, Sha256};
 
+use crate::labels::{PartPerformance, PerformanceResult};
 use crate::result::WindowResult;
 
 /// Sum of the hashes of all windows closed so far.
@@ -22,9 +23,6 @@ pub struct Digest(u128);
 
 impl Digest {
     /// Adds one closed window and the counts it was decided from.
-    ///
-    /// # Panics
-    /// Never: SHA-256 gives 32 bytes.
     pub fn add(&mut self, result: &WindowResult, counts: &[FeatureCounts]) {
         let mut hash = Sha256::new();
         let WindowId { span, model, segment, name } = &result.id;
@@ -46,10 +44,33 @@ impl Digest {
                 hash.update(detector.statistic.to_bits().to_le_bytes());
             }
         }
-        let hash = hash.finalize();
-        let (head, _) = hash.split_first_chunk::<16>().expect("SHA-256 gives 32 bytes");
-        self.0 = self.0.wrapping_add(u128::from_le_bytes(*head));
+        self.0 = self.0.wrapping_add(finish(hash));
     }
+
+    /// Adds a window whose labels are all there.
+    pub(crate) fn add_performance(&mut self, model: &str, result: &PerformanceResult) {
+        for part in &result.parts {
+            let mut hash = Sha256::new();
+            let PartPerformance { version, segment, .. } = &**part;
+            hash.update(format!("performance {model} {version} {segment} {}", result.span));
+            for count in [part.predictions, part.labelled, part.uncountable] {
+                hash.update(count.to_le_bytes());
+            }
+            for metric in &part.metrics {
+                hash.update(metric.name.as_bytes());
+                hash.update(metric.value.to_bits().to_le_bytes());
+            }
+            self.0 = self.0.wrapping_add(finish(hash));
+        }
+    }
+}
+
+/// # Panics
+/// Never: SHA-256 gives 32 bytes.
+fn finish(hash: Sha256) -> u128 {
+    let hash = hash.finalize();
+    let (head, _) = hash.split_first_chunk::<16>().expect("SHA-256 gives 32 bytes");
+    u128::from_le_bytes(*head)
 }
 
 fn add_counts(hash: &mut Sha256, counts: &FeatureCounts) {

@@ -9,7 +9,9 @@ use driftd_alerts::Transition;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested, RetrainingStatus};
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
+use crate::labels::PerformanceResult;
 use crate::loss::{Loss, LostNews};
+use crate::outcomes::{LabelBatch, PredictionBatch};
 use crate::partial::Partial;
 use crate::result::WindowResult;
 use crate::shard::Progress;
@@ -105,6 +107,10 @@ pub enum Event {
     },
     /// What a partition holds, for the store.
     Checkpoint(Box<Checkpoint>),
+    /// Predictions whose labels are waited for.
+    Predictions(Box<PredictionBatch>),
+    /// Labels.
+    Labels(Box<LabelBatch>),
     /// Messages may be sent: the first event of a pipeline that sends.
     OutboxOpened(Opening),
     /// Messages of the outbox are in their topics, or were given up.
@@ -141,6 +147,8 @@ pub enum Effect {
     Publish(Arc<Snapshot>),
     /// A window was evaluated. Its lines of results are in the outbox.
     Window(Arc<WindowResult>),
+    /// No more labels can come for a window. Its lines of results are in the outbox.
+    Performance(Arc<PerformanceResult>),
     /// An episode opened or closed.
     Episode(Transition),
     /// A retraining is asked for. The event is in the outbox.

@@ -11,6 +11,7 @@ use driftd_catalog::{ModelId, Timestamp, WindowSpan};
 use driftd_ingest::{Decoded, Row};
 
 use crate::config::Config;
+use crate::outcomes::Moment;
 use crate::partition::PartitionState;
 use crate::window::clamp;
 
@@ -39,22 +40,39 @@ pub(crate) struct Grouping {
     pub(crate) late: BTreeMap<(u16, u16), u64>,
     pub(crate) clamped: u64,
     pub(crate) over_limit: u64,
+    /// Where each row is in time, where predictions or labels are followed.
+    pub(crate) moments: Vec<Moment>,
     versions: Vec<Arc<str>>,
     next_row: Vec<u32>,
     newest: usize,
+    follows: bool,
 }
 
 impl Grouping {
-    pub(crate) fn new(decoded: &Decoded) -> Self {
+    /// `follows` where it is to be known when each row was.
+    pub(crate) fn new(decoded: &Decoded, follows: bool) -> Self {
         Self {
             groups: Vec::new(),
             late: BTreeMap::new(),
             clamped: 0,
             over_limit: 0,
+            moments: Vec::new(),
             versions: decoded.versions.clone(),
             next_row: vec![0; decoded.batches.len()],
             newest: 0,
+            follows,
         }
+    }
+
+    /// Places the next label of the partition in time, and moves the partition's watermark past it.
+    pub(crate) fn place_label(&mut self, config: &Config, state: &mut PartitionState, row: &Row) {
+        let source = &config.sources[state.source()];
+        let event = clamp(row.event_time, row.timestamp, &source.time);
+        self.clamped += u64::from(event.clamped);
+        let watermark = state.watermark(&source.time);
+        state.advance_time(event.time, row.offset);
+        let is_late = watermark.is_some_and(|watermark| event.time < watermark);
+        self.moments.push(Moment { time: event.time, is_late });
     }
 
     /// Places the next row of the partition, and moves the partition's watermark past it.
@@ -69,6 +87,11 @@ impl Grouping {
         let span = pane.span_of(event.time);
         let watermark = state.watermark(&source.time);
         state.advance_time(event.time, row.offset);
+        if self.follows {
+            let behind = event.time.plus_millis(pane.lateness_millis);
+            let is_late = watermark.is_some_and(|watermark| behind < watermark);
+            self.moments.push(Moment { time: event.time, is_late });
+        }
         if watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
             *self.late.entry((row.model, row.version)).or_insert(0) += 1;
             return;

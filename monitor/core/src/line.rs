@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use driftd_catalog::{Timestamp, WindowId};
+use driftd_catalog::{Timestamp, WindowId, WindowSpan};
 use driftd_detectors::DetectorResult;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,8 @@ pub(crate) struct LineHead<'a> {
     version: Cow<'a, str>,
     #[serde(borrow)]
     segment: Cow<'a, str>,
-    #[serde(borrow)]
+    /// Absent where the line is about no feature.
+    #[serde(borrow, default)]
     feature: Cow<'a, str>,
     #[serde(borrow)]
     window: Cow<'a, str>,
@@ -58,7 +59,27 @@ pub(crate) struct LineHead<'a> {
     rows: u64,
 }
 
-impl LineHead<'_> {
+impl<'a> LineHead<'a> {
+    /// Returns that of a final line about no feature.
+    pub(crate) fn of_window(
+        span: WindowSpan,
+        [model, version, segment, window]: [&'a str; 4],
+        rows: u64,
+    ) -> Self {
+        Self {
+            window_start: span.start(),
+            window_end: span.end(),
+            model: model.into(),
+            version: version.into(),
+            segment: segment.into(),
+            feature: "".into(),
+            window: window.into(),
+            r#final: true,
+            revision: 0,
+            rows,
+        }
+    }
+
     /// Returns a name of the line. Parts are told apart by a character that no name has.
     pub(crate) fn id(&self) -> String {
         let Self { window_start, window_end, model, version, segment, feature, window, .. } = self;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, WindowConfig};
+use crate::labels::{PerformanceLine, PerformanceResult};
 use crate::line::{FeatureLine, LineHead};
 use crate::result::WindowResult;
 
@@ -60,6 +61,24 @@ impl OutputMessage {
             topic: OutputTopic::Results,
             id: line.head().id().into(),
             key: result.id.model.to_string(),
+            payload: serde_json::to_vec(&line).expect("lines are made of text and numbers"),
+            headers: vec![(SOURCE_HEADER.to_owned(), source.to_owned())],
+        })
+    }
+
+    /// Returns a message for each line of a window whose labels are all there.
+    ///
+    /// # Panics
+    /// Never: every field of a line has a JSON form.
+    pub(crate) fn performance<'a>(
+        source: &'a str,
+        model: &'a Arc<str>,
+        result: &'a PerformanceResult,
+    ) -> impl Iterator<Item = Self> + use<'a> {
+        PerformanceLine::of(model, result).map(move |line| Self {
+            topic: OutputTopic::Results,
+            id: line.head().id().into(),
+            key: line.key(),
             payload: serde_json::to_vec(&line).expect("lines are made of text and numbers"),
             headers: vec![(SOURCE_HEADER.to_owned(), source.to_owned())],
         })

@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
 use crate::gaps::{Gap, GapKey, Gaps, Stretch};
+use crate::labels::{self, Entries, EntryBatch, Labels, Passed, StoredLabels};
 use crate::loss::{LostNews, LostTime};
 use crate::models::Models;
 use crate::output::OutputMessage;
@@ -50,6 +51,10 @@ pub struct Pipeline {
     saver: Option<Saver>,
     /// Holds what is to be sent, where something is.
     outbox: Option<Outbox>,
+    /// Joins labels with predictions, where that is wanted.
+    labels: Option<Labels>,
+    /// What was stored of that.
+    stored_labels: StoredLabels,
     /// Knows all rows of the store.
     seal: Seal,
 }
@@ -73,6 +78,8 @@ impl Pipeline {
             published_at: Timestamp::MIN,
             saver: None,
             outbox: None,
+            labels: None,
+            stored_labels: StoredLabels::default(),
             seal: Seal::default(),
             config,
         }
@@ -136,6 +143,9 @@ impl Pipeline {
     pub fn take_changes(&mut self) -> Batch {
         let Self { config, windows, panes, models, retraining, totals, digest, .. } = self;
         let parts = Parts { config, windows, panes, models, retraining, totals, digest: *digest };
+        if let (Some(saver), Some(labels)) = (&mut self.saver, &mut self.labels) {
+            labels.take_rows().into_iter().for_each(|rows| saver.labels(rows));
+        }
         let mut batch = self.saver.as_mut().map(|saver| saver.batch(&parts)).unwrap_or_default();
         batch.extend(self.outbox.iter_mut().flat_map(Outbox::changes));
         if self.saver.is_some() {
@@ -196,6 +206,10 @@ impl Pipeline {
                     saver.checkpoint(*checkpoint);
                 }
             }
+            Event::Predictions(batch) => {
+                self.labels.iter_mut().for_each(|labels| labels.predict(&batch));
+            }
+            Event::Labels(batch) => self.labels.iter_mut().for_each(|labels| labels.label(&batch)),
             Event::DeadLettered { source, stored, too_large, failed } => {
                 self.sources.dead_lettered(source, stored, too_large, failed);
             }
@@ -227,6 +241,29 @@ impl Pipeline {
         }
     }
 
+    /// Has labels joined with predictions of models whose performance is followed: their entries
+    /// are in `entries`, and what changes is in [`Pipeline::take_entries`].
+    pub fn join_labels(&mut self, entries: &Arc<dyn Entries>) {
+        let stored = std::mem::take(&mut self.stored_labels);
+        self.labels = Some(Labels::new(&self.config, entries, stored));
+    }
+
+    /// Takes what an earlier run stored of labels and predictions.
+    pub(crate) fn restore_labels(&mut self, stored: StoredLabels) {
+        self.stored_labels = stored;
+    }
+
+    /// Returns what changed of entries since the last call, to be stored with the batch of
+    /// [`Pipeline::take_changes`] just before, or not at all.
+    pub fn take_entries(&mut self) -> EntryBatch {
+        self.labels.as_mut().map(Labels::take_entries).unwrap_or_default()
+    }
+
+    /// Returns the memory of entries that were not taken yet.
+    pub fn entries_bytes(&self) -> u64 {
+        self.labels.as_ref().map_or(0, Labels::unsaved_bytes)
+    }
+
     /// Returns the picture of everything as it is now.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let (partitions, unassigned) = self.sources.partitions_snapshot();
@@ -242,6 +279,7 @@ impl Pipeline {
             state_bytes: self.sources.state_bytes() + self.windows.bytes() + self.panes.bytes(),
             waiting_bytes: self.windows.bytes(),
             panes_bytes: self.panes.bytes(),
+            performance: self.labels.as_ref().map(Labels::snapshot).unwrap_or_default(),
             totals: self.totals,
             digest: self.digest,
         }
@@ -323,6 +361,7 @@ impl Pipeline {
         if self.sources.advance(now, progress) {
             self.sources.align(now, &self.config, effects);
             self.close_ready(now, effects);
+            self.pass_labels(progress.source, effects);
         }
     }
 
@@ -529,6 +568,25 @@ impl Pipeline {
         effects.extend(requests.into_iter().map(Box::new).map(Effect::Retrain));
     }
 
+    /// Lets the windows of models be final that one of their two topics was waited for.
+    fn pass_labels(&mut self, source: usize, effects: &mut Vec<Effect>) {
+        let Some(labels) = &mut self.labels else { return };
+        for index in labels::models_of(&self.config, source) {
+            let model = &self.config.models[index];
+            let Some(performance) = &model.performance else { continue };
+            let predictions = self.sources.floor(model.source);
+            let passed = Passed {
+                predictions: predictions.plus_millis(-model.pane.lateness_millis),
+                labels: self.sources.floor(performance.labels.source),
+            };
+            for result in labels.pass(index, passed) {
+                self.digest.add_performance(&model.name, &result);
+                self.outbox.iter_mut().for_each(|it| it.add_performance(&model.name, &result));
+                effects.push(Effect::Performance(Arc::new(result)));
+            }
+        }
+    }
+
     fn note_outputs(&mut self, now: Timestamp, result: &WindowResult, requests: &[Requested]) {
         let Some(outbox) = &mut self.outbox else { return };
         outbox.add_lines(result);
@@ -559,6 +617,8 @@ impl From<Output> for Event {
             Output::Partial(partial) => Self::Partial(partial),
             Output::Progress(progress) => Self::Progress(progress),
             Output::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
+            Output::Predictions(batch) => Self::Predictions(batch),
+            Output::Labels(batch) => Self::Labels(batch),
         }
     }
 }

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
 use driftd_ingest::{Decoded, RejectReason};
 
-use crate::config::Config;
+use crate::config::{Config, Content};
 use crate::fields::FieldChange;
 use crate::group::{Group, Grouping};
 use crate::halves::{JoinCounts, JoinNews, Waiting};
+use crate::labels;
 use crate::loss::LostNews;
 use crate::loss::Mark;
+use crate::outcomes::{self, LabelBatch, Moment, PredictionBatch};
 use crate::partial::Partial;
 use crate::partition::PartitionState;
 use crate::reference::ModelReference;
@@ -38,6 +40,8 @@ pub struct Shard {
     references_max: usize,
     /// Searched for and not found: the end of the newest pane that it was searched for.
     absent: BTreeMap<ModelId, Timestamp>,
+    /// Whether predictions and labels are told to stage 2.
+    follows: bool,
 }
 
 /// A batch whose rows have their panes.
@@ -67,6 +71,10 @@ pub enum Output {
     Progress(Box<Progress>),
     /// What a partition holds, for the store.
     Checkpoint(Box<Checkpoint>),
+    /// Predictions whose labels are waited for, before the progress that covers them.
+    Predictions(Box<PredictionBatch>),
+    /// Labels, before the progress that covers them.
+    Labels(Box<LabelBatch>),
 }
 
 /// How far a partition has been read, and what was met since the last report.
@@ -236,7 +244,14 @@ impl Shard {
             references: BTreeMap::new(),
             references_max: versions + REFERENCES_SPARE,
             absent: BTreeMap::new(),
+            follows: false,
         }
+    }
+
+    /// Has predictions and labels of models told whose performance is followed.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self { follows: true, ..self }
     }
 
     /// Takes over a partition.
@@ -268,9 +283,14 @@ impl Shard {
     pub fn place(&mut self, partition: &PartitionId, decoded: &Decoded) -> Placed {
         let state =
             self.partitions.get_mut(partition).expect("a batch comes from an assigned partition");
-        let mut grouping = Grouping::new(decoded);
+        let source = state.source();
+        let follows = self.follows && labels::models_of(&self.config, source).next().is_some();
+        let mut grouping = Grouping::new(decoded, follows);
         for row in &decoded.rows {
-            grouping.place(&self.config, state, row);
+            match self.config.sources[source].content {
+                Content::Predictions => grouping.place(&self.config, state, row),
+                Content::Labels => grouping.place_label(&self.config, state, row),
+            }
         }
         Placed { partition: partition.clone(), grouping }
     }
@@ -344,6 +364,9 @@ impl Shard {
             self.count(&mut state, decoded, group);
         }
         self.watch_fields(&mut state, decoded);
+        if self.follows {
+            self.follow(&state, (decoded, &grouping.moments), outputs);
+        }
         state.advance_to(now, decoded);
         state.begun(!decoded.rows.is_empty());
         let models = self.model_progress(state.source(), decoded, &grouping);
@@ -358,6 +381,30 @@ impl Shard {
         outputs.extend(passed.into_iter().map(Box::new).map(Output::Partial));
         outputs.push(Output::Progress(Box::new(progress)));
         self.partitions.insert(partition, state);
+    }
+
+    /// Tells stage 2 of predictions that labels are waited for, and of labels.
+    fn follow(
+        &self,
+        state: &PartitionState,
+        rows: (&Decoded, &[Moment]),
+        outputs: &mut Vec<Output>,
+    ) {
+        let (config, source, partition) = (&self.config, state.source(), state.id());
+        match config.sources[source].content {
+            Content::Labels => {
+                let labels = outcomes::labels(config, source, partition, rows);
+                outputs.extend(labels.into_iter().map(Box::new).map(Output::Labels));
+            }
+            Content::Predictions => {
+                let reference = |model: usize, version: &str| {
+                    let id = config.models[model].id(version).ok()?;
+                    self.references.get(&id).map(|it| &**it)
+                };
+                let found = outcomes::predictions(config, source, partition, rows, reference);
+                outputs.extend(found.into_iter().map(Box::new).map(Output::Predictions));
+            }
+        }
     }
 
     /// Reports the partition, which is read to `end`, as idle when it has been silent for long

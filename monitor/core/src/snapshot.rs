@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::fields::FieldProblem;
 use crate::halves::{JoinCounts, Waiting};
 use crate::history::History;
+use crate::labels::ModelPerformance;
 use crate::loss::Loss;
 use crate::result::WindowResult;
 
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub waiting_bytes: u64,
     /// That of them which closed panes take.
     pub panes_bytes: u64,
+    /// How good models are, by index into [`crate::config::Config::models`].
+    pub performance: BTreeMap<usize, ModelPerformance>,
     /// Totals since the start.
     pub totals: Totals,
     /// Digest of every window closed since the start.
@@ -61,6 +64,7 @@ impl Snapshot {
         self.state_bytes += other.state_bytes;
         self.waiting_bytes += other.waiting_bytes;
         self.panes_bytes += other.panes_bytes;
+        self.performance.extend(other.performance.iter().map(|(at, it)| (*at, it.clone())));
         self.totals.add(&other.totals);
         self.digest = self.digest.plus(other.digest);
         if !other.retraining.is_empty() {

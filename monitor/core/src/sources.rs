@@ -230,6 +230,18 @@ impl Sources {
         own.map(|it| it.watermark).min().flatten().unwrap_or(Timestamp::MIN)
     }
 
+    /// Returns the time that every partition of a source has passed that is not idle; the least of
+    /// all, where all are idle.
+    pub(crate) fn floor(&self, source: usize) -> Timestamp {
+        if !self.is_known[source] {
+            return Timestamp::MIN;
+        }
+        let own = || self.partitions.values().filter(|it| it.source == source);
+        let busy = own().filter(|it| !it.is_idle()).map(|it| it.watermark).min();
+        let floor = busy.unwrap_or_else(|| own().map(|it| it.watermark).min().flatten());
+        floor.unwrap_or(Timestamp::MIN)
+    }
+
     /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);

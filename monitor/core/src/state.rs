@@ -13,6 +13,7 @@
 mod body;
 mod halves;
 mod key;
+mod labels;
 mod lane;
 mod loss;
 mod outbox;

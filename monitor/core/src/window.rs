@@ -31,6 +31,10 @@ pub(crate) struct Borders {
 }
 
 impl Borders {
+    pub(crate) fn new(every_millis: i64, offset_millis: i64) -> Self {
+        Self { every_millis, offset_millis }
+    }
+
     /// Returns the borders of a model that are `every_millis` apart.
     pub(crate) fn of(model: &ModelConfig, every_millis: i64) -> Self {
         Self { every_millis, offset_millis: model.pane.offset_millis }

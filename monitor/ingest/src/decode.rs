@@ -49,7 +49,7 @@ pub use self::protobuf::{
 pub use self::special::quote_specials;
 pub use self::whole::Whole;
 use crate::rejection::{Refusal, RejectReason, Rejection};
-use crate::schema::{Framing, SourceSchema};
+use crate::schema::{Framing, ModelSchema, SourceSchema};
 
 /// Longest text of a category, in bytes. A longer one is free text by mistake; the record is
 /// refused rather than the text cut, because two cut texts could become one level.
@@ -151,8 +151,7 @@ impl DecodeLimits {
 
     /// Returns how many values the rows of a message may have.
     pub fn message_cells_max(&self, schema: &SourceSchema) -> usize {
-        let models = schema.models.iter();
-        let columns = models.map(|model| model.features.len() + model.segments.len()).max();
+        let columns = schema.models.iter().map(ModelSchema::columns).max();
         (self.message_rows_max(schema) * columns.unwrap_or(0)).min(self.cells_max)
     }
 

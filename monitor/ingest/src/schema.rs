@@ -16,6 +16,9 @@ use driftd_catalog::{ModelId, NameError, SegmentId};
 pub use self::inference::{INFERENCE_HEADER, InferenceMessage};
 use crate::path::{EnvelopeValue, FieldPath};
 
+/// Name of the column of identities.
+const IDENTITY_COLUMN: &str = "prediction_id";
+
 /// Most models of one source: rows name their model by a 16-bit index.
 const MODELS_MAX: usize = 1 << 16;
 
@@ -140,7 +143,8 @@ pub struct ModelSchema {
     pub name: Arc<str>,
     /// Where the version comes from.
     pub version: VersionField,
-    /// Where the prediction's identity is, by which a label finds it.
+    /// Where the prediction's identity is, by which a label finds it: text, or a number or boolean
+    /// taken as its JSON text. `None` where nobody looks for it.
     pub prediction_id: Option<FieldPath>,
     /// Features, then predictions, in the order of the configuration.
     pub features: Vec<FeatureField>,
@@ -149,23 +153,26 @@ pub struct ModelSchema {
 }
 
 impl ModelSchema {
-    /// Returns the columns of the model's batches: one a feature, then one a segment, all nullable.
+    /// Returns the columns of the model's batches: one a feature, then one a segment, then the
+    /// prediction's identity where there is one, all nullable.
     ///
-    /// Categories and segments are `Dictionary(UInt32, Utf8)`. A feature and a segment may share a
-    /// name: columns are found by position.
+    /// Categories, segments and identities are `Dictionary(UInt32, Utf8)`. A feature and a segment
+    /// may share a name: columns are found by position.
     pub fn arrow_schema(&self) -> SchemaRef {
         let features =
             self.features.iter().map(|it| Field::new(&*it.name, it.kind.data_type(), true));
         let segments = self.segments.iter().map(|it| Field::new(&*it.name, dictionary(), true));
-        Arc::new(Schema::new(features.chain(segments).collect::<Vec<_>>()))
+        let identity = self.prediction_id.iter();
+        let identity = identity.map(|_| Field::new(IDENTITY_COLUMN, dictionary(), true));
+        Arc::new(Schema::new(features.chain(segments).chain(identity).collect::<Vec<_>>()))
     }
 
-    /// Returns the paths of the model's own.
-    fn paths(&self) -> impl Iterator<Item = &FieldPath> {
-        self.read_paths().chain(&self.prediction_id)
+    /// Returns how many columns that are.
+    pub fn columns(&self) -> usize {
+        self.features.len() + self.segments.len() + usize::from(self.prediction_id.is_some())
     }
 
-    /// Returns those that values of a record are read at: all but the prediction's identity.
+    /// Returns the paths that values of a record are read at.
     pub(crate) fn read_paths(&self) -> impl Iterator<Item = &FieldPath> {
         let version = match &self.version {
             VersionField::Fixed(_) => None,
@@ -173,7 +180,7 @@ impl ModelSchema {
         };
         let features = self.features.iter().map(|it| &it.path);
         let segments = self.segments.iter().map(|it| &it.path);
-        version.into_iter().chain(features).chain(segments)
+        version.into_iter().chain(features).chain(segments).chain(&self.prediction_id)
     }
 
     fn check(&self) -> Result<(), SchemaError> {
@@ -271,6 +278,14 @@ impl SourceSchema {
             inference: None,
             envelope,
         })
+    }
+
+    /// Returns the same without identities of predictions, for whoever looks for none.
+    #[must_use]
+    pub fn without_identities(&self) -> Self {
+        let mut schema = self.clone();
+        schema.models.iter_mut().for_each(|model| model.prediction_id = None);
+        schema
     }
 
     /// Returns how the event time is written: Kafka's own is a number of milliseconds.
@@ -480,7 +495,7 @@ fn check_lists(
     models: &[ModelSchema],
 ) -> Result<(), SchemaError> {
     for schema in models {
-        let own: Vec<_> = schema.paths().collect();
+        let own: Vec<_> = schema.read_paths().collect();
         let mut all = [event_time].into_iter().chain(model).chain(own.iter().copied());
         let mut inside = all.clone().filter(|it| it.beside().is_none());
         if let Some(first) = inside.next()
@@ -501,7 +516,7 @@ fn check_lists(
 /// Checks that Kafka's time is nobody's feature, segment or name.
 fn check_times(model: Option<&FieldPath>, models: &[ModelSchema]) -> Result<(), SchemaError> {
     let is_time = |path: &FieldPath| path.beside() == Some(&EnvelopeValue::Time);
-    let reads_it = |schema: &&ModelSchema| schema.paths().chain(model).any(is_time);
+    let reads_it = |schema: &&ModelSchema| schema.read_paths().chain(model).any(is_time);
     match models.iter().find(reads_it) {
         Some(schema) => Err(SchemaError::TimeElsewhere { model: schema.name.to_string() }),
         None => Ok(()),

@@ -66,6 +66,7 @@ impl Narrator {
                 ));
             }
             Effect::Window(_)
+            | Effect::Performance(_)
             | Effect::Publish(_)
             | Effect::Flush(_)
             | Effect::Pause(_)

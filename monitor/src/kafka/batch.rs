@@ -11,7 +11,7 @@ use driftd_core::join::JoinDecoder;
 use driftd_core::loss::Mark;
 use driftd_ingest::{
     ArrowDecoder, Decode, DecodeLimits, Decoded, Envelope, EnvelopeValue, FeatureKind, HalfReader,
-    Message, Program, Rejection, Row, SchemaId, SourceSchema,
+    Message, ModelSchema, Program, Rejection, Row, SchemaId, SourceSchema,
 };
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -268,6 +268,7 @@ pub(crate) fn bytes_expected(source: &SourceConfig) -> u64 {
     let mut models = schema.models.iter();
     let has_texts = models.any(|model| {
         !model.segments.is_empty()
+            || model.prediction_id.is_some()
             || model.features.iter().any(|it| it.kind == FeatureKind::Categorical)
     });
     let limits = source.limits();
@@ -304,8 +305,7 @@ fn batch_rows_max(schema: &SourceSchema) -> usize {
 
 /// Columns of the widest model: a record is of one.
 fn columns(schema: &SourceSchema) -> usize {
-    let models = schema.models.iter();
-    models.map(|model| model.features.len() + model.segments.len()).max().unwrap_or(0)
+    schema.models.iter().map(ModelSchema::columns).max().unwrap_or(0)
 }
 
 #[cfg(test)]

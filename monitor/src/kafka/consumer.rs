@@ -160,7 +160,7 @@ impl SourceConsumer {
             ),
             later: BTreeSet::new(),
             waiting: BTreeMap::new(),
-            shard: Shard::new(Arc::clone(&parts.config)),
+            shard: Shard::new(Arc::clone(&parts.config)).following(),
             outbox: Outbox::new(parts.events.clone()),
             parts,
             decoders: BTreeMap::new(),

@@ -401,6 +401,8 @@ impl Sharing {
                 }
                 None
             }
+            // The configuration has no performance beside `scale_out`, and the shard tells none.
+            Output::Predictions(_) | Output::Labels(_) => None,
         }
     }
 

@@ -144,6 +144,8 @@ impl Lane {
             }
             // Readers may be other processes; they report what they hold when they fall silent.
             Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => {}
+            // The configuration has no performance beside `scale_out`.
+            Effect::Performance(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 mod format;
 mod join;
 mod memory;
+mod performance;
 mod source;
 mod state;
 
@@ -20,6 +21,7 @@ pub(super) use self::format::{
 };
 pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;
+pub(super) use self::performance::{RawKeep, RawLabels, RawPerformance, RawTask};
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{
     RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart, RawTimeFormat,
@@ -133,7 +135,9 @@ pub(super) struct RawModel {
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 64))]
     pub(super) versions_max: usize,
-    /// Path to an id that joins a prediction with its label. Checked, and not used yet.
+    /// Path to the identity of a prediction, by which its label finds it. Text, or a number or
+    /// boolean taken as its JSON text. Read where there is `performance`. Predictions of one
+    /// message with the same identity are told apart by their place, from 0.
     pub(super) prediction_id: Option<String>,
     /// File of the reference profile, `{model}` and `{version}` filled in; a relative path starts
     /// at the folder of the configuration file.
@@ -156,6 +160,8 @@ pub(super) struct RawModel {
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub(super) segments: Vec<RawSegment>,
+    /// How good the model is, by labels that come later. Left out: it is not followed.
+    pub(super) performance: Option<RawPerformance>,
 }
 
 /// Windows of one kind: of a `length`, of a number of `rows`, or `global`.

@@ -11,6 +11,7 @@ mod lists;
 mod memory;
 mod models;
 mod outputs;
+mod performance;
 mod registry;
 mod retraining;
 mod sources;

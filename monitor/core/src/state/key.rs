@@ -1,5 +1,7 @@
 //! Names of rows.
 
+use std::sync::Arc;
+
 use driftd_catalog::{ModelId, PaneId, PartitionId, WindowId};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,10 @@ pub(super) enum Key {
     Join(PartitionId),
     /// One that waits, by its offset.
     Half(PartitionId, i64),
+    /// How far labels and predictions of a model were joined, by its name.
+    Labels(Arc<str>),
+    /// What predictions are counted in, by the model's name and a number.
+    Cohort(Arc<str>, u32),
 }
 
 impl Key {

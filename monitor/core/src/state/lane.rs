@@ -281,7 +281,9 @@ impl<'a> LaneReader<'a> {
             | Key::Mark(_)
             | Key::OwnLost(_)
             | Key::Join(_)
-            | Key::Half(..) => Err(LaneRowError::Foreign),
+            | Key::Half(..)
+            | Key::Labels(_)
+            | Key::Cohort(..) => Err(LaneRowError::Foreign),
         }
     }
 

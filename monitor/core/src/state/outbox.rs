@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::Change;
 use super::key::Key;
 use crate::config::Config;
+use crate::labels::PerformanceResult;
 use crate::output::{OutputMessage, OutputTopic, Published};
 use crate::result::WindowResult;
 
@@ -148,6 +149,16 @@ impl Outbox {
             }
         }
         outbox
+    }
+
+    /// Adds the lines of a window whose labels are all there.
+    pub(crate) fn add_performance(&mut self, model: &Arc<str>, result: &PerformanceResult) {
+        if self.has_results {
+            let source = self.source.clone();
+            for line in OutputMessage::performance(&source, model, result) {
+                self.add(line);
+            }
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {

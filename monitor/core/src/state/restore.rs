@@ -181,6 +181,7 @@ fn restore_rows(
     let lost = reading.lost(rows, &mut partitions, now)?;
     reading.tell_left_halves(&mut partitions);
     let models = reading.models(rows)?;
+    let stored_labels = reading.labels(rows)?;
     let mut panes = reading.panes(rows)?;
     reading.begin_anew(&mut windows, &models, &mut panes, &partitions);
     let retraining = match rows.get(&Key::Retraining) {
@@ -210,6 +211,7 @@ fn restore_rows(
         },
         totals.digest.into(),
     );
+    pipeline.restore_labels(stored_labels);
     for (key, row) in rows {
         if let Key::Gap(gap) = key {
             pipeline.restore_gap(gap.clone(), read_row(row, key)?);

@@ -146,7 +146,9 @@ impl Saver {
             | Key::Mark(_)
             | Key::OwnLost(_)
             | Key::Join(_)
-            | Key::Half(..) => {}
+            | Key::Half(..)
+            | Key::Labels(_)
+            | Key::Cohort(..) => {}
         }
     }
 

@@ -101,7 +101,9 @@ impl ModelBuilder {
     pub(super) fn new(model: &ModelSchema) -> Self {
         let features = model.features.iter().map(|feature| ColumnBuilder::new(feature.kind));
         let segments = model.segments.iter().map(|_| ColumnBuilder::new(FeatureKind::Categorical));
-        let columns = features.chain(segments).collect();
+        let identity = model.prediction_id.iter();
+        let identity = identity.map(|_| ColumnBuilder::new(FeatureKind::Categorical));
+        let columns = features.chain(segments).chain(identity).collect();
         Self { schema: model.arrow_schema(), rows: 0, columns }
     }
 

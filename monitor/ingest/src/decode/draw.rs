@@ -189,8 +189,12 @@ pub(super) fn draw_source(tape: &mut Tape<'_>) -> Option<(SourceSchema, Vec<(Fie
             let path = path(&draw_path(tape, is_list), Leaf::Text)?;
             segments.push(SegmentField { name: "s".into(), path });
         }
+        let prediction_id = match tape.below(3) {
+            0 => Some(path(&draw_path(tape, is_list), Leaf::Text)?),
+            _ => None,
+        };
         let name = (*name).into();
-        models.push(ModelSchema { name, version, prediction_id: None, features, segments });
+        models.push(ModelSchema { name, version, prediction_id, features, segments });
     }
     let source = SourceSchema::try_new(event_time, TimeFormat::UnixSeconds, by, models).ok()?;
     Some((source, paths))

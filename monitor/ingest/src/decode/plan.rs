@@ -47,6 +47,8 @@ pub(super) struct ModelPlan {
     pub(super) features: Vec<(Place, FeatureKind)>,
     /// Places and the segments' names.
     pub(super) segments: Vec<(Place, Arc<str>)>,
+    /// The prediction's identity, read as a category: the last column, if it is one.
+    pub(super) identity: Option<Place>,
     /// Columns whose values are beside the payload.
     pub(super) beside: Vec<usize>,
     /// Lists with further values of each row.
@@ -106,7 +108,8 @@ impl ModelPlan {
         let features: Vec<_> = features.collect();
         let segments: Vec<_> = segments.collect();
         let places = features.iter().map(|(place, _)| place);
-        let places = places.chain(segments.iter().map(|(place, _)| place));
+        let identity = model.prediction_id.as_ref().map(place);
+        let places = places.chain(segments.iter().map(|(place, _)| place)).chain(&identity);
         let beside = (0..).zip(places).filter(|(_, place)| place.is_beside());
         let beside = beside.map(|(column, _)| column).collect();
         let again = named.iter().map(|it| it.list).filter(|list| {
@@ -119,6 +122,7 @@ impl ModelPlan {
             },
             features,
             segments,
+            identity,
             beside,
             lists: lists(trie, model.read_paths(), known),
             named_again: again.collect(),
@@ -128,7 +132,7 @@ impl ModelPlan {
 
     /// Returns how many columns the model has.
     pub(super) fn columns(&self) -> usize {
-        self.features.len() + self.segments.len()
+        self.features.len() + self.segments.len() + usize::from(self.identity.is_some())
     }
 }
 

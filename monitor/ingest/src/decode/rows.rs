@@ -123,9 +123,11 @@ impl Rows {
         for &column in &model.beside {
             self.cells[first + column] = if let Some((place, kind)) = model.features.get(column) {
                 record.feature(place, *kind)?
-            } else {
-                let (place, name) = &model.segments[column - model.features.len()];
+            } else if let Some((place, name)) = model.segments.get(column - model.features.len()) {
                 record.segment(place, name)?
+            } else {
+                let place = model.identity.as_ref().expect("what is not there is not beside");
+                record.feature(place, FeatureKind::Categorical)?
             };
         }
         Ok(())
@@ -334,8 +336,8 @@ impl<D: Document> Reader<'_, D> {
     }
 }
 
-/// Reads the features, then the segments: one cell a column. What rows share is copied from the
-/// cells that begin at `shared`; what is beside the payload is left null.
+/// Reads the features, then the segments, then the identity: one cell a column. What rows share is
+/// copied from the cells that begin at `shared`; what is beside the payload is left null.
 fn read_cells(
     model: &ModelPlan,
     record: &mut impl Record,
@@ -354,6 +356,13 @@ fn read_cells(
             Some(first) => cells[first + column].clone(),
             None if place.is_beside() => Cell::Null,
             None => record.segment(place, name)?,
+        });
+    }
+    if let Some(place) = &model.identity {
+        cells.push(match shared.filter(|_| place.list.is_none()) {
+            Some(first) => cells[first + model.columns() - 1].clone(),
+            None if place.is_beside() => Cell::Null,
+            None => record.feature(place, FeatureKind::Categorical)?,
         });
     }
     Ok(())

@@ -5,23 +5,24 @@
 
 use driftd_ingest::{FieldPath, Side, list_and_object};
 
+use super::super::Content;
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawConfig, RawFormat, RawModel};
+use super::super::raw::{RawConfig, RawFormat, RawLabels, RawModel};
 use super::format;
-
-const PREDICTION_ID: &str = "prediction_id";
 
 /// A path and the key that it is written at.
 struct Keyed {
     key: String,
     path: FieldPath,
+    /// Whether a value is read there.
+    is_read: bool,
 }
 
 /// Checks the paths of one source and of its models.
 pub(super) fn check(
     raw: &RawConfig,
     source: usize,
-    models: &[usize],
+    (models, content): (&[usize], Content),
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     // A time that cannot be read was complained of already, and says nothing about the others.
@@ -29,7 +30,7 @@ pub(super) fn check(
     let of_source: Vec<_> = [event_time].into_iter().chain(model_name(raw, source)).collect();
     let models = models.iter().filter_map(|index| Some((*index, raw.models.get(*index)?)));
     let models: Vec<_> =
-        models.map(|(index, it)| (it, of_model(it, &format!("models[{index}]")))).collect();
+        models.map(|(index, it)| (it, of(content, it, &format!("models[{index}]")))).collect();
     let all = || of_source.iter().chain(models.iter().flat_map(|(_, own)| own));
     rows(raw, source, all(), findings)?;
     no_list(raw, source, all(), findings)?;
@@ -43,10 +44,10 @@ pub(super) fn check(
     let names = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let names = names.and_then(|it| keyed(format!("sources[{source}].columns"), it));
     for (_, own) in &models {
-        let own = of_source.iter().chain(own).chain(&names).filter(|it| is_read(it));
+        let own = of_source.iter().chain(own).chain(&names).filter(|it| it.is_read);
         outcome = outcome.and(lists_and_objects(&own.collect::<Vec<_>>(), findings));
     }
-    for (model, own) in &models {
+    for (model, own) in models.iter().filter(|_| content == Content::Predictions) {
         outcome = outcome.and(counted(model, of_source.iter().chain(own), findings));
     }
     outcome
@@ -70,7 +71,7 @@ fn rows<'a>(
         let hint = "write `[].NAME` into the path of a feature";
         return Err(findings.add(&format!("sources[{source}].format"), problem, hint));
     }
-    for Keyed { key, path } in inside.filter(|it| !it.path.begins_with_each()) {
+    for Keyed { key, path, .. } in inside.filter(|it| !it.path.begins_with_each()) {
         let (problem, hint) = if path.has_each() {
             let problem = format!("is `{path}`: a record for each element of a list in a row");
             let hint = "have the path begin with `[]`, each row of a message of Arrow, and write \
@@ -121,7 +122,7 @@ fn joined<'a>(
     }
     let sides: Vec<FieldPath> = Side::ALL.iter().filter_map(|it| path(it.as_str())).collect();
     let mut outcome = Ok(());
-    for Keyed { key, path } in paths.filter(|it| it.path.beside().is_none()) {
+    for Keyed { key, path, .. } in paths.filter(|it| it.path.beside().is_none()) {
         if !sides.iter().any(|side| path.is_inside(side)) {
             let problem = format!("is `{path}`: with `join` a record is a request and a response");
             let hint = "begin it with `request` or `response`, as `response.predictions[]`";
@@ -153,7 +154,7 @@ fn counted<'a>(
     if counted.filter_map(|it| path(&it.path)).any(|it| it.has_each()) {
         return Ok(());
     }
-    let Some(Keyed { key, path }) = paths.find(|it| it.path.has_each()) else { return Ok(()) };
+    let Some(Keyed { key, path, .. }) = paths.find(|it| it.path.has_each()) else { return Ok(()) };
     let name = &model.name.0;
     Err(findings.add(
         key,
@@ -190,7 +191,7 @@ fn conditions<'a>(
 ) -> Result<(), Noted> {
     let becomes_json = raw.sources.get(source).is_none_or(|it| format::becomes_json(it.format));
     let mut outcome = Ok(());
-    for Keyed { key, path } in paths.filter(|it| !becomes_json && it.path.has_where()) {
+    for Keyed { key, path, .. } in paths.filter(|it| !becomes_json && it.path.has_where()) {
         let problem = format!("is `{path}`: an element is found by its text in JSON only");
         outcome = Err(findings.add(key, &problem, "name its place, such as `[0]`"));
     }
@@ -205,7 +206,7 @@ fn embedded<'a>(
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let mut outcome = Ok(());
-    let paths: Vec<&Keyed> = paths.filter(|it| is_read(it)).collect();
+    let paths: Vec<&Keyed> = paths.filter(|it| it.is_read).collect();
     let texts = raw.sources.get(source).into_iter().flat_map(|it| &it.embedded).enumerate();
     let texts = texts.filter_map(|(index, it)| Some((index, path(&it.path)?)));
     // Of others it is said already that they are none.
@@ -230,7 +231,7 @@ fn tensors<'a>(
     findings: &mut Findings,
 ) -> Result<(), Noted> {
     let mut outcome = Ok(());
-    let paths: Vec<&Keyed> = paths.filter(|it| is_read(it)).collect();
+    let paths: Vec<&Keyed> = paths.filter(|it| it.is_read).collect();
     let columns = raw.sources.get(source).and_then(|it| path(it.columns.as_ref()?));
     let all = raw.sources.get(source).into_iter().flat_map(|it| &it.tensors).enumerate();
     let all = all.filter_map(|(index, it)| Some((index, path(it)?)));
@@ -262,7 +263,7 @@ fn tensors<'a>(
     outcome
 }
 
-fn no_value(Keyed { key, path }: &Keyed, tensor: &FieldPath, findings: &mut Findings) -> Noted {
+fn no_value(Keyed { key, path, .. }: &Keyed, tensor: &FieldPath, findings: &mut Findings) -> Noted {
     let problem = format!("is `{path}`, and `{tensor}` is a tensor");
     let hint = format!("write `{tensor}[][0]` for the first value of each record");
     findings.add(key, &problem, &hint)
@@ -284,7 +285,7 @@ fn inference<'a>(
         Some(_) => &[&[Side::Request.as_str()], &[Side::Response.as_str()]],
         None => &[&[]],
     };
-    for path in paths.filter(|it| is_read(it)) {
+    for path in paths.filter(|it| it.is_read) {
         let tensor = bodies.iter().find_map(|body| path.path.inference_tensor(body));
         if let Some(tensor) = tensor.filter(|it| !path.path.is_value_of(it, None)) {
             outcome = Err(no_value(path, &tensor, findings));
@@ -307,7 +308,7 @@ fn columns<'a>(
     let text = raw.sources.get(source).and_then(|it| it.columns.as_ref());
     let text = text.filter(|_| is_json(raw, source));
     let Some(names) = text.and_then(|it| path(it)) else { return Ok(()) };
-    let paths = paths.filter(|it| is_read(it));
+    let paths = paths.filter(|it| it.is_read);
     if names.has_each() {
         return Err(findings.add(
             &format!("sources[{source}].columns"),
@@ -340,7 +341,7 @@ fn columns<'a>(
 }
 
 fn mixed(first: &Keyed, other: &Keyed, findings: &mut Findings) -> Noted {
-    let Keyed { key, path } = first;
+    let Keyed { key, path, .. } = first;
     let problem = if path.begins_with_each() {
         format!("is `{}` beside `{path}` at `{key}`, by which a message is a list", other.path)
     } else {
@@ -359,12 +360,7 @@ fn path(text: &str) -> Option<FieldPath> {
 }
 
 fn keyed(key: String, text: &str) -> Option<Keyed> {
-    path(text).map(|path| Keyed { key, path })
-}
-
-/// Whether a value is read there; none is at a prediction's identity.
-fn is_read(path: &Keyed) -> bool {
-    !path.key.ends_with(PREDICTION_ID)
+    path(text).map(|path| Keyed { key, path, is_read: true })
 }
 
 fn event_time(raw: &RawConfig, index: usize) -> Option<Keyed> {
@@ -377,13 +373,37 @@ fn model_name(raw: &RawConfig, index: usize) -> Option<Keyed> {
     keyed(format!("sources[{index}].model"), text)
 }
 
+/// Returns the paths of a model's records in a topic with such content.
+fn of(content: Content, model: &RawModel, key: &str) -> Vec<Keyed> {
+    match (content, &model.performance) {
+        (Content::Predictions, _) => of_model(model, key),
+        (Content::Labels, Some(performance)) => of_labels(&performance.labels, key),
+        (Content::Labels, None) => Vec::new(),
+    }
+}
+
+fn of_labels(labels: &RawLabels, key: &str) -> Vec<Keyed> {
+    let paths = [
+        ("value", Some(&labels.value)),
+        ("row", labels.row.as_ref()),
+        ("revision", labels.revision.as_ref()),
+        ("deleted", labels.deleted.as_ref()),
+        ("prediction_id", Some(&labels.prediction_id)),
+    ];
+    let paths = paths.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    let keyed = paths.map(|(name, it)| keyed(format!("{key}.performance.labels.{name}"), it));
+    keyed.flatten().collect()
+}
+
 fn of_model(model: &RawModel, key: &str) -> Vec<Keyed> {
     let optional = |name: &str, text: &Option<String>| {
         text.as_ref().and_then(|it| keyed(format!("{key}.{name}"), it))
     };
     let mut paths: Vec<Keyed> = Vec::new();
     paths.extend(optional("version_path", &model.version_path));
-    paths.extend(optional(PREDICTION_ID, &model.prediction_id));
+    let identity = optional("prediction_id", &model.prediction_id);
+    let is_read = model.performance.is_some();
+    paths.extend(identity.map(|it| Keyed { is_read, ..it }));
     for (name, columns) in [("features", &model.features), ("predictions", &model.predictions)] {
         let columns = columns.iter().enumerate();
         paths.extend(

@@ -11,11 +11,12 @@ use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawModel, RawSegment};
 use super::super::text::Label;
 use super::super::{
-    FeatureConfig, ModelConfig, OTHER_SEGMENT, ReferencePath, Role, SegmentConfig, SegmentValues,
+    FeatureConfig, ModelConfig, OTHER_SEGMENT, PerformanceConfig, ReferencePath, Role,
+    SegmentConfig, SegmentValues,
 };
 use super::features::{Policies, feature};
 use super::windows::windows;
-use super::{distinct, field_path};
+use super::{distinct, field_path, performance};
 
 /// Most columns times segments of a model: each pair has counts in every open window.
 const COUNTED_MAX: usize = 100_000;
@@ -24,6 +25,8 @@ const COUNTED_MAX: usize = 100_000;
 pub(super) struct CheckedModel {
     pub(super) config: ModelConfig,
     pub(super) schema: ModelSchema,
+    /// What its labels look like, where it has some.
+    pub(super) labels: Option<ModelSchema>,
 }
 
 /// Checks all models. One that cannot be read keeps its place.
@@ -60,9 +63,11 @@ fn model(
     let columns = columns(model, path, policies, findings);
     let segments = segments(model, path, findings);
     counted(model, path, findings);
+    let performance = performance::performance(raw, model, path, findings);
     let (features, fields) = columns?.into_iter().unzip();
     let (segments, segment_fields) = segments?.into_iter().unzip();
     let (pane, windows) = windows?;
+    let (performance, labels) = performance?.unzip();
     let config = ModelConfig {
         name: model.name.0.as_str().into(),
         source: source?,
@@ -72,15 +77,17 @@ fn model(
         pane,
         windows,
         versions_max: model.versions_max,
+        performance: performance
+            .map(|it| PerformanceConfig { offset_millis: pane.offset_millis, ..it }),
     };
     let schema = ModelSchema {
         name: config.name.clone(),
         version: version?,
-        prediction_id: prediction_id.transpose()?,
+        prediction_id: prediction_id.transpose()?.filter(|_| labels.is_some()),
         features: fields,
         segments: segment_fields,
     };
-    Ok(CheckedModel { config, schema })
+    Ok(CheckedModel { config, schema, labels })
 }
 
 /// Labels are bounded in bytes; the schema bounds characters.

@@ -10,10 +10,10 @@ use driftd_ingest::{
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{
-    RawConfig, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart,
-    RawTimeFormat,
+    RawConfig, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawModel, RawSource,
+    RawStart, RawTimeFormat,
 };
-use super::super::{FirstStart, PaneConfig, SourceConfig, TimeConfig};
+use super::super::{Content, FirstStart, PaneConfig, SourceConfig, TimeConfig};
 use super::models::CheckedModel;
 use super::{distinct, field_path, format, join, lists, time_path, windows};
 
@@ -40,17 +40,26 @@ fn source(
     findings: &mut Findings,
 ) -> Result<SourceConfig, Noted> {
     let path = format!("sources[{index}]");
-    let own: Vec<usize> = (0..raw.models.len())
-        .filter(|model| raw.models.get(*model).is_some_and(|it| it.source == source.topic))
-        .collect();
+    let own = models_of(raw, |it| it.source == source.topic);
+    let is_labels =
+        |it: &RawModel| it.performance.as_ref().is_some_and(|it| it.labels.source == source.topic);
+    let (own, content) = if own.is_empty() {
+        (models_of(raw, is_labels), Content::Labels)
+    } else {
+        (own, Content::Predictions)
+    };
     told_apart(source, own.len(), &path, findings);
     let event_time = event_time(&source.event_time, &format!("{path}.event_time"), findings);
     let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
     let columns =
         source.columns.as_ref().map(|it| field_path(it, &format!("{path}.columns"), findings));
-    let time = time(raw, source, &own, models, &path, findings);
+    let counted = if content == Content::Predictions { &own[..] } else { &[] };
+    let time = time(raw, source, counted, models, &path, findings);
     let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| match it {
-        Ok(model) => Ok(model.schema.clone()),
+        Ok(model) => match content {
+            Content::Predictions => Ok(model.schema.clone()),
+            Content::Labels => model.labels.clone().ok_or(Noted),
+        },
         Err(noted) => Err(*noted),
     });
     let schemas = schemas.collect::<Result<_, _>>()?;
@@ -60,7 +69,7 @@ fn source(
     let tensors = tensors(source, &path, findings);
     let join = join::join(source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
-    lists::check(raw, index, &own, findings)?;
+    lists::check(raw, index, (&own, content), findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
     let schema = match columns.transpose()? {
         Some(columns) => schema.and_then(|it| it.with_columns(columns)),
@@ -94,12 +103,19 @@ fn source(
         format: written?,
         schema: Arc::new(schema.with_framing(framing(source.format))),
         models: own,
+        content,
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),
         payload_bytes_max: source.payload_bytes_max,
         rows_max: source.rows_max,
         join,
         time: time?,
     })
+}
+
+/// Returns the models that something is true of.
+fn models_of(raw: &RawConfig, is_one: impl Fn(&RawModel) -> bool) -> Vec<usize> {
+    let models = raw.models.iter().enumerate();
+    models.filter(|(_, it)| is_one(it)).map(|(index, _)| index).collect()
 }
 
 fn framing(format: RawFormat) -> Framing {
@@ -219,7 +235,7 @@ fn told_apart(source: &RawSource, models: usize, path: &str, findings: &mut Find
             findings.add(
                 &format!("{path}.topic"),
                 &format!("`{}` is read by no model", source.topic.0),
-                "name it as `source` of a model, or remove it",
+                "name it as `source` of a model or of its labels, or remove it",
             );
         }
         (2.., None) => {

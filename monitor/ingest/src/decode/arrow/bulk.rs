@@ -192,7 +192,7 @@ impl<'a> Reader<'a, '_> {
         Some(())
     }
 
-    /// Returns the columns of the model, features first.
+    /// Returns the columns of the model: features, segments, the identity.
     fn chunks(&mut self, model: usize) -> Option<Vec<Chunk<'a>>> {
         let model = &self.plan.models[model];
         let mut chunks = Vec::with_capacity(model.columns());
@@ -211,6 +211,14 @@ impl<'a> Reader<'a, '_> {
             let is_good = |text: &str| is_segment(name.len(), text);
             let levels = self.levels(place, is_good, |it| it.segment(place, name))?;
             chunks.push(levels.chunk());
+        }
+        if let Some(place) = &model.identity {
+            let kind = FeatureKind::Categorical;
+            chunks.push(if place.is_beside() {
+                self.constant(|it| it.feature(place, kind))?
+            } else {
+                self.feature(place, kind)?
+            });
         }
         Some(chunks)
     }

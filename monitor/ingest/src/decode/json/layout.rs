@@ -284,6 +284,10 @@ impl Targets {
         for (column, (place, name)) in (model.features.len()..).zip(&model.segments) {
             add(place, Target::Segment { column, name_bytes: name.len() });
         }
+        if let Some(place) = &model.identity {
+            let column = model.columns() - 1;
+            add(place, Target::Feature { column, kind: FeatureKind::Categorical });
+        }
         targets.sort_by_key(|(slot, _)| *slot);
         Self(targets)
     }

@@ -216,6 +216,11 @@ fn naive_columns(
             Some(_) => return Err(RejectReason::InvalidName),
         });
     }
+    if let Some(path) = &model.prediction_id {
+        let value = find(record, path, row)?;
+        let kind = FeatureKind::Categorical;
+        columns.push(value.map_or(Ok(Plain::Null), |value| naive_feature(value, kind))?);
+    }
     Ok(columns)
 }
 
@@ -262,7 +267,8 @@ fn model_paths(model: &ModelSchema) -> impl Iterator<Item = &FieldPath> {
         VersionField::Path(path) => Some(path),
     };
     let features = model.features.iter().map(|it| &it.path);
-    version.into_iter().chain(features).chain(model.segments.iter().map(|it| &it.path))
+    let segments = model.segments.iter().map(|it| &it.path);
+    version.into_iter().chain(features).chain(segments).chain(&model.prediction_id)
 }
 
 /// Looks whether there is room for more beside the rows that are `taken`.
@@ -280,8 +286,8 @@ fn naive_rows(schema: &SourceSchema, record: &Value, mut rows: Vec<PlainRow>) ->
     let source_paths = || [by, &schema.event_time].into_iter();
     let paths = |model: usize| model_paths(&schema.models[model]);
     let columns = |model: usize| {
-        let ModelSchema { features, segments, .. } = &schema.models[model];
-        features.len() + segments.len()
+        let ModelSchema { features, segments, prediction_id, .. } = &schema.models[model];
+        features.len() + segments.len() + prediction_id.iter().len()
     };
     if !by.has_each() {
         let model = naive_model(schema, record, 0)?;

@@ -40,7 +40,7 @@ pub(super) fn schema(time_format: TimeFormat) -> Arc<SourceSchema> {
     let second = ModelSchema {
         name: "second".into(),
         version: VersionField::Fixed("9".into()),
-        prediction_id: None,
+        prediction_id: Some(path("f.d")),
         features: vec![
             feature("f.a", Categorical),
             feature("f.b.x", Float64),

@@ -38,7 +38,13 @@ fn model(
     segments: Vec<SegmentField>,
 ) -> ModelSchema {
     let version = VersionField::Path(path(version));
-    ModelSchema { name: name.into(), version, prediction_id: None, features, segments }
+    let prediction_id = match name {
+        "second" => Some(path("k")),
+        "third" => Some(path("in[].s")),
+        "sixth" => Some(path("d.r[].a")),
+        _ => None,
+    };
+    ModelSchema { name: name.into(), version, prediction_id, features, segments }
 }
 
 pub(super) fn schema(shape: Shape) -> Arc<SourceSchema> {

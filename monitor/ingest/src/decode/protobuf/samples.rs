@@ -557,6 +557,10 @@ fn struct_json(message: &DynamicMessage) -> Option<Json> {
     }
 }
 
+fn is_odd_nan(value: f64) -> bool {
+    value.is_nan() && value.to_bits() != f64::NAN.to_bits()
+}
+
 fn value_json(value: &Value, field: &FieldDescriptor) -> Json {
     match value {
         // Nobody asks for bytes.
@@ -570,6 +574,9 @@ fn value_json(value: &Value, field: &FieldDescriptor) -> Json {
         Value::F32(value) if value.to_string() != f64::from(*value).to_string() => {
             Json::from(ODD_FLOAT)
         }
+        // Nor has JSON other bits of no number than one.
+        Value::F32(value) if is_odd_nan((*value).into()) => Json::from(ODD_FLOAT),
+        Value::F64(value) if is_odd_nan(*value) => Json::from(ODD_FLOAT),
         Value::F32(value) => json_number((*value).into()),
         Value::F64(value) => json_number(*value),
         Value::String(text) => Json::from(text.as_str()),

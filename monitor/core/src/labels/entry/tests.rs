@@ -1,0 +1,1 @@
+//! What labels before and behind a prediction come to, one by one.

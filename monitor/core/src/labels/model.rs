@@ -1,0 +1,540 @@
+//! Labels and predictions of one model: entries by identity, and counts by window.
+//!
+//! Before: [`super::Labels`]. After: the same, with results and what changed.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use driftd_catalog::{PartitionId, SegmentId, Timestamp, WindowSpan};
+use driftd_detectors::performance::OutcomeError;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::cohort::{Cohort, Cohorts};
+use super::entry::{Change, Entry, Fate, Outcome, Predicted};
+use super::tally::{DELAY_BORDERS, Layout, Tally, delay_border};
+use super::view::{Metric, metrics};
+use super::{
+    Applied, Entries, EntryBatch, EntrySpace, Forgotten, Guess, ModelRows, PREFIX, Passed,
+};
+use crate::config::{PerformanceConfig, Task};
+use crate::outcomes::{LabelBatch, Left, PredictionBatch};
+
+/// Form of entries and of what goes with them. Those of another one are not read.
+const FORM: u32 = 1;
+
+/// Final windows that are kept for the page and the API.
+const HISTORY: usize = 400;
+
+/// What became of the predictions and labels of a model so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCounts {
+    /// Predictions whose labels are waited for, or were.
+    pub followed: u64,
+    /// Predictions left out by the sample.
+    pub not_sampled: u64,
+    /// Predictions without an identity, or whose values metrics cannot take.
+    pub unusable_predictions: u64,
+    /// Predictions behind the watermark of their partition.
+    pub late_predictions: u64,
+    /// Predictions of an identity that had one.
+    pub repeated: u64,
+    /// Predictions of more versions and segments than are told apart.
+    pub over_limit: u64,
+    /// Labels that found their prediction.
+    pub joined: u64,
+    /// Labels that replaced another one.
+    pub revised: u64,
+    /// Labels that another one counts instead of.
+    pub superseded: u64,
+    /// Labels like one that was there.
+    pub duplicate: u64,
+    /// Labels that found no prediction between them and the horizon before them.
+    pub unmatched: u64,
+    /// Labels behind the watermark of their partition.
+    pub late_labels: u64,
+    /// Labels without an identity or a value that is known.
+    pub unusable_labels: u64,
+}
+
+/// What is stored of a model beside its entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ModelBody {
+    /// Where the entries are. Stays the first, whatever comes after it: another form is told by it.
+    pub(crate) space: String,
+    /// Where each partition was taken up to.
+    pub(crate) applied: Applied,
+    counts: LabelCounts,
+    /// Windows that ended before are final.
+    final_until: Timestamp,
+    /// No prediction older than this is taken any more.
+    predicted_until: Timestamp,
+}
+
+/// A stored cohort.
+pub(crate) type CohortRow = (u32, Arc<Cohort>);
+
+/// One window of a model: of each version and segment what is known.
+#[derive(Debug, Default)]
+struct Window {
+    parts: BTreeMap<Part, Counted>,
+}
+
+/// A version, and a segment of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    version: Arc<str>,
+    segment: SegmentId,
+}
+
+#[derive(Debug)]
+struct Counted {
+    tally: Tally,
+    /// Labels whose error no number holds.
+    uncountable: u64,
+    /// What the counts say; absent where they have changed since.
+    shown: OnceCell<Arc<PartPerformance>>,
+}
+
+/// How good one version and segment was in one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartPerformance {
+    /// The version.
+    pub version: Arc<str>,
+    /// The segment.
+    pub segment: SegmentId,
+    /// Predictions that are followed.
+    pub predictions: u64,
+    /// Those of them with a label.
+    pub labelled: u64,
+    /// Those of them whose error no number holds: they are in no metric.
+    pub uncountable: u64,
+    /// Half of the labels came within so many milliseconds, by powers of two.
+    pub delay_median_millis: Option<i64>,
+    /// Metrics of those with a label.
+    pub metrics: Vec<Metric>,
+}
+
+/// How good a model was in one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerformanceResult {
+    /// The window, by the times of predictions.
+    pub span: WindowSpan,
+    /// Whether no more labels can come.
+    pub is_final: bool,
+    /// Each version and segment.
+    pub parts: Vec<Arc<PartPerformance>>,
+}
+
+/// What is known of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelPerformance {
+    /// Windows that are final, then those that are not, the oldest first.
+    pub windows: Vec<PerformanceResult>,
+    /// What became of predictions and labels.
+    pub counts: LabelCounts,
+    /// Labels that wait for their prediction.
+    pub waiting: u64,
+    /// Share of predictions that are followed.
+    pub sample: f64,
+}
+
+/// One model.
+pub(super) struct Model {
+    name: Arc<str>,
+    config: PerformanceConfig,
+    layout: Layout,
+    space: EntrySpace,
+    store: Arc<dyn Entries>,
+    body: ModelBody,
+    is_changed: bool,
+    cohorts: Cohorts,
+    /// Entries that are not stored yet.
+    fresh: BTreeMap<u128, Entry>,
+    windows: BTreeMap<WindowSpan, Window>,
+    /// Labels that wait, by the windows that they lie in.
+    waiting: BTreeMap<WindowSpan, u64>,
+    history: Vec<PerformanceResult>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
+/// Reads an entry; nothing where it is none.
+pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
+    postcard::from_bytes(bytes).ok()
+}
+
+impl Entry {
+    /// Returns whether it is of no use any more.
+    pub(super) fn is_before(&self, forgotten: Forgotten) -> bool {
+        let before = match self {
+            Self::Predicted(..) => forgotten.predictions_before,
+            Self::Waiting(_) => forgotten.labels_before,
+        };
+        self.time() < before
+    }
+}
+
+impl Model {
+    pub(super) fn new(
+        name: &Arc<str>,
+        config: &PerformanceConfig,
+        store: &Arc<dyn Entries>,
+        stored: Option<(ModelBody, Vec<CohortRow>)>,
+    ) -> Self {
+        let space = space(name, config);
+        let stored = stored.filter(|(body, _)| body.space == space.as_str());
+        let fresh = ModelBody {
+            space: space.as_str().to_owned(),
+            applied: Applied::new(),
+            counts: LabelCounts::default(),
+            final_until: Timestamp::MIN,
+            predicted_until: Timestamp::MIN,
+        };
+        let (body, rows) = stored.unwrap_or((fresh, Vec::new()));
+        let mut cohorts = Cohorts::default();
+        for (number, cohort) in rows {
+            cohorts.restore(number, (*cohort).clone());
+        }
+        let mut model = Self {
+            name: Arc::clone(name),
+            config: config.clone(),
+            layout: Layout::of(config),
+            space,
+            store: Arc::clone(store),
+            body,
+            is_changed: false,
+            cohorts,
+            fresh: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            history: Vec::new(),
+        };
+        let space = model.space.clone();
+        store.for_each(&space, &mut |_, bytes| model.recount(bytes));
+        model
+    }
+
+    /// Counts an entry that is stored.
+    fn recount(&mut self, bytes: &[u8]) {
+        match read(bytes) {
+            Some(Entry::Predicted(predicted, label)) => {
+                if self.is_final(predicted.time) {
+                    return;
+                }
+                self.count_prediction(&predicted);
+                if let Some(outcome) = label.and_then(|it| predicted.outcome(&it)) {
+                    self.count_outcome(&outcome, Tally::add, 1);
+                }
+            }
+            Some(Entry::Waiting(labels)) => {
+                for label in labels {
+                    let span = self.config.window_of(label.time);
+                    // Of others it is told already that they find no prediction.
+                    if self.body.predicted_until < span.end() {
+                        *self.waiting.entry(span).or_default() += 1;
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes predictions of a partition, those of them that were not taken before.
+    pub(super) fn predict(&mut self, batch: &PredictionBatch) {
+        if !self.admits(&batch.partition, batch.to_offset) {
+            return;
+        }
+        let from = self.body.applied.insert(batch.partition.clone(), batch.to_offset);
+        let is_new = |offset: i64| from.is_none_or(|from| from <= offset);
+        for row in batch.rows.iter().filter(|it| is_new(it.offset)) {
+            match &row.what {
+                Ok(new) => self.take_prediction(row.id, new.time, &new.cohort, new.guess),
+                Err(Left::Unusable) => self.body.counts.unusable_predictions += 1,
+                Err(Left::Late) => self.body.counts.late_predictions += 1,
+            }
+        }
+    }
+
+    /// Takes labels of a partition, those of them that were not taken before.
+    pub(super) fn label(&mut self, batch: &LabelBatch) {
+        if !self.admits(&batch.partition, batch.to_offset) {
+            return;
+        }
+        let from = self.body.applied.insert(batch.partition.clone(), batch.to_offset);
+        let is_new = |offset: i64| from.is_none_or(|from| from <= offset);
+        for row in batch.rows.iter().filter(|it| is_new(it.offset)) {
+            match &row.what {
+                Ok(label) => {
+                    if self.config.sample.has(sample_hash(row.id)) {
+                        let change = Entry::label(self.entry(row.id), *label, &self.config);
+                        self.apply(row.id, &change, Some(label.time));
+                    }
+                }
+                Err(Left::Unusable) => self.body.counts.unusable_labels += 1,
+                Err(Left::Late) => self.body.counts.late_labels += 1,
+            }
+        }
+    }
+
+    /// Returns whether there is something new up to an offset.
+    fn admits(&mut self, partition: &PartitionId, to_offset: i64) -> bool {
+        let is_new = self.body.applied.get(partition).is_none_or(|it| *it < to_offset);
+        self.is_changed |= is_new;
+        is_new
+    }
+
+    fn take_prediction(&mut self, id: u128, time: Timestamp, cohort: &Cohort, guess: Guess) {
+        let (is_sampled, is_final) = (self.config.sample.has(sample_hash(id)), self.is_final(time));
+        let counts = &mut self.body.counts;
+        if !is_sampled {
+            counts.not_sampled += 1;
+            return;
+        }
+        if is_final {
+            counts.late_predictions += 1;
+            return;
+        }
+        let Some(cohort) = self.cohorts.number(cohort) else {
+            counts.over_limit += 1;
+            return;
+        };
+        let predicted = Predicted { time, cohort, guess };
+        let change = Entry::predict(self.entry(id), predicted, &self.config);
+        if change.fate == Fate::Kept {
+            self.count_prediction(&predicted);
+        }
+        self.apply(id, &change, None);
+    }
+
+    /// Returns what is kept of an identity and still of use.
+    fn entry(&self, id: u128) -> Option<Entry> {
+        let fresh = self.fresh.get(&id).cloned();
+        let entry = fresh.or_else(|| read(&self.store.get(&self.space, id)?));
+        entry.filter(|it| !it.is_before(self.forgotten()))
+    }
+
+    fn is_final(&self, time: Timestamp) -> bool {
+        self.config.window_of(time).end() <= self.body.final_until
+    }
+
+    fn forgotten(&self) -> Forgotten {
+        Forgotten {
+            predictions_before: self.body.final_until,
+            labels_before: self.body.predicted_until,
+        }
+    }
+
+    fn apply(&mut self, id: u128, change: &Change, label_time: Option<Timestamp>) {
+        self.tell(change.fate);
+        if let Some(time) = label_time.filter(|_| change.fate == Fate::Waits) {
+            *self.waiting.entry(self.config.window_of(time)).or_default() += 1;
+        }
+        for (time, fate) in &change.others {
+            // Of others it is told already that they find no prediction.
+            if let Some(count) = self.waiting.get_mut(&self.config.window_of(*time)) {
+                *count -= 1;
+                self.tell(*fate);
+            }
+        }
+        if let Some(outcome) = &change.removed {
+            self.count_outcome(outcome, Tally::subtract, -1);
+        }
+        if let Some(outcome) = &change.added {
+            self.count_outcome(outcome, Tally::add, 1);
+        }
+        if let Some(entry) = &change.entry {
+            self.fresh.insert(id, entry.clone());
+        }
+    }
+
+    fn tell(&mut self, fate: Fate) {
+        let counts = &mut self.body.counts;
+        match fate {
+            Fate::Kept => counts.followed += 1,
+            Fate::Repeated => counts.repeated += 1,
+            Fate::Joined => counts.joined += 1,
+            Fate::Revised => counts.revised += 1,
+            Fate::Superseded => counts.superseded += 1,
+            Fate::Duplicate => counts.duplicate += 1,
+            Fate::Unmatched => counts.unmatched += 1,
+            Fate::Waits => {}
+        }
+    }
+
+    fn count_prediction(&mut self, predicted: &Predicted) {
+        self.count(predicted, |layout, counted| {
+            let taken = counted.tally.predict(layout, &predicted.guess);
+            taken.expect("scores are between 0 and 1");
+        });
+    }
+
+    /// Adds or subtracts an outcome. One whose error no number holds is counted beside.
+    fn count_outcome(
+        &mut self,
+        outcome: &Outcome,
+        count: impl Fn(&mut Tally, &Layout, &Outcome) -> Result<(), OutcomeError>,
+        by: i64,
+    ) {
+        self.count(&outcome.predicted, |layout, counted| {
+            match count(&mut counted.tally, layout, outcome) {
+                Ok(()) => {}
+                Err(OutcomeError::NotFinite { .. }) => {
+                    counted.uncountable = counted.uncountable.saturating_add_signed(by);
+                }
+                Err(error) => panic!("entries say what is counted: {error}"),
+            }
+        });
+    }
+
+    /// Changes the counts of a prediction: of its version, and of each of its segments.
+    fn count(&mut self, predicted: &Predicted, change: impl Fn(&Layout, &mut Counted)) {
+        let Self { config, layout, cohorts, windows, .. } = self;
+        let Some(cohort) = cohorts.get(predicted.cohort) else { return };
+        let window = windows.entry(config.window_of(predicted.time)).or_default();
+        let segments = [SegmentId::all()].into_iter().chain(cohort.segments.iter().cloned());
+        for segment in segments {
+            let part = Part { version: Arc::clone(&cohort.version), segment };
+            let counted = window.parts.entry(part).or_insert_with(|| Counted {
+                tally: Tally::empty(layout),
+                uncountable: 0,
+                shown: OnceCell::new(),
+            });
+            counted.shown = OnceCell::new();
+            change(layout, counted);
+        }
+    }
+
+    /// Takes how far both topics have come; returns the windows that are final since.
+    pub(super) fn pass(&mut self, passed: Passed) -> Vec<PerformanceResult> {
+        if self.body.predicted_until < passed.predictions {
+            self.body.predicted_until = passed.predictions;
+            self.is_changed = true;
+        }
+        let labelled = passed.labels.plus_millis(-self.config.horizon_millis);
+        let until = passed.predictions.min(labelled);
+        let until = self.config.window_of(until).start();
+        self.forget_labels();
+        if until <= self.body.final_until {
+            return Vec::new();
+        }
+        self.body.final_until = until;
+        self.is_changed = true;
+        let mut results = Vec::new();
+        while let Some(window) = self.windows.first_entry().filter(|it| it.key().end() <= until) {
+            let (span, window) = window.remove_entry();
+            results.push(window.result(span, true));
+        }
+        self.history.extend(results.iter().cloned());
+        let excess = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..excess);
+        results
+    }
+
+    /// Counts labels that no prediction can come for any more.
+    fn forget_labels(&mut self) {
+        let before = self.body.predicted_until;
+        while let Some(labels) = self.waiting.first_entry().filter(|it| it.key().end() <= before) {
+            let (_, count) = labels.remove_entry();
+            self.body.counts.unmatched += count;
+        }
+    }
+
+    pub(super) fn unsaved_bytes(&self) -> u64 {
+        (self.fresh.len() * (size_of::<u128>() + size_of::<Entry>())) as u64
+    }
+
+    /// Returns the rows that changed, and adds what changed of entries to a batch.
+    ///
+    /// # Panics
+    /// Never: an entry has a written form.
+    pub(super) fn take_changes(&mut self, batch: &mut EntryBatch) -> Option<ModelRows> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        let written = fresh.into_iter().map(|(id, entry)| {
+            (id, postcard::to_stdvec(&entry).expect("entries are made of numbers"))
+        });
+        batch.entries.entry(self.space.clone()).or_default().extend(written);
+        batch.forgotten.insert(self.space.clone(), self.forgotten());
+        let (name, body) = (Arc::clone(&self.name), self.body.clone());
+        Some(ModelRows { name, body, cohorts: self.cohorts.take_fresh() })
+    }
+
+    pub(super) fn snapshot(&self) -> ModelPerformance {
+        let open = self.windows.iter().map(|(span, window)| window.result(*span, false));
+        let windows = self.history.iter().cloned().chain(open).collect();
+        ModelPerformance {
+            windows,
+            counts: self.body.counts,
+            waiting: self.waiting.values().sum(),
+            sample: self.config.sample.share,
+        }
+    }
+}
+
+impl Window {
+    fn result(&self, span: WindowSpan, is_final: bool) -> PerformanceResult {
+        let parts = self.parts.iter().map(|(part, counted)| {
+            let Counted { tally, uncountable, shown } = counted;
+            Arc::clone(shown.get_or_init(|| Arc::new(part.shown(tally, *uncountable))))
+        });
+        PerformanceResult { span, is_final, parts: parts.collect() }
+    }
+}
+
+impl Part {
+    fn shown(&self, tally: &Tally, uncountable: u64) -> PartPerformance {
+        PartPerformance {
+            version: Arc::clone(&self.version),
+            segment: self.segment.clone(),
+            predictions: tally.predictions,
+            labelled: tally.labelled() + uncountable,
+            uncountable,
+            delay_median_millis: delay_median(tally),
+            metrics: metrics(tally),
+        }
+    }
+}
+
+/// Returns the border that half of the delays are not above.
+fn delay_median(tally: &Tally) -> Option<i64> {
+    let half = tally.labelled().div_ceil(2);
+    let mut below = 0;
+    let cell = tally.delays.iter().position(|count| {
+        below += count;
+        half <= below
+    })?;
+    (0 < half && cell < DELAY_BORDERS).then(|| delay_border(cell))
+}
+
+/// Returns the part of an identity by which it is sampled: it is a hash already.
+fn sample_hash(id: u128) -> u64 {
+    u64::try_from(id >> 64).unwrap_or(u64::MAX)
+}
+
+/// Returns where the entries of a model are: elsewhere, where they would be read as something else.
+fn space(name: &str, config: &PerformanceConfig) -> EntrySpace {
+    let task: Cow<'_, str> = match &config.task {
+        Task::Binary { .. } => "binary".into(),
+        Task::Multiclass { classes, .. } => format!("multiclass {classes:?}").into(),
+        Task::Regression { .. } => "regression".into(),
+    };
+    let hash = Sha256::digest(format!("{FORM} {name} {task}"));
+    let hash: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    EntrySpace::new(format!("{PREFIX}{hash}"))
+}
+
+impl PartPerformance {
+    /// Returns the share of its predictions that have a label.
+    pub fn coverage(&self) -> f64 {
+        self.labelled as f64 / self.predictions.max(1) as f64
+    }
+}
