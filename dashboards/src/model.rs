@@ -3,6 +3,8 @@
 //! Before: [`crate::panel`], reached from the table of [`crate::fleet`].
 //! After: `dashboards/grafana/driftd-model.json`.
 
+mod performance;
+
 use driftd_catalog::metric::{
     EPISODES_OPEN, EVALUATED_FEATURE_DRIFT_SCORE, EVALUATION_INTERVAL_SECONDS, EVALUATIONS_TOTAL,
     FEATURE_CHI2_STATISTIC, FEATURE_DRIFT_SCORE, FEATURE_DRIFT_STATE, FEATURE_EFFECTIVE_THRESHOLD,
@@ -29,6 +31,7 @@ pub(crate) fn dashboard() -> Dashboard {
     let mut layout = Layout::default();
     verdict(&mut layout);
     drift(&mut layout);
+    performance::performance(&mut layout);
     features(&mut layout);
     quality(&mut layout);
     retraining(&mut layout);

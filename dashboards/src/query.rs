@@ -62,7 +62,8 @@ fn chosen(label: Label) -> Option<&'static str> {
         Label::Segment => Some(r#"segment="$segment""#),
         Label::Window => Some(r#"window="$window""#),
         Label::Feature => Some(r#"feature=~"$feature""#),
-        Label::Code
+        Label::Bound
+        | Label::Code
         | Label::Detector
         | Label::Kind
         | Label::Method

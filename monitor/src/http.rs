@@ -113,14 +113,27 @@ const MODEL: &str = "/api/v1/models/{name}/{version}";
 const SCORES: &str = "/api/v1/models/{name}/{version}/scores";
 const FEATURE: &str = "/api/v1/models/{name}/{version}/features/{feature}";
 const WINDOWS: &str = "/api/v1/windows";
+const PERFORMANCE: &str = "/api/v1/performance";
 const RETRAINING: &str = "/api/v1/retraining";
 /// Stands for the requests that no route takes, in metrics.
 const NO_ROUTE: &str = "none";
 
 /// Every value of the label `route`.
-const ROUTES: [&str; 13] = [
-    INDEX, ASSET, METRICS, LIVE, READY, STATUS, MODELS, MODEL, SCORES, FEATURE, WINDOWS,
-    RETRAINING, NO_ROUTE,
+const ROUTES: [&str; 14] = [
+    INDEX,
+    ASSET,
+    METRICS,
+    LIVE,
+    READY,
+    STATUS,
+    MODELS,
+    MODEL,
+    SCORES,
+    FEATURE,
+    WINDOWS,
+    PERFORMANCE,
+    RETRAINING,
+    NO_ROUTE,
 ];
 
 /// Answers requests until `shutdown` resolves, and then until those under way have ended or two
@@ -158,7 +171,7 @@ fn probe_routes() -> [(&'static str, Handlers); 3] {
     [(LIVE, get(live)), (READY, get(ready)), (METRICS, get(scrape))]
 }
 
-fn api_routes() -> [(&'static str, Handlers); 7] {
+fn api_routes() -> [(&'static str, Handlers); 8] {
     type Shared = State<HttpState>;
     let status = async |State(state): Shared| {
         Json(api::status::status(&state, &state.snapshot(), clock::instant()))
@@ -176,6 +189,9 @@ fn api_routes() -> [(&'static str, Handlers); 7] {
     };
     let windows =
         async |State(state): Shared| Json(api::windows::windows(&state, &state.snapshot()));
+    let performance = async |State(state): Shared| {
+        Json(api::performance::performance(&state.config, &state.snapshot()))
+    };
     let retraining =
         async |State(state): Shared| Json(api::retraining::retraining(&state.snapshot()));
     [
@@ -185,6 +201,7 @@ fn api_routes() -> [(&'static str, Handlers); 7] {
         (SCORES, get(scores)),
         (FEATURE, get(feature)),
         (WINDOWS, get(windows)),
+        (PERFORMANCE, get(performance)),
         (RETRAINING, get(retraining)),
     ]
 }

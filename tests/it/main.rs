@@ -24,6 +24,7 @@ mod launch;
 mod loss;
 mod main_job;
 mod outage;
+mod performance;
 mod produce;
 mod protobuf;
 mod reconfigured;

@@ -5,6 +5,8 @@
 /// A label of a metric. What bounds its values stands at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
+    /// What of a value it is: `value` itself, or `lower` and `upper` of its interval.
+    Bound,
     /// Status code of an HTTP answer.
     Code,
     /// Detector by its configuration name (`psi`, `ks`, …); a closed set.
@@ -30,8 +32,8 @@ pub enum Label {
     Partition,
     /// Retraining policy by its configured name.
     Policy,
-    /// Why a record was rejected, half of one was left out ([`JOIN_REASONS`]), a field has no
-    /// value, or a partition is read no more; four closed sets.
+    /// Why a record was rejected, half of one was left out ([`JOIN_REASONS`]), a label or its
+    /// prediction was, a field has no value, or a partition is read no more; closed sets.
     Reason,
     /// Identity of the reference in use: a short digest.
     Reference,
@@ -59,6 +61,7 @@ impl Label {
     /// Returns the name of the label as exported.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Bound => "bound",
             Self::Code => "code",
             Self::Detector => "detector",
             Self::Feature => "feature",

@@ -1,11 +1,12 @@
 //! JSON answers under `/api/v1`, and the errors of every route.
 //!
 //! Before: the router has taken the path apart. After: the page, scripts. One file an answer:
-//! [`status`], [`model`], [`scores`], [`feature`], [`windows`], [`retraining`]. Numbers are finite
-//! or null, times RFC 3339 in UTC.
+//! [`status`], [`model`], [`scores`], [`feature`], [`windows`], [`performance`], [`retraining`].
+//! Numbers are finite or null, times RFC 3339 in UTC.
 
 pub(super) mod feature;
 pub(super) mod model;
+pub(super) mod performance;
 pub(super) mod retraining;
 pub(super) mod scores;
 pub(super) mod status;
@@ -51,7 +52,7 @@ impl ApiError {
     pub(super) fn no_such_route() -> Self {
         Self::not_found(
             "there is nothing at this address".to_owned(),
-            "see /, /metrics, /healthz, /readyz, /api/v1/status, /api/v1/models, /api/v1/windows, /api/v1/retraining",
+            "see /, /metrics, /healthz, /readyz, /api/v1/status, /api/v1/models, /api/v1/windows, /api/v1/performance, /api/v1/retraining",
         )
     }
 

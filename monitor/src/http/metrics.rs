@@ -5,6 +5,7 @@
 //! one. Too little data means no sample of a statistic, never 0.
 
 mod model;
+mod performance;
 mod process;
 mod source;
 
@@ -39,6 +40,7 @@ impl Collector for SnapshotCollector {
         for model in &snapshot.models {
             model::collect(&mut families, &state.config, model, &snapshot);
         }
+        performance::collect(&mut families, &state.config, &snapshot);
         families.finish()
     }
 }

@@ -99,8 +99,10 @@ pub struct Sample {
 impl Sample {
     /// Takes a share above 0, at most 1.
     pub(crate) fn of(share: f64) -> Self {
-        // Saturates at both ends: a share of 1 is every hash.
-        Self { share, up_to: (share * u64::MAX as f64) as u64 }
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates: 1 is every hash")]
+        #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+        let up_to = (share * u64::MAX as f64) as u64;
+        Self { share, up_to }
     }
 
     /// Returns whether an identity with this hash is followed.

@@ -58,8 +58,8 @@ impl Cohorts {
     }
 
     /// Takes a stored one, in the order of numbers; returns whether it is the next.
-    pub(crate) fn restore(&mut self, number: u32, cohort: Cohort) -> bool {
-        let is_next = self.number(&cohort) == Some(number);
+    pub(crate) fn restore(&mut self, number: u32, cohort: &Cohort) -> bool {
+        let is_next = self.number(cohort) == Some(number);
         self.stored = self.all.len();
         is_next
     }

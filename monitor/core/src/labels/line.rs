@@ -1,7 +1,7 @@
 //! One line of results: a window of a version and segment whose labels are all there.
 //!
-//! Before: [`PerformanceResult`]. After: the daemon writes it to the results topic, beside the lines
-//! of features, which have no `performance`.
+//! Before: [`PerformanceResult`]. After: the daemon writes it to the results topic, beside the
+//! lines of features, which have no `performance`.
 
 use std::collections::BTreeMap;
 

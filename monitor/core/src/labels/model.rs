@@ -59,6 +59,30 @@ pub struct LabelCounts {
     pub unusable_labels: u64,
 }
 
+impl LabelCounts {
+    /// Returns predictions that are not followed by their reason.
+    pub fn predictions_left_out(&self) -> [(&'static str, u64); 5] {
+        [
+            ("not_sampled", self.not_sampled),
+            ("unusable", self.unusable_predictions),
+            ("late", self.late_predictions),
+            ("repeated", self.repeated),
+            ("over_limit", self.over_limit),
+        ]
+    }
+
+    /// Returns labels that do not count by their reason.
+    pub fn labels_left_out(&self) -> [(&'static str, u64); 5] {
+        [
+            ("superseded", self.superseded),
+            ("duplicate", self.duplicate),
+            ("unmatched", self.unmatched),
+            ("late", self.late_labels),
+            ("unusable", self.unusable_labels),
+        ]
+    }
+}
+
 /// What is stored of a model beside its entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ModelBody {
@@ -200,7 +224,7 @@ impl Model {
         let (body, rows) = stored.unwrap_or((fresh, Vec::new()));
         let mut cohorts = Cohorts::default();
         for (number, cohort) in rows {
-            cohorts.restore(number, (*cohort).clone());
+            cohorts.restore(number, &cohort);
         }
         let mut model = Self {
             name: Arc::clone(name),
@@ -521,6 +545,9 @@ fn sample_hash(id: u128) -> u64 {
 }
 
 /// Returns where the entries of a model are: elsewhere, where they would be read as something else.
+///
+/// # Panics
+/// Never: SHA-256 gives 32 bytes.
 fn space(name: &str, config: &PerformanceConfig) -> EntrySpace {
     let task: Cow<'_, str> = match &config.task {
         Task::Binary { .. } => "binary".into(),
@@ -528,8 +555,8 @@ fn space(name: &str, config: &PerformanceConfig) -> EntrySpace {
         Task::Regression { .. } => "regression".into(),
     };
     let hash = Sha256::digest(format!("{FORM} {name} {task}"));
-    let hash: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    EntrySpace::new(format!("{PREFIX}{hash}"))
+    let (head, _) = hash.split_first_chunk::<8>().expect("SHA-256 gives 32 bytes");
+    EntrySpace::new(format!("{PREFIX}{:016x}", u64::from_be_bytes(*head)))
 }
 
 impl PartPerformance {

@@ -1,7 +1,7 @@
 //! Counts of the predictions of one window, version and segment, and of those that have a label.
 //!
-//! Before: [`super`] says what a prediction or a label changed. After: [`super::view`] makes metrics
-//! of the counts. They add and subtract exactly, so they are what the entries of the window say, in
+//! Before: [`super`] says what a prediction or a label changed. After: [`super::view`] makes
+//! metrics of the counts. They add and subtract exactly, so they are what the entries of the window say, in
 //! whatever order those came to be.
 
 use std::sync::Arc;

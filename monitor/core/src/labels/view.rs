@@ -1,7 +1,7 @@
 //! What the counts of one window, version and segment say: metrics, and how sure they are.
 //!
-//! Before: [`super::tally`]. After: the snapshot and lines of results. A metric that is undefined is
-//! absent. Intervals hold for a window that is looked at once.
+//! Before: [`super::tally`]. After: the snapshot and lines of results. A metric that is undefined
+//! is absent. Intervals hold for a window that is looked at once.
 
 use driftd_detectors::performance::{
     Average, BinaryCounts, Bracket, ClassCounts, Disagreement, Interval, RegressionCounts, TermSum,

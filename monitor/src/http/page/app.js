@@ -4,6 +4,7 @@ import { byId, element, setText } from "./dom.js";
 import { clock, count, plural, span, time } from "./format.js";
 import * as heatmap from "./heatmap.js";
 import * as histogram from "./histogram.js";
+import * as performance from "./performance.js";
 import * as tables from "./tables.js";
 
 const POLL_MILLIS = 2000;
@@ -12,7 +13,7 @@ const KEYS = ["model", "version", "segment", "kind", "feature", "window"];
 
 const choice = Object.fromEntries(KEYS.map((key) => [key, new URLSearchParams(location.search).get(key)]));
 let answeredAt = Date.now();
-let view = null; // the newest answers: { status, models, detail, scores, feature, retraining }
+let view = null; // the newest answers: { status, models, detail, scores, feature, retraining, outcomes }
 let asked = 0;
 let inView = null; // the feature that both lists were last scrolled to
 let drawn = ""; // what is on the screen, so that an unchanged snapshot is not drawn again
@@ -71,14 +72,15 @@ async function load() {
   if (key !== drawn) {
     const base = `api/v1/models/${encodeURIComponent(choice.model)}/${encodeURIComponent(choice.version)}`;
     const { segment, kind } = choice;
-    const [detail, scores, retraining] = await Promise.all([
+    const [detail, scores, retraining, outcomes] = await Promise.all([
       get(base, { segment, window: kind, window_end: choice.window }), get(`${base}/scores`, { segment, window: kind, windows: 120 }), get("api/v1/retraining"),
+      get("api/v1/performance"),
     ]);
     if (!detail.features.some((entry) => entry.feature === choice.feature)) choice.feature = detail.features[0]?.feature ?? null;
     const feature = choice.feature == null || detail.window == null ? null
       : await get(`${base}/features/${encodeURIComponent(choice.feature)}`, { segment, window: kind, window_end: choice.window });
     if (turn !== asked) return;
-    view = { status, detail, scores, feature, retraining };
+    view = { status, detail, scores, feature, retraining, outcomes };
     draw();
     drawn = key;
   }
@@ -117,7 +119,7 @@ function showLost(error) {
 }
 
 function draw() {
-  const { status, detail, scores, feature, retraining } = view;
+  const { status, detail, scores, feature, retraining, outcomes } = view;
   byId("main").hidden = false;
   byId("choosers").hidden = false;
   byId("footer").hidden = false;
@@ -129,6 +131,7 @@ function draw() {
   tables.showVerdict(detail, status, kind);
   tables.showRanking(detail, choice.feature, (name) => choose(name, choice.window));
   tables.showRetraining(retraining);
+  performance.show(outcomes, choice);
   heatmap.show(scores, { feature: choice.feature, end }, length, (name, windowEnd) => {
     choose(name, windowEnd === scores.windows.at(-1)?.end ? null : windowEnd);
   });

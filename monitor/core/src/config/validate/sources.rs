@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use driftd_ingest::{
-    EmbeddedField, EmbeddedForm, EnvelopeValue, FieldPath, Framing, SourceSchema, TimeFormat,
+    EmbeddedField, EmbeddedForm, EnvelopeValue, FieldPath, Framing, ModelSchema, SourceSchema,
+    TimeFormat,
 };
 
 use super::super::error::{Findings, Noted};
@@ -40,14 +41,7 @@ fn source(
     findings: &mut Findings,
 ) -> Result<SourceConfig, Noted> {
     let path = format!("sources[{index}]");
-    let own = models_of(raw, |it| it.source == source.topic);
-    let is_labels =
-        |it: &RawModel| it.performance.as_ref().is_some_and(|it| it.labels.source == source.topic);
-    let (own, content) = if own.is_empty() {
-        (models_of(raw, is_labels), Content::Labels)
-    } else {
-        (own, Content::Predictions)
-    };
+    let (own, content) = carried(raw, source);
     told_apart(source, own.len(), &path, findings);
     let event_time = event_time(&source.event_time, &format!("{path}.event_time"), findings);
     let model = source.model.as_ref().map(|it| field_path(it, &format!("{path}.model"), findings));
@@ -55,13 +49,7 @@ fn source(
         source.columns.as_ref().map(|it| field_path(it, &format!("{path}.columns"), findings));
     let counted = if content == Content::Predictions { &own[..] } else { &[] };
     let time = time(raw, source, counted, models, &path, findings);
-    let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| match it {
-        Ok(model) => match content {
-            Content::Predictions => Ok(model.schema.clone()),
-            Content::Labels => model.labels.clone().ok_or(Noted),
-        },
-        Err(noted) => Err(*noted),
-    });
+    let schemas = own.iter().filter_map(|it| models.get(*it)).map(|it| schema_of(it, content));
     let schemas = schemas.collect::<Result<_, _>>()?;
     let written = format::format(source, &path, findings);
     let inference = format::inference(source, &path, findings);
@@ -110,6 +98,25 @@ fn source(
         join,
         time: time?,
     })
+}
+
+/// Returns which models a topic carries, and what of them.
+fn carried(raw: &RawConfig, source: &RawSource) -> (Vec<usize>, Content) {
+    let own = models_of(raw, |it| it.source == source.topic);
+    if !own.is_empty() {
+        return (own, Content::Predictions);
+    }
+    let labelled =
+        |it: &RawModel| it.performance.as_ref().is_some_and(|it| it.labels.source == source.topic);
+    (models_of(raw, labelled), Content::Labels)
+}
+
+fn schema_of(model: &Result<CheckedModel, Noted>, content: Content) -> Result<ModelSchema, Noted> {
+    let model = model.as_ref().map_err(|noted| *noted)?;
+    match content {
+        Content::Predictions => Ok(model.schema.clone()),
+        Content::Labels => model.labels.clone().ok_or(Noted),
+    }
 }
 
 /// Returns the models that something is true of.
