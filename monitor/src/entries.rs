@@ -97,13 +97,16 @@ impl Entries for FolderEntries {
     }
 }
 
+/// Gives each space its filter.
+type Assigner = Arc<dyn Fn(&str) -> Option<Arc<dyn Factory>> + Send + Sync>;
+
 /// What entries are of no use any more, by the name of their space.
 #[derive(Clone, Default)]
 pub(crate) struct Forgetting(Arc<RwLock<BTreeMap<String, Forgotten>>>);
 
 impl Forgetting {
     /// Returns what gives each space its filter, and other tables none.
-    pub(crate) fn assigner(&self) -> Arc<dyn Fn(&str) -> Option<Arc<dyn Factory>> + Send + Sync> {
+    pub(crate) fn assigner(&self) -> Assigner {
         let forgetting = self.clone();
         Arc::new(move |name| {
             let filters = Filters { space: name.to_owned(), forgetting: forgetting.clone() };
@@ -119,7 +122,7 @@ struct Filters {
 }
 
 impl Factory for Filters {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "forgotten"
     }
 

@@ -41,11 +41,11 @@ impl Prediction {
     }
 
     fn partition(self) -> i32 {
-        i32::try_from(self.index).unwrap() % PARTITIONS
+        i32::try_from(self.index).expect("there are few") % PARTITIONS
     }
 
     fn country(self) -> &'static str {
-        COUNTRIES[usize::try_from(self.index).unwrap() % COUNTRIES.len()]
+        COUNTRIES[usize::try_from(self.index).expect("not below 0") % COUNTRIES.len()]
     }
 
     fn score(self) -> f64 {
@@ -56,7 +56,7 @@ impl Prediction {
     fn truth(self) -> Option<bool> {
         let is_taken_away = self.index % 40 == 2;
         let is_labelled = self.index % 5 != 0 && !is_taken_away;
-        is_labelled.then(|| self.index * 53 % 100 < (self.score() * 100.0) as i64)
+        is_labelled.then(|| ((self.index * 53 % 100) as f64) < self.score() * 100.0)
     }
 
     fn message(self) -> Raw {
@@ -264,7 +264,11 @@ fn late_labels_say_how_good_predictions_were() {
         model["labels_waiting"].as_i64().is_some_and(|it| PREDICTIONS / 2 < it)
     });
     assert_eq!(waiting["windows"], json!([]));
-    wait_until_stored(&mut daemon, &api, i64::try_from(all_labels(0).len()).unwrap());
+    wait_until_stored(
+        &mut daemon,
+        &api,
+        i64::try_from(all_labels(0).len()).expect("there are few"),
+    );
     let _killed = daemon.kill(DEADLINE);
 
     // Predictions of both hours; of the second one no label.

@@ -220,6 +220,16 @@ pub struct SourceConfig {
     pub time: TimeConfig,
 }
 
+impl SourceConfig {
+    /// Returns the models that its records are counted for: of labels, none.
+    pub(crate) fn counted_models(&self) -> &[usize] {
+        match self.content {
+            Content::Predictions => &self.models,
+            Content::Labels => &[],
+        }
+    }
+}
+
 /// What the records of a topic are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {

@@ -15,6 +15,7 @@ mod cohort;
 mod entry;
 mod line;
 mod model;
+mod stored;
 mod tally;
 mod view;
 
@@ -80,7 +81,8 @@ pub struct EntryBatch {
 /// The times that nothing comes from any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Predictions before it are in windows that are final.
+    /// Predictions before it are in windows that are final, and none comes any more within their
+    /// horizon that could have the same identity.
     pub predictions_before: Timestamp,
     /// Labels before it find no prediction.
     pub labels_before: Timestamp,
@@ -88,7 +90,7 @@ pub struct Forgotten {
 
 /// Returns whether an entry is of no use any more.
 pub fn is_forgotten(entry: &[u8], forgotten: Forgotten) -> bool {
-    model::read(entry).is_none_or(|entry| entry.is_before(forgotten))
+    stored::read(entry).is_none_or(|entry| entry.is_before(forgotten))
 }
 
 /// How far the partitions of a model's two topics have come.

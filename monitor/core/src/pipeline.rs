@@ -583,6 +583,8 @@ impl Pipeline {
                 self.digest.add_performance(&model.name, &result);
                 self.outbox.iter_mut().for_each(|it| it.add_performance(&model.name, &result));
                 effects.push(Effect::Performance(Arc::new(result)));
+                // The digest is stored with what else is news.
+                self.saver.iter_mut().for_each(Saver::news);
             }
         }
     }

@@ -238,7 +238,8 @@ impl Sources {
         }
         let own = || self.partitions.values().filter(|it| it.source == source);
         let busy = own().filter(|it| !it.is_idle()).map(|it| it.watermark).min();
-        let floor = busy.unwrap_or_else(|| own().map(|it| it.watermark).min().flatten());
+        // One that never had a record says nothing of time.
+        let floor = busy.unwrap_or_else(|| own().filter_map(|it| it.watermark).min());
         floor.unwrap_or(Timestamp::MIN)
     }
 

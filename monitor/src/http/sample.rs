@@ -2,6 +2,8 @@
 //!
 //! Not before or after anything: tests build their state here. Names are hostile on purpose.
 
+mod performance;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -78,6 +80,10 @@ sources:
   - topic: predictions
     start: earliest
     event_time: {{ path: time }}
+  - topic: labels
+    start: earliest
+    event_time: {{ path: time }}
+state: {{ folder: state }}
 models:
   - name: delays
     source: predictions
@@ -88,6 +94,12 @@ models:
 {features}
     predictions:
       - {{ name: delay, path: y, type: float64 }}
+    prediction_id: id
+    performance:
+      task: regression
+      predicted: delay
+      labels: {{ source: labels, prediction_id: id, value: truth }}
+      sample: 0.5
 detection: {{ minimum_rows: 1000 }}
 retraining:
   topic: retraining
@@ -225,6 +237,7 @@ pub(super) fn snapshot() -> Snapshot {
                 ..RetrainOutcomes::default()
             },
         )])),
+        performance: performance::performance(),
         totals: Totals {
             messages: 5_178,
             rejected: 54,

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests of the edge open a socket and run promtool")]
 
 mod kinds;
+mod performance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};

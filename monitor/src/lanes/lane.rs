@@ -142,10 +142,9 @@ impl Lane {
                 info!(id = %event.id, reason = %event.data.reason.summary, "retraining requested");
                 self.push(OutputMessage::event(&event));
             }
-            // Readers may be other processes; they report what they hold when they fall silent.
-            Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => {}
-            // The configuration has no performance beside `scale_out`.
-            Effect::Performance(_) => {}
+            // Readers may be other processes; they report what they hold when they fall silent. The
+            // configuration has no performance beside `scale_out`.
+            Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) | Effect::Performance(_) => {}
         }
     }
 

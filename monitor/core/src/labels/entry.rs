@@ -9,7 +9,6 @@
 use std::cmp::Ordering;
 
 use driftd_catalog::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::config::{Keep, PerformanceConfig};
 
@@ -17,7 +16,7 @@ use crate::config::{Keep, PerformanceConfig};
 const WAITING_MAX: usize = 8;
 
 /// What is kept of an identity.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Entry {
     /// Its prediction, with the label that counts so far.
     Predicted(Predicted, Option<Label>),
@@ -26,7 +25,7 @@ pub(crate) enum Entry {
 }
 
 /// A prediction, as far as metrics need it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Predicted {
     /// When it was made.
     pub(crate) time: Timestamp,
@@ -37,7 +36,7 @@ pub(crate) struct Predicted {
 }
 
 /// What was predicted.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Guess {
     /// Of two classes.
     Binary {
@@ -53,7 +52,7 @@ pub(crate) enum Guess {
 }
 
 /// What came true.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Truth {
     /// Whether it is the positive class.
     Positive(bool),
@@ -64,7 +63,7 @@ pub(crate) enum Truth {
 }
 
 /// A label of a prediction.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Label {
     /// When it was given.
     pub(crate) time: Timestamp,

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, SegmentId, Timestamp, WindowSpan};
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::cohort::{Cohort, Cohorts};
-use super::entry::{Change, Entry, Fate, Outcome, Predicted};
+use super::entry::{Change, Entry, Fate, Label, Outcome, Predicted};
+use super::stored;
 use super::tally::{DELAY_BORDERS, Layout, Tally, delay_border};
 use super::view::{Metric, metrics};
 use super::{
@@ -183,15 +185,10 @@ pub(super) struct Model {
     history: Vec<PerformanceResult>,
 }
 
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model").field("space", &self.space).finish_non_exhaustive()
     }
-}
-
-/// Reads an entry; nothing where it is none.
-pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
-    postcard::from_bytes(bytes).ok()
 }
 
 impl Entry {
@@ -212,8 +209,17 @@ impl Model {
         store: &Arc<dyn Entries>,
         stored: Option<(ModelBody, Vec<CohortRow>)>,
     ) -> Self {
-        let space = space(name, config);
-        let stored = stored.filter(|(body, _)| body.space == space.as_str());
+        let own = SpaceName::new(name, config);
+        let before = stored.as_ref().and_then(|(body, _)| SpaceName::read(&body.space));
+        let is_same = before.as_ref().is_some_and(|it| it.hash == own.hash);
+        let stored = stored.filter(|_| is_same);
+        // What was left behind once is not gone on with when it is configured again.
+        let own = match before {
+            Some(before) if is_same => before,
+            Some(before) => SpaceName { number: before.number + 1, ..own },
+            None => own,
+        };
+        let space = EntrySpace::new(own.to_string());
         let fresh = ModelBody {
             space: space.as_str().to_owned(),
             applied: Applied::new(),
@@ -221,10 +227,15 @@ impl Model {
             final_until: Timestamp::MIN,
             predicted_until: Timestamp::MIN,
         };
-        let (body, rows) = stored.unwrap_or((fresh, Vec::new()));
+        let (mut body, rows) = stored.unwrap_or((fresh, Vec::new()));
+        // Of windows that are cut otherwise, the first whole one is the next.
+        let window = config.window_of(body.final_until);
+        if window.start() < body.final_until {
+            body.final_until = window.end();
+        }
         let mut cohorts = Cohorts::default();
-        for (number, cohort) in rows {
-            cohorts.restore(number, &cohort);
+        for (_, cohort) in rows {
+            cohorts.restore(&cohort);
         }
         let mut model = Self {
             name: Arc::clone(name),
@@ -247,7 +258,7 @@ impl Model {
 
     /// Counts an entry that is stored.
     fn recount(&mut self, bytes: &[u8]) {
-        match read(bytes) {
+        match stored::read(bytes) {
             Some(Entry::Predicted(predicted, label)) => {
                 if self.is_final(predicted.time) {
                     return;
@@ -259,10 +270,8 @@ impl Model {
             }
             Some(Entry::Waiting(labels)) => {
                 for label in labels {
-                    let span = self.config.window_of(label.time);
-                    // Of others it is told already that they find no prediction.
-                    if self.body.predicted_until < span.end() {
-                        *self.waiting.entry(span).or_default() += 1;
+                    if !self.is_given_up(label.time) {
+                        *self.waiting.entry(self.config.window_of(label.time)).or_default() += 1;
                     }
                 }
             }
@@ -297,8 +306,7 @@ impl Model {
             match &row.what {
                 Ok(label) => {
                     if self.config.sample.has(sample_hash(row.id)) {
-                        let change = Entry::label(self.entry(row.id), *label, &self.config);
-                        self.apply(row.id, &change, Some(label.time));
+                        self.take_label(row.id, *label);
                     }
                 }
                 Err(Left::Unusable) => self.body.counts.unusable_labels += 1,
@@ -337,10 +345,23 @@ impl Model {
         self.apply(id, &change, None);
     }
 
+    fn take_label(&mut self, id: u128, label: Label) {
+        let kept = self.entry(id);
+        if let Some(Entry::Predicted(predicted, _)) = &kept
+            && self.is_final(predicted.time)
+        {
+            // Kept only to know the identity again.
+            self.tell(Fate::Unmatched);
+            return;
+        }
+        let change = Entry::label(kept, label, &self.config);
+        self.apply(id, &change, Some(label.time));
+    }
+
     /// Returns what is kept of an identity and still of use.
     fn entry(&self, id: u128) -> Option<Entry> {
         let fresh = self.fresh.get(&id).cloned();
-        let entry = fresh.or_else(|| read(&self.store.get(&self.space, id)?));
+        let entry = fresh.or_else(|| stored::read(&self.store.get(&self.space, id)?));
         entry.filter(|it| !it.is_before(self.forgotten()))
     }
 
@@ -348,22 +369,34 @@ impl Model {
         self.config.window_of(time).end() <= self.body.final_until
     }
 
+    /// Returns whether labels of a time are counted as unmatched, once and for all: by windows, so
+    /// that a start can tell them from those that wait.
+    fn is_given_up(&self, time: Timestamp) -> bool {
+        self.config.window_of(time).end() <= self.body.predicted_until
+    }
+
     fn forgotten(&self) -> Forgotten {
+        let Self { config, body, .. } = self;
+        // However far labels were read ahead, a prediction with the same identity is a repetition.
+        let unrepeated = body.predicted_until.plus_millis(-config.horizon_millis);
         Forgotten {
-            predictions_before: self.body.final_until,
-            labels_before: self.body.predicted_until,
+            predictions_before: body.final_until.min(unrepeated),
+            labels_before: config.window_of(body.predicted_until).start(),
         }
     }
 
     fn apply(&mut self, id: u128, change: &Change, label_time: Option<Timestamp>) {
         self.tell(change.fate);
         if let Some(time) = label_time.filter(|_| change.fate == Fate::Waits) {
-            *self.waiting.entry(self.config.window_of(time)).or_default() += 1;
+            if self.is_given_up(time) {
+                self.tell(Fate::Unmatched);
+            } else {
+                *self.waiting.entry(self.config.window_of(time)).or_default() += 1;
+            }
         }
         for (time, fate) in &change.others {
-            // Of others it is told already that they find no prediction.
-            if let Some(count) = self.waiting.get_mut(&self.config.window_of(*time)) {
-                *count -= 1;
+            if !self.is_given_up(*time) {
+                *self.waiting.entry(self.config.window_of(*time)).or_default() -= 1;
                 self.tell(*fate);
             }
         }
@@ -475,17 +508,12 @@ impl Model {
     }
 
     /// Returns the rows that changed, and adds what changed of entries to a batch.
-    ///
-    /// # Panics
-    /// Never: an entry has a written form.
     pub(super) fn take_changes(&mut self, batch: &mut EntryBatch) -> Option<ModelRows> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
         let fresh = std::mem::take(&mut self.fresh);
-        let written = fresh.into_iter().map(|(id, entry)| {
-            (id, postcard::to_stdvec(&entry).expect("entries are made of numbers"))
-        });
+        let written = fresh.iter().map(|(id, entry)| (*id, stored::write(entry)));
         batch.entries.entry(self.space.clone()).or_default().extend(written);
         batch.forgotten.insert(self.space.clone(), self.forgotten());
         let (name, body) = (Arc::clone(&self.name), self.body.clone());
@@ -544,19 +572,38 @@ fn sample_hash(id: u128) -> u64 {
     u64::try_from(id >> 64).unwrap_or(u64::MAX)
 }
 
-/// Returns where the entries of a model are: elsewhere, where they would be read as something else.
-///
-/// # Panics
-/// Never: SHA-256 gives 32 bytes.
-fn space(name: &str, config: &PerformanceConfig) -> EntrySpace {
-    let task: Cow<'_, str> = match &config.task {
-        Task::Binary { .. } => "binary".into(),
-        Task::Multiclass { classes, .. } => format!("multiclass {classes:?}").into(),
-        Task::Regression { .. } => "regression".into(),
-    };
-    let hash = Sha256::digest(format!("{FORM} {name} {task}"));
-    let (head, _) = hash.split_first_chunk::<8>().expect("SHA-256 gives 32 bytes");
-    EntrySpace::new(format!("{PREFIX}{:016x}", u64::from_be_bytes(*head)))
+/// Where the entries of a model are: elsewhere, where they would be read as something else.
+struct SpaceName {
+    /// Of all that decides what entries mean.
+    hash: String,
+    /// How many others the model had before.
+    number: u64,
+}
+
+impl SpaceName {
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes.
+    fn new(name: &str, config: &PerformanceConfig) -> Self {
+        let task: Cow<'_, str> = match &config.task {
+            Task::Binary { .. } => "binary".into(),
+            Task::Multiclass { classes, .. } => format!("multiclass {classes:?}").into(),
+            Task::Regression { .. } => "regression".into(),
+        };
+        let hash = Sha256::digest(format!("{FORM} {name} {task}"));
+        let (head, _) = hash.split_first_chunk::<8>().expect("SHA-256 gives 32 bytes");
+        Self { hash: format!("{:016x}", u64::from_be_bytes(*head)), number: 0 }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (hash, number) = text.strip_prefix(PREFIX)?.split_once('-')?;
+        Some(Self { hash: hash.to_owned(), number: number.parse().ok()? })
+    }
+}
+
+impl fmt::Display for SpaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}-{}", self.hash, self.number)
+    }
 }
 
 impl PartPerformance {

@@ -487,7 +487,7 @@ impl<'a> Reading<'a> {
 
     /// Returns the models of a source that were not counted before.
     fn new_models(&self, source: usize, counted: &[Counted]) -> Vec<usize> {
-        let models = self.config.sources[source].models.iter().copied();
+        let models = self.config.sources[source].counted_models().iter().copied();
         let is_new = |model: &usize| {
             let name = &self.config.models[*model].name;
             !counted.iter().any(|(other, _)| other == name)

@@ -85,7 +85,7 @@ impl Saver {
             sources: config
                 .sources
                 .iter()
-                .map(|source| (Arc::clone(&source.topic), source.models.clone()))
+                .map(|source| (Arc::clone(&source.topic), source.counted_models().to_vec()))
                 .collect(),
             changes: BTreeMap::new(),
             positions: BTreeMap::new(),

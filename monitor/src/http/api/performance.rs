@@ -19,11 +19,11 @@ pub(in crate::http) struct Performance {
     taken_at: Timestamp,
     /// Of intervals.
     confidence: f64,
-    models: Vec<Model>,
+    models: Vec<Followed>,
 }
 
 #[derive(Debug, Serialize)]
-struct Model {
+struct Followed {
     model: String,
     /// Share of predictions whose labels are followed.
     sample: f64,
@@ -34,11 +34,11 @@ struct Model {
     /// Labels that wait for their prediction.
     labels_waiting: u64,
     /// The oldest first.
-    windows: Vec<Window>,
+    windows: Vec<Judged>,
 }
 
 #[derive(Debug, Serialize)]
-struct Window {
+struct Judged {
     window: Span,
     /// Whether no more labels can come.
     r#final: bool,
@@ -73,21 +73,21 @@ pub(in crate::http) fn performance(config: &Config, snapshot: &Snapshot) -> Perf
         let model = config.models.get(*index)?;
         let followed = model.performance.as_ref()?;
         let ModelPerformance { windows, counts, waiting, sample } = it;
-        Some(Model {
+        Some(Followed {
             model: model.name.to_string(),
             sample: *sample,
             window_seconds: followed.window_millis as f64 / 1_000.0,
             horizon_seconds: followed.horizon_millis as f64 / 1_000.0,
             counts: *counts,
             labels_waiting: *waiting,
-            windows: windows.iter().map(Window::from).collect(),
+            windows: windows.iter().map(Judged::from).collect(),
         })
     });
     let models = models.collect();
     Performance { taken_at: snapshot.taken_at, confidence: CONFIDENCE, models }
 }
 
-impl From<&PerformanceResult> for Window {
+impl From<&PerformanceResult> for Judged {
     fn from(result: &PerformanceResult) -> Self {
         let parts = result.parts.iter().map(|part| Part::from(&**part)).collect();
         Self { window: result.span.into(), r#final: result.is_final, parts }
