@@ -310,6 +310,11 @@ fn late_labels_say_how_good_predictions_were() {
     assert!(metrics.body.contains("driftd_performance_final{"), "{}", metrics.body);
     let _ended = daemon.terminate(DEADLINE).expect_code(0);
 
+    check_lines(&job);
+}
+
+/// Each window and segment has one line, of what a join says.
+fn check_lines(job: &Job) {
     let mut results = job.reader(TopicRole::Results);
     let mut found: BTreeMap<(String, String), Value> = BTreeMap::new();
     for line in results.all().iter().map(Record::json) {
