@@ -2,7 +2,6 @@
 //!
 //! Beside [`super`], which spells them. After: the scrape, dashboards, rules and their tests.
 
-#[expect(clippy::wildcard_imports, reason = "it lists all of them")]
 use super::*;
 
 /// Every metric, in the order of the scrape.
