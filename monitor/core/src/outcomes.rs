@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::config::{
     BinaryClasses, Config, LabelsConfig, ModelConfig, OTHER_SEGMENT, PerformanceConfig,
-    SegmentValues, Task,
+    SegmentValues, Task, is_same_class,
 };
 use crate::labels::{Cohort, Guess, Label, Truth};
 use crate::reference::ModelReference;
@@ -419,7 +419,7 @@ impl Guesses<'_> {
 impl BinaryClasses {
     /// Returns whether a text is the positive class; nothing where it is neither.
     fn is_positive(&self, text: &str) -> Option<bool> {
-        let is_one = |classes: &[Arc<str>]| classes.iter().any(|it| is_same(it, text));
+        let is_one = |classes: &[Arc<str>]| classes.iter().any(|it| is_same_class(it, text));
         match (is_one(&self.positive), is_one(&self.negative)) {
             (true, _) => Some(true),
             (false, true) => Some(false),
@@ -429,12 +429,6 @@ impl BinaryClasses {
 }
 
 fn class_of(classes: &[Arc<str>], text: &str) -> Option<u8> {
-    let place = classes.iter().position(|it| is_same(it, text))?;
+    let place = classes.iter().position(|it| is_same_class(it, text))?;
     u8::try_from(place).ok()
-}
-
-/// Returns whether two texts are equal, or the same number.
-fn is_same(one: &str, other: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    one == other || number(one).is_some_and(|it| number(other) == Some(it))
 }

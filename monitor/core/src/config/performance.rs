@@ -116,3 +116,9 @@ impl PerformanceConfig {
         WindowSpan::starting_at(borders.at_or_before(time), self.window_millis)
     }
 }
+
+/// Returns whether two texts are one class: equal, or the same number however it is written.
+pub(crate) fn is_same_class(one: &str, other: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    one == other || number(one).is_some_and(|it| number(other) == Some(it))
+}
