@@ -163,6 +163,7 @@ fn decisions(outcome: &Outcome) -> Vec<String> {
     let decided = outcome.effects.iter().filter_map(|effect| match effect {
         Effect::Episode(transition) => Some(format!("{transition:?}")),
         Effect::Window(_)
+        | Effect::Performance(_)
         | Effect::Retrain(_)
         | Effect::Publish(_)
         | Effect::Flush(_)
