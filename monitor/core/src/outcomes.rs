@@ -131,6 +131,7 @@ pub(crate) fn predictions<'a>(
 }
 
 /// A row of one model in its batch.
+#[derive(Clone, Copy)]
 struct PlacedRow {
     position: usize,
     offset: i64,
@@ -216,6 +217,12 @@ struct LabelReader<'a> {
     deleted: Option<Texts<'a>>,
 }
 
+/// What a label says.
+enum Said {
+    Is(Truth),
+    TakenAway,
+}
+
 enum LabelValues<'a> {
     Texts(Texts<'a>),
     Numbers(Numbers),
@@ -256,12 +263,15 @@ impl<'a> LabelReader<'a> {
         let place = self.row.map_or(Some(0), |it| whole(it, position));
         let place = place.and_then(|it| u64::try_from(it).ok());
         let id = self.ids.get(position).zip(place).map(|(text, place)| identity(text, place));
-        let what = match self.truth(position) {
+        let what = match self.said(position) {
             _ if moment.is_late => Err(Left::Late),
-            Some(truth) if id.is_some() => Ok(Label {
+            Some(said) if id.is_some() => Ok(Label {
                 time: moment.time,
                 revision: self.revision.and_then(|it| whole(it, position)).unwrap_or(0),
-                truth,
+                truth: match said {
+                    Said::Is(truth) => Some(truth),
+                    Said::TakenAway => None,
+                },
             }),
             Some(_) | None => Err(Left::Unusable),
         };
@@ -269,9 +279,9 @@ impl<'a> LabelReader<'a> {
     }
 
     /// Returns what the label says; nothing where it says nothing that is known.
-    fn truth(&self, row: usize) -> Option<Option<Truth>> {
+    fn said(&self, row: usize) -> Option<Said> {
         if self.deleted.as_ref().and_then(|it| it.get(row)) == Some("true") {
-            return Some(None);
+            return Some(Said::TakenAway);
         }
         let truth = match (&self.config.task, &self.values) {
             (Task::Binary { classes, .. }, LabelValues::Texts(texts)) => {
@@ -287,7 +297,7 @@ impl<'a> LabelReader<'a> {
                 unreachable!("the column is read by the task")
             }
         };
-        Some(Some(truth))
+        Some(Said::Is(truth))
     }
 }
 

@@ -98,8 +98,12 @@ pub struct Sample {
 
 impl Sample {
     /// Takes a share above 0, at most 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates at both ends: a share of 1 is every hash"
+    )]
     pub(crate) fn of(share: f64) -> Self {
-        // Saturates at both ends: a share of 1 is every hash.
         Self { share, up_to: (share * u64::MAX as f64) as u64 }
     }
 

@@ -557,6 +557,8 @@ struct SpaceName {
 }
 
 impl SpaceName {
+    /// # Panics
+    /// Never: SHA-256 gives 32 bytes.
     fn new(name: &str, config: &PerformanceConfig) -> Self {
         let task: Cow<'_, str> = match &config.task {
             Task::Binary { .. } => "binary".into(),
@@ -564,8 +566,8 @@ impl SpaceName {
             Task::Regression { .. } => "regression".into(),
         };
         let hash = Sha256::digest(format!("{FORM} {name} {task}"));
-        let hash = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        Self { hash, number: 0 }
+        let (head, _) = hash.split_first_chunk::<16>().expect("SHA-256 gives 32 bytes");
+        Self { hash: format!("{:032x}", u128::from_be_bytes(*head)), number: 0 }
     }
 
     fn read(text: &str) -> Option<Self> {

@@ -103,7 +103,7 @@ struct LabelDraft {
 /// Draws cases.
 pub(crate) fn draw() -> impl Strategy<Value = Case> {
     let kind = prop_oneof![2 => Just(Kind::Binary), 1 => Just(Kind::Multiclass), 1 => Just(Kind::Regression)];
-    let subjects = prop::collection::vec(subject(), 1..24);
+    let subjects = prop_oneof![1 => prop::collection::vec(subject(), 1..12), 3 => prop::collection::vec(subject(), 12..50)];
     let partitions = (1..4_usize, 1..4_usize);
     // Without a last message of each partition, windows stay open.
     let ends = prop::bool::weighted(0.8);
@@ -117,7 +117,8 @@ pub(crate) fn draw() -> impl Strategy<Value = Case> {
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
-    let at = 0..8 * MINUTES;
+    // Long enough for windows to be final amid the logs.
+    let at = 0..20 * MINUTES;
     let behind = prop_oneof![6 => Just(0), 3 => 0..5_000_i64, 1 => 5_000..90_000_i64];
     let version = prop_oneof![3 => Just("1"), 1 => Just("2")];
     let country = prop_oneof![Just(None), Just(Some("de")), Just(Some("fr")), Just(Some("it"))];

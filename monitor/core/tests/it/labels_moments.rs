@@ -159,6 +159,24 @@ fn a_partition_that_wakes_up_late_changes_no_final_window() {
 }
 
 #[test]
+fn a_window_waits_for_predictions_that_may_be_late() {
+    // The third is as far behind the watermark of 48 s as lateness allows, the fourth further.
+    let log = [predicted(1, 0), predicted(2, 51), predicted(3, 46), predicted(4, 45)];
+    let case = case(&[&log], &[&[label(3, 50), label(9, CASE_END)]]);
+    let mut process = process(&case);
+    read(&mut process, 1, 9);
+    for _ in 0..log.len() {
+        read(&mut process, 0, 1);
+    }
+    process.case.topics[0][0].push(predicted(5, CASE_END));
+    process.end();
+    assert_eq!(finals(&process), [(-13, 47), (47, 107)]);
+    let part = &process.results[0].parts[0];
+    assert_eq!((part.predictions, part.labelled), (2, 1));
+    assert_eq!(process.counts().late_predictions, 1);
+}
+
+#[test]
 fn labels_without_a_prediction_are_told_of_once() {
     // The second is given up with its window, which ends at 107 s.
     let case = case(

@@ -133,7 +133,7 @@ fn predictions_have_to_be_found_again() {
 fn predictions_wait_on_the_disk_of_one_process() {
     let kafka = ("/kafka", json!({"brokers": ["localhost:9092"]}));
     check_changed(
-        &[kafka.clone()],
+        std::slice::from_ref(&kafka),
         &[
             "`models[0].performance`: is there, and no `state`: predictions wait for their labels on \
            disk; add `state`, with a folder",
@@ -167,7 +167,7 @@ fn keys_of_another_task_are_refused() {
         }
     }
     let classes = ("/models/0/performance/classes", json!(["a", "b"]));
-    check_changed(&[classes.clone()], &[&foreign("classes")]);
+    check_changed(std::slice::from_ref(&classes), &[&foreign("classes")]);
     let mut numbers = of_task("regression");
     numbers.push(classes);
     check_changed(&numbers, &[&foreign("classes")]);
