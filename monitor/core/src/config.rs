@@ -32,6 +32,7 @@ use driftd_ingest::{FeatureKind, HalfForm, HalfSchema, SourceSchema};
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
 pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
+pub(crate) use performance::is_same_class;
 pub use performance::{BinaryClasses, Keep, LabelsConfig, PerformanceConfig, Sample, Task};
 pub use registry::{Credentials, RegistryConfig, RegistryFraming};
 pub use schema::schema;

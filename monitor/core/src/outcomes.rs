@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::config::{
     BinaryClasses, Config, LabelsConfig, ModelConfig, OTHER_SEGMENT, PerformanceConfig,
-    SegmentValues, Task,
+    SegmentValues, Task, is_same_class,
 };
 use crate::labels::{Cohort, Guess, Label, Truth};
 use crate::reference::ModelReference;
@@ -206,22 +206,6 @@ fn identity(text: &str, row: u64) -> u128 {
     hash.digest128()
 }
 
-/// What a label says.
-enum Said {
-    Truth(Truth),
-    /// That it is taken away.
-    Deleted,
-}
-
-impl Said {
-    fn truth(self) -> Option<Truth> {
-        match self {
-            Self::Truth(truth) => Some(truth),
-            Self::Deleted => None,
-        }
-    }
-}
-
 /// Reads the labels of one model.
 struct LabelReader<'a> {
     config: &'a PerformanceConfig,
@@ -231,6 +215,12 @@ struct LabelReader<'a> {
     row: Option<&'a arrow::array::Int64Array>,
     revision: Option<&'a arrow::array::Int64Array>,
     deleted: Option<Texts<'a>>,
+}
+
+/// What a label says.
+enum Said {
+    Is(Truth),
+    TakenAway,
 }
 
 enum LabelValues<'a> {
@@ -278,7 +268,10 @@ impl<'a> LabelReader<'a> {
             Some(said) if id.is_some() => Ok(Label {
                 time: moment.time,
                 revision: self.revision.and_then(|it| whole(it, position)).unwrap_or(0),
-                truth: said.truth(),
+                truth: match said {
+                    Said::Is(truth) => Some(truth),
+                    Said::TakenAway => None,
+                },
             }),
             Some(_) | None => Err(Left::Unusable),
         };
@@ -288,7 +281,7 @@ impl<'a> LabelReader<'a> {
     /// Returns what the label says; nothing where it says nothing that is known.
     fn said(&self, row: usize) -> Option<Said> {
         if self.deleted.as_ref().and_then(|it| it.get(row)) == Some("true") {
-            return Some(Said::Deleted);
+            return Some(Said::TakenAway);
         }
         let truth = match (&self.config.task, &self.values) {
             (Task::Binary { classes, .. }, LabelValues::Texts(texts)) => {
@@ -304,7 +297,7 @@ impl<'a> LabelReader<'a> {
                 unreachable!("the column is read by the task")
             }
         };
-        Some(Said::Truth(truth))
+        Some(Said::Is(truth))
     }
 }
 
@@ -436,7 +429,7 @@ impl Guesses<'_> {
 impl BinaryClasses {
     /// Returns whether a text is the positive class; nothing where it is neither.
     fn is_positive(&self, text: &str) -> Option<bool> {
-        let is_one = |classes: &[Arc<str>]| classes.iter().any(|it| is_same(it, text));
+        let is_one = |classes: &[Arc<str>]| classes.iter().any(|it| is_same_class(it, text));
         match (is_one(&self.positive), is_one(&self.negative)) {
             (true, _) => Some(true),
             (false, true) => Some(false),
@@ -446,12 +439,6 @@ impl BinaryClasses {
 }
 
 fn class_of(classes: &[Arc<str>], text: &str) -> Option<u8> {
-    let place = classes.iter().position(|it| is_same(it, text))?;
+    let place = classes.iter().position(|it| is_same_class(it, text))?;
     u8::try_from(place).ok()
-}
-
-/// Returns whether two texts are equal, or the same number.
-fn is_same(one: &str, other: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    one == other || number(one).is_some_and(|it| number(other) == Some(it))
 }

@@ -98,11 +98,13 @@ pub struct Sample {
 
 impl Sample {
     /// Takes a share above 0, at most 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates at both ends: a share of 1 is every hash"
+    )]
     pub(crate) fn of(share: f64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "it saturates: 1 is every hash")]
-        #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
-        let up_to = (share * u64::MAX as f64) as u64;
-        Self { share, up_to }
+        Self { share, up_to: (share * u64::MAX as f64) as u64 }
     }
 
     /// Returns whether an identity with this hash is followed.
@@ -117,4 +119,10 @@ impl PerformanceConfig {
         let borders = Borders::new(self.window_millis, self.offset_millis);
         WindowSpan::starting_at(borders.at_or_before(time), self.window_millis)
     }
+}
+
+/// Returns whether two texts are one class: equal, or the same number however it is written.
+pub(crate) fn is_same_class(one: &str, other: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    one == other || number(one).is_some_and(|it| number(other) == Some(it))
 }

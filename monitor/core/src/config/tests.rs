@@ -8,6 +8,7 @@ mod generated;
 mod inference;
 mod join;
 mod lists;
+mod performance;
 mod reading;
 mod rules;
 mod windows;

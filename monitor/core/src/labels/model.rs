@@ -590,8 +590,8 @@ impl SpaceName {
             Task::Regression { .. } => "regression".into(),
         };
         let hash = Sha256::digest(format!("{FORM} {name} {task}"));
-        let (head, _) = hash.split_first_chunk::<8>().expect("SHA-256 gives 32 bytes");
-        Self { hash: format!("{:016x}", u64::from_be_bytes(*head)), number: 0 }
+        let (head, _) = hash.split_first_chunk::<16>().expect("SHA-256 gives 32 bytes");
+        Self { hash: format!("{:032x}", u128::from_be_bytes(*head)), number: 0 }
     }
 
     fn read(text: &str) -> Option<Self> {

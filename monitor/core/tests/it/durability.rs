@@ -145,8 +145,11 @@ fn decisions(outcome: &Outcome) -> Vec<String> {
         }
         Effect::Episode(transition) => Some(format!("{transition:?}")),
         Effect::Retrain(event) => Some(format!("{} {:?}", event.id, event.data.request)),
-        Effect::Performance(result) => Some(format!("performance {result:?}")),
-        Effect::Publish(_) | Effect::Flush(_) | Effect::Pause(_) | Effect::Resume(_) => None,
+        Effect::Performance(_)
+        | Effect::Publish(_)
+        | Effect::Flush(_)
+        | Effect::Pause(_)
+        | Effect::Resume(_) => None,
     });
     let mut said: Vec<String> = said.collect();
     said.sort_unstable();

@@ -134,6 +134,9 @@ impl<'a> Readers<'a> {
                     Some(known) => known.absorb(*progress),
                     None => self.progress = Some(*progress),
                 },
+                Output::Predictions(_) | Output::Labels(_) => {
+                    panic!("labels are joined by one process alone")
+                }
                 Output::Checkpoint(checkpoint) => {
                     self.changes.extend(self.saver.batch(*checkpoint));
                 }

@@ -254,6 +254,9 @@ impl Reader {
                     Some(known) => known.absorb(*progress),
                     None => self.progress = Some(*progress),
                 },
+                Output::Predictions(_) | Output::Labels(_) => {
+                    panic!("labels are joined by one process alone")
+                }
                 Output::Checkpoint(checkpoint) => {
                     self.changes.extend(self.saver.batch(*checkpoint));
                 }

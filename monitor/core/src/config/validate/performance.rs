@@ -8,7 +8,7 @@ use driftd_ingest::{FeatureField, FeatureKind, FieldPath, ModelSchema, VersionFi
 
 use super::super::error::{Findings, Noted};
 use super::super::performance::{
-    BinaryClasses, Keep, LabelsConfig, PerformanceConfig, Sample, Task,
+    BinaryClasses, Keep, LabelsConfig, PerformanceConfig, Sample, Task, is_same_class,
 };
 use super::super::raw::{
     RawConfig, RawKeep, RawKind, RawLabels, RawModel, RawPerformance, RawTask,
@@ -175,7 +175,8 @@ fn binary_classes(
     };
     let positive = texts(&raw.positive, ["1", "true"]);
     let negative = texts(&raw.negative, ["0", "false"]);
-    if let Some(both) = positive.iter().find(|it| negative.contains(it)) {
+    let is_negative = |text: &Arc<str>| negative.iter().any(|it| is_same_class(it, text));
+    if let Some(both) = positive.iter().find(|it| is_negative(it)) {
         let key = if raw.negative.is_some() { "negative" } else { "positive" };
         let problem = format!("`{both}` is the text of both classes");
         let hint = "write `positive` and `negative`, each as labels have it";
@@ -195,6 +196,13 @@ fn classes(
     };
     let names = || classes.iter().enumerate().map(|(at, it)| (format!("{path}[{at}]"), &*it.0));
     distinct(names(), "class", findings);
+    for (at, class) in classes.iter().enumerate() {
+        let mut before = classes.iter().take(at).filter(|it| it.0 != class.0);
+        if let Some(same) = before.find(|it| is_same_class(&it.0, &class.0)) {
+            let problem = format!("`{}` is the same number as `{}`", class.0, same.0);
+            findings.add(&format!("{path}[{at}]"), &problem, "write each class once");
+        }
+    }
     Ok(classes.iter().map(|it| it.0.as_str().into()).collect())
 }
 
