@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::*;
-use arrow::ipc::writer::IpcWriteOptions;
+use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow::ipc::{self, CompressionType};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
@@ -12,7 +12,7 @@ use super::tests::*;
 use super::{ArrowDecoder, Way};
 use crate::decode::{Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::RejectReason;
-use crate::schema::{SourceSchema, TimeFormat};
+use crate::schema::{FeatureKind, SourceSchema, TimeFormat};
 
 #[test]
 fn runs_of_a_dictionary_of_structs_or_lists_are_no_value() {
@@ -264,4 +264,64 @@ fn a_false_claim_takes_no_memory() {
         assert_eq!(refused(&decoded.unwrap()).0, RejectReason::InvalidArrow, "{kind:?}");
         assert!(taken.bytes_max < 1 << 20, "{kind:?} takes {}", taken.bytes_max);
     }
+}
+
+/// Returns the bytes with others in place of the last ones that are so.
+fn patched(payload: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = payload.windows(from.len()).rposition(|it| it == from).expect("they are there");
+    [&payload[..at], to, &payload[at + from.len()..]].concat()
+}
+
+fn words(all: &[i32]) -> Vec<u8> {
+    all.iter().flat_map(|it| it.to_le_bytes()).collect()
+}
+
+fn longs(all: &[i64]) -> Vec<u8> {
+    all.iter().flat_map(|it| it.to_le_bytes()).collect()
+}
+
+#[test]
+fn what_a_batch_says_of_its_arrays_is_compared_with_them() {
+    let floats: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None, Some(2.0)]));
+    let booleans: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, true]));
+    let lists = vec![Some(vec![Some(1.0), Some(2.0)]), None, Some(vec![Some(3.0)])];
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists));
+    let ends = Int32Array::from(vec![2, 3]);
+    let runs = RunArray::<Int32Type>::try_new(&ends, &Float64Array::from(vec![1.0, 2.0]));
+    let runs: ArrayRef = Arc::new(runs.unwrap());
+    let boolean = FeatureKind::Boolean;
+    for (array, (path, kind), from, to) in [
+        // Nulls, and rows, of which there are as many as of times.
+        (&floats, ("[].x", FLOAT), longs(&[3, 1]), longs(&[3, 2])),
+        (&booleans, ("[].x", boolean), longs(&[3, 0]), longs(&[4, 0])),
+        // Of the list that is null nobody reads where it lies.
+        (&lists, ("[].x[0]", FLOAT), words(&[0, 2, 2, 3]), words(&[0, 2, 1, 3])),
+        (&runs, ("[].x", FLOAT), words(&[2, 3]), words(&[1, 2])),
+        (&runs, ("[].x", FLOAT), words(&[2, 3]), words(&[3, 3])),
+    ] {
+        let payload = stream(&batch(Arc::clone(array)));
+        let source = source(TimeFormat::UnixMillis, &[(path, kind)]);
+        assert_eq!(decode_by(Arc::clone(&source), &payload).rejections, [], "{path}");
+        let (_, decoded) =
+            decode_both_ways(&source, LIMITS, &message(&patched(&payload, &from, &to)));
+        assert_eq!(refused(&decoded).0, RejectReason::InvalidArrow, "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn no_message_of_a_file_is_read_twice() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let rows = |x: f64| batch(Arc::new(Float64Array::from(vec![x; 3])));
+    let mut writer = FileWriter::try_new(Vec::new(), &rows(0.0).schema()).unwrap();
+    writer.write(&rows(1.0)).unwrap();
+    writer.write(&rows(2.0)).unwrap();
+    let payload = writer.into_inner().unwrap();
+    assert_eq!(decode_by(Arc::clone(&source), &payload).rows.len(), 6);
+    let (rest, length) = payload.strip_suffix(b"ARROW1").unwrap().split_last_chunk().unwrap();
+    let length = usize::try_from(i32::from_le_bytes(*length)).unwrap();
+    let footer = ipc::root_as_footer(&rest[rest.len() - length..]).unwrap();
+    let blocks = footer.recordBatches().unwrap();
+    let twice = patched(&payload, &blocks.get(1).0, &blocks.get(0).0);
+    let decoded = decode_by(source, &twice);
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidArrow);
 }

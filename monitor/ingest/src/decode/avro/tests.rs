@@ -389,6 +389,26 @@ fn items_without_bytes_take_no_time_and_no_memory_however_many() {
 }
 
 #[test]
+fn more_items_than_can_be_counted_in_bytes_are_refused() {
+    let doubles = r#"{"type": "array", "items": "double"}"#;
+    let mut many = Vec::new();
+    // Eight times as many are none in 64 bits.
+    long(1 << 61, &mut many);
+    for wanted in ["y", "x[5]", "x[]"] {
+        let decoded = decode(doubles, (wanted, FeatureKind::Float64), &[&many[..], &[0]].concat());
+        assert_eq!(refused(&decoded).0, RejectReason::InvalidAvro, "{wanted}");
+    }
+}
+
+#[test]
+fn a_block_does_not_end_inside_of_an_item_that_is_read() {
+    let texts = r#"{"type": "array", "items": "string"}"#;
+    // Two items in one byte; behind it is what would be the end of the list.
+    let decoded = decode(texts, ("x[0]", FeatureKind::Categorical), &[3, 2, 2, 0]);
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidAvro);
+}
+
+#[test]
 fn values_that_hold_themselves_end_where_paths_or_the_bound_do() {
     let list = r#"{"type": "record", "name": "L", "fields": [
         {"name": "v", "type": "int"}, {"name": "next", "type": ["null", "L"]}]}"#;

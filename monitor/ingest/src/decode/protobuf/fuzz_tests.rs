@@ -10,6 +10,7 @@ use prost_reflect::prost_types::field_descriptor_proto::Type;
 use prost_reflect::prost_types::{DescriptorProto, FileDescriptorSet};
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
+    ReflectMessage as _, Value,
 };
 
 use super::samples::{ODD_FLOAT, counted, form as form_of, json, tag, varint};
@@ -133,7 +134,11 @@ struct Case {
 
 impl Case {
     fn new(source: Arc<SourceSchema>, fields: &str) -> Self {
-        let descriptors = descriptors(&format!("{PROTO3} {fields}"));
+        Self::of(source, &format!("{PROTO3} {fields}"))
+    }
+
+    fn of(source: Arc<SourceSchema>, text: &str) -> Self {
+        let descriptors = descriptors(text);
         let schema = ProtobufSchema::parse(&descriptors).unwrap();
         let message = schema.message("M").unwrap();
         let program = ProtobufProgram::compile(&source, &schema, message).unwrap();
@@ -224,6 +229,54 @@ fn wanted_messages() {
         let is_decoded = !decoded.rows.is_empty();
         assert!(is_read || !is_decoded || has(&case.writer, payload, &is_odd), "it is no message");
         is_decoded
+    });
+}
+
+/// The same message, with fields that have to be there.
+const REQUIRED: &str = r#"syntax = "proto2";
+    message M {
+        required int64 t = 15;
+        required uint32 v = 3;
+        optional double a = 1;
+        optional sint64 b = 2;
+        optional fixed64 c = 4;
+        optional bool e = 5;
+        message D { required float a = 1; optional fixed32 b = 2; }
+        optional D d = 6;
+        repeated D f = 7;
+    }"#;
+
+/// Whether a field is absent, here or inside, that has to be there.
+fn lacks_required(message: &DynamicMessage) -> bool {
+    let is_absent = |field: &FieldDescriptor| {
+        field.cardinality() == Cardinality::Required && !message.has_field(field)
+    };
+    message.descriptor().fields().any(|field| is_absent(&field))
+        || message.fields().any(|(_, value)| {
+            let mut items = value.as_list().into_iter().flatten().filter_map(Value::as_message);
+            value.as_message().is_some_and(lacks_required) || items.any(lacks_required)
+        })
+}
+
+/// What the other reader does not look at.
+#[test]
+fn required_fields() {
+    let case = Case::of(wanted_source(), REQUIRED);
+    let element = |a: f32, b: u32| [single(1, a), form(2, 5), b.to_le_bytes().to_vec()];
+    let head = [whole(15, 17), whole(3, 7), double(1, 0.5)].concat();
+    let rows = [embedded(7, &element(1.5, 3)), embedded(7, &[single(1, 2.0)])].concat();
+    let seeds = [
+        [&head[..], &embedded(6, &[single(1, 3.0)]), &rows].concat(),
+        [rows, whole(5, 1), embedded(6, &[]), embedded(6, &[single(1, -1.0)]), head].concat(),
+    ];
+    fuzz::play(&seeds, 10_000, |payload| {
+        let message = DynamicMessage::decode(case.writer.clone(), payload);
+        if !message.is_ok_and(|it| lacks_required(&it)) {
+            return !case.compare(payload).0.rows.is_empty();
+        }
+        let decoded = case.decode((ProtobufFraming::Bare, SchemaId::ONLY), payload);
+        assert!(decoded.rows.is_empty(), "a field has to be there");
+        false
     });
 }
 
@@ -382,6 +435,8 @@ fn samples() -> [Vec<u8>; 4] {
         [whole(2, 1), whole(15, 1_364_806_800), whole(3, 0), text(6, "p"), text(6, "q")].concat(),
         embedded(7, &[whole(4, 1)]),
         [embedded(10, &[whole(1, 7)]), object, event, embedded(9, &[text(4, "again")])].concat(),
+        // Of a message that comes again all counts that is said of it.
+        embedded(10, &[]),
     ]
     .concat();
     let unknown = [form(1001, 3), whole(2, 1), form(1001, 4), first.clone()].concat();
