@@ -109,8 +109,12 @@ fn wanted_source() -> Arc<SourceSchema> {
     Arc::new(SourceSchema::try_new(path("t"), TimeFormat::UnixSeconds, None, vec![model]).unwrap())
 }
 
-/// Values of which any bytes are good, and some of their lists wanted.
+/// Values that nobody asks for, of which those that are looked at are the reference's too, and a
+/// list with some that are wanted.
 const PASSED_WRITER: &str = r#"{"type": "record", "name": "R", "fields": [
+    {"name": "y", "type": {"type": "array", "items": [
+        "int", {"type": "enum", "name": "E", "symbols": ["x", "y"]}, "bytes"
+    ]}},
     {"name": "z", "type": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 3}}},
     {"name": "t", "type": "long"},
     {"name": "v", "type": "long"},
@@ -197,17 +201,22 @@ fn wanted_values() {
     });
 }
 
-/// Whatever is passed over here is good, so what the reference refuses has no rows, unless a block
-/// says itself how long it is: then what is in it is not looked at.
+/// Of what is passed over here nothing is left unlooked at that the reference minds, so what it
+/// refuses has no rows, unless a block says itself how long it is: what is in it nobody looks at.
 #[test]
 fn values_passed_over() {
     let case = Case::new(passed_source(), PASSED_WRITER);
     let fixed = || vec![b"abc".to_vec(), b"\xff\0\x80".to_vec()];
+    let branches = [
+        [long(0), signed(i32::MIN.into())].concat(),
+        [long(1), long(1)].concat(),
+        [long(2), counted(b"\xff")].concat(),
+    ];
     let doubles = [1.5, -2.0, 0.25].map(double);
     let longs = [signed(-1), signed(i64::MIN), signed(1 << 40)];
     let seeds = [
-        [list(&fixed()), long(5), long(3), list(&doubles), list(&longs)].concat(),
-        [long(0), long(17), long(1), list(&doubles[..1]), long(0)].concat(),
+        [list(&branches), list(&fixed()), long(5), long(3), list(&doubles), list(&longs)].concat(),
+        [list(&branches[..1]), long(0), long(17), long(1), list(&doubles[..1]), long(0)].concat(),
     ];
     fuzz::play(&seeds, 10_000, |payload| {
         let (decoded, is_read) = case.compare(payload);

@@ -256,11 +256,12 @@ fn body(text: &str, form: EmbeddedForm) -> Body {
             Body::Is(Value::Null)
         }
         EmbeddedForm::Json | EmbeddedForm::Base64Json => {
-            match serde_json::from_str(&special::quote_specials(text.trim())) {
-                Ok(value) => Body::Is(value),
-                Err(_) if may_be_json(text.trim().as_bytes()) => Body::Unsaid,
-                Err(_) => Body::Wrong,
+            // With quotes a word would be a key, too.
+            if !may_be_json(text.trim().as_bytes()) {
+                return Body::Wrong;
             }
+            let value = serde_json::from_str(&special::quote_specials(text.trim()));
+            value.map_or(Body::Unsaid, Body::Is)
         }
     }
 }
