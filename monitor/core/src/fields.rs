@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::Array as _;
 use driftd_detectors::FeatureReference;
-use driftd_ingest::{Decoded, RejectReason, Rejection, SourceSchema, VersionField};
+use driftd_ingest::{Decoded, FieldPath, RejectReason, Rejection, SourceSchema, VersionField};
 
 use crate::reference::ModelReference;
 
@@ -249,7 +249,7 @@ fn missing((records, reference): &Counted<'_>, column: usize) -> Option<Missing>
 
 /// Returns the paths that some record of a batch has a value at.
 fn present(schema: &SourceSchema, decoded: &Decoded) -> BTreeSet<String> {
-    let mut present = BTreeSet::new();
+    let mut present: BTreeSet<&FieldPath> = BTreeSet::new();
     let read = schema.models.iter().zip(&decoded.batches);
     for (model, batch) in read.filter_map(|(model, batch)| Some((model, batch.as_ref()?))) {
         let version = match &model.version {
@@ -265,12 +265,14 @@ fn present(schema: &SourceSchema, decoded: &Decoded) -> BTreeSet<String> {
             columns.filter(|(column, _)| batch.column(*column).null_count() < batch.num_rows());
         present.extend(filled.map(|(_, path)| path));
     }
-    let mut present: BTreeSet<String> = present.into_iter().map(ToString::to_string).collect();
     // Parts of paths are told as they are written with every sign that means something escaped.
-    let escaped = present.iter().filter(|it| it.starts_with('$')).map(|it| format!("\\{it}"));
-    let escaped: Vec<String> = escaped.collect();
-    present.extend(escaped);
-    present
+    // What is beside the payload has no parts, and is no key that is called so.
+    let escaped = |path: &&FieldPath| {
+        let text = path.to_string();
+        (path.beside().is_none() && text.starts_with('$')).then(|| format!("\\{text}"))
+    };
+    let texts = present.iter().map(ToString::to_string);
+    texts.chain(present.iter().filter_map(escaped)).collect()
 }
 
 #[cfg(test)]

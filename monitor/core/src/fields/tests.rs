@@ -11,11 +11,17 @@ use crate::profile::Profile;
 
 /// Two models of one topic, both with `a`.
 fn config() -> Config {
-    let model = |name: &str, features: &[&str]| {
-        let features: Vec<Value> = features
-            .iter()
-            .map(|it| json!({"name": it, "path": format!("in.{it}"), "type": "float64"}))
-            .collect();
+    config_of("t", [&["in.a", "in.b"], &["in.a", "in.c"]])
+}
+
+/// Two models of one topic, with features at these paths.
+fn config_of(time: &str, paths: [&[&str]; 2]) -> Config {
+    let model = |name: &str, paths: &[&str]| {
+        let feature = |(number, path): (usize, &&str)| {
+            let name = format!("f{number}");
+            json!({"name": name, "path": path, "type": "float64"})
+        };
+        let features: Vec<Value> = paths.iter().enumerate().map(feature).collect();
         json!({
             "name": name,
             "source": "logs",
@@ -31,9 +37,9 @@ fn config() -> Config {
             "topic": "logs",
             "start": "earliest",
             "model": "m",
-            "event_time": {"path": "t", "format": "unix_millis"},
+            "event_time": {"path": time, "format": "unix_millis"},
         }],
-        "models": [model("one", &["a", "b"]), model("two", &["a", "c"])],
+        "models": [model("one", paths[0]), model("two", paths[1])],
     });
     load(&tree.to_string(), &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
@@ -69,27 +75,33 @@ struct Played {
     offset: i64,
     /// Of each model, where it has one.
     references: [Option<ModelReference>; 2],
+    /// What is beside all payloads, in the order of the schema.
+    beside: Vec<Option<&'static str>>,
 }
 
 impl Played {
     fn new(missing: [Option<u64>; 2]) -> Self {
-        let config = config();
+        Self::of(config(), missing)
+    }
+
+    fn of(config: Config, missing: [Option<u64>; 2]) -> Self {
         let of = |model: usize| missing[model].map(|it| reference(&config, model, it));
         let references = [of(0), of(1)];
-        Self { config, fields: Fields::default(), offset: 0, references }
+        Self { config, fields: Fields::default(), offset: 0, references, beside: Vec::new() }
     }
 
     /// Reads a batch: so many times each of the records.
     fn read(&mut self, records: &[(u64, Value)]) {
         let source = &self.config.sources[0];
         let mut decoder = source.decoder();
+        let envelope: Vec<_> = self.beside.iter().map(|it| it.map(str::as_bytes)).collect();
         for (times, record) in records {
             let payload = record.to_string();
             for _ in 0..*times {
                 let payload = Some(payload.as_bytes());
                 let offset = self.offset;
-                let _told =
-                    decoder.decode(&Message { payload, offset, timestamp: None, envelope: &[] });
+                let (timestamp, envelope) = (None, &envelope[..]);
+                let _told = decoder.decode(&Message { payload, offset, timestamp, envelope });
                 self.offset += 1;
             }
         }
@@ -220,4 +232,85 @@ fn the_time_of_records_is_a_field_too() {
     assert_eq!(played.standing(), [absent, unreadable], "neither has a value");
     played.read(&[(1, whole())]);
     assert_eq!(played.standing(), []);
+}
+
+/// A record that has all that paths beginning with `$` lead to, but for headers.
+fn with_dollars() -> Value {
+    let mut record = whole();
+    for (key, inside) in [("$oid", "a"), ("$key", "b"), ("$headers", "c")] {
+        record[key] = json!({inside: 1});
+    }
+    record
+}
+
+/// Keys of payloads, of which one needs no backslash, and a header.
+const DOLLARS: [&str; 4] = ["$oid.a", r"\$key.b", r"\$headers.c", "$headers.h"];
+
+#[test]
+fn fields_whose_paths_begin_with_a_dollar_are_told_as_others() {
+    let config = config_of("t", [&DOLLARS, &["$headers.h"]]);
+    let mut played = Played::of(config, [Some(0), None]);
+    let change = |path: &str, problem, offset| (path.to_owned(), problem, 100, offset);
+    let absent = |path: &str| change(path, FieldProblem::Absent, 0);
+    played.beside = vec![None];
+    played.read(&[(100, whole())]);
+    let all = ["$headers.h", "$oid.a", r"\$headers.c", r"\$key.b"].map(absent);
+    assert_eq!(played.standing(), all);
+    played.read(&[(1, with_dollars())]);
+    assert_eq!(played.standing().len(), 1, "the header is still missing");
+    played.beside = vec![Some("0.5")];
+    played.read(&[(1, whole())]);
+    assert_eq!(played.standing(), [], "and came");
+
+    // What has others inside is told with its sign escaped, however the path was written.
+    for (key, part) in [("$oid", r"\$oid"), ("$key", r"\$key")] {
+        let mut other = with_dollars();
+        other[key] = json!(5);
+        let offset = played.offset;
+        played.read(&[(100, other)]);
+        assert_eq!(played.standing(), [change(part, FieldProblem::Unreadable, offset)]);
+        played.read(&[(1, with_dollars())]);
+        assert_eq!(played.standing(), []);
+    }
+}
+
+#[test]
+fn a_header_is_no_key_of_the_payload_that_is_called_so() {
+    let config = config_of("t", [&DOLLARS, &["$headers.h"]]);
+    let mut played = Played::of(config, [None, None]);
+    played.beside = vec![Some("0.5")];
+    let mut other = with_dollars();
+    other["$headers"] = json!(5);
+    // The second has the header, and nothing at the key.
+    played.read(&[(100, other), (1, record("two", &json!({})))]);
+    let change = (r"\$headers".to_owned(), FieldProblem::Unreadable, 100, 0);
+    assert_eq!(played.standing(), std::slice::from_ref(&change));
+    played.read(&[(1, with_dollars())]);
+    assert_eq!(played.standing(), []);
+
+    played.beside = vec![Some("text")];
+    played.read(&[(100, with_dollars())]);
+    let change = ("$headers.h".to_owned(), FieldProblem::Unreadable, 100, 102);
+    assert_eq!(played.standing(), std::slice::from_ref(&change));
+    played.beside = vec![None];
+    played.read(&[(100, with_dollars())]);
+    assert_eq!(played.standing(), [change], "keys of the payload say nothing of it");
+}
+
+#[test]
+fn a_time_beside_the_payload_is_a_field_too() {
+    for (path, text) in [("$headers.t", "1700000000000"), ("$key", "1700000000000")] {
+        let mut played = Played::of(config_of(path, [&["in.a"], &["in.a"]]), [None, None]);
+        let change = |problem, offset| (path.to_owned(), problem, 100, offset);
+        played.beside = vec![None];
+        played.read(&[(100, whole())]);
+        let absent = change(FieldProblem::Absent, 0);
+        assert_eq!(played.standing(), std::slice::from_ref(&absent));
+        played.beside = vec![Some("yesterday")];
+        played.read(&[(100, whole())]);
+        assert_eq!(played.standing(), [absent, change(FieldProblem::Unreadable, 100)]);
+        played.beside = vec![Some(text)];
+        played.read(&[(1, whole())]);
+        assert_eq!(played.standing(), []);
+    }
 }

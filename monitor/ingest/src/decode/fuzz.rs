@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{Float32Type, Float64Type};
 use arrow::record_batch::RecordBatch;
 use driftd_fixtures::trials::{Choices, rounds};
+use serde_json::Value as Json;
 
 use super::draw::{self, Outcome};
 use super::{CELL_BYTES, Decode, DecodeLimits, Decoded, Message};
@@ -32,15 +33,34 @@ const PIECE_MAX: u64 = 24;
 /// Bytes that mean something: ends of ranges, continued numbers, marks of JSON, separators.
 const ODD_BYTES: &[u8] = b"\x00\x01\x02\x08\x18\x1e\x1f\x7f\x80\xfe\xff\"\\{}[]:,.-+ \n\r09eEtnN";
 
-/// Numbers that are wrong as lengths and counts, or nearly.
-const ODD_NUMBERS: [i64; 8] = [-1, 0, 1, 8, 0x7fff_ffff, 0x8000_0000, i64::MAX, i64::MIN];
+/// Numbers that are wrong as lengths and counts, or nearly; eight or sixteen times the one of them
+/// is none to those who multiply without a look.
+const ODD_NUMBERS: [i64; 10] =
+    [-1, 0, 1, 8, 0x7fff_ffff, 0x8000_0000, 1 << 60, 1 << 61, i64::MAX, i64::MIN];
+
+/// Values that are odd in texts.
+const ODD_TEXTS: [&str; 12] = [
+    "0",
+    "-1",
+    "null",
+    "[]",
+    "{}",
+    "\"\"",
+    "true",
+    "1e400",
+    "NaN",
+    "1073741824",
+    "4294967296",
+    "9223372036854775807",
+];
 
 /// One in so many inputs has to decode after its changes. Those that do say most: that rows are the
 /// right ones.
 const DECODED_MIN: usize = 25;
 
-/// Memory that an input may take at a time for each byte of its own.
-const BYTES_FACTOR: usize = 32;
+/// Memory that an input may take at a time for each byte of its own: most has the text of a body
+/// that is CSV of empty values, as [`super::json::embedded_bytes_max`] has it.
+const BYTES_FACTOR: usize = 64;
 
 /// Memory of a value that is read and in a column, both growing, as a multiple of [`CELL_BYTES`].
 const VALUE_FACTOR: usize = 4;
@@ -93,7 +113,7 @@ fn changed(seeds: &[Vec<u8>], choices: &mut Choices) -> Vec<u8> {
 fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices) {
     let (at, end) = piece(bytes, choices);
     let odd = *one_of(ODD_BYTES, choices);
-    match choices.below(11) {
+    match choices.below(13) {
         0 => bytes.truncate(at),
         1 => bytes.insert(at, odd),
         2 => drop(bytes.drain(at..end)),
@@ -118,13 +138,19 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices) {
                 *byte = *of_number;
             }
         }
+        7 => {
+            let number = variable(one_of(&ODD_NUMBERS, choices).cast_unsigned());
+            let end = if choices.below(2) == 0 { at } else { bytes.len().min(at + 1) };
+            drop(bytes.splice(at..end, number));
+        }
+        8 => drop(bytes.splice(at..end, one_of(&ODD_TEXTS, choices).bytes())),
         kind => {
             let bit = 1 << choices.below(8);
             for byte in bytes[at..].iter_mut().take(1) {
                 *byte = match kind {
-                    7 => byte.wrapping_add(1),
-                    8 => byte.wrapping_sub(1),
-                    9 => *byte ^ bit,
+                    9 => byte.wrapping_add(1),
+                    10 => byte.wrapping_sub(1),
+                    11 => *byte ^ bit,
                     _ => odd,
                 };
             }
@@ -139,17 +165,51 @@ fn lengthen(bytes: &mut Vec<u8>, choices: &mut Choices) {
     drop(bytes.splice(at..at, again));
 }
 
+/// Returns the bits as formats write numbers of any length: seven a byte, the lowest first.
+fn variable(bits: u64) -> Vec<u8> {
+    let bytes = (64 - bits.leading_zeros()).div_ceil(7).max(1);
+    let byte = |at: u32| {
+        let more = if at + 1 < bytes { 0x80 } else { 0 };
+        u8::try_from(bits >> (7 * at) & 0x7f).unwrap() | more
+    };
+    (0..bytes).map(byte).collect()
+}
+
 /// Returns where a short piece of the bytes begins and ends: anywhere, or as often before or behind
-/// a byte that means something.
+/// bytes that mean something, as what stands between two commas.
 fn piece(bytes: &[u8], choices: &mut Choices) -> (usize, usize) {
     let mut at = below(bytes.len() + 1, choices);
-    if choices.below(2) == 0
-        && let Some(next) = bytes[at..].iter().position(|byte| ODD_BYTES.contains(byte))
-    {
-        at += next + below(2, choices);
+    if choices.below(2) == 0 {
+        at = next_odd(bytes, at).map_or(at, |next| next + below(2, choices));
     }
     let length = usize::try_from(choices.below(PIECE_MAX)).unwrap();
-    (at, bytes.len().min(at + length))
+    let end = bytes.len().min(at + length);
+    let next = bytes.len().min(at + 1);
+    match next_odd(bytes, next) {
+        Some(next) if choices.below(2) == 0 && next - at < 2 * length.max(1) => (at, next),
+        Some(_) | None => (at, end),
+    }
+}
+
+/// Returns where the next byte is that means something.
+fn next_odd(bytes: &[u8], from: usize) -> Option<usize> {
+    let found = bytes[from..].iter().position(|byte| ODD_BYTES.contains(byte));
+    found.map(|it| from + it)
+}
+
+/// Whether there is a double between two floats, of which the digits that JSON has are nearer to
+/// one.
+pub(super) fn has_tie(value: &Json) -> bool {
+    match value {
+        Json::Number(number) => {
+            #[expect(clippy::cast_possible_truncation, reason = "as decoders do")]
+            let float = number.as_f64().map(|it| it as f32);
+            float != number.to_string().parse().ok()
+        }
+        Json::Array(items) => items.iter().any(has_tie),
+        Json::Object(fields) => fields.values().any(has_tie),
+        Json::Null | Json::Bool(_) | Json::String(_) => false,
+    }
 }
 
 fn one_of<'a, T>(all: &'a [T], choices: &mut Choices) -> &'a T {

@@ -8,6 +8,8 @@
 //!
 //! Of tensors that no path reads the values are left out, or left as they are.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod message;
 #[cfg(test)]
 mod oracle;

@@ -21,7 +21,7 @@ mod walk;
 pub(super) mod wire;
 
 #[cfg(test)]
-mod fuzz_tests;
+pub(super) mod fuzz_tests;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

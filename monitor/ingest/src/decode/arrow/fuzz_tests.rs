@@ -9,8 +9,11 @@ use std::io::Cursor;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray};
-use arrow::datatypes::{Float32Type, Float64Type, Int8Type, SchemaRef};
+use arrow::array::{
+    ArrayRef, AsArray, DictionaryArray, Float64Array, Float64Builder, Int32Array, Int64Array,
+    Int64Builder, ListBuilder, MapBuilder, RunArray, StringArray, StringBuilder, StringViewArray,
+};
+use arrow::datatypes::{Float32Type, Float64Type, Int8Type, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use arrow::ipc::writer::{DictionaryHandling, IpcWriteOptions};
@@ -28,6 +31,7 @@ use super::oracle::arrow;
 use super::tests::{model, named, path, stream_with};
 use super::{ArrowDecoder, DecodeLimits};
 use crate::decode::draw::{Outcome, outcome};
+use crate::decode::fuzz::has_tie;
 use crate::decode::{JsonDecoder, fuzz};
 use crate::schema::{FeatureKind, ModelSchema, SegmentField, SourceSchema, TimeFormat};
 
@@ -43,12 +47,23 @@ const FLIGHTS: [(&str, FeatureKind); 5] = [
     ("[].is_late", FeatureKind::Boolean),
 ];
 
+/// Of arrays that those samples do not have.
+const SHIPS: [(&str, FeatureKind); 6] = [
+    ("[].view", FeatureKind::Categorical),
+    ("[].map.a", FeatureKind::Float64),
+    ("[].map.b", FeatureKind::Float64),
+    ("[].runs", FeatureKind::Float64),
+    ("[].lists[1][0]", FeatureKind::Integer),
+    ("[].lists[0][1]", FeatureKind::Integer),
+];
+
 fn source() -> Arc<SourceSchema> {
     let segments = vec![SegmentField { name: "note".into(), path: path("[].note") }];
     let flights = ModelSchema { segments, ..model("flights", &FLIGHTS) };
     let trains = model("trains", &[("[].carrier", FeatureKind::Categorical)]);
+    let ships = model("ships", &SHIPS);
     let (time, by) = (path("[].event_time"), Some(path("[].model")));
-    let models = vec![flights, trains];
+    let models = vec![flights, trains, ships];
     Arc::new(SourceSchema::try_new(time, TimeFormat::UnixMillis, by, models).unwrap())
 }
 
@@ -59,6 +74,7 @@ fn streams_and_files() {
         .iter()
         .map(|(_, payload)| payload.to_vec())
         .chain([of_two_models(), added_to()])
+        .chain(ships())
         .collect();
     let schemas: Vec<SchemaRef> =
         seeds.iter().map(|seed| batches(seed).unwrap()[0].schema()).collect();
@@ -76,7 +92,9 @@ fn streams_and_files() {
         if codecs.iter().all(Option::is_none)
             && is_finite(&found)
             && let Some(rows) = rows_in_json(payload, &schemas)
+            && !has_tie(&rows)
         {
+            let rows = rows.to_string();
             let decoder = JsonDecoder::new(Arc::clone(&source), LIMITS);
             let expected = fuzz::decode(decoder, rows.as_bytes(), (LIMITS, &source));
             assert_eq!(untimed(found), untimed(outcome(expected)), "{rows}");
@@ -132,7 +150,7 @@ fn batches(payload: &[u8]) -> Option<Vec<RecordBatch>> {
 }
 
 /// Returns the rows of a message that has one of the schemas, all at the time 0.
-fn rows_in_json(payload: &[u8], schemas: &[SchemaRef]) -> Option<String> {
+fn rows_in_json(payload: &[u8], schemas: &[SchemaRef]) -> Option<Json> {
     let batches = batches(payload)?;
     if !batches.first().is_some_and(|first| schemas.contains(&first.schema())) {
         return None;
@@ -147,7 +165,7 @@ fn rows_in_json(payload: &[u8], schemas: &[SchemaRef]) -> Option<String> {
     for row in &mut rows {
         row["event_time"] = Json::from(0);
     }
-    Some(Json::Array(rows).to_string())
+    Some(Json::Array(rows))
 }
 
 fn without_time(batch: &RecordBatch) -> RecordBatch {
@@ -191,4 +209,50 @@ fn added_to() -> Vec<u8> {
     ];
     let options = IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
     stream_with(&batches, options)
+}
+
+/// Views, maps, runs and lists of lists: in one stream, without the runs, and compressed.
+fn ships() -> Vec<Vec<u8>> {
+    let texts = ["of 11 bytes", "of 12 bytes.", "of 13 bytes..", "12345678901é"];
+    let views: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    let rows = [&[("a", 1.5), ("b", 2.0), ("a", 3.0)][..], &[], &[("z", 0.0), ("b", -1.0)], &[]];
+    for (at, row) in rows.iter().enumerate() {
+        for (key, value) in *row {
+            maps.keys().append_value(key);
+            maps.values().append_value(*value);
+        }
+        maps.append(at != 1).unwrap();
+    }
+    let maps: ArrayRef = Arc::new(maps.finish());
+    let ends = Int32Array::from(vec![1, 3, 4]);
+    let runs = Float64Array::from(vec![Some(1.0), None, Some(2.5)]);
+    let runs: ArrayRef = Arc::new(RunArray::<Int32Type>::try_new(&ends, &runs).unwrap());
+    let mut lists = ListBuilder::new(ListBuilder::new(Int64Builder::new()));
+    for row in 0..4 {
+        for inner in 0..row {
+            lists.values().values().append_slice(&[inner, -row]);
+            lists.values().append(true);
+        }
+        lists.append(row != 1);
+    }
+    let lists: ArrayRef = Arc::new(lists.finish());
+    let all = [("view", views), ("map", maps), ("lists", lists), ("runs", runs)];
+    let batch = |columns: &[(&'static str, ArrayRef)]| {
+        let times: Int64Array = (0..4).map(Some).collect();
+        let models = StringArray::from(vec!["ships"; 4]);
+        let head: [(&str, ArrayRef); 2] =
+            [("event_time", Arc::new(times)), ("model", Arc::new(models))];
+        named(head.into_iter().chain(columns.iter().cloned()).collect())
+    };
+    let plain = IpcWriteOptions::default();
+    let mut written = vec![
+        stream_with(&[batch(&all)], plain.clone()),
+        stream_with(&[batch(&all[..3])], plain.clone()),
+    ];
+    for kind in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        let options = plain.clone().try_with_compression(Some(kind)).unwrap();
+        written.push(stream_with(&[batch(&all)], options));
+    }
+    written
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::*;
-use arrow::ipc::writer::IpcWriteOptions;
+use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions};
 use arrow::ipc::{self, CompressionType};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
@@ -12,7 +12,7 @@ use super::tests::*;
 use super::{ArrowDecoder, Way};
 use crate::decode::{Decode, DecodeLimits, Decoded, Message};
 use crate::rejection::RejectReason;
-use crate::schema::{SourceSchema, TimeFormat};
+use crate::schema::{FeatureKind, SourceSchema, TimeFormat};
 
 #[test]
 fn runs_of_a_dictionary_of_structs_or_lists_are_no_value() {
@@ -263,5 +263,151 @@ fn a_false_claim_takes_no_memory() {
         let taken = allocation_counter::measure(decode);
         assert_eq!(refused(&decoded.unwrap()).0, RejectReason::InvalidArrow, "{kind:?}");
         assert!(taken.bytes_max < 1 << 20, "{kind:?} takes {}", taken.bytes_max);
+    }
+}
+
+/// Returns the bytes with others in place of the last ones that are so.
+fn patched(payload: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = payload.windows(from.len()).rposition(|it| it == from).expect("they are there");
+    [&payload[..at], to, &payload[at + from.len()..]].concat()
+}
+
+fn words(all: &[i32]) -> Vec<u8> {
+    all.iter().flat_map(|it| it.to_le_bytes()).collect()
+}
+
+fn longs(all: &[i64]) -> Vec<u8> {
+    all.iter().flat_map(|it| it.to_le_bytes()).collect()
+}
+
+#[test]
+fn what_a_batch_says_of_its_arrays_is_compared_with_them() {
+    let floats: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None, Some(2.0)]));
+    let booleans: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, true]));
+    let lists = vec![Some(vec![Some(1.0), Some(2.0)]), None, Some(vec![Some(3.0)])];
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists));
+    let ends = Int32Array::from(vec![2, 3]);
+    let runs = RunArray::<Int32Type>::try_new(&ends, &Float64Array::from(vec![1.0, 2.0]));
+    let runs: ArrayRef = Arc::new(runs.unwrap());
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    for row in [&[("a", 1.0), ("b", 2.0)][..], &[], &[("a", 3.0), ("z", 4.0)]] {
+        for (key, value) in row {
+            maps.keys().append_value(key);
+            maps.values().append_value(*value);
+        }
+        maps.append(!row.is_empty()).unwrap();
+    }
+    let maps: ArrayRef = Arc::new(maps.finish());
+    let boolean = FeatureKind::Boolean;
+    for (array, (path, kind), from, to) in [
+        // Nulls, and rows, of which there are as many as of times.
+        (&floats, ("[].x", FLOAT), longs(&[3, 1]), longs(&[3, 2])),
+        (&booleans, ("[].x", boolean), longs(&[3, 0]), longs(&[4, 0])),
+        // Of the list that is null nobody reads where it lies.
+        (&lists, ("[].x[0]", FLOAT), words(&[0, 2, 2, 3]), words(&[0, 2, 1, 3])),
+        (&runs, ("[].x", FLOAT), words(&[2, 3]), words(&[1, 2])),
+        (&runs, ("[].x", FLOAT), words(&[2, 3]), words(&[3, 3])),
+        // So with a map, of which there are as many keys as values.
+        (&maps, ("[].x.a", FLOAT), words(&[0, 2, 2, 4]), words(&[0, 2, 1, 4])),
+        (&maps, ("[].x.a", FLOAT), longs(&[4, 0, 4, 0]), longs(&[4, 0, 3, 0])),
+    ] {
+        let payload = stream(&batch(Arc::clone(array)));
+        let source = source(TimeFormat::UnixMillis, &[(path, kind)]);
+        assert_eq!(decode_by(Arc::clone(&source), &payload).rejections, [], "{path}");
+        let (_, decoded) =
+            decode_both_ways(&source, LIMITS, &message(&patched(&payload, &from, &to)));
+        assert_eq!(refused(&decoded).0, RejectReason::InvalidArrow, "{from:?} {to:?}");
+    }
+}
+
+fn footer_of(file: &[u8]) -> ipc::Footer<'_> {
+    let (rest, length) = file.strip_suffix(b"ARROW1").unwrap().split_last_chunk().unwrap();
+    let length = usize::try_from(i32::from_le_bytes(*length)).unwrap();
+    ipc::root_as_footer(&rest[rest.len() - length..]).unwrap()
+}
+
+#[test]
+fn no_message_of_a_file_is_read_twice() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let rows = |x: f64| batch(Arc::new(Float64Array::from(vec![x; 3])));
+    let mut writer = FileWriter::try_new(Vec::new(), &rows(0.0).schema()).unwrap();
+    writer.write(&rows(1.0)).unwrap();
+    writer.write(&rows(2.0)).unwrap();
+    let payload = writer.into_inner().unwrap();
+    assert_eq!(decode_by(Arc::clone(&source), &payload).rows.len(), 6);
+    let blocks = footer_of(&payload).recordBatches().unwrap();
+    let twice = patched(&payload, &blocks.get(1).0, &blocks.get(0).0);
+    let decoded = decode_by(source, &twice);
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidArrow);
+}
+
+/// Returns the messages of a stream, without the mark of its end.
+fn messages_of(mut stream: &[u8]) -> Vec<&[u8]> {
+    let mut messages = Vec::new();
+    while let [0xff, 0xff, 0xff, 0xff, a, b, c, d, rest @ ..] = stream {
+        let length = usize::try_from(i32::from_le_bytes([*a, *b, *c, *d])).unwrap();
+        if length == 0 {
+            break;
+        }
+        let described = ipc::root_as_message(&rest[..length]).unwrap();
+        let body = usize::try_from(described.bodyLength()).unwrap();
+        let (message, behind) = stream.split_at(8 + length + body);
+        messages.push(message);
+        stream = behind;
+    }
+    messages
+}
+
+#[test]
+fn nothing_is_added_to_a_dictionary_that_is_not_there() {
+    let rows = |texts: &[&str]| {
+        let values = Arc::new(StringArray::from(texts.to_vec()));
+        batch(Arc::new(DictionaryArray::new(Int8Array::from(vec![0; 3]), values)))
+    };
+    let options = IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
+    let payload = stream_with(&[rows(&["UA"]), rows(&["UA", "B6"])], options);
+    let messages = messages_of(&payload);
+    // The schema, a dictionary and its rows, what is added and its rows.
+    assert_eq!(messages.len(), 5);
+    let source = source(TimeFormat::UnixMillis, &[TEXT]);
+    assert_eq!(decode_by(Arc::clone(&source), &messages.concat()).rows.len(), 6);
+    let without = [messages[0], messages[3], messages[4]].concat();
+    assert_eq!(refused(&decode_by(source, &without)).0, RejectReason::InvalidArrow);
+}
+
+#[test]
+fn a_file_does_not_call_rows_a_dictionary() {
+    let source = source(TimeFormat::UnixMillis, &[TEXT]);
+    let values = Arc::new(StringArray::from(vec!["UA"]));
+    let rows = batch(Arc::new(DictionaryArray::new(Int8Array::from(vec![0; 3]), values)));
+    let mut writer = FileWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    let payload = writer.into_inner().unwrap();
+    assert_eq!(decode_by(Arc::clone(&source), &payload).rows.len(), 3);
+    let footer = footer_of(&payload);
+    let block = |blocks: Option<flatbuffers::Vector<'_, ipc::Block>>| blocks.unwrap().get(0).0;
+    let (dictionary, batch) = (block(footer.dictionaries()), block(footer.recordBatches()));
+    let swapped = patched(&payload, &dictionary, &[0xee; 24]);
+    let swapped = patched(&patched(&swapped, &batch, &dictionary), &[0xee; 24], &batch);
+    assert_eq!(refused(&decode_by(source, &swapped)).0, RejectReason::InvalidArrow);
+}
+
+#[test]
+fn messages_of_other_versions_than_their_schema_allows_are_refused() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let payload = stream(&batch(Arc::new(Float64Array::from(vec![1.0; 3]))));
+    let messages = messages_of(&payload);
+    let described = ipc::root_as_message(&messages[1][8..]).unwrap();
+    let table = described._tab;
+    let place = 8 + table.loc() + usize::from(table.vtable().get(ipc::Message::VT_VERSION));
+    let decode = |version: u8| {
+        let mut rows = messages[1].to_vec();
+        rows[place] = version;
+        decode_by(Arc::clone(&source), &[messages[0], &rows].concat())
+    };
+    // The fifth is 4.
+    assert_eq!(decode(4).rows.len(), 3);
+    for version in [2, 5] {
+        assert_eq!(refused(&decode(version)).0, RejectReason::InvalidArrow);
     }
 }

@@ -18,16 +18,29 @@ use crate::decode::draw::{Tape, json_number};
 pub(super) struct Reader<'a> {
     named: BTreeMap<String, &'a Schema>,
     rest: &'a [u8],
+    /// Whether a block said how many bytes it has.
+    has_size: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// Returns the value; `None` when the bytes are not exactly one of the schema.
-    pub(super) fn read(schema: &'a Schema, bytes: &'a [u8]) -> Option<Value> {
+    fn new(schema: &'a Schema, bytes: &'a [u8]) -> Self {
         let mut named = BTreeMap::new();
         collect_named(schema, &mut named);
-        let mut reader = Self { named, rest: bytes };
+        Self { named, rest: bytes, has_size: false }
+    }
+
+    /// Returns the value; `None` when the bytes are not exactly one of the schema.
+    pub(super) fn read(schema: &'a Schema, bytes: &'a [u8]) -> Option<Value> {
+        let mut reader = Self::new(schema, bytes);
         let value = reader.value(schema)?;
         reader.rest.is_empty().then_some(value)
+    }
+
+    /// Whether reading comes to a block that says how many bytes it has.
+    pub(super) fn meets_size(schema: &'a Schema, bytes: &'a [u8]) -> bool {
+        let mut reader = Self::new(schema, bytes);
+        let _: Option<Value> = reader.value(schema);
+        reader.has_size
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -70,6 +83,7 @@ impl<'a> Reader<'a> {
             if count == 0 {
                 return Some(items);
             }
+            self.has_size |= count < 0;
             let bytes = if count < 0 { Some(usize::try_from(self.long()?).ok()?) } else { None };
             let before = self.rest.len();
             for _ in 0..count.unsigned_abs() {

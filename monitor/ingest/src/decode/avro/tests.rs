@@ -389,6 +389,57 @@ fn items_without_bytes_take_no_time_and_no_memory_however_many() {
 }
 
 #[test]
+fn more_items_than_can_be_counted_in_bytes_are_refused() {
+    let doubles = r#"{"type": "array", "items": "double"}"#;
+    let mut many = Vec::new();
+    // Eight times as many are none in 64 bits.
+    long(1 << 61, &mut many);
+    for wanted in ["y", "x[5]", "x[]"] {
+        let decoded = decode(doubles, (wanted, FeatureKind::Float64), &[&many[..], &[0]].concat());
+        assert_eq!(refused(&decoded).0, RejectReason::InvalidAvro, "{wanted}");
+    }
+}
+
+#[test]
+fn a_block_does_not_end_inside_of_an_item_that_is_read() {
+    let texts = r#"{"type": "array", "items": "string"}"#;
+    // Two items in one byte; behind it is what would be the end of the list.
+    let decoded = decode(texts, ("x[0]", FeatureKind::Categorical), &[3, 2, 2, 0]);
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidAvro);
+}
+
+#[test]
+fn a_block_is_as_long_as_it_says_although_the_rest_of_it_is_of_another_model() {
+    let path = |text: &str| FieldPath::parse(text).unwrap();
+    let model = |name: &str, path: FieldPath| ModelSchema {
+        name: name.into(),
+        version: VersionField::Fixed("1".into()),
+        prediction_id: None,
+        features: vec![FeatureField { name: "f".into(), path, kind: FeatureKind::Categorical }],
+        segments: vec![],
+    };
+    let models = vec![model("a", path("x[]")), model("b", path("m[]"))];
+    let source =
+        SourceSchema::try_new(path("t"), TimeFormat::UnixMillis, Some(path("m[]")), models);
+    let source = Arc::new(source.unwrap());
+    let writer = r#"{"type": "record", "name": "R", "fields": [
+        {"name": "t", "type": "long"},
+        {"name": "m", "type": {"type": "array", "items": "string"}},
+        {"name": "x", "type": {"type": "array", "items": "string"}}]}"#;
+    let decode = |block: &[u8]| {
+        let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Bare, LIMITS);
+        decoder.learn(SchemaId::ONLY, program(&source, writer));
+        decoder.decode(&message(&[&[0, 4, 2, b'a', 2, b'b', 0], block].concat()));
+        decoder.finish()
+    };
+    let whole = decode(&[3, 8, 2, b'p', 2, b'q', 0]);
+    assert_eq!((whole.rows.len(), &whole.rejections[..]), (2, &[][..]));
+    // The first of two items has three bytes of a block of two.
+    let decoded = decode(&[3, 4, 4, 2, 0]);
+    assert_eq!(refused(&decoded).0, RejectReason::InvalidAvro);
+}
+
+#[test]
 fn values_that_hold_themselves_end_where_paths_or_the_bound_do() {
     let list = r#"{"type": "record", "name": "L", "fields": [
         {"name": "v", "type": "int"}, {"name": "next", "type": ["null", "L"]}]}"#;

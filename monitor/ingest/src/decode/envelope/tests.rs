@@ -199,6 +199,10 @@ fn what_is_beside_the_payload_is_refused_in_the_same_words() {
     let long = refused(&time, &[None, Some(&[b'1'; 1_025]), None]);
     let detail = "`$headers.t`: a text of 1025 bytes, more than 1024".to_owned();
     assert_eq!(long, (RejectReason::InvalidName, detail));
+    let number = one_header(FeatureKind::Float64, "t", TimeFormat::UnixMillis);
+    let longest = format!("1.{}", "0".repeat(1_022));
+    let decoded = decode(&number, r#"{"t": 5}"#, &[Some(longest.as_bytes()), None]);
+    assert_eq!(batch(&decoded, 0).column(1).as_primitive::<Float64Type>().value(0), 1.0);
     let two = two_models();
     let named = |name: &[u8], version: &[u8]| {
         refused(&two, &[None, Some(name), Some(TIME), Some(version), None]).0

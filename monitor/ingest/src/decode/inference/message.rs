@@ -366,18 +366,21 @@ impl<'a> Writer<'a, '_> {
         self.into.push('{');
         self.is_first = true;
         for part in parts {
-            let (mut name, mut value) = (None, None);
+            let (mut name, mut values) = (None, Vec::new());
             fields(self.payload, part.clone(), |tag, wire| {
                 match (tag.number, tag.form) {
                     (1, Form::Counted) => name = Some(counted(wire)?),
-                    (2, Form::Counted) => value = Some(counted(wire)?),
+                    // Parts of one that comes again belong together.
+                    (2, Form::Counted) => {
+                        add(&mut values, counted(wire)?, "parameters", PARAMETERS_MAX)?;
+                    }
                     (_, _) => wire.skip(tag).map_err(Malformed::refusal)?,
                 }
                 Ok(())
             })?;
             let name = self.read("parameters", name.as_ref())?.unwrap_or_default();
             self.key(name);
-            self.parameter(value.unwrap_or_default())?;
+            self.parameter(&values)?;
         }
         self.is_first = false;
         self.into.push('}');
@@ -385,11 +388,16 @@ impl<'a> Writer<'a, '_> {
     }
 
     /// Appends the value of a parameter: of several the last one.
-    fn parameter(&mut self, part: Range<usize>) -> Result<(), Refusal> {
+    fn parameter(&mut self, parts: &[Range<usize>]) -> Result<(), Refusal> {
         let start = self.into.len();
+        self.into.push_str("null");
+        parts.iter().try_for_each(|part| self.choice(part.clone(), start))
+    }
+
+    /// Replaces what is behind `start` by each value that is in a part.
+    fn choice(&mut self, part: Range<usize>, start: usize) -> Result<(), Refusal> {
         let payload = self.payload;
         let into = &mut *self.into;
-        into.push_str("null");
         fields(payload, part, |tag, wire| {
             let before = into.len();
             match (tag.number, tag.form) {

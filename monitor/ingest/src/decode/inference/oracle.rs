@@ -25,7 +25,7 @@ use crate::schema::{
     VersionField,
 };
 
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+pub(super) static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/schemas/proto");
     let mut compiler = protox::Compiler::new([folder]).unwrap();
     compiler.open_file("open_inference_grpc.proto").unwrap();
@@ -34,7 +34,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 
 /// One value, exact in its datatype.
 #[derive(Clone, Debug, PartialEq)]
-enum Cell {
+pub(super) enum Cell {
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
@@ -45,19 +45,19 @@ enum Cell {
 }
 
 #[derive(Clone, Debug)]
-struct Tensor {
-    name: &'static str,
-    datatype: &'static str,
-    shape: Vec<usize>,
-    values: Vec<Cell>,
+pub(super) struct Tensor {
+    pub(super) name: &'static str,
+    pub(super) datatype: &'static str,
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<Cell>,
 }
 
 #[derive(Clone, Debug)]
-struct Body {
-    is_request: bool,
-    version: String,
-    parameter: Cell,
-    tensors: Vec<Tensor>,
+pub(super) struct Body {
+    pub(super) is_request: bool,
+    pub(super) version: String,
+    pub(super) parameter: Cell,
+    pub(super) tensors: Vec<Tensor>,
 }
 
 impl Body {
@@ -67,7 +67,7 @@ impl Body {
 }
 
 /// Returns what ten and five bits of a float mean.
-fn half(bits: u16) -> f64 {
+pub(super) fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023) / 1024.0);
     match exponent {
@@ -78,11 +78,11 @@ fn half(bits: u16) -> f64 {
     }
 }
 
-fn wide(bits: u16) -> f64 {
+pub(super) fn wide(bits: u16) -> f64 {
     f64::from(f32::from_bits(u32::from(bits) * 65_536))
 }
 
-fn path(text: &str) -> FieldPath {
+pub(super) fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
 }
 
@@ -125,7 +125,7 @@ fn body(source: SourceSchema, payload: &[u8], header: Option<&str>) -> Outcome {
     decode(source.with_inference(InferenceMessage::Json).unwrap(), payload, header)
 }
 
-fn cell(cell: &Cell) -> String {
+pub(super) fn cell(cell: &Cell) -> String {
     let float = |value: f64| match value {
         it if it.is_nan() => "NaN".to_owned(),
         it if it.is_infinite() => if it < 0.0 { "-Infinity" } else { "Infinity" }.to_owned(),
@@ -142,13 +142,13 @@ fn cell(cell: &Cell) -> String {
 
 /// How values stand in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Flat,
     Nested,
     Binary,
 }
 
-fn json(body: &Body, form: Form) -> Vec<u8> {
+pub(super) fn json(body: &Body, form: Form) -> Vec<u8> {
     let mut text = format!(
         r#"{{"model_version":"{}","parameters":{{"p":{}}},"{}":["#,
         body.version,
@@ -246,7 +246,7 @@ fn contents(tensor: &Tensor) -> DynamicMessage {
 }
 
 /// Writes the body by the schema, with raw values or with those of its types.
-fn message(body: &Body, is_raw: bool) -> Vec<u8> {
+pub(super) fn message(body: &Body, is_raw: bool) -> Vec<u8> {
     let (kind, inner) = if body.is_request {
         ("ModelInferRequest", "InferInputTensor")
     } else {

@@ -65,7 +65,9 @@ fn layouts() {
 /// Bodies inside of text: as logs of gateways have them, and `data_base64` of `CloudEvents`.
 #[test]
 fn embedded_bodies() {
-    let schemas = [&SINGLE[..], &ROWS].map(embedded);
+    let [single, rows] = [&SINGLE[..], &ROWS].map(embedded);
+    let lines = Arc::new((*rows).clone().with_framing(Framing::Lines));
+    let schemas = [single, rows, lines];
     fuzz::play(&bodies(), 8_000, |payload| {
         schemas.each_ref().map(|schema| check_embedded(schema, payload)).contains(&true)
     });
@@ -104,7 +106,11 @@ fn check_embedded(schema: &Arc<SourceSchema>, payload: &[u8]) -> bool {
     check_limits(schema, payload);
     let found = decode(schema, &[payload.to_vec()], &[]).remove(0);
     let is_decoded = found.is_ok();
-    if let Some((expected, has_words)) = unfolded(payload) {
+    let unfolded = match schema.framing {
+        Framing::Document => unfolded(payload),
+        Framing::Lines => unfolded_lines(payload),
+    };
+    if let Some((expected, has_words)) = unfolded {
         let plain = SourceSchema { embedded: Vec::new(), ..(**schema).clone() };
         let expected = expected.and_then(|text| naive(&plain, text.as_bytes()));
         match (in_one_notation(found), in_one_notation(expected)) {
@@ -175,10 +181,31 @@ fn embedded(features: &[(&str, FeatureKind)]) -> Arc<SourceSchema> {
     Arc::new(schema.unwrap().with_embedded(fields).unwrap())
 }
 
-/// Returns the document with every body in its place, or why none can be, and whether there are
-/// words for numbers in one; `None` where a value cannot say what the decoder may pass over, or
-/// another reason may come first.
-fn unfolded(payload: &[u8]) -> Option<(Result<String, RejectReason>, bool)> {
+/// The document with every body in its place, or why none can be, and whether there are words for
+/// numbers in one.
+type Unfolded = (Result<String, RejectReason>, bool);
+
+/// Unfolds each line; blank ones stay as they are.
+fn unfolded_lines(payload: &[u8]) -> Option<Unfolded> {
+    let (mut lines, mut has_words) = (Vec::new(), false);
+    let mut outcome = Ok(());
+    for line in payload.split(|byte| *byte == b'\n') {
+        if line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+            continue;
+        }
+        let (unfolded, line_has_words) = unfolded(line)?;
+        has_words |= line_has_words;
+        match unfolded {
+            Ok(line) => lines.push(line),
+            Err(reason) => outcome = Err(reason),
+        }
+    }
+    Some((outcome.map(|()| lines.join("\n")), has_words))
+}
+
+/// Unfolds a document; `None` where a value cannot say what the decoder may pass over, or another
+/// reason may come first.
+fn unfolded(payload: &[u8]) -> Option<Unfolded> {
     let mut document: Value = serde_json::from_slice(payload).ok()?;
     let mut has_words = false;
     for (key, form) in FORMS {
@@ -229,11 +256,12 @@ fn body(text: &str, form: EmbeddedForm) -> Body {
             Body::Is(Value::Null)
         }
         EmbeddedForm::Json | EmbeddedForm::Base64Json => {
-            match serde_json::from_str(&special::quote_specials(text.trim())) {
-                Ok(value) => Body::Is(value),
-                Err(_) if may_be_json(text.trim().as_bytes()) => Body::Unsaid,
-                Err(_) => Body::Wrong,
+            // With quotes a word would be a key, too.
+            if !may_be_json(text.trim().as_bytes()) {
+                return Body::Wrong;
             }
+            let value = serde_json::from_str(&special::quote_specials(text.trim()));
+            value.map_or(Body::Unsaid, Body::Is)
         }
     }
 }
@@ -282,18 +310,21 @@ const EDGES: &str = r#"{"t":1e9,"meta":{"model":"first","version":"1"},"f":{"a":
 
 /// Messages behind one another: of one layout, of others, and of one with and without null, where
 /// paths end and where they lead on.
-fn alike() -> [String; 4] {
+fn alike() -> [String; 5] {
     let whole = FIRST.replace("1.5", "17");
     let nan = FIRST.replace(r#""x""#, r#""NaN""#);
     let null = FIRST.replace("7,", "null,");
     let second = SECOND.replace("17", "1.0");
     let word = FIRST.replace(r#""x""#, "Infinity");
+    // Of an object that comes again the last counts, with nothing of the others.
+    let twice = FIRST.replace(r#""list""#, r#""f": {"c": 8, "d": "y"}, "list""#);
     let blocked = SECOND.replace(r#"{"x":9.5}"#, "null");
     [
         [FIRST, &whole, SECOND, &nan, SECOND, SECOND].join(&BETWEEN.to_string()),
         [SECOND, &second, THIRD, SECOND, EDGES, EDGES].join(&BETWEEN.to_string()),
         [THIRD, FIRST, &null, &word, FIRST].join(&BETWEEN.to_string()),
         [&blocked, &blocked, SECOND, &blocked].join(&BETWEEN.to_string()),
+        [&twice, &twice, FIRST, &twice].join(&BETWEEN.to_string()),
     ]
 }
 
@@ -328,12 +359,13 @@ fn lists() -> [String; 8] {
     ]
 }
 
-/// Bodies of each form, alone and together.
-fn bodies() -> [String; 7] {
+/// Bodies of each form, alone and together, and in lines.
+fn bodies() -> Vec<String> {
     const BODY: &str = r#"{"a": 2.5, "b": [1, "\u0041"], "rows": [{"a": 1}, {"a": 2}]}"#;
+    const BROKEN: &str = "{\n\"rows\":[{\"a\":1},\r\n{\"a\":2}]}";
     const CSV: &str = "1, 2.5\n-3e2,x\n";
     let in_base64 = |text: &str| BASE64.encode(text);
-    [
+    let documents = [
         json!({"t": 1, "m": "m", "j": BODY, "k": true}),
         json!({"t": 1, "m": "m", "c": CSV}),
         json!({"specversion": "1.0", "t": 5, "m": "m", "data_base64": in_base64(BODY)}),
@@ -341,8 +373,11 @@ fn bodies() -> [String; 7] {
         json!({"j": BODY, "c": CSV, "data_base64": in_base64(BODY), "b": in_base64(CSV), "t": 1, "m": "m"}),
         json!({"t": 1, "m": "m", "j": r#"{"a": NaN}"#, "c": "NaN,Infinity\n"}),
         json!({"t": 1, "m": "m", "j": {"a": 1}, "c": [[1, 2], [3]]}),
-    ]
-    .map(|message| message.to_string())
+        json!({"data_base64": in_base64(BROKEN), "j": BROKEN, "m": "m", "t": 1}),
+    ];
+    let mut bodies: Vec<String> = documents.iter().map(ToString::to_string).collect();
+    bodies.push(format!("{}\n \r\n{}\n", documents[7], documents[7]));
+    bodies
 }
 
 /// Messages of each model with tensors, and lines of them.

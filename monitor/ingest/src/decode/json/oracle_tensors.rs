@@ -194,10 +194,10 @@ pub(super) fn check(
             .collect(),
     };
     let plain = each(text, &unfolded);
-    let is_unread =
-        |line: &str| !line.trim().is_empty() && serde_json::from_str::<Value>(line).is_err();
+    let is_blank = |line: &str| line.chars().all(|it| " \t\r".contains(it));
+    let is_unread = |line: &str| !is_blank(line) && serde_json::from_str::<Value>(line).is_err();
     let has_unread = schema.framing == Framing::Lines
-        && plain.as_ref().is_ok_and(|it| it.lines().any(is_unread));
+        && plain.as_ref().is_ok_and(|it| it.split('\n').any(is_unread));
     match plain.and_then(|text| each(&text, &|it| by_rows(schema, it))) {
         // Which of several problems comes first, their order in the message says; that of a line
         // before may be one that `Value` does not know.

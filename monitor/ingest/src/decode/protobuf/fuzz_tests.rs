@@ -10,6 +10,7 @@ use prost_reflect::prost_types::field_descriptor_proto::Type;
 use prost_reflect::prost_types::{DescriptorProto, FileDescriptorSet};
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
+    ReflectMessage as _, Value,
 };
 
 use super::samples::{ODD_FLOAT, counted, form as form_of, json, tag, varint};
@@ -133,7 +134,11 @@ struct Case {
 
 impl Case {
     fn new(source: Arc<SourceSchema>, fields: &str) -> Self {
-        let descriptors = descriptors(&format!("{PROTO3} {fields}"));
+        Self::of(source, &format!("{PROTO3} {fields}"))
+    }
+
+    fn of(source: Arc<SourceSchema>, text: &str) -> Self {
+        let descriptors = descriptors(text);
         let schema = ProtobufSchema::parse(&descriptors).unwrap();
         let message = schema.message("M").unwrap();
         let program = ProtobufProgram::compile(&source, &schema, message).unwrap();
@@ -156,7 +161,9 @@ impl Case {
         if let Some(record) = message.as_ref().map(json)
             && let text = record.to_string()
             && !text.contains(ODD_FLOAT)
-            && !has(&self.writer, payload, &|field, form| field.is_map() && form != Form::Counted)
+            && !has(&self.writer, payload, &|field, form, _| {
+                field.is_map() && form != Form::Counted
+            })
         {
             assert_eq!(outcome(decoded.clone()), decoded_json(&self.source, &record), "{text}");
         }
@@ -164,26 +171,31 @@ impl Case {
     }
 }
 
-/// Whether a known field is such a one in such a form. The other reader takes a map in any form for
-/// its own, and refuses other fields in another form than their type's, as this one does not.
-fn has(
+/// Whether a known field is such a one, in such a form and of such bytes. The other reader takes a
+/// map in any form for its own, and refuses other fields in another form than their type's, as this
+/// one does not.
+pub(in crate::decode) fn has(
     message: &MessageDescriptor,
     bytes: &[u8],
-    is_one: &impl Fn(&FieldDescriptor, Form) -> bool,
+    is_one: &impl Fn(&FieldDescriptor, Form, &[u8]) -> bool,
 ) -> bool {
     let mut wire = Wire::new(bytes, 0..bytes.len());
     while !wire.is_end() {
         let Ok(tag) = wire.tag() else { return false };
         let field = message.get_field(tag.number);
-        if field.as_ref().is_some_and(|field| is_one(field, tag.form)) {
+        let start = wire.at();
+        let is_whole = wire.skip(tag).is_ok();
+        let value = &bytes[start..wire.at()];
+        if field.as_ref().is_some_and(|field| is_one(field, tag.form, value)) {
             return true;
         }
-        let start = wire.at();
-        let Ok(()) = wire.skip(tag) else { return false };
+        if !is_whole {
+            return false;
+        }
         if tag.form == Form::Counted
             && let Some(Kind::Message(inner)) = field.map(|it| it.kind())
-            && let Ok(part) = Wire::new(bytes, start..wire.at()).counted()
-            && has(&inner, &bytes[part], is_one)
+            && let Ok(part) = Wire::new(value, 0..value.len()).counted()
+            && has(&inner, &value[part], is_one)
         {
             return true;
         }
@@ -218,12 +230,61 @@ fn wanted_messages() {
         // Of a number that is too large the low bits count.
         [rows, embedded(6, &[single(1, 3.0)]), group, head, whole(3, (1 << 32) + 8)].concat(),
     ];
-    let is_odd = |field: &FieldDescriptor, form: Form| form != FORMS[form_of(field) as usize];
+    let is_odd =
+        |field: &FieldDescriptor, form: Form, _: &[u8]| form != FORMS[form_of(field) as usize];
     fuzz::play(&seeds, 10_000, |payload| {
         let (decoded, is_read) = case.compare(payload);
         let is_decoded = !decoded.rows.is_empty();
         assert!(is_read || !is_decoded || has(&case.writer, payload, &is_odd), "it is no message");
         is_decoded
+    });
+}
+
+/// The same message, with fields that have to be there.
+const REQUIRED: &str = r#"syntax = "proto2";
+    message M {
+        required int64 t = 15;
+        required uint32 v = 3;
+        optional double a = 1;
+        optional sint64 b = 2;
+        optional fixed64 c = 4;
+        optional bool e = 5;
+        message D { required float a = 1; optional fixed32 b = 2; }
+        optional D d = 6;
+        repeated D f = 7;
+    }"#;
+
+/// Whether a field is absent, here or inside, that has to be there.
+fn lacks_required(message: &DynamicMessage) -> bool {
+    let is_absent = |field: &FieldDescriptor| {
+        field.cardinality() == Cardinality::Required && !message.has_field(field)
+    };
+    message.descriptor().fields().any(|field| is_absent(&field))
+        || message.fields().any(|(_, value)| {
+            let mut items = value.as_list().into_iter().flatten().filter_map(Value::as_message);
+            value.as_message().is_some_and(lacks_required) || items.any(lacks_required)
+        })
+}
+
+/// What the other reader does not look at.
+#[test]
+fn required_fields() {
+    let case = Case::of(wanted_source(), REQUIRED);
+    let element = |a: f32, b: u32| [single(1, a), form(2, 5), b.to_le_bytes().to_vec()];
+    let head = [whole(15, 17), whole(3, 7), double(1, 0.5)].concat();
+    let rows = [embedded(7, &element(1.5, 3)), embedded(7, &[single(1, 2.0)])].concat();
+    let seeds = [
+        [&head[..], &embedded(6, &[single(1, 3.0)]), &rows].concat(),
+        [rows, whole(5, 1), embedded(6, &[]), embedded(6, &[single(1, -1.0)]), head].concat(),
+    ];
+    fuzz::play(&seeds, 10_000, |payload| {
+        let message = DynamicMessage::decode(case.writer.clone(), payload);
+        if !message.is_ok_and(|it| lacks_required(&it)) {
+            return !case.compare(payload).0.rows.is_empty();
+        }
+        let decoded = case.decode((ProtobufFraming::Bare, SchemaId::ONLY), payload);
+        assert!(decoded.rows.is_empty(), "a field has to be there");
+        false
     });
 }
 
@@ -373,7 +434,8 @@ fn samples() -> [Vec<u8>; 4] {
     );
     let first = [
         [whole(15, 5), whole(2, 0), whole(3, 2), double(1, 0.125)].concat(),
-        embedded(5, &[text(1, "x"), whole(2, 13)]),
+        // Of a key that comes again in its entry the last one counts.
+        embedded(5, &[text(1, "z"), text(1, "x"), whole(2, 13)]),
         rows.concat(),
         [object.clone(), event.clone(), bytes(11, b"\xff\xfe"), whole(1000, 1)].concat(),
     ]
@@ -382,11 +444,19 @@ fn samples() -> [Vec<u8>; 4] {
         [whole(2, 1), whole(15, 1_364_806_800), whole(3, 0), text(6, "p"), text(6, "q")].concat(),
         embedded(7, &[whole(4, 1)]),
         [embedded(10, &[whole(1, 7)]), object, event, embedded(9, &[text(4, "again")])].concat(),
+        // Of a message that comes again all counts that is said of it.
+        embedded(10, &[]),
     ]
     .concat();
     let unknown = [form(1001, 3), whole(2, 1), form(1001, 4), first.clone()].concat();
     // Of a key that comes again the last value counts, which is nothing here.
-    let again = [second.clone(), embedded(9, &[embedded(5, &[text(1, "x")])])].concat();
+    let nothing = |key: &str| [text(1, key)];
+    let again = [
+        second.clone(),
+        embedded(8, &[embedded(1, &nothing("l"))]),
+        embedded(9, &[embedded(5, &nothing("x"))]),
+    ]
+    .concat();
     [first, second, unknown, again]
 }
 

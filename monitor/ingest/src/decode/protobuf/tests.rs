@@ -318,6 +318,8 @@ fn a_timestamp_is_an_event_time_whatever_the_source_says() {
             (time(1_364_806_800, 250_999_999), Some(1_364_806_800_250)),
             (time(-1, 999_999_999), Some(-1)),
             (vec![0x0a, 0], Some(0)),
+            // In two parts, of which the second one has 5,000,000 nanoseconds.
+            (vec![0x0a, 2, 8, 7, 0x0a, 5, 16, 0xc0, 0x96, 0xb1, 2], Some(7_005)),
             (time(i64::MAX, 0), None),
         ] {
             let decoded = decode(&text, &source, &payload);
@@ -623,11 +625,13 @@ fn what_only_the_bytes_say_is_read_as_json_is() {
         entry("none", &[8, 0]),
         entry("list", &list),
         entry("in", &inner),
+        entry("zero", &number(-0.0)),
     ];
     let bytes = nested(1, &members.concat());
     let read = |path: &str, kind| read(&head, fields, (path, kind), &bytes);
     assert_eq!(wholes(&read("s.age", FeatureKind::Integer), 0), [Some(41)]);
     assert_eq!(text(&read("s.age", FeatureKind::Categorical), 0).as_deref(), Some("41"));
+    assert_eq!(text(&read("s.zero", FeatureKind::Categorical), 0).as_deref(), Some("-0.0"));
     assert_eq!(text(&read("s.name", FeatureKind::Categorical), 0).as_deref(), Some("x"));
     assert_eq!(floats(&read("s.in.k", FeatureKind::Float64), 0), [Some(2.5)]);
     assert_eq!(floats(&read("s.list[]", FeatureKind::Float64), 0), [Some(1.0), None]);
