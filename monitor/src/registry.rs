@@ -191,25 +191,25 @@ impl Writers {
     /// wait for the registry, and calls `beat` meanwhile.
     pub fn program(
         &self,
-        id: SchemaId,
+        id: &SchemaId,
         beat: &dyn Fn(),
     ) -> Result<Option<Program>, Arc<RegistryError>> {
         match &self.origin {
-            Origin::Files(programs) => Ok(programs.get(&id).cloned()),
+            Origin::Files(programs) => Ok(programs.get(id).cloned()),
             Origin::Registry { language, client, known } => {
                 let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(answer) = self.recall(&mut lock(), id) {
                     return answer;
                 }
                 // Nobody waits for an answer but who asks: it can take long.
-                let registered = client.schema(id.number(), beat);
+                let registered = client.schema(id.schema(), beat);
                 self.keep(&mut lock(), *language, id, registered)
             }
         }
     }
 
     /// Returns what can be said without asking.
-    fn recall(&self, known: &mut Known, id: SchemaId) -> Option<Answer> {
+    fn recall(&self, known: &mut Known, id: &SchemaId) -> Option<Answer> {
         let now = clock::instant();
         if let Some(answer) = known.lookup(id, now) {
             return Some(answer);
@@ -240,7 +240,7 @@ impl Writers {
         &self,
         known: &mut Known,
         language: Language,
-        id: SchemaId,
+        id: &SchemaId,
         registered: Result<Option<Registered>, RegistryError>,
     ) -> Answer {
         let now = clock::instant();
@@ -252,32 +252,32 @@ impl Writers {
                 if error.is_of_all() {
                     known.silence(now, Arc::clone(&error));
                 } else {
-                    known.miss(schema, now, Absent::Refused(Arc::clone(&error)));
+                    known.miss(SchemaId::of(schema), now, Absent::Refused(Arc::clone(&error)));
                 }
                 return Err(error);
             }
         };
         known.hear();
         let Some(registered) = registered else {
-            known.miss(schema, now, Absent::Unregistered);
+            known.miss(SchemaId::of(schema), now, Absent::Unregistered);
             return Ok(None);
         };
         let (found, expected) = (&registered.schema_type, language.schema_type());
         Ok(match language {
             _ if *found != expected => {
                 let error = anyhow::anyhow!("it is of {found}, not of {expected}");
-                self.reject(known, schema, &error)
+                self.reject(known, SchemaId::of(schema), &error)
             }
             Language::Avro => {
                 let program = self.avro(&registered);
-                self.learn(known, schema, program)
+                self.learn(known, &SchemaId::of(schema), program)
             }
             Language::Protobuf => match types(&registered) {
                 Ok(types) => {
                     known.learn_types(schema, &types);
                     self.learn_message(known, id, &types)
                 }
-                Err(error) => self.reject(known, schema, &error),
+                Err(error) => self.reject(known, SchemaId::of(schema), &error),
             },
         })
     }
@@ -287,10 +287,10 @@ impl Writers {
     fn learn_message(
         &self,
         known: &mut Known,
-        id: SchemaId,
+        id: &SchemaId,
         types: &ProtobufSchema,
     ) -> Option<Program> {
-        let message = types.message_at(proto::MAIN, &id.message())?;
+        let message = types.message_named(proto::MAIN, id.message())?;
         let program = ProtobufProgram::compile(&self.source, types, message);
         self.learn(known, id, program.map(Program::Protobuf).map_err(anyhow::Error::from))
     }
@@ -298,7 +298,7 @@ impl Writers {
     fn learn(
         &self,
         known: &mut Known,
-        id: SchemaId,
+        id: &SchemaId,
         program: anyhow::Result<Program>,
     ) -> Option<Program> {
         match program {
@@ -313,10 +313,10 @@ impl Writers {
                         "what is configured there is null in every record: the schema has no field"
                     );
                 }
-                known.learn(id, &program);
+                known.learn(id.clone(), &program);
                 Some(program)
             }
-            Err(error) => self.reject(known, id, &error),
+            Err(error) => self.reject(known, id.clone(), &error),
         }
     }
 

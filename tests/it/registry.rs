@@ -10,7 +10,7 @@ use driftd_core::config::{self, Config};
 use driftd_fixtures::kafka::secured::SecuredBroker;
 use driftd_fixtures::wait;
 use driftd_fixtures::work_dir::WorkDir;
-use driftd_ingest::{AvroSchema, Program, SchemaId};
+use driftd_ingest::{AvroSchema, Program, SchemaId, SchemaName};
 use driftd_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn open(registry: &Value) -> Writers {
 }
 
 fn ask(writers: &Writers, id: u64) -> Result<Option<Program>, Arc<RegistryError>> {
-    writers.program(SchemaId::registered(id), &|| ())
+    writers.program(&SchemaId::registered(id), &|| ())
 }
 
 fn record(name: &str, fields: &Value) -> Value {
@@ -168,13 +168,14 @@ fn schemas_in_files_are_known_from_the_start_by_their_fingerprints() {
         Writers::open(&config.sources[0], dir.path()).map(|it| it.expect("the format is Avro"))
     };
     let one = open(&json!({"schema": "first.avsc"})).expect("it is a schema");
-    assert!(one.program(SchemaId::ONLY, &|| ()).expect("nobody is asked").is_some());
+    assert!(one.program(&SchemaId::ONLY, &|| ()).expect("nobody is asked").is_some());
     let both = open(&json!({"schemas": ["first.avsc", "second.avsc"]})).expect("they are schemas");
     let fingerprint = AvroSchema::parse(&first, &[]).expect("a schema").fingerprint();
     let known = SchemaId::of_fingerprint(fingerprint.expect("it refers to no other"));
-    assert!(both.program(known, &|| ()).expect("nobody is asked").is_some());
-    let other = SchemaId::of_fingerprint(known.number() ^ 1);
-    assert!(both.program(other, &|| ()).expect("nobody is asked").is_none());
+    assert!(both.program(&known, &|| ()).expect("nobody is asked").is_some());
+    let SchemaName::Fingerprint(number) = known.schema() else { panic!("{known}") };
+    let other = SchemaId::of_fingerprint(number ^ 1);
+    assert!(both.program(&other, &|| ()).expect("nobody is asked").is_none());
     for (file, expected) in [
         ("none.avsc", "is no Avro schema"),
         ("absent.avsc", "cannot read"),
@@ -249,8 +250,8 @@ fn a_message_of_a_schema_is_found_by_its_place_with_what_it_imports() {
     let writers = Writers::open(&config.sources[0], Path::new("."));
     let writers = writers.expect("nothing is read").expect("the format is Protobuf");
     let ask = |schema: u64, places: &[u64]| {
-        let id = SchemaId::registered(schema).of_message(places).expect("few places");
-        writers.program(id, &|| ()).expect("it answers")
+        let id = SchemaId::registered(schema).at(places).expect("few places");
+        writers.program(&id, &|| ()).expect("it answers")
     };
     assert!(matches!(ask(7, &[1]), Some(Program::Protobuf(_))));
     let expected = ["/schemas/ids/7", "/subjects/inner/versions/1"];
@@ -292,7 +293,7 @@ fn types_in_files_are_known_from_the_start() {
             .map_err(|error| with_causes(&error))
     };
     let found = open(&json!({"proto": "a.proto", "include": ["types"], "message": "A"}));
-    let found = found.expect("it is a type").program(SchemaId::ONLY, &|| ());
+    let found = found.expect("it is a type").program(&SchemaId::ONLY, &|| ());
     assert!(found.expect("nobody is asked").is_some());
     for (section, expected) in [
         (json!({"proto": "a.proto", "message": "A"}), "import 'shop/inner.proto' not found"),

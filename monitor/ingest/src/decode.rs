@@ -12,6 +12,7 @@ mod builders;
 mod draw;
 mod envelope;
 pub mod event_time;
+mod framing;
 #[cfg(test)]
 mod fuzz;
 mod inference;
@@ -22,6 +23,7 @@ mod plan;
 mod programs;
 mod protobuf;
 mod rows;
+mod schema_id;
 mod special;
 mod trie;
 mod typed;
@@ -38,14 +40,16 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
+pub use self::framing::RegistryFraming;
 pub use self::json::{
     Half, HalfForm, HalfReader, HalfSchema, JsonDecoder, Side, inference_document,
 };
-pub use self::programs::{Program, ProgramTooLarge, SchemaId};
+pub use self::programs::{Program, ProgramTooLarge};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError,
 };
+pub use self::schema_id::{MessageName, Places, SchemaId, SchemaName, Uuid};
 pub use self::special::quote_specials;
 pub use self::whole::Whole;
 use crate::rejection::{Refusal, RejectReason, Rejection};

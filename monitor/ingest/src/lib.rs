@@ -65,10 +65,10 @@ pub use columns::{
 pub use decode::{
     ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError,
     DESCRIPTORS_BYTES_MAX, Decode, DecodeLimits, Decoded, Envelope, Half, HalfForm, HalfReader,
-    HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, Program, ProgramTooLarge,
-    ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, ProtobufSchemaError, Row,
-    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Side, Whole, event_time, inference_document,
-    quote_specials,
+    HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, MessageName, Places, Program,
+    ProgramTooLarge, ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema,
+    ProtobufSchemaError, RegistryFraming, Row, SCHEMA_BYTES_MAX, SchemaId, SchemaName,
+    SchemaProblem, Side, Uuid, Whole, event_time, inference_document, quote_specials,
 };
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use driftd_core::config::{Credentials, RegistryConfig, RegistryFraming};
+use driftd_ingest::SchemaName;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::http::StatusCode;
@@ -179,17 +180,23 @@ impl Client {
         &self.url
     }
 
-    /// Asks for a schema by its number; `None` when the registry says that there is none.
+    /// Asks for a schema by its name; `None` when the registry says that there is none.
     pub(super) fn schema(
         &self,
-        number: u64,
+        name: SchemaName,
         beat: &dyn Fn(),
     ) -> Result<Option<Registered>, RegistryError> {
         beat();
-        if self.number_max < number {
-            return Ok(None);
-        }
-        let path = format!("/schemas/ids/{number}");
+        let path = match name {
+            SchemaName::Number(number) if number <= self.number_max => {
+                format!("/schemas/ids/{number}")
+            }
+            // No message of this framing names a schema so.
+            SchemaName::Number(_)
+            | SchemaName::Only
+            | SchemaName::Fingerprint(_)
+            | SchemaName::Uuid(_) => return Ok(None),
+        };
         let (status, body) = self.get(&path)?;
         let problem = || serde_json::from_str::<Problem>(&body);
         if status == StatusCode::NOT_FOUND

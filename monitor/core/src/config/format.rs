@@ -11,7 +11,7 @@ use driftd_ingest::{
 };
 
 use super::SourceConfig;
-use super::registry::{RegistryConfig, RegistryFraming};
+use super::registry::RegistryConfig;
 
 /// More than what stands around the two halves of a joined document.
 const JOIN_BYTES: usize = 64;
@@ -46,10 +46,7 @@ impl AvroConfig {
         match self {
             Self::Schema(_) => AvroFraming::Bare,
             Self::Schemas(_) => AvroFraming::SingleObject,
-            Self::Registry(registry) => match registry.framing {
-                RegistryFraming::Confluent => AvroFraming::Confluent,
-                RegistryFraming::Apicurio => AvroFraming::Apicurio,
-            },
+            Self::Registry(registry) => AvroFraming::Registry(registry.framing),
         }
     }
 }
@@ -87,7 +84,7 @@ impl ProtobufConfig {
     pub fn framing(&self) -> ProtobufFraming {
         match self {
             Self::Type { .. } => ProtobufFraming::Bare,
-            Self::Registry(_) => ProtobufFraming::Confluent,
+            Self::Registry(registry) => ProtobufFraming::Registry(registry.framing),
         }
     }
 }

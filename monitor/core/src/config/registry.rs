@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+pub use driftd_ingest::RegistryFraming;
+
 /// A registry with the interface of Confluent's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
@@ -16,15 +18,6 @@ pub struct RegistryConfig {
     pub credentials: Credentials,
     /// Certificates to trust, in place of the system's. The path is as written.
     pub ca_file: Option<PathBuf>,
-}
-
-/// How messages say the number of their schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegistryFraming {
-    /// In four bytes behind one of zero.
-    Confluent,
-    /// In eight bytes behind one of zero.
-    Apicurio,
 }
 
 /// Who asks a registry.

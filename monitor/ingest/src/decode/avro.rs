@@ -38,9 +38,11 @@ pub use self::program::AvroProgram;
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::OpenBatch;
+use super::framing::Named;
 use super::plan::Plan;
-use super::programs::{Program, Programs, SchemaId};
+use super::programs::{Program, Programs};
 use super::rows::Rows;
+use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, Rejection};
 use crate::schema::SourceSchema;
@@ -93,8 +95,8 @@ impl AvroDecoder {
     /// for a message that is refused whatever schemas there are.
     pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let (id, _) = self.framing.open(payload).ok()?;
-        (!self.programs.has(id)).then_some(id)
+        let id = SchemaId::of(self.framing.open(payload).ok()?.schema);
+        (!self.programs.has(&id)).then_some(id)
     }
 
     /// Takes the program for messages that name a schema. Of many, the one that is unused for
@@ -106,8 +108,8 @@ impl AvroDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let (id, start) = self.framing.open(payload)?;
-        let program = self.programs.get(id, "Avro")?;
+        let Named { schema, start } = self.framing.open(payload)?;
+        let program = self.programs.get(SchemaId::of(schema), "Avro")?;
         let Self { limits, plan, slots, elements, rows, batch, .. } = self;
         rows.begin(message);
         let limits = *limits;

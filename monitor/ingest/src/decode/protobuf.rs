@@ -42,8 +42,9 @@ pub use self::schema::{DESCRIPTORS_BYTES_MAX, MessageId, ProtobufSchema, Protobu
 use self::walk::Slots;
 use super::batch::OpenBatch;
 use super::plan::Plan;
-use super::programs::{Program, Programs, SchemaId};
+use super::programs::{Program, Programs};
 use super::rows::Rows;
+use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, Rejection};
 use crate::schema::SourceSchema;
@@ -107,7 +108,7 @@ impl ProtobufDecoder {
     pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
         let (id, _) = self.framing.open(payload).ok()?;
-        (!self.programs.has(id)).then_some(id)
+        (!self.programs.has(&id)).then_some(id)
     }
 
     /// Takes the program for messages that name a type. Of many, the one that is unused for longest

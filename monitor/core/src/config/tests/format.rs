@@ -61,7 +61,7 @@ fn a_registry_may_ask_who_it_is() {
     }));
     assert_eq!(found.framing, RegistryFraming::Apicurio);
     let framing = AvroConfig::Registry(found.clone()).framing();
-    assert_eq!(framing, AvroFraming::Apicurio);
+    assert_eq!(framing, AvroFraming::Registry(RegistryFraming::Apicurio));
     assert_eq!(found.ca_file, Some(PathBuf::from("ca.pem")));
     let (username, password) = ("driftd".to_owned(), "Hunter 2".to_owned());
     assert_eq!(found.credentials, Credentials::Password { username, password });
@@ -181,7 +181,7 @@ fn types_come_from_files_with_a_name_or_from_a_registry() {
     let files = ProtobufFiles::Descriptors("a.pb".into());
     assert_eq!(found, ProtobufConfig::Type { files, message });
     let found = loaded_protobuf(json!({"registry": {"url": "http://registry:8081"}}));
-    assert_eq!(found.framing(), ProtobufFraming::Confluent);
+    assert_eq!(found.framing(), ProtobufFraming::Registry(RegistryFraming::Confluent));
 }
 
 #[test]

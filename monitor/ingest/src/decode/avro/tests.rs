@@ -8,6 +8,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use super::reference::long;
 use super::*;
 use crate::columns::categorical_column;
+use crate::decode::framing::RegistryFraming;
 use crate::decode::programs::{PROGRAMS_MAX, ProgramTooLarge};
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
@@ -89,9 +90,13 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
     let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
     let head = |head: &[u8]| [head, &value].concat();
     for (framing, payload, id) in [
-        (AvroFraming::Confluent, head(&[0, 0, 0, 1, 2]), SchemaId::registered(258)),
         (
-            AvroFraming::Apicurio,
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            head(&[0, 0, 0, 1, 2]),
+            SchemaId::registered(258),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio),
             head(&[0, 1, 0, 0, 0, 0, 0, 0, 2]),
             SchemaId::registered((1 << 56) + 2),
         ),
@@ -103,7 +108,7 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
         (AvroFraming::Bare, head(&[]), SchemaId::ONLY),
     ] {
         let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
-        assert_eq!(decoder.missing(&message(&payload)), Some(id));
+        assert_eq!(decoder.missing(&message(&payload)), Some(id.clone()));
         decoder.learn(id, Arc::clone(&program));
         assert_eq!(decoder.missing(&message(&payload)), None);
         assert_eq!(decoder.decode(&message(&payload)), None);
@@ -117,12 +122,28 @@ fn a_message_that_is_refused_anyway_needs_no_schema() {
     let source = source(TimeFormat::UnixMillis, &[NUMBER]);
     let large = vec![0; LIMITS.payload_bytes_max + 1];
     for (framing, payload, reason) in [
-        (AvroFraming::Confluent, None, RejectReason::EmptyPayload),
-        (AvroFraming::Confluent, Some(&[][..]), RejectReason::EmptyPayload),
-        (AvroFraming::Confluent, Some(&large), RejectReason::Oversized),
-        (AvroFraming::Confluent, Some(&[0, 0, 0, 1]), RejectReason::InvalidAvro),
-        (AvroFraming::Confluent, Some(&[1, 0, 0, 0, 1, 9]), RejectReason::InvalidAvro),
-        (AvroFraming::Apicurio, Some(&[0, 0, 0, 0, 0, 0, 0, 1]), RejectReason::InvalidAvro),
+        (AvroFraming::Registry(RegistryFraming::Confluent), None, RejectReason::EmptyPayload),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[][..]),
+            RejectReason::EmptyPayload,
+        ),
+        (AvroFraming::Registry(RegistryFraming::Confluent), Some(&large), RejectReason::Oversized),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[0, 0, 0, 1]),
+            RejectReason::InvalidAvro,
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[1, 0, 0, 0, 1, 9]),
+            RejectReason::InvalidAvro,
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio),
+            Some(&[0, 0, 0, 0, 0, 0, 0, 1]),
+            RejectReason::InvalidAvro,
+        ),
         (
             AvroFraming::SingleObject,
             Some(&[0xc3, 2, 0, 0, 0, 0, 0, 0, 0, 1]),
@@ -139,7 +160,11 @@ fn a_message_that_is_refused_anyway_needs_no_schema() {
 #[test]
 fn a_schema_that_was_not_brought_refuses_its_messages_alone() {
     let source = source(TimeFormat::UnixMillis, &[WHOLE]);
-    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Confluent, LIMITS);
+    let mut decoder = AvroDecoder::new(
+        Arc::clone(&source),
+        AvroFraming::Registry(RegistryFraming::Confluent),
+        LIMITS,
+    );
     decoder.learn(SchemaId::registered(7), program(&source, &record("x", "\"int\"")));
     let swapped = r#"{"type": "record", "name": "R", "fields": [
         {"name": "x", "type": "long"}, {"name": "t", "type": "long"}]}"#;
@@ -164,7 +189,11 @@ fn a_schema_that_was_not_brought_refuses_its_messages_alone() {
 #[test]
 fn of_many_schemas_the_one_that_is_unused_for_longest_is_forgotten() {
     let source = source(TimeFormat::UnixMillis, &[WHOLE]);
-    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Confluent, LIMITS);
+    let mut decoder = AvroDecoder::new(
+        Arc::clone(&source),
+        AvroFraming::Registry(RegistryFraming::Confluent),
+        LIMITS,
+    );
     let program = program(&source, &record("x", "\"int\""));
     let payload = |id: usize| vec![0, 0, 0, 0, u8::try_from(id).unwrap(), 0, 0];
     for id in 0..PROGRAMS_MAX {

@@ -3,54 +3,57 @@
 //! Before: the payload. After: [`super::ProtobufDecoder`] finds the program for it.
 
 use super::wire::Wire;
-use crate::decode::programs::SchemaId;
+use crate::decode::framing::{Named, RegistryFraming};
+use crate::decode::schema_id::{MessageName, Places, SchemaId};
 use crate::rejection::{Refusal, RejectReason};
 
 /// What comes before the fields of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtobufFraming {
-    /// A byte of zero, the schema's number in a registry in four bytes, the highest first, and
-    /// which of the schema's messages it is: how many places, and each of them, in zigzag. A single
-    /// zero stands for the first one of the file.
+    /// What a registry calls the schema, and which of the schema's messages it is.
     ///
-    /// Clients of before 2022 wrote the places without zigzag, which nothing tells apart: theirs
-    /// are read as others', or not at all.
-    Confluent,
+    /// Serializers of Confluent say how many places it has, and each of them, in zigzag. A single
+    /// zero stands for the first message of the file. Clients of before 2022 wrote the places
+    /// without zigzag, which nothing tells apart: theirs are read as others', or not at all.
+    Registry(RegistryFraming),
     /// Nothing: all messages are of one type, [`SchemaId::ONLY`].
     Bare,
 }
 
-/// Most places of a message, as [`SchemaId::of_message`] takes them.
-const PLACES_MAX: usize = 4;
-
 impl ProtobufFraming {
     /// Returns the name of the message's type, and where its fields begin.
     pub(super) fn open(self, payload: &[u8]) -> Result<(SchemaId, usize), Refusal> {
-        match self {
-            Self::Bare => Ok((SchemaId::ONLY, 0)),
-            Self::Confluent => confluent(payload).ok_or_else(|| {
-                let detail = "the message does not begin with a byte of zero, four of a schema's \
-                              number and the place of one of its messages";
-                Refusal::new(RejectReason::InvalidProtobuf, format_args!("{detail}"))
-            }),
-        }
+        let registry = match self {
+            Self::Bare => return Ok((SchemaId::ONLY, 0)),
+            Self::Registry(registry) => registry,
+        };
+        named(registry, payload).ok_or_else(|| {
+            let beginning = registry.beginning();
+            let detail = format_args!(
+                "the message does not begin with {beginning}, and the place of one of its messages"
+            );
+            Refusal::new(RejectReason::InvalidProtobuf, detail)
+        })
     }
 }
 
-fn confluent(payload: &[u8]) -> Option<(SchemaId, usize)> {
-    let [0, a, b, c, d, ..] = payload else { return None };
-    let schema = SchemaId::registered(u32::from_be_bytes([*a, *b, *c, *d]).into());
-    let mut bytes = Wire::new(payload, 5..payload.len());
-    let count = usize::try_from(place(&mut bytes)?).ok()?;
-    if count == 0 {
-        return Some((schema.of_message(&[0])?, bytes.at()));
+fn named(registry: RegistryFraming, payload: &[u8]) -> Option<(SchemaId, usize)> {
+    let Named { schema, start } = registry.open(payload)?;
+    let mut bytes = Wire::new(payload, start..payload.len());
+    let message = match registry {
+        RegistryFraming::Confluent | RegistryFraming::Apicurio => places(&mut bytes)?,
+    };
+    Some((SchemaId::of(schema).with_message(message), bytes.at()))
+}
+
+fn places(bytes: &mut Wire<'_>) -> Option<MessageName> {
+    let count = usize::try_from(place(bytes)?).ok()?;
+    let mut places = [0; Places::MAX];
+    // A single zero stands for one place, the first.
+    for it in places.get_mut(..count)? {
+        *it = place(bytes)?;
     }
-    let mut places = [0; PLACES_MAX];
-    let places = places.get_mut(..count)?;
-    for it in places.iter_mut() {
-        *it = place(&mut bytes)?;
-    }
-    Some((schema.of_message(places)?, bytes.at()))
+    Places::try_new(places.get(..count.max(1))?).map(MessageName::At)
 }
 
 /// Reads a number in zigzag that is not negative.

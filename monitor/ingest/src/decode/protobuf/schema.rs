@@ -13,6 +13,7 @@ use super::descriptor::{
     FileDescriptorSet, Label, MessageEncoding,
 };
 use super::wire::Form;
+use crate::decode::schema_id::MessageName;
 
 /// Longest accepted set of descriptors, in bytes.
 pub const DESCRIPTORS_BYTES_MAX: usize = 8 << 20;
@@ -137,12 +138,20 @@ impl ProtobufSchema {
         self.names.get(full_name).copied().map(MessageId)
     }
 
+    /// Finds the message of a file that another message says it is.
+    pub fn message_named(&self, file: &str, name: &MessageName) -> Option<MessageId> {
+        match name {
+            MessageName::Only => None,
+            MessageName::At(places) => self.message_at(file, &places.iter().collect::<Vec<_>>()),
+        }
+    }
+
     /// Finds a message by its place: among the outermost ones of a file, then inside of each other.
     ///
     /// Each map of a message has a message of its own beside those that are written inside of it.
     /// Serializers of Confluent for Java do not count these, those for other languages do. `None`
     /// where the two ways find two messages: bytes do not say who wrote them.
-    pub fn message_at(&self, file: &str, places: &[usize]) -> Option<MessageId> {
+    pub(super) fn message_at(&self, file: &str, places: &[usize]) -> Option<MessageId> {
         let all = self.files.get(file)?;
         let is_written = |message: &usize| !self.messages[*message].is_entry;
         let counted = self.follow(all, places, |nested, place| nested.get(place).copied());

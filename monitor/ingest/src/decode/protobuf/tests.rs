@@ -9,6 +9,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use super::samples::{counted, tag, varint};
 use super::*;
 use crate::columns::categorical_column;
+use crate::decode::framing::RegistryFraming;
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureField, FeatureKind, ModelSchema, TimeFormat, VersionField};
@@ -468,7 +469,7 @@ fn a_registry_s_framing_names_the_schema_and_the_message() {
     let schema = schema(&text);
     let source = source("t", TimeFormat::UnixMillis, &[NUMBER]);
     let program = ProtobufProgram::compile(&source, &schema, schema.message("M").unwrap()).unwrap();
-    let id = |places: &[u64]| SchemaId::registered(258).of_message(places).unwrap();
+    let id = |places: &[u64]| SchemaId::registered(258).at(places).unwrap();
     for (head, expected) in [
         (&[0][..], id(&[0])),
         (&[2, 0], id(&[0])),
@@ -477,9 +478,9 @@ fn a_registry_s_framing_names_the_schema_and_the_message() {
         (&[4, 0xfe, 3, 0], id(&[255, 0])),
     ] {
         let payload = [&[0, 0, 0, 1, 2][..], head, &[8, 7]].concat();
-        let framing = ProtobufFraming::Confluent;
+        let framing = ProtobufFraming::Registry(RegistryFraming::Confluent);
         let mut decoder = ProtobufDecoder::new(Arc::clone(&source), framing, LIMITS);
-        assert_eq!(decoder.missing(&message(&payload)), Some(expected));
+        assert_eq!(decoder.missing(&message(&payload)), Some(expected.clone()));
         assert_eq!(
             decoder.decode(&message(&payload)).map(|it| it.reason),
             Some(RejectReason::UnknownSchema)
@@ -495,7 +496,7 @@ fn a_registry_s_framing_names_the_schema_and_the_message() {
         &[0, 0, 0, 1, 2, 1, 0],
         &[0, 0, 0, 1, 2, 10, 0, 0, 0, 0, 0],
     ] {
-        let framing = ProtobufFraming::Confluent;
+        let framing = ProtobufFraming::Registry(RegistryFraming::Confluent);
         let mut decoder = ProtobufDecoder::new(Arc::clone(&source), framing, LIMITS);
         assert_eq!(decoder.missing(&message(payload)), None);
         let reason = decoder.decode(&message(payload)).map(|it| it.reason);
