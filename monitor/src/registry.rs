@@ -7,19 +7,21 @@
 //! registered yet. [`known`] keeps what it said, [`proto`] compiles the text of `.proto` files.
 
 mod client;
+mod confluent;
 mod demand;
 mod files;
+mod glue;
+mod http;
 mod known;
 mod proto;
+mod signature;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftd_core::config::{
-    AvroConfig, Config, ProtobufConfig, RegistryConfig, SourceConfig, SourceFormat,
-};
+use driftd_core::config::{AvroConfig, Config, ProtobufConfig, SourceConfig, SourceFormat};
 use driftd_ingest::{
     AvroProgram, AvroSchema, AvroSchemaError, Program, ProgramTooLarge, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError, SchemaId, SourceSchema,
@@ -156,15 +158,22 @@ impl Writers {
     /// whose messages have none. Relative paths start at `folder`.
     pub fn open(source: &SourceConfig, folder: &Path) -> Result<Option<Self>, WritersError> {
         let (topic, schema) = (Arc::clone(&source.topic), Arc::clone(&source.schema));
-        let registry = |language, registry: &RegistryConfig| {
-            let client = Client::open(registry, folder)?;
-            Ok(Origin::Registry { language, client, known: Box::default() })
+        let asked = |language, client: Result<Client, WritersError>| {
+            Ok(Origin::Registry { language, client: client?, known: Box::default() })
         };
         let origin = match &source.format {
             SourceFormat::Json | SourceFormat::Arrow => return Ok(None),
-            SourceFormat::Avro(AvroConfig::Registry(it)) => registry(Language::Avro, it)?,
+            SourceFormat::Avro(AvroConfig::Registry(it)) => {
+                asked(Language::Avro, Client::confluent(it, folder))?
+            }
+            SourceFormat::Avro(AvroConfig::Glue(it)) => {
+                asked(Language::Avro, Client::glue(it, folder))?
+            }
             SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => {
-                registry(Language::Protobuf, it)?
+                asked(Language::Protobuf, Client::confluent(it, folder))?
+            }
+            SourceFormat::Protobuf(ProtobufConfig::Glue(it)) => {
+                asked(Language::Protobuf, Client::glue(it, folder))?
             }
             SourceFormat::Avro(AvroConfig::Schema(path)) => {
                 let path = folder.join(path);

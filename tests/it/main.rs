@@ -17,6 +17,7 @@ mod events;
 mod explain;
 mod fenced;
 mod generated;
+mod glue;
 mod inspect;
 mod join;
 mod judges;

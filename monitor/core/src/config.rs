@@ -31,7 +31,7 @@ use driftd_ingest::{FeatureKind, HalfForm, HalfSchema, SourceSchema};
 use error::Findings;
 pub use error::{ConfigError, ConfigErrors};
 pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
-pub use registry::{Credentials, RegistryConfig, RegistryFraming};
+pub use registry::{AwsKeys, Credentials, GlueConfig, RegistryConfig, RegistryFraming};
 pub use schema::schema;
 
 /// Reads and checks a configuration file. Returns all its problems at once if there are any.

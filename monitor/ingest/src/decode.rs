@@ -15,6 +15,7 @@ pub mod event_time;
 mod framing;
 #[cfg(test)]
 mod fuzz;
+mod glue;
 mod inference;
 mod json;
 mod key_table;
@@ -41,6 +42,7 @@ pub use self::avro::{
     SchemaProblem,
 };
 pub use self::framing::RegistryFraming;
+pub use self::glue::glue_value;
 pub use self::json::{
     Half, HalfForm, HalfReader, HalfSchema, JsonDecoder, Side, inference_document,
 };
@@ -190,7 +192,7 @@ pub trait Decode: Send {
     /// Returns the schema that the message names, if the decoder does not know it. Decoded before
     /// [`Decode::learn`] has brought it, the message is refused. `None` as well for a message that
     /// is refused whatever schemas there are.
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId>;
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId>;
 
     /// Takes the program for messages that name a schema.
     ///

@@ -68,7 +68,7 @@ pub use decode::{
     HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, MessageName, Places, Program,
     ProgramTooLarge, ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema,
     ProtobufSchemaError, RegistryFraming, Row, SCHEMA_BYTES_MAX, SchemaId, SchemaName,
-    SchemaProblem, Side, Uuid, Whole, event_time, inference_document, quote_specials,
+    SchemaProblem, Side, Uuid, Whole, event_time, glue_value, inference_document, quote_specials,
 };
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};
 pub use rejection::{DETAIL_BYTES_MAX, RejectReason, Rejection};

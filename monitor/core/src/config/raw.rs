@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::format::{
-    RawAvro, RawInferenceMessage, RawProtobuf, RawRegistry, RawRegistryFraming,
+    RawAvro, RawGlue, RawInferenceMessage, RawProtobuf, RawRegistry, RawRegistryFraming,
 };
 pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;

@@ -251,7 +251,11 @@ fn encodings_are_told_by_their_first_bytes() {
         (with(b"\0\0\0\0\x01{", 9), Encoding::Registry, "9 bytes, first 0, then schema id 1"),
         (Some(b"\0\0\0\0\x01{}".to_vec()), Encoding::RegistryJson, "7 bytes, first 0, then"),
         (Some(b"\0\0\0\0\x01[{}]".to_vec()), Encoding::RegistryJson, "then schema id 1"),
-        (with(&[3, 5], 20), Encoding::Glue, "20 bytes, first 03 05"),
+        (
+            with(&[3, 5], 20),
+            Encoding::Glue,
+            "20 bytes, first 3, then schema version 01010101-0101-0101-0101-010101010101",
+        ),
         (with(&[0xC3, 0x01, 0xAB], 12), Encoding::AvroSingleObject, "first c3 01 ab"),
         (with(b"Obj\x01", 9), Encoding::AvroFile, "9 bytes"),
         (with(&[0xFF; 4], 9), Encoding::ArrowStream, "9 bytes"),

@@ -225,7 +225,7 @@ impl ArrowDecoder {
 }
 
 impl Decode for ArrowDecoder {
-    fn missing(&self, _: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, _: &Message<'_>) -> Option<SchemaId> {
         None
     }
 

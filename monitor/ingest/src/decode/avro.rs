@@ -39,12 +39,13 @@ pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProb
 use self::walk::Slots;
 use super::batch::OpenBatch;
 use super::framing::Named;
+use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
 use super::programs::{Program, Programs};
 use super::rows::Rows;
 use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
-use crate::rejection::{Refusal, Rejection};
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
 /// Decodes the Avro records of one partition.
@@ -61,6 +62,7 @@ use crate::schema::SourceSchema;
 pub struct AvroDecoder {
     limits: DecodeLimits,
     framing: AvroFraming,
+    inflater: Inflater,
     plan: Plan,
     programs: Programs<AvroProgram>,
     batch: OpenBatch,
@@ -82,6 +84,7 @@ impl AvroDecoder {
         Self {
             limits,
             framing,
+            inflater: Inflater::default(),
             slots: Slots::new(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| Slots::new(&list.element)).collect(),
             rows: Rows::default(),
@@ -93,7 +96,7 @@ impl AvroDecoder {
 
     /// Returns the schema that the message names, if the decoder does not know it. `None` as well
     /// for a message that is refused whatever schemas there are.
-    pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
         let id = SchemaId::of(self.framing.open(payload).ok()?.schema);
         (!self.programs.has(&id)).then_some(id)
@@ -108,11 +111,18 @@ impl AvroDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let Named { schema, start } = self.framing.open(payload)?;
+        let Named { schema, start, compression } = self.framing.open(payload)?;
         let program = self.programs.get(SchemaId::of(schema), "Avro")?;
-        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
+        let Self { limits, inflater, plan, slots, elements, rows, batch, .. } = self;
         rows.begin(message);
         let limits = *limits;
+        let (payload, start) = match compression {
+            Compression::None => (payload, start),
+            Compression::Zlib => {
+                let deflated = glue::behind(payload);
+                (inflater.whole(deflated, limits, RejectReason::InvalidAvro)?, 0)
+            }
+        };
         let document = AvroDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
@@ -120,7 +130,7 @@ impl AvroDecoder {
 }
 
 impl Decode for AvroDecoder {
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         Self::missing(self, message)
     }
 
@@ -147,7 +157,12 @@ impl Decode for AvroDecoder {
         self.batch.rows()
     }
 
+    fn text_bytes(&self) -> usize {
+        self.inflater.bytes()
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.inflater.end_batch();
         self.batch.finish()
     }
 }

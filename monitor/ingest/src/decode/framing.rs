@@ -3,6 +3,7 @@
 //! Before: a payload, and what lies beside it. After: the framings of Avro and Protobuf add what
 //! only they have, and their decoders find the program of the schema.
 
+use super::glue::{self, Compression};
 use super::schema_id::SchemaName;
 
 /// How messages name their schema in a registry.
@@ -12,6 +13,8 @@ pub enum RegistryFraming {
     Confluent,
     /// A byte of zero, and the schema's number in eight bytes, the highest first.
     Apicurio,
+    /// A byte of three, one that says whether the value is compressed, and an identifier in sixteen.
+    Glue,
 }
 
 /// A message whose schema is named.
@@ -20,6 +23,14 @@ pub(super) struct Named {
     pub(super) schema: SchemaName,
     /// Where its name ends in the payload.
     pub(super) start: usize,
+    /// Of what follows.
+    pub(super) compression: Compression,
+}
+
+impl Named {
+    pub(super) fn plain(schema: SchemaName, start: usize) -> Self {
+        Self { schema, start, compression: Compression::None }
+    }
 }
 
 impl RegistryFraming {
@@ -29,11 +40,16 @@ impl RegistryFraming {
             Self::Confluent => {
                 let (number, start) = number(payload, &[0])?;
                 let schema = SchemaName::Number(u32::from_be_bytes(number).into());
-                Some(Named { schema, start })
+                Some(Named::plain(schema, start))
             }
             Self::Apicurio => {
                 let (number, start) = number(payload, &[0])?;
-                Some(Named { schema: SchemaName::Number(u64::from_be_bytes(number)), start })
+                Some(Named::plain(SchemaName::Number(u64::from_be_bytes(number)), start))
+            }
+            Self::Glue => {
+                let (uuid, compression) = glue::open(payload)?;
+                let (schema, start) = (SchemaName::Uuid(uuid), glue::HEADER_BYTES);
+                Some(Named { schema, start, compression })
             }
         }
     }
@@ -43,6 +59,7 @@ impl RegistryFraming {
         match self {
             Self::Confluent => "a byte of zero and four of a schema's number",
             Self::Apicurio => "a byte of zero and eight of a schema's number",
+            Self::Glue => "the header of AWS Glue's serializers: 3, 0 or 5, and sixteen bytes",
         }
     }
 }

@@ -41,12 +41,14 @@ pub use self::program::ProtobufProgram;
 pub use self::schema::{DESCRIPTORS_BYTES_MAX, MessageId, ProtobufSchema, ProtobufSchemaError};
 use self::walk::Slots;
 use super::batch::OpenBatch;
+use super::framing::Named;
+use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
 use super::programs::{Program, Programs};
 use super::rows::Rows;
 use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
-use crate::rejection::{Refusal, Rejection};
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
 /// Decodes the Protobuf messages of one partition.
@@ -72,6 +74,7 @@ use crate::schema::SourceSchema;
 pub struct ProtobufDecoder {
     limits: DecodeLimits,
     framing: ProtobufFraming,
+    inflater: Inflater,
     plan: Plan,
     programs: Programs<ProtobufProgram>,
     batch: OpenBatch,
@@ -94,6 +97,7 @@ impl ProtobufDecoder {
         Self {
             limits,
             framing,
+            inflater: Inflater::default(),
             slots: slots(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| slots(&list.element)).collect(),
             rows: Rows::default(),
@@ -105,9 +109,18 @@ impl ProtobufDecoder {
 
     /// Returns the type that the message names, if the decoder does not know it. `None` as well for
     /// a message that is refused whatever types there are.
-    pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let (id, _) = self.framing.open(payload).ok()?;
+        let Named { schema, start, compression } = self.framing.open(payload).ok()?;
+        let head;
+        let (bytes, start) = match compression {
+            Compression::None => (payload, start),
+            Compression::Zlib => {
+                head = self.inflater.head(glue::behind(payload));
+                (&head[..], 0)
+            }
+        };
+        let (id, _) = self.framing.message(schema, bytes, start).ok()?;
         (!self.programs.has(&id)).then_some(id)
     }
 
@@ -120,11 +133,19 @@ impl ProtobufDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let (id, start) = self.framing.open(payload)?;
-        let program = self.programs.get(id, "Protobuf")?;
-        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
-        rows.begin(message);
+        let Named { schema, start, compression } = self.framing.open(payload)?;
+        let Self { limits, framing, inflater, programs, plan, slots, elements, rows, batch } = self;
         let limits = *limits;
+        let (payload, start) = match compression {
+            Compression::None => (payload, start),
+            Compression::Zlib => {
+                let deflated = glue::behind(payload);
+                (inflater.whole(deflated, limits, RejectReason::InvalidProtobuf)?, 0)
+            }
+        };
+        let (id, start) = framing.message(schema, payload, start)?;
+        let program = programs.get(id, "Protobuf")?;
+        rows.begin(message);
         let document = ProtobufDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
@@ -132,7 +153,7 @@ impl ProtobufDecoder {
 }
 
 impl Decode for ProtobufDecoder {
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         Self::missing(self, message)
     }
 
@@ -159,7 +180,12 @@ impl Decode for ProtobufDecoder {
         self.batch.rows()
     }
 
+    fn text_bytes(&self) -> usize {
+        self.inflater.bytes()
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.inflater.end_batch();
         self.batch.finish()
     }
 }

@@ -32,6 +32,8 @@ pub enum MessageName {
     Only,
     /// The one at this place.
     At(Places),
+    /// The one of this number, when all that a file defines are in the order of their full names.
+    InOrder(u32),
 }
 
 /// Places of a type of Protobuf from the outermost in: among those of the file, then of each inside
@@ -114,6 +116,7 @@ impl fmt::Display for SchemaId {
                 let places: Vec<_> = places.iter().collect();
                 write!(f, "message {places:?} of ")?;
             }
+            MessageName::InOrder(number) => write!(f, "message {number} by name of ")?,
         }
         self.schema.fmt(f)
     }

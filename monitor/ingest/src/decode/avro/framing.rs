@@ -24,9 +24,9 @@ impl AvroFraming {
             Self::Registry(registry) => registry.open(payload),
             Self::SingleObject => number(payload, &[0xc3, 0x01]).map(|(number, start)| {
                 let schema = SchemaName::Fingerprint(u64::from_le_bytes(number));
-                Named { schema, start }
+                Named::plain(schema, start)
             }),
-            Self::Bare => Some(Named { schema: SchemaName::Only, start: 0 }),
+            Self::Bare => Some(Named::plain(SchemaName::Only, 0)),
         };
         opened.ok_or_else(|| {
             let detail = format_args!("the message does not begin with {}", self.beginning());

@@ -4,7 +4,7 @@
 
 use super::wire::Wire;
 use crate::decode::framing::{Named, RegistryFraming};
-use crate::decode::schema_id::{MessageName, Places, SchemaId};
+use crate::decode::schema_id::{MessageName, Places, SchemaId, SchemaName};
 use crate::rejection::{Refusal, RejectReason};
 
 /// What comes before the fields of a message.
@@ -14,36 +14,50 @@ pub enum ProtobufFraming {
     ///
     /// Serializers of Confluent say how many places it has, and each of them, in zigzag. A single
     /// zero stands for the first message of the file. Clients of before 2022 wrote the places
-    /// without zigzag, which nothing tells apart: theirs are read as others', or not at all.
+    /// without zigzag, which nothing tells apart: theirs are read as others', or not at all. Those of
+    /// AWS Glue write the number of the message among all of the file, in the order of full names.
     Registry(RegistryFraming),
     /// Nothing: all messages are of one type, [`SchemaId::ONLY`].
     Bare,
 }
 
 impl ProtobufFraming {
-    /// Returns the name of the message's type, and where its fields begin.
-    pub(super) fn open(self, payload: &[u8]) -> Result<(SchemaId, usize), Refusal> {
+    /// Returns the name of the message's schema.
+    pub(super) fn open(self, payload: &[u8]) -> Result<Named, Refusal> {
+        match self {
+            Self::Bare => Ok(Named::plain(SchemaName::Only, 0)),
+            Self::Registry(registry) => registry.open(payload).ok_or_else(|| not_named(registry)),
+        }
+    }
+
+    /// Returns the name of the message's type, which begins at `start` in `bytes`, and where its
+    /// fields begin.
+    pub(super) fn message(
+        self,
+        schema: SchemaName,
+        bytes: &[u8],
+        start: usize,
+    ) -> Result<(SchemaId, usize), Refusal> {
         let registry = match self {
-            Self::Bare => return Ok((SchemaId::ONLY, 0)),
+            Self::Bare => return Ok((SchemaId::ONLY, start)),
             Self::Registry(registry) => registry,
         };
-        named(registry, payload).ok_or_else(|| {
-            let beginning = registry.beginning();
-            let detail = format_args!(
-                "the message does not begin with {beginning}, and the place of one of its messages"
-            );
-            Refusal::new(RejectReason::InvalidProtobuf, detail)
-        })
+        let mut bytes = Wire::new(bytes, start..bytes.len());
+        let message = match registry {
+            RegistryFraming::Confluent | RegistryFraming::Apicurio => places(&mut bytes),
+            RegistryFraming::Glue => in_order(&mut bytes),
+        };
+        let message = message.ok_or_else(|| not_named(registry))?;
+        Ok((SchemaId::of(schema).with_message(message), bytes.at()))
     }
 }
 
-fn named(registry: RegistryFraming, payload: &[u8]) -> Option<(SchemaId, usize)> {
-    let Named { schema, start } = registry.open(payload)?;
-    let mut bytes = Wire::new(payload, start..payload.len());
-    let message = match registry {
-        RegistryFraming::Confluent | RegistryFraming::Apicurio => places(&mut bytes)?,
-    };
-    Some((SchemaId::of(schema).with_message(message), bytes.at()))
+fn not_named(registry: RegistryFraming) -> Refusal {
+    let beginning = registry.beginning();
+    let detail = format_args!(
+        "the message does not begin with {beginning}, and what says which type it is of"
+    );
+    Refusal::new(RejectReason::InvalidProtobuf, detail)
 }
 
 fn places(bytes: &mut Wire<'_>) -> Option<MessageName> {
@@ -54,6 +68,11 @@ fn places(bytes: &mut Wire<'_>) -> Option<MessageName> {
         *it = place(bytes)?;
     }
     Places::try_new(places.get(..count.max(1))?).map(MessageName::At)
+}
+
+/// Reads the number of a type among all types of the schema by their full names.
+fn in_order(bytes: &mut Wire<'_>) -> Option<MessageName> {
+    u32::try_from(bytes.varint().ok()?).ok().map(MessageName::InOrder)
 }
 
 /// Reads a number in zigzag that is not negative.

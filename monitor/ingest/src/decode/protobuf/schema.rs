@@ -27,6 +27,8 @@ pub struct ProtobufSchema {
     names: BTreeMap<Box<str>, usize>,
     /// The outermost messages of each file.
     files: BTreeMap<Box<str>, Vec<usize>>,
+    /// All messages of each file in the order of their full names.
+    ordered: BTreeMap<Box<str>, Vec<usize>>,
     bytes: usize,
 }
 
@@ -125,7 +127,10 @@ impl ProtobufSchema {
         let Names { messages: names, enums: _, values: enums, files } = names;
         // Full names are kept twice, and each is longer than what the descriptors have of it.
         let name_bytes: usize = names.keys().map(|name| 2 * name.len()).sum();
-        Ok(Self { messages, enums, names, files, bytes: bytes + name_bytes })
+        let ordered = files.iter().map(|(file, all)| (file.clone(), ordered(&messages, all)));
+        let ordered = ordered.collect();
+        let bytes = bytes + name_bytes + messages.len() * size_of::<usize>();
+        Ok(Self { messages, enums, names, files, ordered, bytes })
     }
 
     /// Returns about how much memory it takes, in bytes.
@@ -143,6 +148,10 @@ impl ProtobufSchema {
         match name {
             MessageName::Only => None,
             MessageName::At(places) => self.message_at(file, &places.iter().collect::<Vec<_>>()),
+            MessageName::InOrder(number) => {
+                let number = usize::try_from(*number).ok()?;
+                self.ordered.get(file)?.get(number).copied().map(MessageId)
+            }
         }
     }
 
@@ -251,6 +260,19 @@ impl ScalarKind {
             Self::String | Self::Bytes => Form::Counted,
         }
     }
+}
+
+/// Returns the outermost messages of a file with all that are inside of them, also those of maps, in
+/// the order of their full names. Names are ASCII, of which all languages have one order.
+fn ordered(messages: &[MessageType], outermost: &[usize]) -> Vec<usize> {
+    let mut all = outermost.to_vec();
+    let mut next = 0;
+    while let Some(message) = all.get(next) {
+        all.extend_from_slice(&messages[*message].nested);
+        next += 1;
+    }
+    all.sort_by(|one, other| messages[*one].name.cmp(&messages[*other].name));
+    all
 }
 
 /// Every name that the files define.
