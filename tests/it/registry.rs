@@ -10,7 +10,7 @@ use driftd_core::config::{self, Config};
 use driftd_fixtures::kafka::secured::SecuredBroker;
 use driftd_fixtures::wait;
 use driftd_fixtures::work_dir::WorkDir;
-use driftd_ingest::{AvroSchema, Program, SchemaId, SchemaName};
+use driftd_ingest::{AvroSchema, MessageName, Program, SchemaId, SchemaName, Uuid};
 use driftd_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -212,6 +212,40 @@ fn a_number_that_no_registry_gives_is_no_schema_and_not_asked_for() {
     assert!(ask(&apicurio, u64::MAX).expect("it is known").is_none());
     assert!(ask(&apicurio, 1 << 31).expect("it answers").is_none());
     assert_eq!(registry.asked(), ["/schemas/ids/2147483647", "/schemas/ids/2147483648"]);
+}
+
+#[test]
+fn an_identifier_in_a_header_and_the_name_of_a_type_are_asked_for() {
+    let registry = Registry::start();
+    registry.rise();
+    let guid = "b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63";
+    let uuid = SchemaName::Uuid(Uuid(0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63));
+    let fields = json!([{"name": "t", "type": "long"}]);
+    let schema = json!({"schema": record("R", &fields).to_string()});
+    registry.put(&format!("/schemas/guids/{guid}"), 200, &schema);
+    let writers = open(&json!({"url": registry.url(), "framing": "confluent_header"}));
+    let ask = |writers: &Writers, id: SchemaId| writers.program(&id, &|| ()).expect("it answers");
+    assert!(ask(&writers, SchemaId::of(uuid)).is_some());
+    assert!(ask(&writers, SchemaId::of(SchemaName::Uuid(Uuid(1)))).is_none());
+    let zero = "/schemas/guids/00000000-0000-0000-0000-000000000001";
+    assert_eq!(registry.asked(), [format!("/schemas/guids/{guid}"), zero.to_owned()]);
+
+    let text = "syntax = \"proto3\"; package shop; message Other {}
+        message Out { message Inner { int64 t = 1; } int64 t = 1; Inner in = 2; }";
+    registry.register_proto(7, text, &[]);
+    let section = json!({"registry": {"url": registry.url(), "framing": "apicurio3"}});
+    let config = config_of("protobuf", &section);
+    let writers = Writers::open(&config.sources[0], Path::new("."));
+    let writers = writers.expect("nothing is read").expect("the format is Protobuf");
+    let called = |name: &str| {
+        ask(&writers, SchemaId::registered(7).with_message(MessageName::Called(name.into())))
+    };
+    assert!(matches!(called("Out"), Some(Program::Protobuf(_))));
+    assert!(called("Other").is_some());
+    for name in ["Inner", "shop.Out", "out", ""] {
+        assert!(called(name).is_none(), "{name}");
+    }
+    assert_eq!(registry.asked(), ["/schemas/ids/7"]);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
-pub use self::framing::RegistryFraming;
+pub use self::framing::{RegistryFraming, SCHEMA_HEADER};
 pub use self::glue::glue_value;
 pub use self::json::{
     Half, HalfForm, HalfReader, HalfSchema, JsonDecoder, Side, inference_document,

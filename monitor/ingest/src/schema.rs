@@ -326,6 +326,16 @@ impl SourceSchema {
         }
     }
 
+    /// Has this header brought beside a payload too.
+    #[must_use]
+    pub fn with_header(mut self, name: &str) -> Self {
+        let header = EnvelopeValue::Header(name.into());
+        if let Err(place) = self.envelope.binary_search(&header) {
+            self.envelope.insert(place, header);
+        }
+        self
+    }
+
     /// Has these values brought beside a payload too, where they are no part of it: whoever joins
     /// messages reads them.
     #[must_use]

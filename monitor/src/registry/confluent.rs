@@ -77,8 +77,11 @@ impl Confluent {
         let agent = http::agent(config.ca_file.as_deref(), folder)?;
         let number_max = match config.framing {
             RegistryFraming::Apicurio => i64::MAX.unsigned_abs(),
-            // Of Glue there is no such registry: it names none by a number.
-            RegistryFraming::Confluent | RegistryFraming::Glue => i32::MAX.unsigned_abs().into(),
+            RegistryFraming::Confluent
+            | RegistryFraming::ConfluentHeader
+            | RegistryFraming::Apicurio3
+            // Glue names none by a number.
+            | RegistryFraming::Glue => i32::MAX.unsigned_abs().into(),
         };
         let (url, credentials) = (config.url.clone(), config.credentials.clone());
         Ok(Self { url, agent, credentials, number_max })
@@ -99,11 +102,11 @@ impl Confluent {
             SchemaName::Number(number) if number <= self.number_max => {
                 format!("/schemas/ids/{number}")
             }
-            // No message of this framing names a schema so.
-            SchemaName::Number(_)
-            | SchemaName::Only
-            | SchemaName::Fingerprint(_)
-            | SchemaName::Uuid(_) => return Ok(None),
+            SchemaName::Uuid(guid) => format!("/schemas/guids/{guid}"),
+            // No message of these framings names a schema so.
+            SchemaName::Number(_) | SchemaName::Only | SchemaName::Fingerprint(_) => {
+                return Ok(None);
+            }
         };
         let (status, body) = self.get(&path)?;
         let problem = || serde_json::from_str::<Problem>(&body);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use driftd_ingest::{
     ArrowDecoder, AvroDecoder, AvroFraming, Decode, DecodeLimits, HalfForm, JsonDecoder,
-    ProtobufDecoder, ProtobufFraming, RegistryFraming,
+    ProtobufDecoder, ProtobufFraming, RegistryFraming, SCHEMA_HEADER,
 };
 
 use super::SourceConfig;
@@ -112,6 +112,25 @@ impl SourceConfig {
         match self.join.as_ref().map(|join| join.half.form) {
             Some(HalfForm::InferenceJson | HalfForm::InferenceProtobuf) => limits.payload_bytes_max,
             Some(HalfForm::Json) | None => limits.text_bytes_max(&self.schema),
+        }
+    }
+
+    /// Returns the header that names the schema of a message, where that is read.
+    pub(super) fn schema_header(format: &SourceFormat) -> Option<&'static str> {
+        let framing = match format {
+            SourceFormat::Avro(AvroConfig::Registry(it))
+            | SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => it.framing,
+            SourceFormat::Avro(_)
+            | SourceFormat::Protobuf(_)
+            | SourceFormat::Json
+            | SourceFormat::Arrow => return None,
+        };
+        match framing {
+            RegistryFraming::ConfluentHeader => Some(SCHEMA_HEADER),
+            RegistryFraming::Confluent
+            | RegistryFraming::Apicurio
+            | RegistryFraming::Apicurio3
+            | RegistryFraming::Glue => None,
         }
     }
 

@@ -114,7 +114,7 @@ impl Encoding {
         match self {
             Self::JsonDocument | Self::JsonList | Self::RegistryJson => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
-            Self::Registry | Self::Glue => &["avro", "protobuf"],
+            Self::Registry | Self::RegistryHeader | Self::Glue => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
             Self::ArrowStream | Self::ArrowFile => &["arrow"],
             Self::InferenceMessage | Self::InferenceUnsaid | Self::InferenceBinary => {
@@ -122,7 +122,6 @@ impl Encoding {
             }
             Self::JsonOther
             | Self::BrokenJson
-            | Self::RegistryHeader
             | Self::AvroFile
             | Self::Parquet
             | Self::Gzip
@@ -145,7 +144,8 @@ impl Encoding {
                 "or `protobuf`: the registry can tell which; name it in the section of that name"
             }
             Self::RegistryHeader => {
-                "the bytes alone do not tell Avro from Protobuf; the registry can"
+                "or `protobuf`: the registry can tell which; `__value_schema_id` is read with its \
+                 `framing: confluent_header`, headers of Apicurio are not"
             }
             Self::InferenceMessage => "the header says whether it is a request or a response",
             Self::InferenceUnsaid => {

@@ -38,7 +38,7 @@ pub use self::program::AvroProgram;
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::OpenBatch;
-use super::framing::Named;
+use super::framing::{Named, SchemaHeader};
 use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
 use super::programs::{Program, Programs};
@@ -62,6 +62,7 @@ use crate::schema::SourceSchema;
 pub struct AvroDecoder {
     limits: DecodeLimits,
     framing: AvroFraming,
+    header: SchemaHeader,
     inflater: Inflater,
     plan: Plan,
     programs: Programs<AvroProgram>,
@@ -84,6 +85,7 @@ impl AvroDecoder {
         Self {
             limits,
             framing,
+            header: SchemaHeader::new(&schema),
             inflater: Inflater::default(),
             slots: Slots::new(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| Slots::new(&list.element)).collect(),
@@ -98,7 +100,7 @@ impl AvroDecoder {
     /// for a message that is refused whatever schemas there are.
     pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let id = SchemaId::of(self.framing.open(payload).ok()?.schema);
+        let id = SchemaId::of(self.framing.open(payload, self.header.of(message)).ok()?.schema);
         (!self.programs.has(&id)).then_some(id)
     }
 
@@ -111,7 +113,8 @@ impl AvroDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let Named { schema, start, compression } = self.framing.open(payload)?;
+        let header = self.header.of(message);
+        let Named { schema, start, compression, .. } = self.framing.open(payload, header)?;
         let program = self.programs.get(SchemaId::of(schema), "Avro")?;
         let Self { limits, inflater, plan, slots, elements, rows, batch, .. } = self;
         rows.begin(message);

@@ -21,6 +21,8 @@ mod walk;
 pub(super) mod wire;
 
 #[cfg(test)]
+mod framing_tests;
+#[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
 mod oracle;
@@ -41,7 +43,7 @@ pub use self::program::ProtobufProgram;
 pub use self::schema::{DESCRIPTORS_BYTES_MAX, MessageId, ProtobufSchema, ProtobufSchemaError};
 use self::walk::Slots;
 use super::batch::OpenBatch;
-use super::framing::Named;
+use super::framing::SchemaHeader;
 use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
 use super::programs::{Program, Programs};
@@ -74,6 +76,7 @@ use crate::schema::SourceSchema;
 pub struct ProtobufDecoder {
     limits: DecodeLimits,
     framing: ProtobufFraming,
+    header: SchemaHeader,
     inflater: Inflater,
     plan: Plan,
     programs: Programs<ProtobufProgram>,
@@ -97,6 +100,7 @@ impl ProtobufDecoder {
         Self {
             limits,
             framing,
+            header: SchemaHeader::new(&schema),
             inflater: Inflater::default(),
             slots: slots(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| slots(&list.element)).collect(),
@@ -111,16 +115,16 @@ impl ProtobufDecoder {
     /// a message that is refused whatever types there are.
     pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let Named { schema, start, compression } = self.framing.open(payload).ok()?;
+        let named = self.framing.open(payload, self.header.of(message)).ok()?;
         let head;
-        let (bytes, start) = match compression {
-            Compression::None => (payload, start),
+        let (bytes, start) = match named.compression {
+            Compression::None => (payload, named.start),
             Compression::Zlib => {
                 head = self.inflater.head(glue::behind(payload));
                 (&head[..], 0)
             }
         };
-        let (id, _) = self.framing.message(schema, bytes, start).ok()?;
+        let (id, _) = self.framing.message(&named, bytes, start).ok()?;
         (!self.programs.has(&id)).then_some(id)
     }
 
@@ -133,17 +137,18 @@ impl ProtobufDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let Named { schema, start, compression } = self.framing.open(payload)?;
-        let Self { limits, framing, inflater, programs, plan, slots, elements, rows, batch } = self;
+        let named = self.framing.open(payload, self.header.of(message))?;
+        let Self { limits, framing, inflater, programs, plan, slots, elements, .. } = self;
+        let (rows, batch) = (&mut self.rows, &mut self.batch);
         let limits = *limits;
-        let (payload, start) = match compression {
-            Compression::None => (payload, start),
+        let (payload, start) = match named.compression {
+            Compression::None => (payload, named.start),
             Compression::Zlib => {
                 let deflated = glue::behind(payload);
                 (inflater.whole(deflated, limits, RejectReason::InvalidProtobuf)?, 0)
             }
         };
-        let (id, start) = framing.message(schema, payload, start)?;
+        let (id, start) = framing.message(&named, payload, start)?;
         let program = programs.get(id, "Protobuf")?;
         rows.begin(message);
         let document = ProtobufDocument { plan, program: &program, payload, slots, elements };

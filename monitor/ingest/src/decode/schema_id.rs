@@ -4,6 +4,7 @@
 //! for it; of one that is missing the edge asks a registry, or looks among its files.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What a message calls its type: the schema of its writer, and which of the schema's types it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub enum MessageName {
     At(Places),
     /// The one of this number, when all that a file defines are in the order of their full names.
     InOrder(u32),
+    /// The one of this name without its package, of those that are inside of no other.
+    Called(Arc<str>),
 }
 
 /// Places of a type of Protobuf from the outermost in: among those of the file, then of each inside
@@ -116,6 +119,7 @@ impl fmt::Display for SchemaId {
                 let places: Vec<_> = places.iter().collect();
                 write!(f, "message {places:?} of ")?;
             }
+            MessageName::Called(name) => write!(f, "message `{}` of ", name.escape_debug())?,
             MessageName::InOrder(number) => write!(f, "message {number} by name of ")?,
         }
         self.schema.fmt(f)

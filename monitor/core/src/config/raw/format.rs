@@ -44,8 +44,8 @@ pub(in crate::config) struct RawProtobuf {
     /// Full name of the type that each message is of, such as `shop.v1.Prediction`. Not with
     /// `registry` or `glue`: messages of one say it.
     pub(in crate::config) message: Option<String>,
-    /// Registry of the schemas of messages that begin with a schema's number, and the place of the
-    /// type in it.
+    /// Registry of the schemas of messages that begin with a schema's number, and the place or name
+    /// of the type in it.
     pub(in crate::config) registry: Option<RawRegistry>,
     /// Registry of AWS Glue, of messages that begin with the header of its serializers, and the
     /// number of the type in the schema.
@@ -110,8 +110,16 @@ pub(in crate::config) enum RawRegistryFraming {
     /// otherwise.
     #[default]
     Confluent,
-    /// A byte of zero and eight bytes: serializers of Apicurio 2, unless told otherwise. For Avro.
+    /// The header `__value_schema_id`, with the schema's identifier, and of Protobuf the place of the
+    /// type: serializers of Confluent that are told so. A message without the header is read as with
+    /// `confluent`.
+    ConfluentHeader,
+    /// A byte of zero and eight bytes, and of Protobuf the name of the type: serializers of Apicurio
+    /// 2, unless told otherwise.
     Apicurio,
+    /// The same with four bytes: serializers of Apicurio 3, unless told otherwise. Of Avro it is what
+    /// `confluent` is.
+    Apicurio3,
 }
 
 /// The schema registry of AWS Glue, which is asked by `GetSchemaVersion`: `glue:GetSchemaVersion` is

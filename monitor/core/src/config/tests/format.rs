@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use driftd_ingest::{AvroFraming, ProtobufFraming};
+use driftd_ingest::{AvroFraming, EnvelopeValue, ProtobufFraming};
 use serde_json::{Value, json};
 
 use super::super::{
@@ -243,6 +243,35 @@ fn types_come_from_files_with_a_name_or_from_a_registry() {
     assert_eq!(found.framing(), ProtobufFraming::Registry(RegistryFraming::Confluent));
 }
 
+/// The header is brought beside the payload only where it is read.
+#[test]
+fn every_framing_of_registries_is_of_both_formats() {
+    for (text, framing, has_header) in [
+        ("confluent", RegistryFraming::Confluent, false),
+        ("confluent_header", RegistryFraming::ConfluentHeader, true),
+        ("apicurio", RegistryFraming::Apicurio, false),
+        ("apicurio3", RegistryFraming::Apicurio3, false),
+    ] {
+        let registry = json!({"registry": {"url": "http://r", "framing": text}});
+        assert_eq!(loaded(registry.clone()).framing(), AvroFraming::Registry(framing));
+        assert_eq!(
+            loaded_protobuf(registry.clone()).framing(),
+            ProtobufFraming::Registry(framing)
+        );
+        for changes in [avro(registry.clone()), protobuf(registry)] {
+            let mut tree = smallest();
+            for (pointer, value) in changes {
+                put(&mut tree, pointer, value);
+            }
+            let config = load_tree(&tree).unwrap();
+            let is_it = |it: &EnvelopeValue| {
+                *it == EnvelopeValue::Header(driftd_ingest::SCHEMA_HEADER.into())
+            };
+            assert_eq!(config.sources[0].schema.envelope.iter().any(is_it), has_header, "{text}");
+        }
+    }
+}
+
 #[test]
 fn one_origin_of_types_is_named_with_what_it_needs() {
     let registry = json!({"url": "http://r"});
@@ -267,12 +296,6 @@ fn one_origin_of_types_is_named_with_what_it_needs() {
             json!({"registry": registry, "message": "M"}),
             ".message`: is of no use with a registry: its messages say of which type they are; \
              remove it"
-                .to_owned(),
-        ),
-        (
-            json!({"registry": {"url": "http://r", "framing": "apicurio"}}),
-            ".registry.framing`: is `apicurio`, which is read of Avro only; have messages written \
-             with four bytes of the number, as Confluent does"
                 .to_owned(),
         ),
     ] {

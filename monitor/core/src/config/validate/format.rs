@@ -8,7 +8,7 @@ use driftd_ingest::{HalfForm, InferenceMessage};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawAvro, RawFormat, RawInferenceMessage, RawProtobuf, RawSource};
-use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, RegistryFraming, SourceFormat};
+use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
 use super::registry::{glue, registry};
 
 const SCHEMAS: &str = "write one of `schema` (a file), `schemas` (files), `registry` and `glue`";
@@ -235,13 +235,7 @@ fn protobuf_registry(
         return Err(findings.add(path, "names no types", TYPES));
     };
     let place = format!("{path}.registry");
-    let registry = registry(named, &place, findings)?;
-    if registry.framing == RegistryFraming::Apicurio {
-        let problem = "is `apicurio`, which is read of Avro only";
-        let hint = "have messages written with four bytes of the number, as Confluent does";
-        return Err(findings.add(&format!("{place}.framing"), problem, hint));
-    }
-    Ok(ProtobufConfig::Registry(registry))
+    registry(named, &place, findings).map(ProtobufConfig::Registry)
 }
 
 fn files(named: &[String], path: &str, findings: &mut Findings) -> Result<Vec<PathBuf>, Noted> {

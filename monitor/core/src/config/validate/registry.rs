@@ -22,7 +22,9 @@ pub(super) fn registry(
         url: url?,
         framing: match raw.framing {
             RawRegistryFraming::Confluent => RegistryFraming::Confluent,
+            RawRegistryFraming::ConfluentHeader => RegistryFraming::ConfluentHeader,
             RawRegistryFraming::Apicurio => RegistryFraming::Apicurio,
+            RawRegistryFraming::Apicurio3 => RegistryFraming::Apicurio3,
         },
         credentials: credentials?,
         ca_file: ca_file?,

@@ -80,6 +80,11 @@ fn source(
         }
         Noted
     })?;
+    let written = written?;
+    let schema = match SourceConfig::schema_header(&written) {
+        Some(header) => schema.with_header(header),
+        None => schema,
+    };
     let join = join?;
     let schema = match &join {
         Some(join) => schema.with_beside([&join.half.id, &join.half.side]),
@@ -91,7 +96,7 @@ fn source(
             RawStart::Earliest => FirstStart::Earliest,
             RawStart::Latest => FirstStart::Latest,
         },
-        format: written?,
+        format: written,
         schema: Arc::new(schema.with_framing(framing(source.format))),
         models: own,
         dead_letter_topic: source.dead_letter_topic.as_ref().map(|it| it.0.clone()),

@@ -18,10 +18,15 @@ pub enum AvroFraming {
 }
 
 impl AvroFraming {
-    /// Returns the name of the message's schema, and where its value begins.
-    pub(super) fn open(self, payload: &[u8]) -> Result<Named, Refusal> {
+    /// Returns the name of the message's schema, and where its value begins. `header` is that of
+    /// the schema, where it is there.
+    pub(super) fn open<'a>(
+        self,
+        payload: &[u8],
+        header: Option<&'a [u8]>,
+    ) -> Result<Named<'a>, Refusal> {
         let opened = match self {
-            Self::Registry(registry) => registry.open(payload),
+            Self::Registry(registry) => registry.open(payload, header),
             Self::SingleObject => number(payload, &[0xc3, 0x01]).map(|(number, start)| {
                 let schema = SchemaName::Fingerprint(u64::from_le_bytes(number));
                 Named::plain(schema, start)

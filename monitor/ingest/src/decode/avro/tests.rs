@@ -1,15 +1,20 @@
 //! What single messages and schemas become, one rule at a time.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type};
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
 use super::reference::long;
 use super::*;
 use crate::columns::categorical_column;
-use crate::decode::framing::RegistryFraming;
+use crate::decode::framing::{RegistryFraming, SCHEMA_HEADER};
 use crate::decode::programs::{PROGRAMS_MAX, ProgramTooLarge};
+use crate::decode::schema_id::{SchemaName, Uuid};
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureField, FeatureKind, ModelSchema, TimeFormat, VersionField};
@@ -105,6 +110,21 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
             head(&[&[0xc3, 0x01][..], &fingerprint.to_le_bytes()].concat()),
             SchemaId::of_fingerprint(fingerprint),
         ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio3),
+            head(&[0, 0, 0, 1, 2]),
+            SchemaId::registered(258),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Glue),
+            head(&[&[3, 0][..], &UUID.0.to_be_bytes()].concat()),
+            SchemaId::of(SchemaName::Uuid(UUID)),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Glue),
+            [&[3, 5][..], &UUID.0.to_be_bytes(), &deflate(&value)].concat(),
+            SchemaId::of(SchemaName::Uuid(UUID)),
+        ),
         (AvroFraming::Bare, head(&[]), SchemaId::ONLY),
     ] {
         let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
@@ -115,6 +135,75 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
         assert_eq!(decoder.missing(&message(&payload)), None);
         assert_eq!(float(&decoder.finish()), 1.5);
     }
+}
+
+const UUID: Uuid = Uuid(0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63);
+
+fn deflate(value: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(value).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As serializers of Confluent write them when they are told to; others begin the value with a
+/// number in the meantime.
+#[test]
+fn a_header_names_a_schema_before_the_value_does() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let source = Arc::new((*source).clone().with_header(SCHEMA_HEADER));
+    let program = program(&source, &record("x", "\"double\""));
+    let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
+    let numbered = [&[0, 0, 0, 0, 7][..], &value].concat();
+    let header = [&[1][..], &UUID.0.to_be_bytes()].concat();
+    let framing = AvroFraming::Registry(RegistryFraming::ConfluentHeader);
+    let uuid = SchemaId::of(SchemaName::Uuid(UUID));
+    for (header, payload, id) in [
+        (Some(&header[..]), &value, uuid),
+        (None, &numbered, SchemaId::registered(7)),
+    ] {
+        let envelope = [header];
+        let message =
+            Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &envelope };
+        let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+        assert_eq!(decoder.missing(&message), Some(id.clone()));
+        decoder.learn(id, Arc::clone(&program));
+        assert_eq!(decoder.decode(&message), None);
+        assert_eq!(float(&decoder.finish()), 1.5);
+    }
+    for header in [&header[..16], b"", &[0, 0, 0, 0, 7]] {
+        let envelope = [Some(header)];
+        let message =
+            Message { payload: Some(&numbered), offset: 0, timestamp: None, envelope: &envelope };
+        let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+        assert_eq!(decoder.missing(&message), None);
+        assert_eq!(decoder.decode(&message).unwrap().reason, RejectReason::InvalidAvro);
+    }
+}
+
+#[test]
+fn a_compressed_value_is_bounded_and_counted_with_the_batch() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let framing = AvroFraming::Registry(RegistryFraming::Glue);
+    let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+    let id = SchemaId::of(SchemaName::Uuid(UUID));
+    decoder.learn(id, program(&source, &record("x", "\"double\"")));
+    let framed = |value: &[u8]| [&[3, 5][..], &UUID.0.to_be_bytes(), value].concat();
+    let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
+    let bomb = deflate(&vec![0; LIMITS.payload_bytes_max + 1]);
+    for (offset, value, reason) in [
+        (0, deflate(&value), None),
+        (1, bomb, Some(RejectReason::Oversized)),
+        (2, value.clone(), Some(RejectReason::InvalidAvro)),
+        (3, deflate(&value), None),
+    ] {
+        let payload = framed(&value);
+        let payload = Some(&payload[..]);
+        let message = Message { payload, offset, timestamp: None, envelope: &[] };
+        assert_eq!(decoder.decode(&message).map(|it| it.reason), reason);
+    }
+    assert!(LIMITS.payload_bytes_max < decoder.text_bytes(), "{}", decoder.text_bytes());
+    assert_eq!(decoder.finish().rows.len(), 2);
+    assert_eq!(decoder.text_bytes(), 0);
 }
 
 #[test]

@@ -2,10 +2,15 @@
 //!
 //! Before: the payload. After: [`super::ProtobufDecoder`] finds the program for it.
 
-use super::wire::Wire;
+use super::wire::{Form, Tag, Wire};
 use crate::decode::framing::{Named, RegistryFraming};
 use crate::decode::schema_id::{MessageName, Places, SchemaId, SchemaName};
 use crate::rejection::{Refusal, RejectReason};
+
+/// The field of `Ref` that has the name of a type.
+const NAME_OF_REF: Tag = Tag { number: 1, form: Form::Counted };
+/// Longest name of a type that is looked for.
+const NAME_BYTES_MAX: usize = 256;
 
 /// What comes before the fields of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +20,8 @@ pub enum ProtobufFraming {
     /// Serializers of Confluent say how many places it has, and each of them, in zigzag. A single
     /// zero stands for the first message of the file. Clients of before 2022 wrote the places
     /// without zigzag, which nothing tells apart: theirs are read as others', or not at all. Those of
-    /// AWS Glue write the number of the message among all of the file, in the order of full names.
+    /// AWS Glue write the number of the message among all of the file, in the order of full names,
+    /// those of Apicurio its name.
     Registry(RegistryFraming),
     /// Nothing: all messages are of one type, [`SchemaId::ONLY`].
     Bare,
@@ -23,28 +29,40 @@ pub enum ProtobufFraming {
 
 impl ProtobufFraming {
     /// Returns the name of the message's schema.
-    pub(super) fn open(self, payload: &[u8]) -> Result<Named, Refusal> {
+    pub(super) fn open<'a>(
+        self,
+        payload: &[u8],
+        header: Option<&'a [u8]>,
+    ) -> Result<Named<'a>, Refusal> {
         match self {
             Self::Bare => Ok(Named::plain(SchemaName::Only, 0)),
-            Self::Registry(registry) => registry.open(payload).ok_or_else(|| not_named(registry)),
+            Self::Registry(registry) => registry.open(payload, header).ok_or_else(|| not_named(registry)),
         }
     }
 
-    /// Returns the name of the message's type, which begins at `start` in `bytes`, and where its
-    /// fields begin.
+    /// Returns the name of the message's type, which begins at `start` in `bytes` or lies beside them,
+    /// and where its fields begin.
     pub(super) fn message(
         self,
-        schema: SchemaName,
+        named: &Named<'_>,
         bytes: &[u8],
         start: usize,
     ) -> Result<(SchemaId, usize), Refusal> {
+        let schema = named.schema;
         let registry = match self {
             Self::Bare => return Ok((SchemaId::ONLY, start)),
             Self::Registry(registry) => registry,
         };
-        let mut bytes = Wire::new(bytes, start..bytes.len());
+        if let Some(beside) = named.beside {
+            let message = places(&mut Wire::new(beside, 0..beside.len()));
+            let message = message.ok_or_else(|| not_named(registry))?;
+            return Ok((SchemaId::of(schema).with_message(message), start));
+        }
+        let payload = bytes;
+        let mut bytes = Wire::new(payload, start..payload.len());
         let message = match registry {
-            RegistryFraming::Confluent | RegistryFraming::Apicurio => places(&mut bytes),
+            RegistryFraming::Confluent | RegistryFraming::ConfluentHeader => places(&mut bytes),
+            RegistryFraming::Apicurio | RegistryFraming::Apicurio3 => called(&mut bytes, payload),
             RegistryFraming::Glue => in_order(&mut bytes),
         };
         let message = message.ok_or_else(|| not_named(registry))?;
@@ -68,6 +86,23 @@ fn places(bytes: &mut Wire<'_>) -> Option<MessageName> {
         *it = place(bytes)?;
     }
     Places::try_new(places.get(..count.max(1))?).map(MessageName::At)
+}
+
+/// Reads the name of a type without its package, which serializers of Apicurio write as a message of
+/// its own with a length before it (`Ref`, of which `name` is the first field).
+fn called(bytes: &mut Wire<'_>, payload: &[u8]) -> Option<MessageName> {
+    let mut inner = Wire::new(payload, bytes.counted().ok()?);
+    let mut name = None;
+    while !inner.is_end() {
+        let tag = inner.tag().ok()?;
+        if tag == NAME_OF_REF {
+            name = payload.get(inner.counted().ok()?);
+        } else {
+            inner.skip(tag).ok()?;
+        }
+    }
+    let name = name.filter(|name| name.len() <= NAME_BYTES_MAX)?;
+    Some(MessageName::Called(std::str::from_utf8(name).ok()?.into()))
 }
 
 /// Reads the number of a type among all types of the schema by their full names.

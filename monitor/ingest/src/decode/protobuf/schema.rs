@@ -148,6 +148,10 @@ impl ProtobufSchema {
         match name {
             MessageName::Only => None,
             MessageName::At(places) => self.message_at(file, &places.iter().collect::<Vec<_>>()),
+            MessageName::Called(name) => {
+                let is_it = |it: &&usize| self.messages[**it].name.rsplit('.').next() == Some(name);
+                self.files.get(file)?.iter().find(is_it).copied().map(MessageId)
+            }
             MessageName::InOrder(number) => {
                 let number = usize::try_from(*number).ok()?;
                 self.ordered.get(file)?.get(number).copied().map(MessageId)
