@@ -34,6 +34,9 @@ pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
 pub use registry::{AwsKeys, Credentials, GlueConfig, RegistryConfig, RegistryFraming};
 pub use schema::schema;
 
+/// Largest row that processes share through a topic, in bytes: what the topic is made to take.
+pub const SHARED_ROW_BYTES_MAX: usize = 32 << 20;
+
 /// Reads and checks a configuration file. Returns all its problems at once if there are any.
 ///
 /// `environment` looks up the variables that the file refers to. File paths in it stay as written;

@@ -60,7 +60,8 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) join: Option<RawJoin>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
-    /// Largest accepted message, in bytes; a larger one is rejected.
+    /// Largest accepted message, in bytes; a larger one is rejected. With `join` and `scale_out` at
+    /// most 32505856: a half that waits is one message of the state topic.
     #[serde(default = "mebibyte")]
     #[schemars(range(min = 1, max = 104_857_600))]
     pub(in crate::config) payload_bytes_max: usize,

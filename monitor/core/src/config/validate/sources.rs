@@ -58,7 +58,7 @@ fn source(
     let inference = format::inference(source, &path, findings);
     let embedded = embedded(source, &path, findings);
     let tensors = tensors(source, &path, findings);
-    let join = join::join(source, &path, findings);
+    let join = join::join(raw, source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, &own, findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
