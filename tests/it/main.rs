@@ -6,6 +6,7 @@ mod aggregates;
 mod arrow;
 mod avro;
 mod bad_input;
+mod changes;
 mod check;
 mod churn;
 mod dashboards;

@@ -142,6 +142,11 @@ pub const RECORDS_REJECTED_TOTAL: Metric = counter(
     &[Label::Topic, Label::Reason],
     "Messages that are no valid record, by reason.",
 );
+pub const CHANGES_SKIPPED_TOTAL: Metric = counter(
+    "driftd_changes_skipped_total",
+    &[Label::Topic, Label::Kind],
+    "Change events that bring no new row, and are no records, by what became of the row.",
+);
 pub const FIELDS_CHANGED: Metric = gauge(
     "driftd_fields_changed",
     &[Label::Topic, Label::Reason],
@@ -545,6 +550,7 @@ pub const METRICS: &[Metric] = &[
     RECORDS_CONSUMED_TOTAL,
     CONSUMED_BYTES_TOTAL,
     RECORDS_REJECTED_TOTAL,
+    CHANGES_SKIPPED_TOTAL,
     FIELDS_CHANGED,
     DEAD_LETTER_RECORDS_TOTAL,
     CLAMPED_TIMESTAMPS_TOTAL,

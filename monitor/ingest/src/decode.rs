@@ -8,6 +8,7 @@ mod arrow;
 mod avro;
 mod batch;
 mod builders;
+mod change;
 #[cfg(test)]
 mod draw;
 mod envelope;
@@ -30,6 +31,7 @@ mod trie;
 mod typed;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
+pub use self::change::ChangeKind;
 pub use self::framing::{RegistryFraming, SCHEMA_HEADER};
 pub use self::glue::glue_value;
 pub use self::json::{
@@ -112,7 +115,8 @@ pub struct Decoded {
     pub from_offset: i64,
     /// One past the offset of the last message; equal to `from_offset` without messages.
     pub to_offset: i64,
-    /// Messages taken: those with rows, those whose lists are empty, and rejections.
+    /// Messages taken: those with rows, those whose lists are empty, changes that are no records, and
+    /// rejections.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
@@ -125,6 +129,8 @@ pub struct Decoded {
     pub batches: Vec<Option<RecordBatch>>,
     /// The refused messages in offset order.
     pub rejections: Vec<Rejection>,
+    /// Messages that are changes and no records, by what they are.
+    pub skipped: BTreeMap<ChangeKind, u64>,
 }
 
 /// Bounds of decoding.

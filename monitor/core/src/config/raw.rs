@@ -22,7 +22,8 @@ pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{
-    RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart, RawTimeFormat,
+    RawChangeEvents, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart,
+    RawTimeFormat,
 };
 pub(super) use self::state::{RawDurability, RawState};
 use super::text::{DurationText, JobName, Label, Topic};

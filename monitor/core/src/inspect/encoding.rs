@@ -298,31 +298,37 @@ fn lines(text: &str) -> Option<Vec<Value>> {
     documents.filter(|it| !it.is_empty())
 }
 
+/// Says which schema the prefix of a registry names.
+fn prefix(payload: &[u8]) -> String {
+    let bytes = payload.len();
+    let number = |from: usize, to: usize| {
+        let id = payload.get(from..to).unwrap_or_default();
+        id.iter().fold(0, |id, byte| (id << 8) | u128::from(*byte))
+    };
+    if by_magic(payload) == Some(Encoding::Glue) {
+        let version = Uuid(number(2, GLUE_PREFIX));
+        return format!("{bytes} bytes, first 3, then schema version {version}");
+    }
+    let id = number(1, REGISTRY_PREFIX);
+    format!("{bytes} bytes, first 0, then schema id {id}")
+}
+
 /// Says in one line by what an encoding was told.
 pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show) -> String {
     let payload = message.payload.as_deref().unwrap_or_default();
     let bytes = payload.len();
     match encoding {
-        Encoding::RegistryJson | Encoding::Glue if by_magic(payload) == Some(Encoding::Glue) => {
-            let version = payload.get(2..GLUE_PREFIX).unwrap_or_default();
-            let version = version.iter().fold(0, |id, byte| (id << 8) | u128::from(*byte));
-            format!("{bytes} bytes, first 3, then schema version {}", Uuid(version))
-        }
-        Encoding::Registry | Encoding::RegistryJson => {
-            let id = payload.get(1..REGISTRY_PREFIX).unwrap_or_default();
-            let id = id.iter().fold(0_u32, |id, byte| (id << 8) | u32::from(*byte));
-            format!("{bytes} bytes, first 0, then schema id {id}")
-        }
+        Encoding::Registry | Encoding::RegistryJson | Encoding::Glue => prefix(payload),
         Encoding::RegistryHeader => {
             let found = REGISTRY_HEADERS
                 .iter()
                 .find(|it| message.headers.iter().any(|(key, _)| key == *it));
             format!("{bytes} bytes, header `{}`", found.unwrap_or(&""))
         }
-        Encoding::Binary | Encoding::AvroSingleObject | Encoding::Glue if show == Show::Shapes => {
+        Encoding::Binary | Encoding::AvroSingleObject if show == Show::Shapes => {
             format!("{bytes} bytes")
         }
-        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject => {
+        Encoding::Binary | Encoding::AvroSingleObject => {
             let first = payload.iter().take(SHOWN_BYTES).fold(String::new(), |mut text, byte| {
                 // Writing to a text cannot fail.
                 _ = write!(text, " {byte:02x}");

@@ -306,6 +306,28 @@ fn json_behind_a_registry_s_prefix_is_looked_into_and_read() {
 }
 
 #[test]
+fn changes_of_a_table_are_named_and_read_where_they_bring_a_row() {
+    let event = |index: u32| {
+        let op = ["c", "u", "c", "d"][index as usize % 4];
+        let row = json!({"id": index, "amount": f64::from(index) / 4.0});
+        let after = if op == "d" { Value::Null } else { row };
+        let source = json!({"table": "predictions", "lsn": 1_000 + index});
+        let time = 1_700_000_000_000_u64 + u64::from(index) * 1_000;
+        let event = json!({
+            "before": null, "after": after, "source": source, "op": op, "ts_ms": time,
+        });
+        json!({"schema": {"type": "struct"}, "payload": event}).to_string()
+    };
+    let texts: Vec<String> = (0..40).map(event).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let proposal = proposal(&of_texts(&texts));
+    let expected = "change_events: {op: \"payload.op\"} # changes of a table: 20 of 40 bring a new";
+    assert!(proposal.yaml.contains(expected), "{}", proposal.yaml);
+    assert!(proposal.yaml.contains("payload.after.amount"), "{}", proposal.yaml);
+    assert_eq!((proposal.trial.accepted, proposal.trial.records), (40, 20));
+}
+
+#[test]
 fn headers_tell_a_registry_and_a_binary_event() {
     let mut messages = of_texts(&["\u{1}abc", r#"{"instances": [[1]]}"#]);
     messages[0].headers.push(("__value_schema_id".to_owned(), Some(vec![1; 17])));

@@ -177,7 +177,7 @@ mod tests {
         let value = inflater.whole(deflated, limits, RejectReason::InvalidAvro);
         let value = value.map(<[u8]>::to_vec).map_err(|refusal| {
             let rejection = refusal.at(0);
-            (rejection.reason, rejection.detail.into())
+            (rejection.reason, rejection.detail)
         });
         assert!(inflater.bytes() <= bytes_max + 1, "no more is inflated than may be");
         value

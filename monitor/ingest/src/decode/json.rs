@@ -237,6 +237,9 @@ impl Decode for JsonDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        if self.batch.take_tombstone(message) {
+            return None;
+        }
         self.decode_joined(message, message.payload.map_or(0, <[u8]>::len))
     }
 

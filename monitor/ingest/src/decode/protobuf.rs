@@ -170,6 +170,9 @@ impl Decode for ProtobufDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        if self.batch.take_tombstone(message) {
+            return None;
+        }
         self.batch.begin(message);
         match self.read(message) {
             Ok(()) => None,

@@ -254,10 +254,7 @@ fn every_framing_of_registries_is_of_both_formats() {
     ] {
         let registry = json!({"registry": {"url": "http://r", "framing": text}});
         assert_eq!(loaded(registry.clone()).framing(), AvroFraming::Registry(framing));
-        assert_eq!(
-            loaded_protobuf(registry.clone()).framing(),
-            ProtobufFraming::Registry(framing)
-        );
+        assert_eq!(loaded_protobuf(registry.clone()).framing(), ProtobufFraming::Registry(framing));
         for changes in [avro(registry.clone()), protobuf(registry)] {
             let mut tree = smallest();
             for (pointer, value) in changes {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use driftd_ingest::{FieldPath, HalfForm, HalfSchema};
 
-use super::super::{JoinConfig, SHARED_ROW_BYTES_MAX};
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawConfig, RawJoin, RawSource};
 use super::super::size;
+use super::super::{JoinConfig, SHARED_ROW_BYTES_MAX};
 use super::{field_path, format, positive_millis};
 
 /// Halves of a partition are written within one transaction at the worst, and its time is bounded.

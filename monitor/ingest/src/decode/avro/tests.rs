@@ -12,6 +12,7 @@ use flate2::write::ZlibEncoder;
 use super::reference::long;
 use super::*;
 use crate::columns::categorical_column;
+use crate::decode::change::ChangeKind;
 use crate::decode::framing::{RegistryFraming, SCHEMA_HEADER};
 use crate::decode::programs::{PROGRAMS_MAX, ProgramTooLarge};
 use crate::decode::schema_id::{SchemaName, Uuid};
@@ -157,10 +158,9 @@ fn a_header_names_a_schema_before_the_value_does() {
     let header = [&[1][..], &UUID.0.to_be_bytes()].concat();
     let framing = AvroFraming::Registry(RegistryFraming::ConfluentHeader);
     let uuid = SchemaId::of(SchemaName::Uuid(UUID));
-    for (header, payload, id) in [
-        (Some(&header[..]), &value, uuid),
-        (None, &numbered, SchemaId::registered(7)),
-    ] {
+    for (header, payload, id) in
+        [(Some(&header[..]), &value, uuid), (None, &numbered, SchemaId::registered(7))]
+    {
         let envelope = [header];
         let message =
             Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &envelope };
@@ -178,6 +178,32 @@ fn a_header_names_a_schema_before_the_value_does() {
         assert_eq!(decoder.missing(&message), None);
         assert_eq!(decoder.decode(&message).unwrap().reason, RejectReason::InvalidAvro);
     }
+}
+
+/// A tombstone has no value that could be one of Avro.
+#[test]
+fn a_change_that_brings_no_row_is_no_record() {
+    let source = source(TimeFormat::UnixMillis, &[WHOLE]);
+    let source = (*source).clone().with_change(FieldPath::parse("op").unwrap());
+    let source = Arc::new(source);
+    let writer = r#"{"type": "record", "name": "Envelope", "fields": [
+        {"name": "x", "type": ["null", "long"]}, {"name": "op", "type": "string"},
+        {"name": "t", "type": "long"}]}"#;
+    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Bare, LIMITS);
+    decoder.learn(SchemaId::ONLY, program(&source, writer));
+    let created = [2, 14, 2, b'c', 2];
+    let deleted = [0, 2, b'd', 2];
+    let other = [0, 2, b'x', 2];
+    for (offset, payload) in (0..).zip([Some(&created[..]), Some(&deleted), None, Some(&other)]) {
+        let message = Message { payload, offset, timestamp: None, envelope: &[] };
+        assert!(payload.is_some() || decoder.missing(&message).is_none());
+        decoder.decode(&message);
+    }
+    let decoded = decoder.finish();
+    assert_eq!(decoded.rows.len(), 1);
+    assert_eq!(refused(&decoded).0, RejectReason::WrongType);
+    let expected = [(ChangeKind::Delete, 1), (ChangeKind::Tombstone, 1)];
+    assert_eq!(decoded.skipped.into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -36,7 +36,9 @@ impl ProtobufFraming {
     ) -> Result<Named<'a>, Refusal> {
         match self {
             Self::Bare => Ok(Named::plain(SchemaName::Only, 0)),
-            Self::Registry(registry) => registry.open(payload, header).ok_or_else(|| not_named(registry)),
+            Self::Registry(registry) => {
+                registry.open(payload, header).ok_or_else(|| not_named(registry))
+            }
         }
     }
 

@@ -54,6 +54,22 @@ fn a_registry_s_framing_names_the_schema_and_the_message() {
     }
 }
 
+const UUID: Uuid = Uuid(0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63);
+
+fn glue(compression: u8, rest: &[u8]) -> Vec<u8> {
+    [&[3, compression][..], &UUID.0.to_be_bytes(), rest].concat()
+}
+
+fn deflate(value: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(value).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn header(rest: &[u8]) -> Vec<u8> {
+    [&[1][..], &UUID.0.to_be_bytes(), rest].concat()
+}
+
 /// What each says of the type: Confluent's its place, Apicurio's its name, Glue's its number.
 #[test]
 fn each_framing_names_a_schema_and_a_type() {
@@ -68,14 +84,9 @@ fn each_framing_names_a_schema_and_a_type() {
     let uuid = 0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63_u128;
     let of_uuid = || SchemaId::of(SchemaName::Uuid(Uuid(uuid)));
     let fields = [8, 7];
-    let glue = |compression: u8, rest: &[u8]| {
-        [&[3, compression][..], &uuid.to_be_bytes(), rest].concat()
-    };
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&[0, 8, 7]).unwrap();
-    let deflated = encoder.finish().unwrap();
+    let glue =
+        |compression: u8, rest: &[u8]| [&[3, compression][..], &uuid.to_be_bytes(), rest].concat();
     let called = MessageName::Called("M".into());
-    let header = |rest: &[u8]| [&[1][..], &uuid.to_be_bytes(), rest].concat();
     for (framing, header, payload, id) in [
         // With another field of `Ref`, which is passed over.
         (
@@ -99,7 +110,7 @@ fn each_framing_names_a_schema_and_a_type() {
         (
             RegistryFraming::Glue,
             None,
-            glue(5, &deflated),
+            glue(5, &deflate(&[0, 8, 7])),
             of_uuid().with_message(MessageName::InOrder(0)),
         ),
         (
@@ -107,12 +118,6 @@ fn each_framing_names_a_schema_and_a_type() {
             Some(header(&[2, 2])),
             fields.to_vec(),
             of_uuid().at(&[1]).unwrap(),
-        ),
-        (
-            RegistryFraming::ConfluentHeader,
-            Some(header(&[0])),
-            fields.to_vec(),
-            of_uuid().at(&[0]).unwrap(),
         ),
         (
             RegistryFraming::ConfluentHeader,
@@ -127,14 +132,19 @@ fn each_framing_names_a_schema_and_a_type() {
         let framing = ProtobufFraming::Registry(framing);
         let mut decoder = ProtobufDecoder::new(Arc::clone(&source), framing, LIMITS);
         assert_eq!(decoder.missing(&message), Some(id.clone()));
-        if id != of_uuid().at(&[0]).unwrap() {
-            assert_eq!(schema.message_named("test.proto", id.message()), Some(m), "{id}");
-        }
+        assert_eq!(schema.message_named("test.proto", id.message()), Some(m), "{id}");
         decoder.learn(id, Arc::clone(&program));
         assert_eq!(decoder.missing(&message), None);
         assert_eq!(decoder.decode(&message), None);
         assert_eq!(decoder.finish().rows.len(), 1);
     }
+}
+
+#[test]
+fn what_does_not_name_a_type_as_its_framing_has_it_is_refused() {
+    let source = source("t", TimeFormat::UnixMillis, &[NUMBER]);
+    let source = Arc::new((*source).clone().with_header(SCHEMA_HEADER));
+    let fields = [8, 7];
     for (framing, header, payload) in [
         (RegistryFraming::Apicurio, None, vec![0, 0, 0, 1, 2, 3, 0x0a, 1, b'M']),
         (RegistryFraming::Apicurio3, None, vec![0, 0, 0, 1, 2, 9, 0x0a, 1, b'M']),
