@@ -209,10 +209,15 @@ fn fetch_queues(config: &Config, partitions: &[usize]) -> u64 {
     sources.sum::<u64>() + lanes + reports
 }
 
-/// One open batch for each partition.
+/// One open batch for each partition, and for each thread the value of one compressed message.
 fn batches(config: &Config, partitions: &[usize]) -> u64 {
-    let sources = config.sources.iter().zip(partitions);
-    sources.map(|(source, partitions)| *partitions as u64 * batch::bytes_expected(source)).sum()
+    let sources = config.sources.iter().zip(partitions).map(|(source, partitions)| {
+        let partitions = *partitions as u64;
+        let inflated = if source.may_be_compressed() { source.payload_bytes_max } else { 0 };
+        partitions * batch::bytes_expected(source)
+            + partitions.min(threads(config)) * inflated as u64
+    });
+    sources.sum()
 }
 
 /// What waits in each partition for its other half, once more on its way to the store, and what an

@@ -7,19 +7,21 @@
 //! registered yet. [`known`] keeps what it said, [`proto`] compiles the text of `.proto` files.
 
 mod client;
+mod confluent;
 mod demand;
 mod files;
+mod glue;
+mod http;
 mod known;
 mod proto;
+mod signature;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftd_core::config::{
-    AvroConfig, Config, ProtobufConfig, RegistryConfig, SourceConfig, SourceFormat,
-};
+use driftd_core::config::{AvroConfig, Config, ProtobufConfig, SourceConfig, SourceFormat};
 use driftd_ingest::{
     AvroProgram, AvroSchema, AvroSchemaError, Program, ProgramTooLarge, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError, SchemaId, SourceSchema,
@@ -156,15 +158,22 @@ impl Writers {
     /// whose messages have none. Relative paths start at `folder`.
     pub fn open(source: &SourceConfig, folder: &Path) -> Result<Option<Self>, WritersError> {
         let (topic, schema) = (Arc::clone(&source.topic), Arc::clone(&source.schema));
-        let registry = |language, registry: &RegistryConfig| {
-            let client = Client::open(registry, folder)?;
-            Ok(Origin::Registry { language, client, known: Box::default() })
+        let asked = |language, client: Result<Client, WritersError>| {
+            Ok(Origin::Registry { language, client: client?, known: Box::default() })
         };
         let origin = match &source.format {
             SourceFormat::Json | SourceFormat::Arrow => return Ok(None),
-            SourceFormat::Avro(AvroConfig::Registry(it)) => registry(Language::Avro, it)?,
+            SourceFormat::Avro(AvroConfig::Registry(it)) => {
+                asked(Language::Avro, Client::confluent(it, folder))?
+            }
+            SourceFormat::Avro(AvroConfig::Glue(it)) => {
+                asked(Language::Avro, Client::glue(it, folder))?
+            }
             SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => {
-                registry(Language::Protobuf, it)?
+                asked(Language::Protobuf, Client::confluent(it, folder))?
+            }
+            SourceFormat::Protobuf(ProtobufConfig::Glue(it)) => {
+                asked(Language::Protobuf, Client::glue(it, folder))?
             }
             SourceFormat::Avro(AvroConfig::Schema(path)) => {
                 let path = folder.join(path);
@@ -191,25 +200,25 @@ impl Writers {
     /// wait for the registry, and calls `beat` meanwhile.
     pub fn program(
         &self,
-        id: SchemaId,
+        id: &SchemaId,
         beat: &dyn Fn(),
     ) -> Result<Option<Program>, Arc<RegistryError>> {
         match &self.origin {
-            Origin::Files(programs) => Ok(programs.get(&id).cloned()),
+            Origin::Files(programs) => Ok(programs.get(id).cloned()),
             Origin::Registry { language, client, known } => {
                 let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(answer) = self.recall(&mut lock(), id) {
                     return answer;
                 }
                 // Nobody waits for an answer but who asks: it can take long.
-                let registered = client.schema(id.number(), beat);
+                let registered = client.schema(id.schema(), beat);
                 self.keep(&mut lock(), *language, id, registered)
             }
         }
     }
 
     /// Returns what can be said without asking.
-    fn recall(&self, known: &mut Known, id: SchemaId) -> Option<Answer> {
+    fn recall(&self, known: &mut Known, id: &SchemaId) -> Option<Answer> {
         let now = clock::instant();
         if let Some(answer) = known.lookup(id, now) {
             return Some(answer);
@@ -240,7 +249,7 @@ impl Writers {
         &self,
         known: &mut Known,
         language: Language,
-        id: SchemaId,
+        id: &SchemaId,
         registered: Result<Option<Registered>, RegistryError>,
     ) -> Answer {
         let now = clock::instant();
@@ -252,32 +261,32 @@ impl Writers {
                 if error.is_of_all() {
                     known.silence(now, Arc::clone(&error));
                 } else {
-                    known.miss(schema, now, Absent::Refused(Arc::clone(&error)));
+                    known.miss(SchemaId::of(schema), now, Absent::Refused(Arc::clone(&error)));
                 }
                 return Err(error);
             }
         };
         known.hear();
         let Some(registered) = registered else {
-            known.miss(schema, now, Absent::Unregistered);
+            known.miss(SchemaId::of(schema), now, Absent::Unregistered);
             return Ok(None);
         };
         let (found, expected) = (&registered.schema_type, language.schema_type());
         Ok(match language {
             _ if *found != expected => {
                 let error = anyhow::anyhow!("it is of {found}, not of {expected}");
-                self.reject(known, schema, &error)
+                self.reject(known, SchemaId::of(schema), &error)
             }
             Language::Avro => {
                 let program = self.avro(&registered);
-                self.learn(known, schema, program)
+                self.learn(known, &SchemaId::of(schema), program)
             }
             Language::Protobuf => match types(&registered) {
                 Ok(types) => {
                     known.learn_types(schema, &types);
                     self.learn_message(known, id, &types)
                 }
-                Err(error) => self.reject(known, schema, &error),
+                Err(error) => self.reject(known, SchemaId::of(schema), &error),
             },
         })
     }
@@ -287,10 +296,10 @@ impl Writers {
     fn learn_message(
         &self,
         known: &mut Known,
-        id: SchemaId,
+        id: &SchemaId,
         types: &ProtobufSchema,
     ) -> Option<Program> {
-        let message = types.message_at(proto::MAIN, &id.message())?;
+        let message = types.message_named(proto::MAIN, id.message())?;
         let program = ProtobufProgram::compile(&self.source, types, message);
         self.learn(known, id, program.map(Program::Protobuf).map_err(anyhow::Error::from))
     }
@@ -298,7 +307,7 @@ impl Writers {
     fn learn(
         &self,
         known: &mut Known,
-        id: SchemaId,
+        id: &SchemaId,
         program: anyhow::Result<Program>,
     ) -> Option<Program> {
         match program {
@@ -313,10 +322,10 @@ impl Writers {
                         "what is configured there is null in every record: the schema has no field"
                     );
                 }
-                known.learn(id, &program);
+                known.learn(id.clone(), &program);
                 Some(program)
             }
-            Err(error) => self.reject(known, id, &error),
+            Err(error) => self.reject(known, id.clone(), &error),
         }
     }
 

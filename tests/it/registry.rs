@@ -10,7 +10,7 @@ use driftd_core::config::{self, Config};
 use driftd_fixtures::kafka::secured::SecuredBroker;
 use driftd_fixtures::wait;
 use driftd_fixtures::work_dir::WorkDir;
-use driftd_ingest::{AvroSchema, Program, SchemaId};
+use driftd_ingest::{AvroSchema, MessageName, Program, SchemaId, SchemaName, Uuid};
 use driftd_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn open(registry: &Value) -> Writers {
 }
 
 fn ask(writers: &Writers, id: u64) -> Result<Option<Program>, Arc<RegistryError>> {
-    writers.program(SchemaId::registered(id), &|| ())
+    writers.program(&SchemaId::registered(id), &|| ())
 }
 
 fn record(name: &str, fields: &Value) -> Value {
@@ -168,13 +168,14 @@ fn schemas_in_files_are_known_from_the_start_by_their_fingerprints() {
         Writers::open(&config.sources[0], dir.path()).map(|it| it.expect("the format is Avro"))
     };
     let one = open(&json!({"schema": "first.avsc"})).expect("it is a schema");
-    assert!(one.program(SchemaId::ONLY, &|| ()).expect("nobody is asked").is_some());
+    assert!(one.program(&SchemaId::ONLY, &|| ()).expect("nobody is asked").is_some());
     let both = open(&json!({"schemas": ["first.avsc", "second.avsc"]})).expect("they are schemas");
     let fingerprint = AvroSchema::parse(&first, &[]).expect("a schema").fingerprint();
     let known = SchemaId::of_fingerprint(fingerprint.expect("it refers to no other"));
-    assert!(both.program(known, &|| ()).expect("nobody is asked").is_some());
-    let other = SchemaId::of_fingerprint(known.number() ^ 1);
-    assert!(both.program(other, &|| ()).expect("nobody is asked").is_none());
+    assert!(both.program(&known, &|| ()).expect("nobody is asked").is_some());
+    let SchemaName::Fingerprint(number) = known.schema() else { panic!("{known}") };
+    let other = SchemaId::of_fingerprint(number ^ 1);
+    assert!(both.program(&other, &|| ()).expect("nobody is asked").is_none());
     for (file, expected) in [
         ("none.avsc", "is no Avro schema"),
         ("absent.avsc", "cannot read"),
@@ -214,6 +215,40 @@ fn a_number_that_no_registry_gives_is_no_schema_and_not_asked_for() {
 }
 
 #[test]
+fn an_identifier_in_a_header_and_the_name_of_a_type_are_asked_for() {
+    let registry = Registry::start();
+    registry.rise();
+    let guid = "b7b4a7f0-9c96-4e4a-a687-fb5de9ef0c63";
+    let uuid = SchemaName::Uuid(Uuid(0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63));
+    let fields = json!([{"name": "t", "type": "long"}]);
+    let schema = json!({"schema": record("R", &fields).to_string()});
+    registry.put(&format!("/schemas/guids/{guid}"), 200, &schema);
+    let writers = open(&json!({"url": registry.url(), "framing": "confluent_header"}));
+    let ask = |writers: &Writers, id: SchemaId| writers.program(&id, &|| ()).expect("it answers");
+    assert!(ask(&writers, SchemaId::of(uuid)).is_some());
+    assert!(ask(&writers, SchemaId::of(SchemaName::Uuid(Uuid(1)))).is_none());
+    let zero = "/schemas/guids/00000000-0000-0000-0000-000000000001";
+    assert_eq!(registry.asked(), [format!("/schemas/guids/{guid}"), zero.to_owned()]);
+
+    let text = "syntax = \"proto3\"; package shop; message Other {}
+        message Out { message Inner { int64 t = 1; } int64 t = 1; Inner in = 2; }";
+    registry.register_proto(7, text, &[]);
+    let section = json!({"registry": {"url": registry.url(), "framing": "apicurio3"}});
+    let config = config_of("protobuf", &section);
+    let writers = Writers::open(&config.sources[0], Path::new("."));
+    let writers = writers.expect("nothing is read").expect("the format is Protobuf");
+    let called = |name: &str| {
+        ask(&writers, SchemaId::registered(7).with_message(MessageName::Called(name.into())))
+    };
+    assert!(matches!(called("Out"), Some(Program::Protobuf(_))));
+    assert!(called("Other").is_some());
+    for name in ["Inner", "shop.Out", "out", ""] {
+        assert!(called(name).is_none(), "{name}");
+    }
+    assert_eq!(registry.asked(), ["/schemas/ids/7"]);
+}
+
+#[test]
 fn what_is_wrong_with_one_schema_does_not_hold_up_the_others() {
     let registry = Registry::start();
     registry.rise();
@@ -249,8 +284,8 @@ fn a_message_of_a_schema_is_found_by_its_place_with_what_it_imports() {
     let writers = Writers::open(&config.sources[0], Path::new("."));
     let writers = writers.expect("nothing is read").expect("the format is Protobuf");
     let ask = |schema: u64, places: &[u64]| {
-        let id = SchemaId::registered(schema).of_message(places).expect("few places");
-        writers.program(id, &|| ()).expect("it answers")
+        let id = SchemaId::registered(schema).at(places).expect("few places");
+        writers.program(&id, &|| ()).expect("it answers")
     };
     assert!(matches!(ask(7, &[1]), Some(Program::Protobuf(_))));
     let expected = ["/schemas/ids/7", "/subjects/inner/versions/1"];
@@ -292,7 +327,7 @@ fn types_in_files_are_known_from_the_start() {
             .map_err(|error| with_causes(&error))
     };
     let found = open(&json!({"proto": "a.proto", "include": ["types"], "message": "A"}));
-    let found = found.expect("it is a type").program(SchemaId::ONLY, &|| ());
+    let found = found.expect("it is a type").program(&SchemaId::ONLY, &|| ());
     assert!(found.expect("nobody is asked").is_some());
     for (section, expected) in [
         (json!({"proto": "a.proto", "message": "A"}), "import 'shop/inner.proto' not found"),

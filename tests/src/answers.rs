@@ -40,16 +40,36 @@ struct State {
     asked: Vec<String>,
 }
 
-/// What is looked at of a request.
-struct Request {
-    path: String,
-    authorization: Option<String>,
+/// A request as it came.
+#[derive(Debug)]
+pub struct Request {
+    /// Without what follows a `?`.
+    pub path: String,
+    /// By names in small letters.
+    pub headers: BTreeMap<String, String>,
+    /// What follows them.
+    pub body: String,
 }
+
+/// What a server answers of itself: what was asked for, a status and a body.
+pub type Reply = (String, u16, Value);
+
+/// How it answers.
+type Answerer = Box<dyn Fn(&Request) -> Reply + Send>;
 
 impl Answers {
     /// Starts one that is down. `unknown` is the body of a path without an answer.
-    #[expect(clippy::disallowed_methods, reason = "a server of the tests opens its socket")]
     pub fn start(unknown: &Value) -> Self {
+        Self::open(unknown, None)
+    }
+
+    /// Starts one that is down, and gives these answers when it has risen.
+    pub fn start_by(answer: impl Fn(&Request) -> Reply + Send + 'static) -> Self {
+        Self::open(&Value::Null, Some(Box::new(answer)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a server of the tests opens its socket")]
+    fn open(unknown: &Value, answerer: Option<Answerer>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(Mutex::new(State {
@@ -66,7 +86,7 @@ impl Answers {
                 if lock(&own).has_ended {
                     return;
                 }
-                answer(&own, &client);
+                answer(&own, answerer.as_ref(), &client);
             }
         });
         Self { address, state }
@@ -116,36 +136,37 @@ fn read(client: &TcpStream) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let path = line.split(' ').nth(1)?.split('?').next().unwrap_or_default().to_owned();
-    let (mut authorization, mut length) = (None, 0);
+    let mut headers = BTreeMap::new();
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.to_owned()),
-            "content-length" => length = value.parse().ok()?,
-            _ => {}
-        }
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
-    let mut body = Vec::new();
-    reader.take(BODY_BYTES_MAX.min(length)).read_to_end(&mut body).ok()?;
-    Some(Request { path, authorization })
+    let length = headers.get("content-length").map_or(Ok(0), |it| it.parse()).ok()?;
+    let mut body = String::new();
+    reader.take(BODY_BYTES_MAX.min(length)).read_to_string(&mut body).ok()?;
+    Some(Request { path, headers, body })
 }
 
 /// Reads one request and answers it. A client that goes away is no failure.
-fn answer(state: &Mutex<State>, mut client: &TcpStream) {
-    let Some(Request { path, authorization }) = read(client) else { return };
+fn answer(state: &Mutex<State>, answerer: Option<&Answerer>, mut client: &TcpStream) {
+    let Some(request) = read(client) else { return };
+    let reply = answerer.map(|it| it(&request));
     let mut state = lock(state);
-    state.asked.push(path.clone());
+    state.asked.push(reply.as_ref().map_or_else(|| request.path.clone(), |it| it.0.clone()));
     if state.is_down {
         return;
     }
-    let (status, body) = match state.answers.get(&path) {
-        _ if state.authorization.is_some() && state.authorization != authorization => {
+    let authorization = request.headers.get("authorization");
+    let is_refused = state.authorization.is_some() && state.authorization.as_ref() != authorization;
+    let (status, body) = match (reply, state.answers.get(&request.path)) {
+        (Some((_, status, body)), _) => (status, body.to_string()),
+        (None, _) if is_refused => {
             (401, json!({"error_code": 401, "message": "Unauthorized"}).to_string())
         }
-        Some(answer) => answer.clone(),
-        None => (404, state.unknown.clone()),
+        (None, Some(answer)) => answer.clone(),
+        (None, None) => (404, state.unknown.clone()),
     };
     let length = body.len();
     let head = format!(

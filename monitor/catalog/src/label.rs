@@ -13,7 +13,7 @@ pub enum Label {
     Detector,
     /// Feature by its configured name; the exported ones are capped.
     Feature,
-    /// Class of a Kafka error; a closed set.
+    /// Class of a Kafka error, or what a change event says became of a row; two closed sets.
     Kind,
     /// HTTP method.
     Method,

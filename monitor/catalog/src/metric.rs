@@ -147,6 +147,11 @@ pub const RECORDS_REJECTED_TOTAL: Metric = counter(
     &[Label::Topic, Label::Reason],
     "Messages that are no valid record, by reason.",
 );
+pub const CHANGES_SKIPPED_TOTAL: Metric = counter(
+    "driftd_changes_skipped_total",
+    &[Label::Topic, Label::Kind],
+    "Change events that bring no new row, and are no records, by what became of the row.",
+);
 pub const FIELDS_CHANGED: Metric = gauge(
     "driftd_fields_changed",
     &[Label::Topic, Label::Reason],

@@ -34,8 +34,11 @@ pub use error::{ConfigError, ConfigErrors};
 pub use format::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
 pub(crate) use performance::is_same_class;
 pub use performance::{BinaryClasses, Keep, LabelsConfig, PerformanceConfig, Sample, Task};
-pub use registry::{Credentials, RegistryConfig, RegistryFraming};
+pub use registry::{AwsKeys, Credentials, GlueConfig, RegistryConfig, RegistryFraming};
 pub use schema::schema;
+
+/// Largest row that processes share through a topic, in bytes: what the topic is made to take.
+pub const SHARED_ROW_BYTES_MAX: usize = 32 << 20;
 
 /// Reads and checks a configuration file. Returns all its problems at once if there are any.
 ///

@@ -74,7 +74,7 @@ impl JoinDecoder {
 }
 
 impl Decode for JoinDecoder {
-    fn missing(&self, _: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, _: &Message<'_>) -> Option<SchemaId> {
         None
     }
 

@@ -118,7 +118,7 @@ pub struct RecordValue {
 }
 
 /// Tells how to read messages that name a schema; `None` where there is no such schema.
-pub type Schemas<'a> = &'a mut dyn FnMut(SchemaId) -> Option<Program>;
+pub type Schemas<'a> = &'a mut dyn FnMut(&SchemaId) -> Option<Program>;
 
 /// Decodes messages by the source at `index` of [`Config::sources`]. Where requests and responses
 /// are joined, each that is none by itself is good, and two of a partition are a record.
@@ -143,7 +143,7 @@ pub fn try_out(
         let lent = Message { payload, offset, timestamp: message.timestamp, envelope: &envelope };
         trial.messages += 1;
         if let Some(id) = decoder.missing(&lent)
-            && let Some(program) = schemas(id)
+            && let Some(program) = schemas(&id)
         {
             decoder.learn(id, program);
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{ModelId, PartitionId, Timestamp};
-use driftd_ingest::{Decoded, RejectReason};
+use driftd_ingest::{ChangeKind, Decoded, RejectReason};
 
 use crate::config::{Config, Content};
 use crate::fields::FieldChange;
@@ -104,6 +104,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Refused records since the last report.
     pub rejected: BTreeMap<RejectReason, u64>,
+    /// Changes that are no records since the last report.
+    pub skipped: BTreeMap<ChangeKind, u64>,
     /// Records with a clamped event time since the last report.
     pub clamped: u64,
     /// Records left out by a limit since the last report.
@@ -148,6 +150,7 @@ impl Progress {
             messages: 0,
             bytes: 0,
             rejected: BTreeMap::new(),
+            skipped: BTreeMap::new(),
             clamped: 0,
             over_limit: 0,
             fields: Vec::new(),
@@ -169,6 +172,10 @@ impl Progress {
         for (reason, count) in next.rejected {
             *rejected.entry(reason).or_insert(0) += count;
         }
+        let mut skipped = std::mem::take(&mut self.skipped);
+        for (kind, count) in next.skipped {
+            *skipped.entry(kind).or_insert(0) += count;
+        }
         let mut joined = self.joined;
         joined.absorb(next.joined);
         let mut models = std::mem::take(&mut self.models);
@@ -188,6 +195,7 @@ impl Progress {
             messages: self.messages + next.messages,
             bytes: self.bytes + next.bytes,
             rejected,
+            skipped,
             clamped: self.clamped + next.clamped,
             over_limit: self.over_limit + next.over_limit,
             joined,
@@ -375,6 +383,7 @@ impl Shard {
         progress.messages = decoded.messages;
         progress.bytes = decoded.bytes;
         progress.rejected = count_reasons(decoded);
+        progress.skipped.clone_from(&decoded.skipped);
         progress.clamped = grouping.clamped;
         progress.over_limit = grouping.over_limit;
         progress.models = models;

@@ -11,7 +11,7 @@ use driftd_alerts::Episode;
 use driftd_catalog::metric::SCORE_BUCKETS;
 use driftd_catalog::{ModelId, PartitionId, SegmentId, Timestamp, WindowSpan};
 use driftd_detectors::State;
-use driftd_ingest::RejectReason;
+use driftd_ingest::{ChangeKind, RejectReason};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -146,6 +146,8 @@ pub struct SourceSnapshot {
     pub bytes: u64,
     /// Records refused, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
+    /// Changes that are no records, by what they are; nothing where messages are no changes.
+    pub skipped: BTreeMap<ChangeKind, u64>,
     /// Records whose event time was clamped.
     pub clamped: u64,
     /// Records left out because a model had too many versions or open windows.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
-use driftd_ingest::RejectReason;
+use driftd_ingest::{ChangeKind, RejectReason};
 
 use crate::config::{Config, ModelConfig, SourceConfig};
 use crate::event::Effect;
@@ -315,6 +315,9 @@ impl Sources {
         for (reason, count) in &progress.rejected {
             *counters.rejected.entry(*reason).or_insert(0) += count;
         }
+        for (kind, count) in &progress.skipped {
+            *counters.skipped.entry(*kind).or_insert(0) += count;
+        }
     }
 
     pub(crate) fn dead_lettered(
@@ -516,6 +519,12 @@ fn empty_counters(source: &SourceConfig) -> SourceSnapshot {
         messages: 0,
         bytes: 0,
         rejected: RejectReason::ALL.iter().map(|reason| (*reason, 0)).collect(),
+        skipped: source
+            .schema
+            .change
+            .iter()
+            .flat_map(|_| ChangeKind::SKIPPED.map(|it| (it, 0)))
+            .collect(),
         clamped: 0,
         over_limit: 0,
         fields: Vec::new(),

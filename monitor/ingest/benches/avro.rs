@@ -19,8 +19,8 @@ use arrow_avro::schema::{
 };
 use driftd_ingest::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, Decode, DecodeLimits, FeatureField,
-    FeatureKind, FieldPath, Message, ModelSchema, SchemaId, SegmentField, SourceSchema, TimeFormat,
-    VersionField,
+    FeatureKind, FieldPath, Message, ModelSchema, RegistryFraming, SchemaId, SegmentField,
+    SourceSchema, TimeFormat, VersionField,
 };
 
 const RECORDS: usize = 20_000;
@@ -101,7 +101,8 @@ fn decoder() -> AvroDecoder {
     let program = AvroProgram::compile(&source, writer).expect("the bench's schema is small");
     let cells_max = DecodeLimits::CELLS_MAX;
     let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 1, cells_max };
-    let mut decoder = AvroDecoder::new(source, AvroFraming::Confluent, limits);
+    let mut decoder =
+        AvroDecoder::new(source, AvroFraming::Registry(RegistryFraming::Confluent), limits);
     decoder.learn(SchemaId::registered(ID.into()), program);
     decoder
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use driftd_ingest::{
     Decode, DecodeLimits, FeatureField, FeatureKind, FieldPath, Message, ModelSchema,
-    ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, SchemaId, SegmentField,
-    SourceSchema, TimeFormat, VersionField,
+    ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, RegistryFraming, SchemaId,
+    SegmentField, SourceSchema, TimeFormat, VersionField,
 };
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
 use prost_reflect::prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
@@ -88,8 +88,9 @@ fn decoder(pool: &DescriptorPool) -> ProtobufDecoder {
     let program = program.expect("the bench's schema is small");
     let cells_max = DecodeLimits::CELLS_MAX;
     let limits = DecodeLimits { payload_bytes_max: 1 << 20, rows_max: 1, cells_max };
-    let mut decoder = ProtobufDecoder::new(source, ProtobufFraming::Confluent, limits);
-    let id = SchemaId::registered(ID.into()).of_message(&[0]).expect("it is the first");
+    let mut decoder =
+        ProtobufDecoder::new(source, ProtobufFraming::Registry(RegistryFraming::Confluent), limits);
+    let id = SchemaId::registered(ID.into()).at(&[0]).expect("it is the first");
     decoder.learn(id, program);
     decoder
 }

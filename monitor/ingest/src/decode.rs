@@ -8,12 +8,15 @@ mod arrow;
 mod avro;
 mod batch;
 mod builders;
+mod change;
 #[cfg(test)]
 mod draw;
 mod envelope;
 pub mod event_time;
+mod framing;
 #[cfg(test)]
 mod fuzz;
+mod glue;
 mod inference;
 mod json;
 mod key_table;
@@ -22,11 +25,13 @@ mod plan;
 mod programs;
 mod protobuf;
 mod rows;
+mod schema_id;
 mod special;
 mod trie;
 mod typed;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,14 +43,18 @@ pub use self::avro::{
     AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX,
     SchemaProblem,
 };
+pub use self::change::ChangeKind;
+pub use self::framing::{RegistryFraming, SCHEMA_HEADER};
+pub use self::glue::glue_value;
 pub use self::json::{
     Half, HalfForm, HalfReader, HalfSchema, JsonDecoder, Side, inference_document,
 };
-pub use self::programs::{Program, ProgramTooLarge, SchemaId};
+pub use self::programs::{Program, ProgramTooLarge};
 pub use self::protobuf::{
     DESCRIPTORS_BYTES_MAX, MessageId, ProtobufDecoder, ProtobufFraming, ProtobufProgram,
     ProtobufSchema, ProtobufSchemaError,
 };
+pub use self::schema_id::{MessageName, Places, SchemaId, SchemaName, Uuid};
 pub use self::special::quote_specials;
 pub use self::whole::Whole;
 use crate::rejection::{Refusal, RejectReason, Rejection};
@@ -106,7 +115,8 @@ pub struct Decoded {
     pub from_offset: i64,
     /// One past the offset of the last message; equal to `from_offset` without messages.
     pub to_offset: i64,
-    /// Messages taken: those with rows, those whose lists are empty, and rejections.
+    /// Messages taken: those with rows, those whose lists are empty, changes that are no records, and
+    /// rejections.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
@@ -119,6 +129,8 @@ pub struct Decoded {
     pub batches: Vec<Option<RecordBatch>>,
     /// The refused messages in offset order.
     pub rejections: Vec<Rejection>,
+    /// Messages that are changes and no records, by what they are.
+    pub skipped: BTreeMap<ChangeKind, u64>,
 }
 
 /// Bounds of decoding.
@@ -185,7 +197,7 @@ pub trait Decode: Send {
     /// Returns the schema that the message names, if the decoder does not know it. Decoded before
     /// [`Decode::learn`] has brought it, the message is refused. `None` as well for a message that
     /// is refused whatever schemas there are.
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId>;
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId>;
 
     /// Takes the program for messages that name a schema.
     ///

@@ -63,11 +63,12 @@ pub use columns::{
     CategoricalArray, ColumnError, NumericArray, categorical_column, numeric_column,
 };
 pub use decode::{
-    ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError,
+    ArrowDecoder, AvroDecoder, AvroFraming, AvroProgram, AvroSchema, AvroSchemaError, ChangeKind,
     DESCRIPTORS_BYTES_MAX, Decode, DecodeLimits, Decoded, Envelope, Half, HalfForm, HalfReader,
-    HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, Program, ProgramTooLarge,
-    ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, ProtobufSchemaError, Row,
-    SCHEMA_BYTES_MAX, SchemaId, SchemaProblem, Side, Whole, event_time, inference_document,
+    HalfSchema, JsonDecoder, LEVEL_BYTES_MAX, Message, MessageId, MessageName, Places, Program,
+    ProgramTooLarge, ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema,
+    ProtobufSchemaError, RegistryFraming, Row, SCHEMA_BYTES_MAX, SCHEMA_HEADER, SchemaId,
+    SchemaName, SchemaProblem, Side, Uuid, Whole, event_time, glue_value, inference_document,
     quote_specials,
 };
 pub use path::{EnvelopeValue, FieldPath, PathError, PathProblem, list_and_object};

@@ -228,6 +228,8 @@ pub struct SourceSchema {
     /// Values of tensors, which become lists of rows by the shape beside them: the first dimension
     /// is the rows, and a row is a list of all values of the others.
     pub tensors: Vec<FieldPath>,
+    /// Where a message says what became of a row of a table; `None` where messages are no changes.
+    pub change: Option<FieldPath>,
     /// What messages without a header that says it are of the Open Inference Protocol; `None` where
     /// they are no bodies of it.
     pub inference: Option<InferenceMessage>,
@@ -275,6 +277,7 @@ impl SourceSchema {
             framing,
             embedded: Vec::new(),
             tensors: Vec::new(),
+            change: None,
             inference: None,
             envelope,
         })
@@ -339,6 +342,23 @@ impl SourceSchema {
             Some(path) => Err(SchemaError::NotEmbedded { path: path.to_string() }),
             None => Ok(Self { embedded, ..self }),
         }
+    }
+
+    /// Has messages read as changes, of which those that bring a new row are records.
+    #[must_use]
+    pub fn with_change(self, path: FieldPath) -> Self {
+        let schema = self.with_beside([&path]);
+        Self { change: Some(path), ..schema }
+    }
+
+    /// Has this header brought beside a payload too.
+    #[must_use]
+    pub fn with_header(mut self, name: &str) -> Self {
+        let header = EnvelopeValue::Header(name.into());
+        if let Err(place) = self.envelope.binary_search(&header) {
+            self.envelope.insert(place, header);
+        }
+        self
     }
 
     /// Has these values brought beside a payload too, where they are no part of it: whoever joins

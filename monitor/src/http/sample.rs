@@ -22,7 +22,7 @@ use driftd_core::snapshot::{
 use driftd_detectors::{
     DecisionPolicy, DetectorKind, DetectorResult, FeaturePolicy, FeatureVerdict, Levels, State,
 };
-use driftd_ingest::RejectReason;
+use driftd_ingest::{ChangeKind, RejectReason};
 use tokio::sync::watch;
 
 use super::{Health, HttpState, Instruments};
@@ -389,6 +389,7 @@ fn source() -> SourceSnapshot {
         messages: 5_178,
         bytes: 2_600_000,
         rejected: BTreeMap::from([(RejectReason::InvalidJson, 54)]),
+        skipped: BTreeMap::from([(ChangeKind::Update, 7), (ChangeKind::Tombstone, 2)]),
         clamped: 0,
         over_limit: 0,
         fields: vec![ChangedField {

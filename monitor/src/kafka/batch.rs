@@ -139,8 +139,8 @@ impl OpenBatch {
     }
 
     /// Returns the schema that has to be brought before a message is decoded.
-    pub(super) fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
-        self.reader.decoder().missing(message)
+    pub(super) fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
+        self.reader.decoder_mut().missing(message)
     }
 
     /// Brings it.

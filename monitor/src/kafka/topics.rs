@@ -323,6 +323,12 @@ fn value(resource: &ConfigResource, setting: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// What a configuration may ask for is what topics are made for.
+    #[test]
+    fn topics_take_the_largest_row() {
+        assert_eq!(MESSAGE_BYTES_MAX, driftd_core::config::SHARED_ROW_BYTES_MAX.to_string());
+    }
+
     #[test]
     fn settings_are_judged_by_what_they_lose() {
         let judge = |it: &Setting, found: &str| it.judge("t", found.to_owned());

@@ -1,47 +1,32 @@
-//! Asks a schema registry, with the interface of Confluent's: one request at a time, each bounded.
+//! A registry, whosever it is, asked for one schema at a time.
 //!
 //! Before: [`super::Writers`] misses a schema. After: it compiles what the registry has. Whether a
 //! schema does not exist, or the registry does not say, is told apart here: for the first a message
 //! is rejected, for the second it waits.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use driftd_core::config::{Credentials, RegistryConfig, RegistryFraming};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use driftd_core::config::{GlueConfig, RegistryConfig};
+use driftd_ingest::{SchemaName, Uuid};
 use ureq::http::StatusCode;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
-use ureq::{Agent, Body};
 
 use super::WritersError;
-use crate::clock::Stopwatch;
+use super::confluent::Confluent;
+use super::glue::Glue;
 
-/// A registry that is there answers in milliseconds.
-const REQUEST_MAX: Duration = Duration::from_secs(5);
 /// A schema with all that it refers to.
-const ASK_MAX: Duration = Duration::from_secs(15);
-/// Longest answer: a schema's text is half of it at most, and escaped in it.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
+pub(super) const ASK_MAX: Duration = Duration::from_secs(15);
 /// Schemas that one refers to, directly or not.
-const REFERENCES_MAX: usize = 64;
+pub(super) const REFERENCES_MAX: usize = 64;
 /// The texts of all of them.
-const REFERENCES_BYTES_MAX: usize = 8 << 20;
-/// What a registry says besides 404 when it has no such schema.
-const NO_SCHEMA: u32 = 40_403;
+pub(super) const REFERENCES_BYTES_MAX: usize = 8 << 20;
 
 /// A registry, and who asks it.
 #[derive(Debug)]
-pub(super) struct Client {
-    url: String,
-    agent: Agent,
-    credentials: Credentials,
-    /// The greatest number that it gives: of greater ones it does not say that it has none.
-    number_max: u64,
+pub(super) enum Client {
+    Confluent(Box<Confluent>),
+    Glue(Box<Glue>),
 }
 
 /// A schema and those that it refers to, by the name that it calls them, each behind those that it
@@ -86,6 +71,32 @@ pub enum RegistryError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// An answer of AWS that refuses.
+    #[error(
+        "AWS Glue at {url} answers `{code}` when asked for schema version {version}: {message}"
+    )]
+    Aws {
+        /// Its address.
+        url: String,
+        /// What was asked for.
+        version: Uuid,
+        /// Whether it says so of everything that it is asked.
+        is_of_all: bool,
+        /// What AWS calls the error.
+        code: String,
+        /// What it says of it.
+        message: String,
+    },
+    /// A schema that is being checked.
+    #[error("schema version {version} is `{status}` in AWS Glue at {url}")]
+    Unsettled {
+        /// Its address.
+        url: String,
+        /// What was asked for.
+        version: Uuid,
+        /// What it is.
+        status: String,
+    },
     /// A schema with very many others.
     #[error(
         "a schema of the registry {url} refers to more than {REFERENCES_MAX} others, or to more \
@@ -103,207 +114,56 @@ pub enum RegistryError {
     },
 }
 
-/// A schema as a registry tells it.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default = "avro", rename = "schemaType")]
-    schema_type: String,
-    schema: String,
-    #[serde(default)]
-    references: Vec<Reference>,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    name: String,
-    subject: String,
-    version: u32,
-}
-
-/// A registry does not say it of schemas of Avro.
-fn avro() -> String {
-    "AVRO".to_owned()
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    error_code: u32,
-}
-
-/// What is asked on behalf of one schema.
-struct Asking<'a> {
-    client: &'a Client,
-    beat: &'a dyn Fn(),
-    since: Stopwatch,
-    seen: BTreeSet<(String, u32)>,
-    /// Names and texts, each behind those that it needs.
-    found: Vec<(String, String)>,
-}
-
 impl RegistryError {
     /// Whether it says something about the registry, and not about one schema.
     pub(super) fn is_of_all(&self) -> bool {
         match self {
             Self::Silent { .. } => true,
             Self::Refused { status, .. } => status.is_server_error(),
-            Self::Foreign { .. } | Self::References { .. } | Self::Slow { .. } => false,
+            Self::Aws { is_of_all, .. } => *is_of_all,
+            Self::Foreign { .. }
+            | Self::Unsettled { .. }
+            | Self::References { .. }
+            | Self::Slow { .. } => false,
         }
     }
 }
 
 impl Client {
     /// Prepares to ask; nothing is sent. Relative paths start at `folder`.
-    pub(super) fn open(config: &RegistryConfig, folder: &Path) -> Result<Self, WritersError> {
-        let roots = match &config.ca_file {
-            Some(file) => certificates(&folder.join(file))?,
-            None => RootCerts::PlatformVerifier,
-        };
-        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(roots).build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST_MAX))
-            .tls_config(tls)
-            .proxy(None)
-            .max_redirects(0)
-            .user_agent("driftd")
-            .build();
-        let number_max = match config.framing {
-            RegistryFraming::Apicurio => i64::MAX.unsigned_abs(),
-            RegistryFraming::Confluent => i32::MAX.unsigned_abs().into(),
-        };
-        let (url, credentials) = (config.url.clone(), config.credentials.clone());
-        Ok(Self { url, agent: agent.new_agent(), credentials, number_max })
+    pub(super) fn confluent(config: &RegistryConfig, folder: &Path) -> Result<Self, WritersError> {
+        Ok(Self::Confluent(Box::new(Confluent::open(config, folder)?)))
+    }
+
+    /// The same of AWS Glue.
+    pub(super) fn glue(config: &GlueConfig, folder: &Path) -> Result<Self, WritersError> {
+        Ok(Self::Glue(Box::new(Glue::open(config, folder)?)))
     }
 
     pub(super) fn url(&self) -> &str {
-        &self.url
+        match self {
+            Self::Confluent(client) => client.url(),
+            Self::Glue(client) => client.url(),
+        }
     }
 
-    /// Asks for a schema by its number; `None` when the registry says that there is none.
+    /// Asks for a schema by its name; `None` when the registry says that there is none.
     pub(super) fn schema(
         &self,
-        number: u64,
+        name: SchemaName,
         beat: &dyn Fn(),
     ) -> Result<Option<Registered>, RegistryError> {
-        beat();
-        if self.number_max < number {
-            return Ok(None);
+        match self {
+            Self::Confluent(client) => client.schema(name, beat),
+            Self::Glue(client) => client.schema(name, beat),
         }
-        let path = format!("/schemas/ids/{number}");
-        let (status, body) = self.get(&path)?;
-        let problem = || serde_json::from_str::<Problem>(&body);
-        if status == StatusCode::NOT_FOUND
-            && problem().is_ok_and(|problem| problem.error_code == NO_SCHEMA)
-        {
-            return Ok(None);
-        }
-        let answer: Answer = self.read(&path, status, &body)?;
-        let mut asking = Asking {
-            client: self,
-            beat,
-            since: Stopwatch::start(),
-            seen: BTreeSet::new(),
-            found: Vec::new(),
-        };
-        answer.references.iter().try_for_each(|reference| asking.reference(reference))?;
-        let Answer { schema_type, schema, references: _ } = answer;
-        Ok(Some(Registered { schema_type, schema, references: asking.found }))
     }
 
     /// Asks whether it is a registry that answers who asks.
     pub(super) fn look(&self) -> Result<(), RegistryError> {
-        let path = "/schemas/types";
-        let (status, body) = self.get(path)?;
-        self.read::<Vec<String>>(path, status, &body).map(|_| ())
-    }
-
-    fn get(&self, path: &str) -> Result<(StatusCode, String), RegistryError> {
-        let silent =
-            |source| RegistryError::Silent { url: self.url.clone(), source: Box::new(source) };
-        let request = self.agent.get(format!("{}{path}", self.url));
-        let request = request.header("Accept", "application/json");
-        let request = match &self.credentials {
-            Credentials::None => request,
-            Credentials::Password { username, password } => {
-                let both = STANDARD.encode(format!("{username}:{password}"));
-                request.header("Authorization", format!("Basic {both}"))
-            }
-            Credentials::Token(token) => request.header("Authorization", format!("Bearer {token}")),
-        };
-        let mut answer = request.call().map_err(silent)?;
-        let status = answer.status();
-        let body: &mut Body = answer.body_mut();
-        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(silent)?;
-        Ok((status, body))
-    }
-
-    fn read<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        status: StatusCode,
-        body: &str,
-    ) -> Result<T, RegistryError> {
-        let (url, path) = (self.url.clone(), path.to_owned());
-        if status != StatusCode::OK {
-            return Err(RegistryError::Refused { url, path, status });
-        }
-        serde_json::from_str(body).map_err(|source| RegistryError::Foreign { url, path, source })
-    }
-}
-
-impl Asking<'_> {
-    /// Asks for a schema that another one refers to, and first for those that it refers to itself.
-    fn reference(&mut self, reference: &Reference) -> Result<(), RegistryError> {
-        let Reference { name, subject, version } = reference;
-        if !self.seen.insert((subject.clone(), *version)) {
-            return Ok(());
-        }
-        let url = || self.client.url.clone();
-        let bytes: usize = self.found.iter().map(|(_, text)| text.len()).sum();
-        if REFERENCES_MAX < self.seen.len() || REFERENCES_BYTES_MAX < bytes {
-            return Err(RegistryError::References { url: url() });
-        }
-        if ASK_MAX <= self.since.elapsed() {
-            return Err(RegistryError::Slow { url: url() });
-        }
-        (self.beat)();
-        // Messages outlive the subjects of their schemas.
-        let path = format!("/subjects/{}/versions/{version}?deleted=true", encoded(subject));
-        let (status, body) = self.client.get(&path)?;
-        let answer: Answer = self.client.read(&path, status, &body)?;
-        answer.references.iter().try_for_each(|inner| self.reference(inner))?;
-        self.found.push((name.clone(), answer.schema));
-        Ok(())
-    }
-}
-
-/// Writes a text as a part of a path: anything may be in a subject's name.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(byte.into());
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a string takes text");
+        match self {
+            Self::Confluent(client) => client.look(),
+            Self::Glue(client) => client.look(),
         }
     }
-    encoded
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge reads files")]
-fn certificates(path: &Path) -> Result<RootCerts, WritersError> {
-    let owned = || path.to_owned();
-    let pem = std::fs::read(path).map_err(|source| WritersError::Read { path: owned(), source })?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        let item = item.map_err(|source| WritersError::Certificates { path: owned(), source })?;
-        if let PemItem::Certificate(certificate) = item {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        let source = ureq::Error::Tls("no certificate in it");
-        return Err(WritersError::Certificates { path: owned(), source });
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
 }

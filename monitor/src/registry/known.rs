@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driftd_ingest::{Program, ProtobufSchema, SchemaId};
+use driftd_ingest::{Program, ProtobufSchema, SchemaId, SchemaName};
 
 use super::RegistryError;
 
@@ -27,8 +27,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     programs: BTreeMap<SchemaId, Program>,
-    /// By the name of their schema: a message names one of many types.
-    types: BTreeMap<SchemaId, Arc<ProtobufSchema>>,
+    /// A message names one of many types of its schema.
+    types: BTreeMap<SchemaName, Arc<ProtobufSchema>>,
     types_bytes: usize,
     /// Schemas and messages of them that are of no use, and since when that is known.
     absent: BTreeMap<SchemaId, (Instant, Absent)>,
@@ -56,19 +56,19 @@ impl Known {
     }
 
     /// Keeps the types of a schema.
-    pub(super) fn learn_types(&mut self, id: SchemaId, types: &Arc<ProtobufSchema>) {
+    pub(super) fn learn_types(&mut self, schema: SchemaName, types: &Arc<ProtobufSchema>) {
         let bytes = types.bytes();
         if TYPES_BYTES_MAX < self.types_bytes + bytes {
             self.types.clear();
             self.types_bytes = 0;
         }
-        if self.types.insert(id.schema(), Arc::clone(types)).is_none() {
+        if self.types.insert(schema, Arc::clone(types)).is_none() {
             self.types_bytes += bytes;
         }
     }
 
     /// Returns the types of the schema that is named.
-    pub(super) fn types(&self, id: SchemaId) -> Option<Arc<ProtobufSchema>> {
+    pub(super) fn types(&self, id: &SchemaId) -> Option<Arc<ProtobufSchema>> {
         self.types.get(&id.schema()).cloned()
     }
 
@@ -92,13 +92,13 @@ impl Known {
     /// Returns what is known already, or holds still, of a message or of its schema.
     pub(super) fn lookup(
         &self,
-        id: SchemaId,
+        id: &SchemaId,
         now: Instant,
     ) -> Option<Result<Option<Program>, Arc<RegistryError>>> {
-        if let Some(program) = self.programs.get(&id) {
+        if let Some(program) = self.programs.get(id) {
             return Some(Ok(Some(program.clone())));
         }
-        match self.absent.get(&id).or_else(|| self.absent.get(&id.schema())) {
+        match self.absent.get(id).or_else(|| self.absent.get(&SchemaId::of(id.schema()))) {
             Some((_, Absent::Unusable)) => Some(Ok(None)),
             Some((since, Absent::Unregistered)) if is_young(now, *since, ABSENT_MAX_AGE) => {
                 Some(Ok(None))

@@ -121,6 +121,7 @@ impl RecordReader {
             versions: versions.names,
             batches,
             rejections: rejections.collect(),
+            skipped: BTreeMap::new(),
         })
     }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use driftd_ingest::{
     ArrowDecoder, AvroDecoder, AvroFraming, Decode, DecodeLimits, HalfForm, JsonDecoder,
-    ProtobufDecoder, ProtobufFraming,
+    ProtobufDecoder, ProtobufFraming, RegistryFraming, SCHEMA_HEADER,
 };
 
 use super::SourceConfig;
-use super::registry::{RegistryConfig, RegistryFraming};
+use super::registry::{GlueConfig, RegistryConfig};
 
 /// More than what stands around the two halves of a joined document.
 const JOIN_BYTES: usize = 64;
@@ -38,6 +38,8 @@ pub enum AvroConfig {
     Schemas(Vec<PathBuf>),
     /// Messages name it by its number in the registry.
     Registry(RegistryConfig),
+    /// Messages name it by its identifier in this registry.
+    Glue(GlueConfig),
 }
 
 impl AvroConfig {
@@ -46,10 +48,8 @@ impl AvroConfig {
         match self {
             Self::Schema(_) => AvroFraming::Bare,
             Self::Schemas(_) => AvroFraming::SingleObject,
-            Self::Registry(registry) => match registry.framing {
-                RegistryFraming::Confluent => AvroFraming::Confluent,
-                RegistryFraming::Apicurio => AvroFraming::Apicurio,
-            },
+            Self::Registry(registry) => AvroFraming::Registry(registry.framing),
+            Self::Glue(_) => AvroFraming::Registry(RegistryFraming::Glue),
         }
     }
 }
@@ -66,6 +66,8 @@ pub enum ProtobufConfig {
     },
     /// Messages name a schema by its number in the registry, and one of its types by its place.
     Registry(RegistryConfig),
+    /// Messages name a schema by its identifier in this registry, and one of its types by its number.
+    Glue(GlueConfig),
 }
 
 /// What defines a type of messages. Paths are as written.
@@ -87,7 +89,8 @@ impl ProtobufConfig {
     pub fn framing(&self) -> ProtobufFraming {
         match self {
             Self::Type { .. } => ProtobufFraming::Bare,
-            Self::Registry(_) => ProtobufFraming::Confluent,
+            Self::Registry(registry) => ProtobufFraming::Registry(registry.framing),
+            Self::Glue(_) => ProtobufFraming::Registry(RegistryFraming::Glue),
         }
     }
 }
@@ -109,6 +112,42 @@ impl SourceConfig {
         match self.join.as_ref().map(|join| join.half.form) {
             Some(HalfForm::InferenceJson | HalfForm::InferenceProtobuf) => limits.payload_bytes_max,
             Some(HalfForm::Json) | None => limits.text_bytes_max(&self.schema),
+        }
+    }
+
+    /// Returns the header that names the schema of a message, where that is read.
+    pub(super) fn schema_header(format: &SourceFormat) -> Option<&'static str> {
+        let framing = match format {
+            SourceFormat::Avro(AvroConfig::Registry(it))
+            | SourceFormat::Protobuf(ProtobufConfig::Registry(it)) => it.framing,
+            SourceFormat::Avro(_)
+            | SourceFormat::Protobuf(_)
+            | SourceFormat::Json
+            | SourceFormat::Arrow => return None,
+        };
+        match framing {
+            RegistryFraming::ConfluentHeader => Some(SCHEMA_HEADER),
+            RegistryFraming::Confluent
+            | RegistryFraming::Apicurio
+            | RegistryFraming::Apicurio3
+            | RegistryFraming::Glue => None,
+        }
+    }
+
+    /// Returns whether values of messages may be compressed, as serializers of AWS Glue do it, and
+    /// are inflated while they are read.
+    pub fn may_be_compressed(&self) -> bool {
+        match &self.format {
+            SourceFormat::Json => true,
+            SourceFormat::Avro(avro) => match avro {
+                AvroConfig::Glue(_) => true,
+                AvroConfig::Schema(_) | AvroConfig::Schemas(_) | AvroConfig::Registry(_) => false,
+            },
+            SourceFormat::Protobuf(protobuf) => match protobuf {
+                ProtobufConfig::Glue(_) => true,
+                ProtobufConfig::Type { .. } | ProtobufConfig::Registry(_) => false,
+            },
+            SourceFormat::Arrow => false,
         }
     }
 

@@ -17,14 +17,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::format::{
-    RawAvro, RawInferenceMessage, RawProtobuf, RawRegistry, RawRegistryFraming,
+    RawAvro, RawGlue, RawInferenceMessage, RawProtobuf, RawRegistry, RawRegistryFraming,
 };
 pub(super) use self::join::RawJoin;
 pub(super) use self::memory::RawMemory;
 pub(super) use self::performance::{RawKeep, RawLabels, RawPerformance, RawTask};
 pub(super) use self::source::RawTime;
 pub(super) use self::source::{
-    RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart, RawTimeFormat,
+    RawChangeEvents, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawSource, RawStart,
+    RawTimeFormat,
 };
 pub(super) use self::state::{RawDurability, RawState};
 use super::text::{DurationText, JobName, Label, Topic};

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use driftd_ingest::{INFERENCE_HEADER, InferenceMessage, quote_specials};
+use driftd_ingest::{INFERENCE_HEADER, InferenceMessage, Uuid, glue_value, quote_specials};
 use serde_json::Value;
 
 use super::{Show, inference};
@@ -20,6 +20,9 @@ const REGISTRY_PREFIX: usize = 5;
 
 /// Length of the prefix of AWS Glue: 3, the compression, and the id in sixteen bytes.
 const GLUE_PREFIX: usize = 18;
+
+/// Bytes of a compressed value that is looked into.
+const GLUE_VALUE_BYTES_MAX: usize = 8 << 20;
 
 /// Headers by which a registry's schema is named without a prefix.
 const REGISTRY_HEADERS: [&str; 3] =
@@ -111,7 +114,7 @@ impl Encoding {
         match self {
             Self::JsonDocument | Self::JsonList | Self::RegistryJson => &["json", "ndjson"],
             Self::JsonLines => &["ndjson"],
-            Self::Registry => &["avro", "protobuf"],
+            Self::Registry | Self::RegistryHeader | Self::Glue => &["avro", "protobuf"],
             Self::AvroSingleObject => &["avro"],
             Self::ArrowStream | Self::ArrowFile => &["arrow"],
             Self::InferenceMessage | Self::InferenceUnsaid | Self::InferenceBinary => {
@@ -119,8 +122,6 @@ impl Encoding {
             }
             Self::JsonOther
             | Self::BrokenJson
-            | Self::RegistryHeader
-            | Self::Glue
             | Self::AvroFile
             | Self::Parquet
             | Self::Gzip
@@ -143,7 +144,8 @@ impl Encoding {
                 "or `protobuf`: the registry can tell which; name it in the section of that name"
             }
             Self::RegistryHeader => {
-                "the bytes alone do not tell Avro from Protobuf; the registry can"
+                "or `protobuf`: the registry can tell which; `__value_schema_id` is read with its \
+                 `framing: confluent_header`, headers of Apicurio are not"
             }
             Self::InferenceMessage => "the header says whether it is a request or a response",
             Self::InferenceUnsaid => {
@@ -151,7 +153,9 @@ impl Encoding {
                  response"
             }
             Self::InferenceBinary => "with paths such as `inputs[name=x].data[][0]`",
-            Self::Glue => "Avro, Protobuf or JSON Schema: which of them, only Glue can tell",
+            Self::Glue => {
+                "or `protobuf`: only Glue can tell which; name it in `avro.glue` or `protobuf.glue`"
+            }
             Self::AvroSingleObject => {
                 "with the schemas that have these fingerprints in `avro.schemas`"
             }
@@ -196,7 +200,13 @@ pub(super) fn look(message: &SampledMessage) -> (Encoding, Vec<Value>) {
         return (Encoding::InferenceMessage, document.into_iter().collect());
     }
     match by_magic(payload) {
-        Some(Encoding::Registry) => return behind_prefix(payload),
+        Some(Encoding::Registry) => {
+            return behind_prefix(payload.get(REGISTRY_PREFIX..), Encoding::Registry);
+        }
+        Some(Encoding::Glue) => {
+            let value = glue_value(payload, GLUE_VALUE_BYTES_MAX);
+            return behind_prefix(value.as_deref(), Encoding::Glue);
+        }
         Some(encoding) => return none(encoding),
         None => {}
     }
@@ -238,14 +248,14 @@ fn is_inference_binary(payload: &[u8]) -> bool {
 }
 
 /// Looks at what follows a registry's prefix: of three languages only JSON can be told.
-fn behind_prefix(payload: &[u8]) -> (Encoding, Vec<Value>) {
-    let text = payload.get(REGISTRY_PREFIX..).map(std::str::from_utf8);
-    let Some(Ok(text)) = text else { return (Encoding::Registry, Vec::new()) };
+fn behind_prefix(value: Option<&[u8]>, prefix: Encoding) -> (Encoding, Vec<Value>) {
+    let text = value.map(std::str::from_utf8);
+    let Some(Ok(text)) = text else { return (prefix, Vec::new()) };
     match of_text(&quote_specials(text)) {
         (Encoding::JsonDocument | Encoding::JsonList, documents) => {
             (Encoding::RegistryJson, documents)
         }
-        _ => (Encoding::Registry, Vec::new()),
+        _ => (prefix, Vec::new()),
     }
 }
 
@@ -288,26 +298,37 @@ fn lines(text: &str) -> Option<Vec<Value>> {
     documents.filter(|it| !it.is_empty())
 }
 
+/// Says which schema the prefix of a registry names.
+fn prefix(payload: &[u8]) -> String {
+    let bytes = payload.len();
+    let number = |from: usize, to: usize| {
+        let id = payload.get(from..to).unwrap_or_default();
+        id.iter().fold(0, |id, byte| (id << 8) | u128::from(*byte))
+    };
+    if by_magic(payload) == Some(Encoding::Glue) {
+        let version = Uuid(number(2, GLUE_PREFIX));
+        return format!("{bytes} bytes, first 3, then schema version {version}");
+    }
+    let id = number(1, REGISTRY_PREFIX);
+    format!("{bytes} bytes, first 0, then schema id {id}")
+}
+
 /// Says in one line by what an encoding was told.
 pub(super) fn evidence(encoding: Encoding, message: &SampledMessage, show: Show) -> String {
     let payload = message.payload.as_deref().unwrap_or_default();
     let bytes = payload.len();
     match encoding {
-        Encoding::Registry | Encoding::RegistryJson => {
-            let id = payload.get(1..REGISTRY_PREFIX).unwrap_or_default();
-            let id = id.iter().fold(0_u32, |id, byte| (id << 8) | u32::from(*byte));
-            format!("{bytes} bytes, first 0, then schema id {id}")
-        }
+        Encoding::Registry | Encoding::RegistryJson | Encoding::Glue => prefix(payload),
         Encoding::RegistryHeader => {
             let found = REGISTRY_HEADERS
                 .iter()
                 .find(|it| message.headers.iter().any(|(key, _)| key == *it));
             format!("{bytes} bytes, header `{}`", found.unwrap_or(&""))
         }
-        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject if show == Show::Shapes => {
+        Encoding::Binary | Encoding::AvroSingleObject if show == Show::Shapes => {
             format!("{bytes} bytes")
         }
-        Encoding::Binary | Encoding::Glue | Encoding::AvroSingleObject => {
+        Encoding::Binary | Encoding::AvroSingleObject => {
             let first = payload.iter().take(SHOWN_BYTES).fold(String::new(), |mut text, byte| {
                 // Writing to a text cannot fail.
                 _ = write!(text, " {byte:02x}");

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use driftd_catalog::ModelId;
 use driftd_ingest::{
-    DecodeLimits, FeatureKind, FieldPath, InferenceMessage, TimeFormat, event_time,
+    ChangeKind, DecodeLimits, FeatureKind, FieldPath, InferenceMessage, TimeFormat, event_time,
 };
 use serde_json::Value;
 
@@ -62,6 +62,8 @@ pub(super) struct Draft {
     pub(super) bounds: BTreeSet<String>,
     /// How requests and responses are joined that are messages of their own.
     pub(super) join: Option<Join>,
+    /// Where changes of a table say what became of a row, and what was seen of it.
+    pub(super) changes: Option<(String, String)>,
     /// They are there, and no two can be joined.
     pub(super) is_apart: bool,
 }
@@ -183,7 +185,10 @@ pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Res
         Err(pairs::Apart) => (true, None),
     };
     let messages = pairs.as_ref().map_or(messages, |it| &it.joined);
-    let documents = || messages.iter().flat_map(|it| format.documents(it));
+    let all_documents = || messages.iter().flat_map(|it| format.documents(it));
+    let changes = Changes::find(all_documents);
+    let is_read = |it: &Value| changes.as_ref().is_none_or(|changes| changes.is_record(it));
+    let documents = || all_documents().filter(is_read);
     let all = Group::of("model", documents);
     let fields = all.fields(None);
     let attributes_at = attributes_at(&all, pairs.as_ref());
@@ -204,6 +209,7 @@ pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Res
         models: Vec::new(),
         bounds: all.tree.bounds.clone(),
         join: None,
+        changes: changes.as_ref().map(|it| (it.op.clone(), it.note())),
         is_apart,
     };
     let model_path = named.map(|it| it.path.as_str());
@@ -242,6 +248,47 @@ pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Res
         return Err("no field of the documents looks like a feature or a prediction".to_owned());
     }
     Ok(draft)
+}
+
+/// Documents that are changes of a table, and where each says what became of a row.
+struct Changes {
+    op: String,
+    records: u64,
+    documents: u64,
+}
+
+impl Changes {
+    /// Finds out whether nearly all documents are some.
+    fn find<D: Iterator<Item = Value>>(documents: impl Fn() -> D) -> Option<Self> {
+        let ops = ["op", "payload.op"];
+        let count = |op: &str| documents().filter(|it| Self::kind(it, op).is_some()).count() as u64;
+        let (op, found) = ops.map(|op| (op, count(op))).into_iter().max_by_key(|it| it.1)?;
+        let all = documents().count() as u64;
+        if found == 0 || found * 100 < all * REQUIRED {
+            return None;
+        }
+        let is_record = |it: &Value| Self::kind(it, op).is_some_and(ChangeKind::is_record);
+        let records = documents().filter(is_record).count() as u64;
+        Some(Self { op: op.to_owned(), records, documents: all })
+    }
+
+    /// Returns what became of the row, of a document that says it beside the row.
+    fn kind(document: &Value, op: &str) -> Option<ChangeKind> {
+        let event = if op == "op" { document } else { document.get("payload")? };
+        let kind = ChangeKind::of_op(event.get("op")?.as_str()?)?;
+        let has_row = event.get("after").is_some() || !kind.is_record();
+        (has_row && event.get("source").is_some()).then_some(kind)
+    }
+
+    /// Whether what is proposed is to be seen in it. Where nothing is new, changed rows show it.
+    fn is_record(&self, document: &Value) -> bool {
+        self.records == 0 || Self::kind(document, &self.op).is_some_and(ChangeKind::is_record)
+    }
+
+    fn note(&self) -> String {
+        let Self { op: _, records, documents } = self;
+        format!("changes of a table: {records} of {documents} bring a new row, the others are none")
+    }
 }
 
 /// Returns how deep the attributes of events are, where documents are events, or pairs of them.

@@ -251,7 +251,11 @@ fn encodings_are_told_by_their_first_bytes() {
         (with(b"\0\0\0\0\x01{", 9), Encoding::Registry, "9 bytes, first 0, then schema id 1"),
         (Some(b"\0\0\0\0\x01{}".to_vec()), Encoding::RegistryJson, "7 bytes, first 0, then"),
         (Some(b"\0\0\0\0\x01[{}]".to_vec()), Encoding::RegistryJson, "then schema id 1"),
-        (with(&[3, 5], 20), Encoding::Glue, "20 bytes, first 03 05"),
+        (
+            with(&[3, 5], 20),
+            Encoding::Glue,
+            "20 bytes, first 3, then schema version 01010101-0101-0101-0101-010101010101",
+        ),
         (with(&[0xC3, 0x01, 0xAB], 12), Encoding::AvroSingleObject, "first c3 01 ab"),
         (with(b"Obj\x01", 9), Encoding::AvroFile, "9 bytes"),
         (with(&[0xFF; 4], 9), Encoding::ArrowStream, "9 bytes"),
@@ -299,6 +303,28 @@ fn json_behind_a_registry_s_prefix_is_looked_into_and_read() {
     let proposal = proposal(&of_bytes((0..30).map(document).collect()));
     assert!(proposal.yaml.contains("\n    format: json\n"), "{}", proposal.yaml);
     assert_eq!(proposal.trial.accepted, 30);
+}
+
+#[test]
+fn changes_of_a_table_are_named_and_read_where_they_bring_a_row() {
+    let event = |index: u32| {
+        let op = ["c", "u", "c", "d"][index as usize % 4];
+        let row = json!({"id": index, "amount": f64::from(index) / 4.0});
+        let after = if op == "d" { Value::Null } else { row };
+        let source = json!({"table": "predictions", "lsn": 1_000 + index});
+        let time = 1_700_000_000_000_u64 + u64::from(index) * 1_000;
+        let event = json!({
+            "before": null, "after": after, "source": source, "op": op, "ts_ms": time,
+        });
+        json!({"schema": {"type": "struct"}, "payload": event}).to_string()
+    };
+    let texts: Vec<String> = (0..40).map(event).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let proposal = proposal(&of_texts(&texts));
+    let expected = "change_events: {op: \"payload.op\"} # changes of a table: 20 of 40 bring a new";
+    assert!(proposal.yaml.contains(expected), "{}", proposal.yaml);
+    assert!(proposal.yaml.contains("payload.after.amount"), "{}", proposal.yaml);
+    assert_eq!((proposal.trial.accepted, proposal.trial.records), (40, 20));
 }
 
 #[test]

@@ -85,6 +85,9 @@ fn source(text: &mut Text, draft: &Draft, topic: &str) {
     if let Some(of) = &draft.join {
         join(text, of, draft.payload_bytes_max);
     }
+    if let Some((op, note)) = &draft.changes {
+        text.noted(&format!("    change_events: {{op: {}}}", quoted(op)), note);
+    }
     if let Some(columns) = &draft.columns {
         text.noted(&format!("    columns: {}", quoted(columns)), "the names of the columns");
     }

@@ -140,7 +140,6 @@ impl<'a> Readers<'a> {
                 Output::Checkpoint(checkpoint) => {
                     self.changes.extend(self.saver.batch(*checkpoint));
                 }
-                Output::Predictions(_) | Output::Labels(_) => unreachable!("no shard follows"),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Inference logs, made up: drafts that proptest draws and shrinks, the records they stand for, and
 //! batches of them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -276,6 +277,7 @@ pub(crate) fn decode(config: &Config, records: &[Record]) -> Decoded {
         versions: Vec::new(),
         batches: Vec::new(),
         rejections: Vec::new(),
+        skipped: BTreeMap::new(),
     };
     for record in records {
         match record.values.as_ref().filter(|it| it.model < config.models.len()) {

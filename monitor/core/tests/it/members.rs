@@ -260,7 +260,6 @@ impl Reader {
                 Output::Checkpoint(checkpoint) => {
                     self.changes.extend(self.saver.batch(*checkpoint));
                 }
-                Output::Predictions(_) | Output::Labels(_) => unreachable!("no shard follows"),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! When a window closes: who is waited for, for how long, and what comes of those who are not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use driftd_catalog::PartitionId;
@@ -102,6 +103,7 @@ fn messages_without_records_do_not_keep_a_partition_awake() {
         versions: Vec::new(),
         batches: vec![None, None],
         rejections: Vec::new(),
+        skipped: BTreeMap::new(),
     };
     read(&mut shard, 20_000, &nothing(2));
     let is_idle_after = |shard: &mut Shard, millis: i64, end: i64| {

@@ -53,8 +53,8 @@ use self::program::Program;
 use super::batch::{Accepted, OpenBatch};
 use super::builders::Texts;
 use super::plan::Plan;
-use super::programs::SchemaId;
 use super::rows::{Reader, Rows};
+use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, Rejection};
 use crate::schema::SourceSchema;
@@ -225,7 +225,7 @@ impl ArrowDecoder {
 }
 
 impl Decode for ArrowDecoder {
-    fn missing(&self, _: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, _: &Message<'_>) -> Option<SchemaId> {
         None
     }
 

@@ -38,11 +38,14 @@ pub use self::program::AvroProgram;
 pub use self::schema::{AvroSchema, AvroSchemaError, SCHEMA_BYTES_MAX, SchemaProblem};
 use self::walk::Slots;
 use super::batch::OpenBatch;
+use super::framing::{Named, SchemaHeader};
+use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
-use super::programs::{Program, Programs, SchemaId};
+use super::programs::{Program, Programs};
 use super::rows::Rows;
+use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
-use crate::rejection::{Refusal, Rejection};
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
 /// Decodes the Avro records of one partition.
@@ -59,6 +62,8 @@ use crate::schema::SourceSchema;
 pub struct AvroDecoder {
     limits: DecodeLimits,
     framing: AvroFraming,
+    header: SchemaHeader,
+    inflater: Inflater,
     plan: Plan,
     programs: Programs<AvroProgram>,
     batch: OpenBatch,
@@ -80,6 +85,8 @@ impl AvroDecoder {
         Self {
             limits,
             framing,
+            header: SchemaHeader::new(&schema),
+            inflater: Inflater::default(),
             slots: Slots::new(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| Slots::new(&list.element)).collect(),
             rows: Rows::default(),
@@ -91,10 +98,10 @@ impl AvroDecoder {
 
     /// Returns the schema that the message names, if the decoder does not know it. `None` as well
     /// for a message that is refused whatever schemas there are.
-    pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let (id, _) = self.framing.open(payload).ok()?;
-        (!self.programs.has(id)).then_some(id)
+        let id = SchemaId::of(self.framing.open(payload, self.header.of(message)).ok()?.schema);
+        (!self.programs.has(&id)).then_some(id)
     }
 
     /// Takes the program for messages that name a schema. Of many, the one that is unused for
@@ -106,11 +113,19 @@ impl AvroDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let (id, start) = self.framing.open(payload)?;
-        let program = self.programs.get(id, "Avro")?;
-        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
+        let header = self.header.of(message);
+        let Named { schema, start, compression, .. } = self.framing.open(payload, header)?;
+        let program = self.programs.get(SchemaId::of(schema), "Avro")?;
+        let Self { limits, inflater, plan, slots, elements, rows, batch, .. } = self;
         rows.begin(message);
         let limits = *limits;
+        let (payload, start) = match compression {
+            Compression::None => (payload, start),
+            Compression::Zlib => {
+                let deflated = glue::behind(payload);
+                (inflater.whole(deflated, limits, RejectReason::InvalidAvro)?, 0)
+            }
+        };
         let document = AvroDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
@@ -118,7 +133,7 @@ impl AvroDecoder {
 }
 
 impl Decode for AvroDecoder {
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         Self::missing(self, message)
     }
 
@@ -130,6 +145,9 @@ impl Decode for AvroDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        if self.batch.take_tombstone(message) {
+            return None;
+        }
         self.batch.begin(message);
         match self.read(message) {
             Ok(()) => None,
@@ -145,7 +163,12 @@ impl Decode for AvroDecoder {
         self.batch.rows()
     }
 
+    fn text_bytes(&self) -> usize {
+        self.inflater.bytes()
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.inflater.end_batch();
         self.batch.finish()
     }
 }

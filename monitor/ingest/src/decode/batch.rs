@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use driftd_catalog::{ModelId, NameError, Timestamp};
 
 use super::builders::{Cell, Chunk, ModelBuilder, Span, Texts};
+use super::change::ChangeKind;
 use super::{Decoded, Message, Row};
 use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
@@ -59,6 +60,7 @@ pub(super) struct OpenBatch {
     versions: Versions,
     models: Vec<ModelBuilder>,
     rejections: Vec<Rejection>,
+    skipped: BTreeMap<ChangeKind, u64>,
 }
 
 impl OpenBatch {
@@ -75,6 +77,7 @@ impl OpenBatch {
             versions: Versions::default(),
             models,
             rejections: Vec::new(),
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -106,6 +109,23 @@ impl OpenBatch {
     /// Takes a message that has no rows.
     pub(super) fn pass(&mut self, message: &Message<'_>) {
         self.begin(message);
+        self.accepted += 1;
+    }
+
+    /// Takes a message without a payload, where that says what became of a row; returns whether it
+    /// does.
+    pub(super) fn take_tombstone(&mut self, message: &Message<'_>) -> bool {
+        let is_one = message.payload.is_none() && self.schema.change.is_some();
+        if is_one {
+            self.begin(message);
+            self.skip(ChangeKind::Tombstone);
+        }
+        is_one
+    }
+
+    /// Takes that the message that was begun is a change and no record.
+    pub(super) fn skip(&mut self, kind: ChangeKind) {
+        *self.skipped.entry(kind).or_insert(0) += 1;
         self.accepted += 1;
     }
 
@@ -201,6 +221,7 @@ impl OpenBatch {
             versions: self.versions.take(),
             batches: self.models.iter_mut().map(ModelBuilder::finish).collect(),
             rejections: std::mem::take(&mut self.rejections),
+            skipped: std::mem::take(&mut self.skipped),
         };
         assert_eq!(
             self.messages,

@@ -66,9 +66,11 @@ pub(super) use self::tensors::bytes_max as tensors_bytes_max;
 use self::value::Kind;
 use self::walk::Slots;
 use super::batch::OpenBatch;
+use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
-use super::programs::{Program, SchemaId};
+use super::programs::Program;
 use super::rows::Rows;
+use super::schema_id::SchemaId;
 use super::trie;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
 use crate::rejection::{Refusal, RejectReason, Rejection};
@@ -98,10 +100,11 @@ use crate::schema::{Framing, SourceSchema};
 /// Where the schema says so, messages are bodies of the Open Inference Protocol, which become such
 /// documents first, whatever they are written in.
 ///
-/// The prefix that serializers of JSON Schema write is passed over: the schema says nothing that
-/// the text does not.
+/// The prefixes that serializers of JSON Schema write are passed over: the schema says nothing that
+/// the text does not. Those of AWS Glue may compress the text.
 pub struct JsonDecoder {
     limits: DecodeLimits,
+    inflater: Inflater,
     bodies: Option<Bodies>,
     embedded: Option<Embedded>,
     tensors: Option<Tensors>,
@@ -124,6 +127,7 @@ impl JsonDecoder {
         let element = |list: &trie::List| Slots::new(&list.element, 0);
         Self {
             limits,
+            inflater: Inflater::default(),
             bodies: Bodies::new(&schema),
             embedded: Embedded::new(&schema),
             tensors: Tensors::new(&schema),
@@ -169,10 +173,11 @@ impl JsonDecoder {
         let (framing, limits) = (self.plan.framing, self.limits);
         // Taken out for as long as the texts that they have written are read.
         let mut bodies = self.bodies.take();
+        let mut inflater = std::mem::take(&mut self.inflater);
         let (mut embedded, mut tensors) = (self.embedded.take(), self.tensors.take());
         let text = match &mut bodies {
             Some(bodies) => bodies.text(message, limits),
-            None => checked_text(message.payload, limits),
+            None => inflated_text(message.payload, &mut inflater, limits),
         };
         let text = text.and_then(|text| match &mut embedded {
             Some(embedded) => embedded.unfold(text, framing),
@@ -185,6 +190,7 @@ impl JsonDecoder {
         let read = text.and_then(|text| self.read_text(message, text));
         self.text_bytes += bodies.as_ref().map_or(0, Bodies::text_bytes);
         (self.bodies, self.embedded, self.tensors) = (bodies, embedded, tensors);
+        self.inflater = inflater;
         read
     }
 
@@ -222,7 +228,7 @@ impl JsonDecoder {
 }
 
 impl Decode for JsonDecoder {
-    fn missing(&self, _: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, _: &Message<'_>) -> Option<SchemaId> {
         None
     }
 
@@ -231,6 +237,9 @@ impl Decode for JsonDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        if self.batch.take_tombstone(message) {
+            return None;
+        }
         self.decode_joined(message, message.payload.map_or(0, <[u8]>::len))
     }
 
@@ -243,11 +252,12 @@ impl Decode for JsonDecoder {
     }
 
     fn text_bytes(&self) -> usize {
-        self.text_bytes
+        self.text_bytes + self.inflater.bytes()
     }
 
     fn finish(&mut self) -> Decoded {
         self.text_bytes = 0;
+        self.inflater.end_batch();
         self.batch.finish()
     }
 }
@@ -267,15 +277,34 @@ fn document_lines(payload: &str) -> impl Iterator<Item = (usize, &str, Option<Ra
 
 /// Returns the payload as text within the limits.
 fn checked_text(payload: Option<&[u8]>, limits: DecodeLimits) -> Result<&str, Refusal> {
-    let payload = behind_prefix(checked_payload(payload, limits)?)?;
+    text(behind_prefix(checked_payload(payload, limits)?)?)
+}
+
+/// Returns the same, also where the payload is compressed.
+fn inflated_text<'a>(
+    payload: Option<&'a [u8]>,
+    inflater: &'a mut Inflater,
+    limits: DecodeLimits,
+) -> Result<&'a str, Refusal> {
+    let payload = checked_payload(payload, limits)?;
+    match glue::open(payload) {
+        Some((_, Compression::Zlib)) => {
+            let deflated = glue::behind(payload);
+            text(inflater.whole(deflated, limits, RejectReason::InvalidJson)?)
+        }
+        Some((_, Compression::None)) | None => text(behind_prefix(payload)?),
+    }
+}
+
+fn text(payload: &[u8]) -> Result<&str, Refusal> {
     simdutf8::compat::from_utf8(payload).map_err(|error| {
         let (at, bytes) = (error.valid_up_to(), payload.len());
         Refusal::new(RejectReason::InvalidUtf8, format_args!("not UTF-8 from byte {at} of {bytes}"))
     })
 }
 
-/// Returns what follows the prefix of a schema registry, where there is one: a byte of zero, with
-/// which no JSON begins, and the schema's number in four.
+/// Returns what follows the prefix of a schema registry, where there is one: a byte of zero and the
+/// schema's number in four, or the header of AWS Glue. No JSON begins so.
 fn behind_prefix(payload: &[u8]) -> Result<&[u8], Refusal> {
     match payload {
         [0, _, _, _, _] => {
@@ -283,6 +312,15 @@ fn behind_prefix(payload: &[u8]) -> Result<&[u8], Refusal> {
             Err(Refusal::new(RejectReason::EmptyPayload, format_args!("{detail}")))
         }
         [0, _, _, _, _, text @ ..] => Ok(text),
+        [3, ..] => match glue::open(payload) {
+            Some((_, Compression::None)) => Ok(glue::behind(payload)),
+            Some((_, Compression::Zlib)) => {
+                let detail = "compressed by a serializer of AWS Glue, which is read where a message \
+                              is one document of JSON, and neither joined nor a body of inference";
+                Err(Refusal::new(RejectReason::InvalidJson, format_args!("{detail}")))
+            }
+            None => Ok(payload),
+        },
         _ => Ok(payload),
     }
 }

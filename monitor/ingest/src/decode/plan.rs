@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) event_time: Place,
     pub(super) time_format: TimeFormat,
     pub(super) model: Option<Place>,
+    /// Where a message says what became of a row.
+    pub(super) change: Option<Place>,
     pub(super) models: Vec<ModelPlan>,
     /// Indexes into `models` and the schema's.
     pub(super) models_by_name: BTreeMap<Arc<str>, usize>,
@@ -69,7 +71,8 @@ impl Plan {
     pub(super) fn new(schema: &SourceSchema) -> Self {
         let source_paths = || schema.model.iter().chain([&schema.event_time]);
         let all = || source_paths().chain(schema.models.iter().flat_map(ModelSchema::read_paths));
-        let trie = Trie::new(all().chain(&schema.columns).filter(|it| it.beside().is_none()));
+        let own = [&schema.columns, &schema.change].into_iter().flatten();
+        let trie = Trie::new(all().chain(own).filter(|it| it.beside().is_none()));
         let place = |path| place(&trie, schema, path);
         let columns = schema.columns.as_ref().map(place);
         let lists = lists(&trie, source_paths(), &[]);
@@ -82,6 +85,7 @@ impl Plan {
             event_time: place(&schema.event_time),
             time_format: schema.time_format,
             model: schema.model.as_ref().map(place),
+            change: schema.change.as_ref().map(place),
             models: schema.models.iter().map(model).collect(),
             models_by_name: schema.models.iter().map(|it| Arc::clone(&it.name)).zip(0..).collect(),
             lists,

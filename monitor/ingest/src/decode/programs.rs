@@ -4,9 +4,9 @@
 //! message is read by the one it names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
+use super::schema_id::SchemaId;
 use super::{AvroProgram, ProtobufProgram};
 use crate::rejection::{Refusal, RejectReason};
 
@@ -19,9 +19,6 @@ pub(super) const OPS_MAX: usize = 1 << 17;
 
 /// Most bytes of the symbols of its enums.
 pub(super) const SYMBOL_BYTES_MAX: usize = 1 << 20;
-
-/// Bits of one place in [`SchemaId::of_message`].
-const PLACE_BITS: u32 = 16;
 
 /// How messages that name a schema are read: by the program of their format.
 #[derive(Clone, Debug)]
@@ -64,86 +61,6 @@ impl UnknownPaths {
     }
 }
 
-/// What a message calls the schema of its writer: a registry's number or a fingerprint, as the
-/// source's framing says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SchemaId {
-    framing: Name,
-    number: u64,
-    /// Which of the schema's types: places from the outermost in, each one more than it is. Zero
-    /// where a schema has one.
-    message: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
-    Registered,
-    Fingerprint,
-    Only,
-}
-
-impl SchemaId {
-    /// The schema of messages that do not name theirs.
-    pub const ONLY: Self = Self { framing: Name::Only, number: 0, message: 0 };
-
-    /// Returns what a message calls the schema of this fingerprint.
-    pub const fn of_fingerprint(fingerprint: u64) -> Self {
-        Self { framing: Name::Fingerprint, number: fingerprint, message: 0 }
-    }
-
-    /// Returns what a message calls the schema of this number in a registry.
-    pub const fn registered(number: u64) -> Self {
-        Self { framing: Name::Registered, number, message: 0 }
-    }
-
-    /// Names one of the messages that a schema of Protobuf defines: its place among those of the
-    /// file, then the place of each inside of the one before. `None` beyond four places, or beyond
-    /// 65,535 messages.
-    pub fn of_message(self, places: &[u64]) -> Option<Self> {
-        let mut message = 0_u64;
-        for place in places {
-            let place = place.checked_add(1).filter(|it| *it < 1 << PLACE_BITS)?;
-            if message >> (u64::BITS - PLACE_BITS) != 0 {
-                return None;
-            }
-            message = message << PLACE_BITS | place;
-        }
-        Some(Self { message, ..self })
-    }
-
-    /// Returns the name of the schema, whichever of its messages is named.
-    #[must_use]
-    pub const fn schema(self) -> Self {
-        Self { message: 0, ..self }
-    }
-
-    /// Returns the number or fingerprint; zero for [`Self::ONLY`].
-    pub const fn number(self) -> u64 {
-        self.number
-    }
-
-    /// Returns the places given to [`Self::of_message`].
-    pub fn message(self) -> Vec<usize> {
-        let shifts = (0..u64::BITS).step_by(16).rev();
-        let places = shifts.map(|shift| self.message >> shift & 0xffff);
-        places.filter_map(|place| usize::try_from(place).ok()?.checked_sub(1)).collect()
-    }
-}
-
-impl fmt::Display for SchemaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { framing, number, message } = self;
-        if *message != 0 {
-            write!(f, "message {:?} of ", self.message())?;
-        }
-        match framing {
-            Name::Registered => write!(f, "schema {number} of the registry"),
-            Name::Fingerprint => write!(f, "the schema of fingerprint {number:016x}"),
-            Name::Only => f.write_str("the schema"),
-        }
-    }
-}
-
 /// A schema that is too large to be read by so many paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -175,9 +92,9 @@ impl<P> Default for Programs<P> {
 
 impl<P> Programs<P> {
     /// Returns whether messages that name a schema can be read.
-    pub(super) fn has(&self, id: SchemaId) -> bool {
-        let is_last = self.last.as_ref().is_some_and(|(last, _)| *last == id);
-        is_last || self.known.contains_key(&id)
+    pub(super) fn has(&self, id: &SchemaId) -> bool {
+        let is_last = self.last.as_ref().is_some_and(|(last, _)| last == id);
+        is_last || self.known.contains_key(id)
     }
 
     /// Takes the program for messages that name a schema. Of many, the one that is unused for
@@ -186,7 +103,7 @@ impl<P> Programs<P> {
         self.last = None;
         if self.known.len() == PROGRAMS_MAX && !self.known.contains_key(&id) {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.turn);
-            if let Some((&oldest, _)) = oldest {
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 self.known.remove(&oldest);
             }
         }
@@ -209,28 +126,5 @@ impl<P> Programs<P> {
         known.turn = self.turn;
         self.last = Some((id, Arc::clone(&known.program)));
         Ok(Arc::clone(&known.program))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_of_a_schema_is_named_by_its_places() {
-        let schema = SchemaId::registered(7);
-        for places in [&[0][..], &[3], &[0, 0], &[1, 0, 65_534, 2]] {
-            let id = schema.of_message(places).unwrap();
-            let expected: Vec<_> = places.iter().map(|it| usize::try_from(*it).unwrap()).collect();
-            assert_eq!((id.message(), id.number()), (expected, 7));
-            assert_ne!(id, schema);
-            assert_eq!(id.schema(), schema);
-        }
-        assert_eq!(schema.of_message(&[]), Some(schema));
-        let id = schema.of_message(&[1, 0]).unwrap();
-        assert_eq!(id.to_string(), "message [1, 0] of schema 7 of the registry");
-        for places in [&[65_535][..], &[u64::MAX], &[0; 5]] {
-            assert_eq!(schema.of_message(places), None, "{places:?}");
-        }
     }
 }

@@ -21,6 +21,8 @@ mod walk;
 pub(super) mod wire;
 
 #[cfg(test)]
+mod framing_tests;
+#[cfg(test)]
 pub(super) mod fuzz_tests;
 #[cfg(test)]
 mod oracle;
@@ -41,11 +43,14 @@ pub use self::program::ProtobufProgram;
 pub use self::schema::{DESCRIPTORS_BYTES_MAX, MessageId, ProtobufSchema, ProtobufSchemaError};
 use self::walk::Slots;
 use super::batch::OpenBatch;
+use super::framing::SchemaHeader;
+use super::glue::{self, Compression, Inflater};
 use super::plan::Plan;
-use super::programs::{Program, Programs, SchemaId};
+use super::programs::{Program, Programs};
 use super::rows::Rows;
+use super::schema_id::SchemaId;
 use super::{Decode, DecodeLimits, Decoded, Message, checked_payload};
-use crate::rejection::{Refusal, Rejection};
+use crate::rejection::{Refusal, RejectReason, Rejection};
 use crate::schema::SourceSchema;
 
 /// Decodes the Protobuf messages of one partition.
@@ -71,6 +76,8 @@ use crate::schema::SourceSchema;
 pub struct ProtobufDecoder {
     limits: DecodeLimits,
     framing: ProtobufFraming,
+    header: SchemaHeader,
+    inflater: Inflater,
     plan: Plan,
     programs: Programs<ProtobufProgram>,
     batch: OpenBatch,
@@ -93,6 +100,8 @@ impl ProtobufDecoder {
         Self {
             limits,
             framing,
+            header: SchemaHeader::new(&schema),
+            inflater: Inflater::default(),
             slots: slots(&plan.trie),
             elements: plan.trie.lists().iter().map(|list| slots(&list.element)).collect(),
             rows: Rows::default(),
@@ -104,10 +113,19 @@ impl ProtobufDecoder {
 
     /// Returns the type that the message names, if the decoder does not know it. `None` as well for
     /// a message that is refused whatever types there are.
-    pub fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    pub fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         let payload = checked_payload(message.payload, self.limits).ok()?;
-        let (id, _) = self.framing.open(payload).ok()?;
-        (!self.programs.has(id)).then_some(id)
+        let named = self.framing.open(payload, self.header.of(message)).ok()?;
+        let head;
+        let (bytes, start) = match named.compression {
+            Compression::None => (payload, named.start),
+            Compression::Zlib => {
+                head = self.inflater.head(glue::behind(payload));
+                (&head[..], 0)
+            }
+        };
+        let (id, _) = self.framing.message(&named, bytes, start).ok()?;
+        (!self.programs.has(&id)).then_some(id)
     }
 
     /// Takes the program for messages that name a type. Of many, the one that is unused for longest
@@ -119,11 +137,20 @@ impl ProtobufDecoder {
     /// Appends the message's rows, or refuses it and leaves the batch as it was.
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
-        let (id, start) = self.framing.open(payload)?;
-        let program = self.programs.get(id, "Protobuf")?;
-        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
-        rows.begin(message);
+        let named = self.framing.open(payload, self.header.of(message))?;
+        let Self { limits, framing, inflater, programs, plan, slots, elements, .. } = self;
+        let (rows, batch) = (&mut self.rows, &mut self.batch);
         let limits = *limits;
+        let (payload, start) = match named.compression {
+            Compression::None => (payload, named.start),
+            Compression::Zlib => {
+                let deflated = glue::behind(payload);
+                (inflater.whole(deflated, limits, RejectReason::InvalidProtobuf)?, 0)
+            }
+        };
+        let (id, start) = framing.message(&named, payload, start)?;
+        let program = programs.get(id, "Protobuf")?;
+        rows.begin(message);
         let document = ProtobufDocument { plan, program: &program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
@@ -131,7 +158,7 @@ impl ProtobufDecoder {
 }
 
 impl Decode for ProtobufDecoder {
-    fn missing(&self, message: &Message<'_>) -> Option<SchemaId> {
+    fn missing(&mut self, message: &Message<'_>) -> Option<SchemaId> {
         Self::missing(self, message)
     }
 
@@ -143,6 +170,9 @@ impl Decode for ProtobufDecoder {
     }
 
     fn decode(&mut self, message: &Message<'_>) -> Option<&Rejection> {
+        if self.batch.take_tombstone(message) {
+            return None;
+        }
         self.batch.begin(message);
         match self.read(message) {
             Ok(()) => None,
@@ -158,7 +188,12 @@ impl Decode for ProtobufDecoder {
         self.batch.rows()
     }
 
+    fn text_bytes(&self) -> usize {
+        self.inflater.bytes()
+    }
+
     fn finish(&mut self) -> Decoded {
+        self.inflater.end_batch();
         self.batch.finish()
     }
 }

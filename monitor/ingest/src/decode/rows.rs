@@ -9,6 +9,7 @@ use driftd_catalog::Timestamp;
 
 use super::batch::{Accepted, Head, OpenBatch};
 use super::builders::{Cell, Span, Texts};
+use super::change::ChangeKind;
 use super::envelope::EnvelopeTexts;
 use super::place::Place;
 use super::plan::{ModelPlan, NamedList, Plan, VersionPlan};
@@ -77,6 +78,8 @@ pub(super) struct Rows {
     pub(super) added: String,
     /// Values beside the payload.
     pub(super) envelope: EnvelopeTexts,
+    /// What the message says became of a row, where that makes it no record.
+    skipped: Option<ChangeKind>,
     /// For each model of the document its first row, from which later ones take what they share.
     firsts: BTreeMap<usize, First>,
 }
@@ -97,6 +100,7 @@ impl Rows {
         self.cells.clear();
         self.cells.shrink_to(CELLS_KEPT);
         self.added.clear();
+        self.skipped = None;
         self.added.shrink_to(CELLS_KEPT);
         self.envelope.begin(message, &mut self.added);
     }
@@ -108,6 +112,10 @@ impl Rows {
         (message, payload): (&Message<'_>, &str),
         plan: &Plan,
     ) -> Result<(), Refusal> {
+        if let Some(kind) = self.skipped {
+            batch.skip(kind);
+            return Ok(());
+        }
         let texts = Texts { payload, added: &self.added };
         let accepted = Accepted { heads: &self.heads, cells: &self.cells, texts };
         batch.accept(message, &accepted).map_err(|(row, refusal)| {
@@ -178,6 +186,10 @@ impl<D: Document> Reader<'_, D> {
     pub(super) fn read(&mut self) -> Result<(), Refusal> {
         let plan = self.plan;
         self.rows.firsts.clear();
+        self.rows.skipped = self.skipped()?;
+        if self.rows.skipped.is_some() {
+            return Ok(());
+        }
         if plan.model.as_ref().is_some_and(|place| place.list.is_some()) {
             return self.read_rows_of_many();
         }
@@ -274,6 +286,25 @@ impl<D: Document> Reader<'_, D> {
         Err(Refusal::new(RejectReason::TooManyRows, detail))
     }
 
+    /// Returns what became of a row, where that makes the message no record.
+    fn skipped(&mut self) -> Result<Option<ChangeKind>, Refusal> {
+        let Some(place) = &self.plan.change else { return Ok(None) };
+        let kind = if place.is_beside() {
+            let mut record = self.rows.envelope.record(&mut self.rows.added);
+            let op = record.model(place)?;
+            ChangeKind::of_op(record.texts().get(&op))
+        } else {
+            let mut record = self.document.record(&mut self.rows.added);
+            let op = record.model(place)?;
+            ChangeKind::of_op(record.texts().get(&op))
+        };
+        let kind = kind.ok_or_else(|| {
+            place
+                .wrong_type("what became of a row (`c`, `r`, `u`, `d`, `t` or `m`)", "another text")
+        })?;
+        Ok((!kind.is_record()).then_some(kind))
+    }
+
     /// Returns whose record it is: an index into the schema's models.
     fn model_index(&mut self) -> Result<usize, Refusal> {
         let plan = self.plan;
@@ -304,7 +335,7 @@ impl<D: Document> Reader<'_, D> {
     fn read_row(&mut self, index: usize, first: Option<First>) -> Result<(), Refusal> {
         let plan = self.plan;
         let model = &plan.models[index];
-        let Rows { heads, cells, added, envelope, firsts: _ } = &mut *self.rows;
+        let Rows { heads, cells, added, envelope, firsts: _, skipped: _ } = &mut *self.rows;
         let shared = first.map(|first| heads[first.head].clone());
         let version = match (&model.version, &shared) {
             (VersionPlan::At(place), _) if place.list.is_some() => {

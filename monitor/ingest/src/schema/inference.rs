@@ -5,7 +5,6 @@
 //! by which all paths read them.
 
 use super::{SchemaError, SourceSchema};
-use crate::path::EnvelopeValue;
 
 /// The header by which Seldon Core 2 says what a message is.
 pub const INFERENCE_HEADER: &str = "seldon-infer-type";
@@ -48,11 +47,7 @@ impl SourceSchema {
                 return Err(SchemaError::NoTensorValue { path, tensor });
             }
         }
-        let header = EnvelopeValue::Header(INFERENCE_HEADER.into());
-        if let Err(place) = self.envelope.binary_search(&header) {
-            self.envelope.insert(place, header);
-        }
         self.inference = Some(message);
-        Ok(self)
+        Ok(self.with_header(INFERENCE_HEADER))
     }
 }

@@ -61,6 +61,8 @@ struct Source {
     messages: u64,
     bytes: u64,
     rejected: BTreeMap<&'static str, u64>,
+    /// Changes that are no records; nothing where messages are no changes.
+    skipped: BTreeMap<&'static str, u64>,
     clamped: u64,
     over_limit: u64,
     /// Fields that the newest records come without.
@@ -197,6 +199,7 @@ fn source(source: &SourceSnapshot, state: &HttpState, snapshot: &Snapshot) -> So
         messages: source.messages,
         bytes: source.bytes,
         rejected: rejected.into(),
+        skipped: source.skipped.iter().map(|(kind, count)| (kind.as_str(), *count)).collect(),
         clamped: source.clamped,
         over_limit: source.over_limit,
         fields_changed: source.fields.iter().map(FieldView::from).collect(),

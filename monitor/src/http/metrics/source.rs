@@ -69,6 +69,9 @@ fn topic(families: &mut Families, source: &SourceSnapshot) {
         let count = source.rejected.get(&reason).copied().unwrap_or(0);
         families.counter(&metric::RECORDS_REJECTED_TOTAL, &[topic, reason.as_str()], count);
     }
+    for (kind, count) in &source.skipped {
+        families.counter(&metric::CHANGES_SKIPPED_TOTAL, &[topic, kind.as_str()], *count);
+    }
     for problem in FieldProblem::ALL {
         let fields = source.fields.iter().filter(|it| it.problem == problem).count();
         families.gauge(&metric::FIELDS_CHANGED, &[topic, problem.as_str()], fields as f64);

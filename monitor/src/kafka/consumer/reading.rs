@@ -51,7 +51,7 @@ pub(super) fn decode(
     let mut is_late = false;
     if let (Some(schema), Some(writers)) = (batch.missing(&record), &parts.writers) {
         let stopwatch = Stopwatch::start();
-        let program = writers.program(schema, &|| parts.heartbeat.beat(clock::instant()));
+        let program = writers.program(&schema, &|| parts.heartbeat.beat(clock::instant()));
         // A registry that was asked took its time: everything else has its turn.
         is_late = ASKED_MIN <= stopwatch.elapsed();
         match program {
@@ -86,7 +86,7 @@ impl SourceConsumer {
         let mut ready = Vec::new();
         for partition in due.partitions {
             if let Some(schema) = self.waiting.get(&partition) {
-                let told = writers.program(*schema, &|| heartbeat.beat(clock::instant()));
+                let told = writers.program(schema, &|| heartbeat.beat(clock::instant()));
                 if let Err(why) = told {
                     self.stalls.stand(now, partition, why, Outlook::Passes);
                     continue;

@@ -8,8 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the schemas of a topic's Avro messages come from: one of `schema`, `schemas` and
-/// `registry`.
+/// Where the schemas of a topic's Avro messages come from: one of `schema`, `schemas`, `registry`
+/// and `glue`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Avro")]
@@ -22,10 +22,12 @@ pub(in crate::config) struct RawAvro {
     pub(in crate::config) schemas: Option<Vec<String>>,
     /// Registry of the schemas of messages that begin with a schema's number.
     pub(in crate::config) registry: Option<RawRegistry>,
+    /// Registry of AWS Glue, of messages that begin with the header of its serializers.
+    pub(in crate::config) glue: Option<RawGlue>,
 }
 
 /// Where the types of a topic's Protobuf messages come from: one of `proto` and `descriptors`, with
-/// the name of the `message`, or a `registry`.
+/// the name of the `message`, or a `registry`, or `glue`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Protobuf")]
@@ -40,11 +42,14 @@ pub(in crate::config) struct RawProtobuf {
     /// File of compiled types: what `protoc --include_imports --descriptor_set_out` writes.
     pub(in crate::config) descriptors: Option<String>,
     /// Full name of the type that each message is of, such as `shop.v1.Prediction`. Not with
-    /// `registry`: messages of one say it.
+    /// `registry` or `glue`: messages of one say it.
     pub(in crate::config) message: Option<String>,
-    /// Registry of the schemas of messages that begin with a schema's number, and the place of the
-    /// type in it.
+    /// Registry of the schemas of messages that begin with a schema's number, and the place or name
+    /// of the type in it.
     pub(in crate::config) registry: Option<RawRegistry>,
+    /// Registry of AWS Glue, of messages that begin with the header of its serializers, and the
+    /// number of the type in the schema.
+    pub(in crate::config) glue: Option<RawGlue>,
 }
 
 /// What bodies of the Open Inference Protocol are.
@@ -105,8 +110,40 @@ pub(in crate::config) enum RawRegistryFraming {
     /// otherwise.
     #[default]
     Confluent,
-    /// A byte of zero and eight bytes: serializers of Apicurio 2, unless told otherwise. For Avro.
+    /// The header `__value_schema_id`, with the schema's identifier, and of Protobuf the place of the
+    /// type: serializers of Confluent that are told so. A message without the header is read as with
+    /// `confluent`.
+    ConfluentHeader,
+    /// A byte of zero and eight bytes, and of Protobuf the name of the type: serializers of Apicurio
+    /// 2, unless told otherwise.
     Apicurio,
+    /// The same with four bytes: serializers of Apicurio 3, unless told otherwise. Of Avro it is what
+    /// `confluent` is.
+    Apicurio3,
+}
+
+/// The schema registry of AWS Glue, which is asked by `GetSchemaVersion`: `glue:GetSchemaVersion` is
+/// all that is needed of rights. Messages of its serializers begin with the identifier of a schema
+/// version, and may be compressed with zlib.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Glue")]
+pub(in crate::config) struct RawGlue {
+    /// Region of the registry, such as `eu-central-1`.
+    pub(in crate::config) region: String,
+    /// Address, where it is another than the region's own, such as that of an endpoint in a VPC.
+    #[schemars(extend("x-default" = "https://glue.REGION.amazonaws.com"))]
+    pub(in crate::config) endpoint: Option<String>,
+    /// Key that requests are signed with, best as `${AWS_ACCESS_KEY_ID}`.
+    pub(in crate::config) access_key_id: String,
+    /// Secret of that key, best as `${AWS_SECRET_ACCESS_KEY}`.
+    pub(in crate::config) secret_access_key: Secret,
+    /// Token of a key that is lent, best as `${AWS_SESSION_TOKEN:-}`: an empty one is none. When it
+    /// has expired, schemas that are not known yet are waited for until a restart with a new one.
+    pub(in crate::config) session_token: Option<Secret>,
+    /// File of the certificates (PEM) that the registry's has to be signed by. Left out: those that
+    /// the system trusts.
+    pub(in crate::config) ca_file: Option<String>,
 }
 
 /// A text that is never shown.

@@ -53,6 +53,11 @@ pub(in crate::config) struct RawSource {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub(in crate::config) tensors: Vec<String>,
+    /// That messages are changes of a table's rows, as Debezium writes them: those that bring a new
+    /// row (`c`, and `r` of a snapshot) are records, all others and tombstones are counted and passed
+    /// over. Of JSON with one document a message, Avro and Protobuf. Left out: each message is a
+    /// record.
+    pub(in crate::config) change_events: Option<RawChangeEvents>,
     /// How requests and responses that are messages of their own are joined: two of one partition
     /// with the same id are read as `{"request": …, "response": …}`, whichever comes first, so that
     /// paths begin with `request` or `response`. What is beside the payload is the response's. Of
@@ -60,7 +65,8 @@ pub(in crate::config) struct RawSource {
     pub(in crate::config) join: Option<RawJoin>,
     /// Topic for records that cannot be read. Left out: they are counted only.
     pub(in crate::config) dead_letter_topic: Option<Topic>,
-    /// Largest accepted message, in bytes; a larger one is rejected.
+    /// Largest accepted message, in bytes; a larger one is rejected. With `join` and `scale_out` at
+    /// most 32505856: a half that waits is one message of the state topic.
     #[serde(default = "mebibyte")]
     #[schemars(range(min = 1, max = 104_857_600))]
     pub(in crate::config) payload_bytes_max: usize,
@@ -95,6 +101,16 @@ pub(in crate::config) enum RawFormat {
     /// tensors behind it, or Protobuf. Whatever it is, values of tensors are lists of records:
     /// `inputs[name=x].data[][0]`.
     OpenInference,
+}
+
+/// Where a message says what became of a row.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ChangeEvents")]
+pub(in crate::config) struct RawChangeEvents {
+    /// Path to the letter that says it: `op`, or `payload.op` where the event has its schema beside
+    /// it; `__op`, or `$headers.__op`, of flattened events that were told to have it.
+    pub(in crate::config) op: String,
 }
 
 /// A text that is a document itself.

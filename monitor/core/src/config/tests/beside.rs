@@ -200,3 +200,39 @@ fn elements_are_found_by_a_text_in_json_only() {
     let format = ("/sources/0/format", json!("avro"));
     check(&[path, format, ("/sources/0/avro", json!({"schema": "a.avsc"}))], &[message]);
 }
+
+#[test]
+fn messages_that_are_changes_say_so_in_one_value() {
+    let changes = |format: &str, op: &str| {
+        let mut tree = smallest();
+        put(&mut tree, "/sources/0/format", json!(format));
+        put(&mut tree, "/sources/0/change_events", json!({"op": op}));
+        if format != "json" {
+            put(
+                &mut tree,
+                &format!("/sources/0/{format}"),
+                json!({"registry": {"url": "http://r"}}),
+            );
+        }
+        load_tree(&tree).map_err(|errors| errors.to_string())
+    };
+    for format in ["json", "avro", "protobuf"] {
+        let config = changes(format, "payload.op").unwrap();
+        let change = config.sources[0].schema.change.as_ref().map(ToString::to_string);
+        assert_eq!(change.as_deref(), Some("payload.op"));
+    }
+    let config = changes("json", "$headers.__op").unwrap();
+    assert_eq!(config.sources[0].schema.envelope, [EnvelopeValue::Header("__op".into())]);
+    let several = "is `rows[].op`, which is not one value of a message";
+    assert!(changes("json", "rows[].op").unwrap_err().contains(several));
+    for format in ["ndjson", "open_inference"] {
+        check(
+            &[
+                ("/sources/0/format", json!(format)),
+                ("/sources/0/change_events", json!({"op": "op"})),
+            ],
+            &["`sources[0].change_events`: is beside this `format`, of which messages are no \
+               changes of rows; keep one of the two"],
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use driftd_ingest::{AvroFraming, ProtobufFraming};
+use driftd_ingest::{AvroFraming, EnvelopeValue, ProtobufFraming};
 use serde_json::{Value, json};
 
 use super::super::{
@@ -11,9 +11,9 @@ use super::super::{
 };
 use super::{check, load_tree, put, smallest};
 
-const ORIGINS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
+const ORIGINS: &str = "write one of `schema` (a file), `schemas` (files), `registry` and `glue`";
 const TYPES: &str = "write `message` with one of `proto` (a file) and `descriptors` (a file), or \
-                     `registry`";
+                     one of `registry` and `glue`";
 
 fn avro(avro: Value) -> [(&'static str, Value); 2] {
     [("/sources/0/format", json!("avro")), ("/sources/0/avro", avro)]
@@ -53,7 +53,9 @@ fn schemas_come_from_a_file_from_files_or_from_a_registry() {
 fn a_registry_may_ask_who_it_is() {
     let registry = |registry: Value| match loaded(json!({"registry": registry})) {
         AvroConfig::Registry(found) => found,
-        AvroConfig::Schema(_) | AvroConfig::Schemas(_) => panic!("it is a registry"),
+        AvroConfig::Schema(_) | AvroConfig::Schemas(_) | AvroConfig::Glue(_) => {
+            panic!("it is a registry")
+        }
     };
     let found = registry(json!({
         "url": "https://r/apis/ccompat/v7", "framing": "apicurio", "ca_file": "ca.pem",
@@ -61,7 +63,7 @@ fn a_registry_may_ask_who_it_is() {
     }));
     assert_eq!(found.framing, RegistryFraming::Apicurio);
     let framing = AvroConfig::Registry(found.clone()).framing();
-    assert_eq!(framing, AvroFraming::Apicurio);
+    assert_eq!(framing, AvroFraming::Registry(RegistryFraming::Apicurio));
     assert_eq!(found.ca_file, Some(PathBuf::from("ca.pem")));
     let (username, password) = ("driftd".to_owned(), "Hunter 2".to_owned());
     assert_eq!(found.credentials, Credentials::Password { username, password });
@@ -123,7 +125,7 @@ fn a_registry_has_an_address_without_secrets_and_one_way_to_sign_in() {
         ),
         (
             json!({"url": "http://r", "ca_file": "ca.pem"}),
-            ".ca_file`: is not used without TLS; write `https://` in `url`, or remove it"
+            ".ca_file`: is not used without TLS; write `https://` in the address, or remove it"
                 .to_owned(),
         ),
         (
@@ -149,6 +151,63 @@ fn a_registry_has_an_address_without_secrets_and_one_way_to_sign_in() {
     ] {
         let message = format!("`sources[0].avro.registry{message}");
         check(&avro(json!({"registry": registry})), &[&message]);
+    }
+}
+
+fn glue() -> Value {
+    json!({
+        "region": "eu-central-1", "access_key_id": "AKIDEXAMPLE",
+        "secret_access_key": "Hunter2", "session_token": "Token2",
+    })
+}
+
+#[test]
+fn the_registry_of_aws_has_a_region_and_keys_that_are_not_shown() {
+    let read = |change: &dyn Fn(&mut Value)| {
+        let mut section = glue();
+        change(&mut section);
+        match loaded(json!({"glue": section})) {
+            AvroConfig::Glue(found) => found,
+            AvroConfig::Schema(_) | AvroConfig::Schemas(_) | AvroConfig::Registry(_) => {
+                panic!("it is of AWS")
+            }
+        }
+    };
+    let found = read(&|_| ());
+    assert_eq!(found.endpoint, "https://glue.eu-central-1.amazonaws.com");
+    assert_eq!(found.keys.session_token.as_deref(), Some("Token2"));
+    let shown = format!("{found:?}");
+    assert!(shown.contains("AKIDEXAMPLE"), "{shown}");
+    assert!(!shown.contains("Hunter2") && !shown.contains("Token2"), "{shown}");
+    let framing = AvroConfig::Glue(found).framing();
+    assert_eq!(framing, AvroFraming::Registry(RegistryFraming::Glue));
+    let found = read(&|section| {
+        section["endpoint"] = json!("http://127.0.0.1:4566/");
+        section["session_token"] = json!("");
+    });
+    assert_eq!(found.endpoint, "http://127.0.0.1:4566");
+    assert_eq!(found.keys.session_token, None);
+    let found = loaded_protobuf(json!({"glue": glue()}));
+    assert_eq!(found.framing(), ProtobufFraming::Registry(RegistryFraming::Glue));
+    for (key, value, problem) in [
+        ("region", "EU", "`EU` is no name of a region"),
+        ("region", "", "`` is no name of a region"),
+        ("endpoint", "https://a/b", "`https://a/b` has a path"),
+        ("endpoint", "https://a:b@c", "holds an `@`, as before a password"),
+        ("access_key_id", "", "is empty, or has a character"),
+        ("secret_access_key", "a\n", "is empty, or has a character"),
+        ("session_token", "a b", "is empty, or has a character"),
+    ] {
+        let mut section = glue();
+        section[key] = json!(value);
+        let mut tree = smallest();
+        for (pointer, value) in avro(json!({"glue": section})) {
+            put(&mut tree, pointer, value);
+        }
+        let problems = load_tree(&tree).unwrap_err().to_string();
+        let expected = format!("`sources[0].avro.glue.{key}`: {problem}");
+        assert!(problems.contains(&expected), "{problems}");
+        assert!(!problems.contains("Hunter2"), "{problems}");
     }
 }
 
@@ -181,7 +240,33 @@ fn types_come_from_files_with_a_name_or_from_a_registry() {
     let files = ProtobufFiles::Descriptors("a.pb".into());
     assert_eq!(found, ProtobufConfig::Type { files, message });
     let found = loaded_protobuf(json!({"registry": {"url": "http://registry:8081"}}));
-    assert_eq!(found.framing(), ProtobufFraming::Confluent);
+    assert_eq!(found.framing(), ProtobufFraming::Registry(RegistryFraming::Confluent));
+}
+
+/// The header is brought beside the payload only where it is read.
+#[test]
+fn every_framing_of_registries_is_of_both_formats() {
+    for (text, framing, has_header) in [
+        ("confluent", RegistryFraming::Confluent, false),
+        ("confluent_header", RegistryFraming::ConfluentHeader, true),
+        ("apicurio", RegistryFraming::Apicurio, false),
+        ("apicurio3", RegistryFraming::Apicurio3, false),
+    ] {
+        let registry = json!({"registry": {"url": "http://r", "framing": text}});
+        assert_eq!(loaded(registry.clone()).framing(), AvroFraming::Registry(framing));
+        assert_eq!(loaded_protobuf(registry.clone()).framing(), ProtobufFraming::Registry(framing));
+        for changes in [avro(registry.clone()), protobuf(registry)] {
+            let mut tree = smallest();
+            for (pointer, value) in changes {
+                put(&mut tree, pointer, value);
+            }
+            let config = load_tree(&tree).unwrap();
+            let is_it = |it: &EnvelopeValue| {
+                *it == EnvelopeValue::Header(driftd_ingest::SCHEMA_HEADER.into())
+            };
+            assert_eq!(config.sources[0].schema.envelope.iter().any(is_it), has_header, "{text}");
+        }
+    }
 }
 
 #[test]
@@ -208,12 +293,6 @@ fn one_origin_of_types_is_named_with_what_it_needs() {
             json!({"registry": registry, "message": "M"}),
             ".message`: is of no use with a registry: its messages say of which type they are; \
              remove it"
-                .to_owned(),
-        ),
-        (
-            json!({"registry": {"url": "http://r", "framing": "apicurio"}}),
-            ".registry.framing`: is `apicurio`, which is read of Avro only; have messages written \
-             with four bytes of the number, as Confluent does"
                 .to_owned(),
         ),
     ] {

@@ -173,3 +173,25 @@ fn tensors_of_either_half_are_read_by_values_of_their_rows() {
         check(&changes, &[&message]);
     }
 }
+
+/// The row of one that is larger would be refused by the topic, and its partition stand still.
+#[test]
+fn a_half_fits_into_a_row_where_processes_share_the_work() {
+    let bytes = |bytes: u32, scale_out: bool| {
+        let mut tree = smallest();
+        put(&mut tree, "/sources/0/join", join());
+        put(&mut tree, "/sources/0/join/bytes_max", json!("256MiB"));
+        put(&mut tree, "/sources/0/payload_bytes_max", json!(bytes));
+        if scale_out {
+            put(&mut tree, "/scale_out", json!({}));
+        }
+        load_tree(&tree).map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(bytes(31 << 20, true), Ok(()));
+    assert_eq!(bytes(100 << 20, false), Ok(()));
+    let problem = bytes((31 << 20) + 1, true).unwrap_err();
+    let expected = "`sources[0].payload_bytes_max`: is 32505857, and with `scale_out` a request or \
+                    response that waits for its other half is one message of the state topic, \
+                    which takes 33554432 bytes; lower it to 32505856 or less";
+    assert!(problem.contains(expected), "{problem}");
+}

@@ -8,12 +8,12 @@ use driftd_ingest::{HalfForm, InferenceMessage};
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{RawAvro, RawFormat, RawInferenceMessage, RawProtobuf, RawSource};
-use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, RegistryFraming, SourceFormat};
-use super::registry::registry;
+use super::super::{AvroConfig, ProtobufConfig, ProtobufFiles, SourceFormat};
+use super::registry::{glue, registry};
 
-const SCHEMAS: &str = "write one of `schema` (a file), `schemas` (files) and `registry`";
+const SCHEMAS: &str = "write one of `schema` (a file), `schemas` (files), `registry` and `glue`";
 const TYPES: &str = "write `message` with one of `proto` (a file) and `descriptors` (a file), or \
-                     `registry`";
+                     one of `registry` and `glue`";
 
 /// Reads the format of a source.
 pub(super) fn format(
@@ -161,18 +161,21 @@ fn columns(
 }
 
 fn avro_origin(raw: &RawAvro, path: &str, findings: &mut Findings) -> Result<AvroConfig, Noted> {
-    match (&raw.schema, &raw.schemas, &raw.registry) {
-        (Some(named), None, None) => {
+    match (&raw.schema, &raw.schemas, &raw.registry, &raw.glue) {
+        (Some(named), None, None, None) => {
             file(named, &format!("{path}.schema"), findings).map(AvroConfig::Schema)
         }
-        (None, Some(named), None) => {
+        (None, Some(named), None, None) => {
             files(named, &format!("{path}.schemas"), findings).map(AvroConfig::Schemas)
         }
-        (None, None, Some(named)) => {
+        (None, None, Some(named), None) => {
             registry(named, &format!("{path}.registry"), findings).map(AvroConfig::Registry)
         }
-        (None, None, None) => Err(findings.add(path, "names no schemas", SCHEMAS)),
-        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+        (None, None, None, Some(named)) => {
+            glue(named, &format!("{path}.glue"), findings).map(AvroConfig::Glue)
+        }
+        (None, None, None, None) => Err(findings.add(path, "names no schemas", SCHEMAS)),
+        (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => {
             Err(findings.add(path, "names more than one origin of schemas", SCHEMAS))
         }
     }
@@ -187,34 +190,22 @@ fn protobuf_origin(
         let hint = "write `proto` beside it, or remove it";
         return Err(findings.add(&format!("{path}.include"), "is of use with `proto` only", hint));
     }
-    let defined = match (&raw.proto, &raw.descriptors, &raw.registry) {
-        (Some(named), None, None) => {
+    let defined = match (&raw.proto, &raw.descriptors, &raw.registry, &raw.glue) {
+        (Some(named), None, None, None) => {
             let include = raw.include.as_deref().unwrap_or_default();
             let include = files(include, &format!("{path}.include"), findings);
             let file = file(named, &format!("{path}.proto"), findings)?;
             ProtobufFiles::Proto { file, include: include? }
         }
-        (None, Some(named), None) => {
+        (None, Some(named), None, None) => {
             let file = file(named, &format!("{path}.descriptors"), findings)?;
             ProtobufFiles::Descriptors(file)
         }
-        (None, None, Some(named)) => {
-            let place = format!("{path}.registry");
-            let registry = registry(named, &place, findings)?;
-            if registry.framing == RegistryFraming::Apicurio {
-                let problem = "is `apicurio`, which is read of Avro only";
-                let hint = "have messages written with four bytes of the number, as Confluent does";
-                return Err(findings.add(&format!("{place}.framing"), problem, hint));
-            }
-            if raw.message.is_some() {
-                let problem =
-                    "is of no use with a registry: its messages say of which type they are";
-                return Err(findings.add(&format!("{path}.message"), problem, "remove it"));
-            }
-            return Ok(ProtobufConfig::Registry(registry));
+        (None, None, Some(_), None) | (None, None, None, Some(_)) => {
+            return protobuf_registry(raw, path, findings);
         }
-        (None, None, None) => return Err(findings.add(path, "names no types", TYPES)),
-        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+        (None, None, None, None) => return Err(findings.add(path, "names no types", TYPES)),
+        (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => {
             return Err(findings.add(path, "names more than one origin of types", TYPES));
         }
     };
@@ -225,6 +216,26 @@ fn protobuf_origin(
         Some("") => Err(findings.add(&place, "names no message", hint)),
         Some(message) => Ok(ProtobufConfig::Type { files: defined, message: message.to_owned() }),
     }
+}
+
+/// Reads which registry messages name their schema in.
+fn protobuf_registry(
+    raw: &RawProtobuf,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<ProtobufConfig, Noted> {
+    if raw.message.is_some() {
+        let problem = "is of no use with a registry: its messages say of which type they are";
+        return Err(findings.add(&format!("{path}.message"), problem, "remove it"));
+    }
+    if let Some(named) = &raw.glue {
+        return glue(named, &format!("{path}.glue"), findings).map(ProtobufConfig::Glue);
+    }
+    let Some(named) = &raw.registry else {
+        return Err(findings.add(path, "names no types", TYPES));
+    };
+    let place = format!("{path}.registry");
+    registry(named, &place, findings).map(ProtobufConfig::Registry)
 }
 
 fn files(named: &[String], path: &str, findings: &mut Findings) -> Result<Vec<PathBuf>, Noted> {

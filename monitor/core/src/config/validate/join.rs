@@ -6,23 +6,31 @@ use std::sync::Arc;
 
 use driftd_ingest::{FieldPath, HalfForm, HalfSchema};
 
-use super::super::JoinConfig;
 use super::super::error::{Findings, Noted};
-use super::super::raw::{RawJoin, RawSource};
+use super::super::raw::{RawConfig, RawJoin, RawSource};
 use super::super::size;
+use super::super::{JoinConfig, SHARED_ROW_BYTES_MAX};
 use super::{field_path, format, positive_millis};
 
 /// Halves of a partition are written within one transaction at the worst, and its time is bounded.
 const BYTES_MAX: u64 = 1 << 30;
 
+/// What lies beside the payload of a half that waits, and around both.
+const ROW_REST_BYTES: usize = 1 << 20;
+
 /// Reads the join of a source, if it has one.
 pub(super) fn join(
+    raw: &RawConfig,
     source: &RawSource,
     path: &str,
     findings: &mut Findings,
 ) -> Result<Option<Arc<JoinConfig>>, Noted> {
+    let is_shared = raw.scale_out.is_some();
     let Some(raw) = &source.join else { return Ok(None) };
     let form = format::halves(source, path, findings)?;
+    if is_shared {
+        row_bytes(source, path, findings)?;
+    }
     let path = format!("{path}.join");
     let id = one_value(&raw.id, &format!("{path}.id"), findings);
     let side = side(&raw.side, form, &format!("{path}.side"), findings);
@@ -42,6 +50,20 @@ pub(super) fn join(
         bytes_max: bytes?,
         records_max: u64::from(raw.records_max),
     })))
+}
+
+/// Refuses halves that could not wait: each is one row of the topic of the state.
+fn row_bytes(source: &RawSource, path: &str, findings: &mut Findings) -> Result<(), Noted> {
+    let (bytes, most) = (source.payload_bytes_max, SHARED_ROW_BYTES_MAX - ROW_REST_BYTES);
+    if bytes <= most {
+        return Ok(());
+    }
+    let problem = format!(
+        "is {bytes}, and with `scale_out` a request or response that waits for its other half is \
+         one message of the state topic, which takes {SHARED_ROW_BYTES_MAX} bytes"
+    );
+    let hint = format!("lower it to {most} or less");
+    Err(findings.add(&format!("{path}.payload_bytes_max"), &problem, &hint))
 }
 
 /// Reads a path to one value of a message.

@@ -11,10 +11,12 @@ use driftd_ingest::{
 
 use super::super::error::{Findings, Noted};
 use super::super::raw::{
-    RawConfig, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawModel, RawSource,
-    RawStart, RawTimeFormat,
+    RawChangeEvents, RawConfig, RawEmbedded, RawEmbeddedForm, RawEventTime, RawFormat, RawModel,
+    RawSource, RawStart, RawTimeFormat,
 };
-use super::super::{Content, FirstStart, PaneConfig, SourceConfig, TimeConfig};
+use super::super::{
+    Content, FirstStart, JoinConfig, PaneConfig, SourceConfig, SourceFormat, TimeConfig,
+};
 use super::models::CheckedModel;
 use super::{distinct, field_path, format, join, lists, time_path, windows};
 
@@ -55,7 +57,8 @@ fn source(
     let inference = format::inference(source, &path, findings);
     let embedded = embedded(source, &path, findings);
     let tensors = tensors(source, &path, findings);
-    let join = join::join(source, &path, findings);
+    let change = change(source, &path, findings);
+    let join = join::join(raw, source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, (&own, content), findings)?;
     let schema = SourceSchema::try_new(event_time?, format, model.transpose()?, schemas);
@@ -77,18 +80,15 @@ fn source(
         }
         Noted
     })?;
-    let join = join?;
-    let schema = match &join {
-        Some(join) => schema.with_beside([&join.half.id, &join.half.side]),
-        None => schema,
-    };
+    let (written, join) = (written?, join?);
+    let schema = brought(schema, change?, &written, join.as_deref());
     Ok(SourceConfig {
         topic: source.topic.0.as_str().into(),
         start: match source.start {
             RawStart::Earliest => FirstStart::Earliest,
             RawStart::Latest => FirstStart::Latest,
         },
-        format: written?,
+        format: written,
         schema: Arc::new(schema.with_framing(framing(source.format))),
         models: own,
         content,
@@ -125,6 +125,27 @@ fn models_of(raw: &RawConfig, is_one: impl Fn(&RawModel) -> bool) -> Vec<usize> 
     models.filter(|(_, it)| is_one(it)).map(|(index, _)| index).collect()
 }
 
+/// Has what the source wants beside the paths of its models brought along.
+fn brought(
+    schema: SourceSchema,
+    change: Option<FieldPath>,
+    format: &SourceFormat,
+    join: Option<&JoinConfig>,
+) -> SourceSchema {
+    let schema = match change {
+        Some(op) => schema.with_change(op),
+        None => schema,
+    };
+    let schema = match SourceConfig::schema_header(format) {
+        Some(header) => schema.with_header(header),
+        None => schema,
+    };
+    match join {
+        Some(join) => schema.with_beside([&join.half.id, &join.half.side]),
+        None => schema,
+    }
+}
+
 fn framing(format: RawFormat) -> Framing {
     match format {
         RawFormat::Json
@@ -144,6 +165,36 @@ fn event_time(raw: &RawEventTime, path: &str, findings: &mut Findings) -> Result
         return Err(findings.add(&format!("{path}.format"), problem, "remove it"));
     }
     Ok(read)
+}
+
+/// Reads where messages say what became of a row, if they are changes.
+fn change(
+    source: &RawSource,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<FieldPath>, Noted> {
+    let Some(RawChangeEvents { op }) = &source.change_events else { return Ok(None) };
+    let place = format!("{path}.change_events");
+    let read = field_path(op, &format!("{place}.op"), findings)?;
+    let unfit = match source.format {
+        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf => {
+            source.join.as_ref().map(|_| "`join`")
+        }
+        RawFormat::Ndjson | RawFormat::Arrow | RawFormat::OpenInference => Some("this `format`"),
+    };
+    if let Some(unfit) = unfit {
+        let problem = format!("is beside {unfit}, of which messages are no changes of rows");
+        return Err(findings.add(&place, &problem, "keep one of the two"));
+    }
+    if read.beside().is_none() && !read.has_fixed_place() {
+        let problem = format!("is `{op}`, which is not one value of a message");
+        return Err(findings.add(
+            &format!("{place}.op"),
+            &problem,
+            "name one, such as `payload.op`",
+        ));
+    }
+    Ok(Some(read))
 }
 
 /// Reads which texts are documents.

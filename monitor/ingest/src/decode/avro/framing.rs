@@ -2,39 +2,36 @@
 //!
 //! Before: the payload. After: [`super::AvroDecoder`] finds the program of that schema.
 
-use crate::decode::programs::SchemaId;
+use crate::decode::framing::{Named, RegistryFraming, number};
+use crate::decode::schema_id::SchemaName;
 use crate::rejection::{Refusal, RejectReason};
 
 /// What comes before the value of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AvroFraming {
-    /// A byte of zero, and the schema's number in a registry in four bytes, the highest first.
-    Confluent,
-    /// A byte of zero, and the schema's number in a registry in eight bytes, the highest first.
-    Apicurio,
+    /// What a registry calls its schema.
+    Registry(RegistryFraming),
     /// The bytes `C3 01`, and the fingerprint of the schema in eight bytes, the lowest first.
     SingleObject,
-    /// Nothing: all messages have one schema, [`SchemaId::ONLY`].
+    /// Nothing: all messages have one schema, [`SchemaName::Only`].
     Bare,
 }
 
 impl AvroFraming {
-    /// Returns the name of the message's schema, and where its value begins.
-    pub(super) fn open(self, payload: &[u8]) -> Result<(SchemaId, usize), Refusal> {
+    /// Returns the name of the message's schema, and where its value begins. `header` is that of
+    /// the schema, where it is there.
+    pub(super) fn open<'a>(
+        self,
+        payload: &[u8],
+        header: Option<&'a [u8]>,
+    ) -> Result<Named<'a>, Refusal> {
         let opened = match self {
-            Self::Confluent => match payload {
-                [0, a, b, c, d, ..] => {
-                    let number = u32::from_be_bytes([*a, *b, *c, *d]);
-                    Some((SchemaId::registered(number.into()), 5))
-                }
-                _ => None,
-            },
-            Self::Apicurio => number(payload, &[0])
-                .map(|(number, start)| (SchemaId::registered(u64::from_be_bytes(number)), start)),
+            Self::Registry(registry) => registry.open(payload, header),
             Self::SingleObject => number(payload, &[0xc3, 0x01]).map(|(number, start)| {
-                (SchemaId::of_fingerprint(u64::from_le_bytes(number)), start)
+                let schema = SchemaName::Fingerprint(u64::from_le_bytes(number));
+                Named::plain(schema, start)
             }),
-            Self::Bare => Some((SchemaId::ONLY, 0)),
+            Self::Bare => Some(Named::plain(SchemaName::Only, 0)),
         };
         opened.ok_or_else(|| {
             let detail = format_args!("the message does not begin with {}", self.beginning());
@@ -44,16 +41,9 @@ impl AvroFraming {
 
     fn beginning(self) -> &'static str {
         match self {
-            Self::Confluent => "a byte of zero and four of a schema's number",
-            Self::Apicurio => "a byte of zero and eight of a schema's number",
+            Self::Registry(registry) => registry.beginning(),
             Self::SingleObject => "C3 01 and eight bytes of a fingerprint",
             Self::Bare => "a value",
         }
     }
-}
-
-/// Returns the eight bytes behind the magic ones, and where they end.
-fn number(payload: &[u8], magic: &[u8]) -> Option<([u8; 8], usize)> {
-    let number = payload.strip_prefix(magic)?.first_chunk()?;
-    Some((*number, magic.len() + number.len()))
 }

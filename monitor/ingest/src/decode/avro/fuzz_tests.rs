@@ -13,6 +13,7 @@ use super::reference::{Reader, json, long as write_long};
 use super::{AvroDecoder, AvroFraming, AvroProgram, AvroSchema, SchemaId};
 use crate::decode::Decoded;
 use crate::decode::draw::{LIMITS, decoded_json};
+use crate::decode::framing::RegistryFraming;
 use crate::decode::fuzz::{self, has_tie, outcome};
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
@@ -233,10 +234,15 @@ fn framings() {
     let case = Case::new(source(), WRITER);
     let of_registry = SchemaId::registered(NUMBER.into());
     let beginnings = [
-        (AvroFraming::Confluent, of_registry, [&[0][..], &NUMBER.to_be_bytes()].concat(), 1),
         (
-            AvroFraming::Apicurio,
-            of_registry,
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            of_registry.clone(),
+            [&[0][..], &NUMBER.to_be_bytes()].concat(),
+            1,
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio),
+            of_registry.clone(),
             [0, 0, 0, 0, 0].into_iter().chain(NUMBER.to_be_bytes()).collect(),
             1,
         ),
@@ -255,7 +261,7 @@ fn framings() {
     fuzz::play(&seeds, 10_000, |payload| {
         let mut is_decoded = false;
         for (framing, id, beginning, magic) in &beginnings {
-            let decoded = case.decode((*framing, *id), payload);
+            let decoded = case.decode((*framing, id.clone()), payload);
             is_decoded |= !decoded.rows.is_empty();
             let reason = decoded.rejections.first().map(|it| it.reason);
             match payload.strip_prefix(&beginning[..]) {

@@ -1,14 +1,21 @@
 //! What single messages and schemas become, one rule at a time.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type};
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
 use super::reference::long;
 use super::*;
 use crate::columns::categorical_column;
+use crate::decode::change::ChangeKind;
+use crate::decode::framing::{RegistryFraming, SCHEMA_HEADER};
 use crate::decode::programs::{PROGRAMS_MAX, ProgramTooLarge};
+use crate::decode::schema_id::{SchemaName, Uuid};
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureField, FeatureKind, ModelSchema, TimeFormat, VersionField};
@@ -89,9 +96,13 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
     let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
     let head = |head: &[u8]| [head, &value].concat();
     for (framing, payload, id) in [
-        (AvroFraming::Confluent, head(&[0, 0, 0, 1, 2]), SchemaId::registered(258)),
         (
-            AvroFraming::Apicurio,
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            head(&[0, 0, 0, 1, 2]),
+            SchemaId::registered(258),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio),
             head(&[0, 1, 0, 0, 0, 0, 0, 0, 2]),
             SchemaId::registered((1 << 56) + 2),
         ),
@@ -100,10 +111,25 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
             head(&[&[0xc3, 0x01][..], &fingerprint.to_le_bytes()].concat()),
             SchemaId::of_fingerprint(fingerprint),
         ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio3),
+            head(&[0, 0, 0, 1, 2]),
+            SchemaId::registered(258),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Glue),
+            head(&[&[3, 0][..], &UUID.0.to_be_bytes()].concat()),
+            SchemaId::of(SchemaName::Uuid(UUID)),
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Glue),
+            [&[3, 5][..], &UUID.0.to_be_bytes(), &deflate(&value)].concat(),
+            SchemaId::of(SchemaName::Uuid(UUID)),
+        ),
         (AvroFraming::Bare, head(&[]), SchemaId::ONLY),
     ] {
         let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
-        assert_eq!(decoder.missing(&message(&payload)), Some(id));
+        assert_eq!(decoder.missing(&message(&payload)), Some(id.clone()));
         decoder.learn(id, Arc::clone(&program));
         assert_eq!(decoder.missing(&message(&payload)), None);
         assert_eq!(decoder.decode(&message(&payload)), None);
@@ -112,17 +138,127 @@ fn each_framing_names_a_schema_and_asks_for_it_once() {
     }
 }
 
+const UUID: Uuid = Uuid(0xb7b4_a7f0_9c96_4e4a_a687_fb5d_e9ef_0c63);
+
+fn deflate(value: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(value).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As serializers of Confluent write them when they are told to; others begin the value with a
+/// number in the meantime.
+#[test]
+fn a_header_names_a_schema_before_the_value_does() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let source = Arc::new((*source).clone().with_header(SCHEMA_HEADER));
+    let program = program(&source, &record("x", "\"double\""));
+    let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
+    let numbered = [&[0, 0, 0, 0, 7][..], &value].concat();
+    let header = [&[1][..], &UUID.0.to_be_bytes()].concat();
+    let framing = AvroFraming::Registry(RegistryFraming::ConfluentHeader);
+    let uuid = SchemaId::of(SchemaName::Uuid(UUID));
+    for (header, payload, id) in
+        [(Some(&header[..]), &value, uuid), (None, &numbered, SchemaId::registered(7))]
+    {
+        let envelope = [header];
+        let message =
+            Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &envelope };
+        let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+        assert_eq!(decoder.missing(&message), Some(id.clone()));
+        decoder.learn(id, Arc::clone(&program));
+        assert_eq!(decoder.decode(&message), None);
+        assert_eq!(float(&decoder.finish()), 1.5);
+    }
+    for header in [&header[..16], b"", &[0, 0, 0, 0, 7]] {
+        let envelope = [Some(header)];
+        let message =
+            Message { payload: Some(&numbered), offset: 0, timestamp: None, envelope: &envelope };
+        let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+        assert_eq!(decoder.missing(&message), None);
+        assert_eq!(decoder.decode(&message).unwrap().reason, RejectReason::InvalidAvro);
+    }
+}
+
+/// A tombstone has no value that could be one of Avro.
+#[test]
+fn a_change_that_brings_no_row_is_no_record() {
+    let source = source(TimeFormat::UnixMillis, &[WHOLE]);
+    let source = (*source).clone().with_change(FieldPath::parse("op").unwrap());
+    let source = Arc::new(source);
+    let writer = r#"{"type": "record", "name": "Envelope", "fields": [
+        {"name": "x", "type": ["null", "long"]}, {"name": "op", "type": "string"},
+        {"name": "t", "type": "long"}]}"#;
+    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Bare, LIMITS);
+    decoder.learn(SchemaId::ONLY, program(&source, writer));
+    let created = [2, 14, 2, b'c', 2];
+    let deleted = [0, 2, b'd', 2];
+    let other = [0, 2, b'x', 2];
+    for (offset, payload) in (0..).zip([Some(&created[..]), Some(&deleted), None, Some(&other)]) {
+        let message = Message { payload, offset, timestamp: None, envelope: &[] };
+        assert!(payload.is_some() || decoder.missing(&message).is_none());
+        decoder.decode(&message);
+    }
+    let decoded = decoder.finish();
+    assert_eq!(decoded.rows.len(), 1);
+    assert_eq!(refused(&decoded).0, RejectReason::WrongType);
+    let expected = [(ChangeKind::Delete, 1), (ChangeKind::Tombstone, 1)];
+    assert_eq!(decoded.skipped.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_compressed_value_is_bounded_and_counted_with_the_batch() {
+    let source = source(TimeFormat::UnixMillis, &[NUMBER]);
+    let framing = AvroFraming::Registry(RegistryFraming::Glue);
+    let mut decoder = AvroDecoder::new(Arc::clone(&source), framing, LIMITS);
+    let id = SchemaId::of(SchemaName::Uuid(UUID));
+    decoder.learn(id, program(&source, &record("x", "\"double\"")));
+    let framed = |value: &[u8]| [&[3, 5][..], &UUID.0.to_be_bytes(), value].concat();
+    let value = [&[0][..], &1.5f64.to_le_bytes()].concat();
+    let bomb = deflate(&vec![0; LIMITS.payload_bytes_max + 1]);
+    for (offset, value, reason) in [
+        (0, deflate(&value), None),
+        (1, bomb, Some(RejectReason::Oversized)),
+        (2, value.clone(), Some(RejectReason::InvalidAvro)),
+        (3, deflate(&value), None),
+    ] {
+        let payload = framed(&value);
+        let payload = Some(&payload[..]);
+        let message = Message { payload, offset, timestamp: None, envelope: &[] };
+        assert_eq!(decoder.decode(&message).map(|it| it.reason), reason);
+    }
+    assert!(LIMITS.payload_bytes_max < decoder.text_bytes(), "{}", decoder.text_bytes());
+    assert_eq!(decoder.finish().rows.len(), 2);
+    assert_eq!(decoder.text_bytes(), 0);
+}
+
 #[test]
 fn a_message_that_is_refused_anyway_needs_no_schema() {
     let source = source(TimeFormat::UnixMillis, &[NUMBER]);
     let large = vec![0; LIMITS.payload_bytes_max + 1];
     for (framing, payload, reason) in [
-        (AvroFraming::Confluent, None, RejectReason::EmptyPayload),
-        (AvroFraming::Confluent, Some(&[][..]), RejectReason::EmptyPayload),
-        (AvroFraming::Confluent, Some(&large), RejectReason::Oversized),
-        (AvroFraming::Confluent, Some(&[0, 0, 0, 1]), RejectReason::InvalidAvro),
-        (AvroFraming::Confluent, Some(&[1, 0, 0, 0, 1, 9]), RejectReason::InvalidAvro),
-        (AvroFraming::Apicurio, Some(&[0, 0, 0, 0, 0, 0, 0, 1]), RejectReason::InvalidAvro),
+        (AvroFraming::Registry(RegistryFraming::Confluent), None, RejectReason::EmptyPayload),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[][..]),
+            RejectReason::EmptyPayload,
+        ),
+        (AvroFraming::Registry(RegistryFraming::Confluent), Some(&large), RejectReason::Oversized),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[0, 0, 0, 1]),
+            RejectReason::InvalidAvro,
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Confluent),
+            Some(&[1, 0, 0, 0, 1, 9]),
+            RejectReason::InvalidAvro,
+        ),
+        (
+            AvroFraming::Registry(RegistryFraming::Apicurio),
+            Some(&[0, 0, 0, 0, 0, 0, 0, 1]),
+            RejectReason::InvalidAvro,
+        ),
         (
             AvroFraming::SingleObject,
             Some(&[0xc3, 2, 0, 0, 0, 0, 0, 0, 0, 1]),
@@ -139,7 +275,11 @@ fn a_message_that_is_refused_anyway_needs_no_schema() {
 #[test]
 fn a_schema_that_was_not_brought_refuses_its_messages_alone() {
     let source = source(TimeFormat::UnixMillis, &[WHOLE]);
-    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Confluent, LIMITS);
+    let mut decoder = AvroDecoder::new(
+        Arc::clone(&source),
+        AvroFraming::Registry(RegistryFraming::Confluent),
+        LIMITS,
+    );
     decoder.learn(SchemaId::registered(7), program(&source, &record("x", "\"int\"")));
     let swapped = r#"{"type": "record", "name": "R", "fields": [
         {"name": "x", "type": "long"}, {"name": "t", "type": "long"}]}"#;
@@ -164,7 +304,11 @@ fn a_schema_that_was_not_brought_refuses_its_messages_alone() {
 #[test]
 fn of_many_schemas_the_one_that_is_unused_for_longest_is_forgotten() {
     let source = source(TimeFormat::UnixMillis, &[WHOLE]);
-    let mut decoder = AvroDecoder::new(Arc::clone(&source), AvroFraming::Confluent, LIMITS);
+    let mut decoder = AvroDecoder::new(
+        Arc::clone(&source),
+        AvroFraming::Registry(RegistryFraming::Confluent),
+        LIMITS,
+    );
     let program = program(&source, &record("x", "\"int\""));
     let payload = |id: usize| vec![0, 0, 0, 0, u8::try_from(id).unwrap(), 0, 0];
     for id in 0..PROGRAMS_MAX {

@@ -42,7 +42,8 @@ impl JsonDocument<'_> {
         limits: DecodeLimits,
     ) -> Result<(), Refusal> {
         let (plan, payload) = (self.plan, self.payload);
-        if !plan.trie.lists().is_empty() {
+        // A layout has the values of rows, and not what a change is.
+        if !plan.trie.lists().is_empty() || plan.change.is_some() {
             return self.walk(bounds, rows, limits);
         }
         let is_read = rows.heads.len() < limits.rows_max

@@ -19,6 +19,7 @@ use super::wire::{Form, Wire};
 use super::{ProtobufDecoder, ProtobufFraming, ProtobufProgram, ProtobufSchema, SchemaId};
 use crate::decode::Decoded;
 use crate::decode::draw::{LIMITS, decoded_json};
+use crate::decode::framing::RegistryFraming;
 use crate::decode::fuzz::{self, outcome};
 use crate::path::FieldPath;
 use crate::rejection::RejectReason;
@@ -293,10 +294,11 @@ fn required_fields() {
 #[test]
 fn framings() {
     let case = Case::new(source(), FIELDS);
-    let id = SchemaId::registered(7).of_message(&[PLACE]).unwrap();
+    let id = SchemaId::registered(7).at(&[PLACE]).unwrap();
     let seeds = samples().map(|fields| [&[0, 0, 0, 0, 7, 2, 2][..], &fields].concat());
     fuzz::play(&seeds, 10_000, |payload| {
-        let decoded = case.decode((ProtobufFraming::Confluent, id), payload);
+        let decoded = case
+            .decode((ProtobufFraming::Registry(RegistryFraming::Confluent), id.clone()), payload);
         let is_decoded = !decoded.rows.is_empty();
         let reason = decoded.rejections.first().map(|it| it.reason);
         match payload {

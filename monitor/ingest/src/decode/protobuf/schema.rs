@@ -13,6 +13,7 @@ use super::descriptor::{
     FileDescriptorSet, Label, MessageEncoding,
 };
 use super::wire::Form;
+use crate::decode::schema_id::MessageName;
 
 /// Longest accepted set of descriptors, in bytes.
 pub const DESCRIPTORS_BYTES_MAX: usize = 8 << 20;
@@ -26,6 +27,8 @@ pub struct ProtobufSchema {
     names: BTreeMap<Box<str>, usize>,
     /// The outermost messages of each file.
     files: BTreeMap<Box<str>, Vec<usize>>,
+    /// All messages of each file in the order of their full names.
+    ordered: BTreeMap<Box<str>, Vec<usize>>,
     bytes: usize,
 }
 
@@ -124,7 +127,10 @@ impl ProtobufSchema {
         let Names { messages: names, enums: _, values: enums, files } = names;
         // Full names are kept twice, and each is longer than what the descriptors have of it.
         let name_bytes: usize = names.keys().map(|name| 2 * name.len()).sum();
-        Ok(Self { messages, enums, names, files, bytes: bytes + name_bytes })
+        let ordered = files.iter().map(|(file, all)| (file.clone(), ordered(&messages, all)));
+        let ordered = ordered.collect();
+        let bytes = bytes + name_bytes + messages.len() * size_of::<usize>();
+        Ok(Self { messages, enums, names, files, ordered, bytes })
     }
 
     /// Returns about how much memory it takes, in bytes.
@@ -137,12 +143,28 @@ impl ProtobufSchema {
         self.names.get(full_name).copied().map(MessageId)
     }
 
+    /// Finds the message of a file that another message says it is.
+    pub fn message_named(&self, file: &str, name: &MessageName) -> Option<MessageId> {
+        match name {
+            MessageName::Only => None,
+            MessageName::At(places) => self.message_at(file, &places.iter().collect::<Vec<_>>()),
+            MessageName::Called(name) => {
+                let is_it = |it: &&usize| self.messages[**it].name.rsplit('.').next() == Some(name);
+                self.files.get(file)?.iter().find(is_it).copied().map(MessageId)
+            }
+            MessageName::InOrder(number) => {
+                let number = usize::try_from(*number).ok()?;
+                self.ordered.get(file)?.get(number).copied().map(MessageId)
+            }
+        }
+    }
+
     /// Finds a message by its place: among the outermost ones of a file, then inside of each other.
     ///
     /// Each map of a message has a message of its own beside those that are written inside of it.
     /// Serializers of Confluent for Java do not count these, those for other languages do. `None`
     /// where the two ways find two messages: bytes do not say who wrote them.
-    pub fn message_at(&self, file: &str, places: &[usize]) -> Option<MessageId> {
+    pub(super) fn message_at(&self, file: &str, places: &[usize]) -> Option<MessageId> {
         let all = self.files.get(file)?;
         let is_written = |message: &usize| !self.messages[*message].is_entry;
         let counted = self.follow(all, places, |nested, place| nested.get(place).copied());
@@ -242,6 +264,19 @@ impl ScalarKind {
             Self::String | Self::Bytes => Form::Counted,
         }
     }
+}
+
+/// Returns the outermost messages of a file with all that are inside of them, also those of maps, in
+/// the order of their full names. Names are ASCII, of which all languages have one order.
+fn ordered(messages: &[MessageType], outermost: &[usize]) -> Vec<usize> {
+    let mut all = outermost.to_vec();
+    let mut next = 0;
+    while let Some(message) = all.get(next) {
+        all.extend_from_slice(&messages[*message].nested);
+        next += 1;
+    }
+    all.sort_by(|one, other| messages[*one].name.cmp(&messages[*other].name));
+    all
 }
 
 /// Every name that the files define.

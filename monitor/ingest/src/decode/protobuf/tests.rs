@@ -13,14 +13,14 @@ use crate::path::FieldPath;
 use crate::rejection::RejectReason;
 use crate::schema::{FeatureField, FeatureKind, ModelSchema, TimeFormat, VersionField};
 
-const LIMITS: DecodeLimits =
+pub(super) const LIMITS: DecodeLimits =
     DecodeLimits { payload_bytes_max: 1 << 16, rows_max: 4, cells_max: 64 };
 
 fn path(text: &str) -> FieldPath {
     FieldPath::parse(text).unwrap()
 }
 
-fn source(
+pub(super) fn source(
     time: &str,
     time_format: TimeFormat,
     features: &[(&str, FeatureKind)],
@@ -68,7 +68,7 @@ pub(super) fn schema(text: &str) -> ProtobufSchema {
     ProtobufSchema::parse(&descriptors(text)).unwrap()
 }
 
-fn message(payload: &[u8]) -> Message<'_> {
+pub(super) fn message(payload: &[u8]) -> Message<'_> {
     Message { payload: Some(payload), offset: 0, timestamp: None, envelope: &[] }
 }
 
@@ -93,7 +93,7 @@ fn read(head: &str, fields: &str, wanted: (&str, FeatureKind), bytes: &[u8]) -> 
 
 pub(super) const PROTO3: &str = "syntax = \"proto3\";";
 const PROTO2: &str = "syntax = \"proto2\";";
-const NUMBER: (&str, FeatureKind) = ("x", FeatureKind::Float64);
+pub(super) const NUMBER: (&str, FeatureKind) = ("x", FeatureKind::Float64);
 const WHOLE: (&str, FeatureKind) = ("x", FeatureKind::Integer);
 const TEXT: (&str, FeatureKind) = ("x", FeatureKind::Categorical);
 
@@ -462,47 +462,6 @@ fn what_does_not_fit_is_named_with_its_path() {
     }
     let decoded = read(PROTO3, "string x = 1;", TEXT, &[0x0a, 2, 0xc3, 0x28]);
     assert_eq!(refused(&decoded), (RejectReason::InvalidUtf8, "`x`: text that is not UTF-8"));
-}
-
-#[test]
-fn a_registry_s_framing_names_the_schema_and_the_message() {
-    let text = format!("{PROTO3} message M {{ int64 t = 1; double x = 2; }}");
-    let schema = schema(&text);
-    let source = source("t", TimeFormat::UnixMillis, &[NUMBER]);
-    let program = ProtobufProgram::compile(&source, &schema, schema.message("M").unwrap()).unwrap();
-    let id = |places: &[u64]| SchemaId::registered(258).of_message(places).unwrap();
-    for (head, expected) in [
-        (&[0][..], id(&[0])),
-        (&[2, 0], id(&[0])),
-        (&[2, 2], id(&[1])),
-        (&[4, 2, 0], id(&[1, 0])),
-        (&[4, 0xfe, 3, 0], id(&[255, 0])),
-    ] {
-        let payload = [&[0, 0, 0, 1, 2][..], head, &[8, 7]].concat();
-        let framing = ProtobufFraming::Confluent;
-        let mut decoder = ProtobufDecoder::new(Arc::clone(&source), framing, LIMITS);
-        assert_eq!(decoder.missing(&message(&payload)), Some(expected));
-        assert_eq!(
-            decoder.decode(&message(&payload)).map(|it| it.reason),
-            Some(RejectReason::UnknownSchema)
-        );
-        decoder.finish();
-        decoder.learn(expected, Arc::clone(&program));
-        assert_eq!(decoder.missing(&message(&payload)), None);
-        assert_eq!(decoder.decode(&message(&payload)), None, "{head:?}");
-    }
-    for payload in [
-        &[0, 0, 0, 1, 2][..],
-        &[1, 0, 0, 1, 2, 0],
-        &[0, 0, 0, 1, 2, 1, 0],
-        &[0, 0, 0, 1, 2, 10, 0, 0, 0, 0, 0],
-    ] {
-        let framing = ProtobufFraming::Confluent;
-        let mut decoder = ProtobufDecoder::new(Arc::clone(&source), framing, LIMITS);
-        assert_eq!(decoder.missing(&message(payload)), None);
-        let reason = decoder.decode(&message(payload)).map(|it| it.reason);
-        assert_eq!(reason, Some(RejectReason::InvalidProtobuf), "{payload:?}");
-    }
 }
 
 /// Each of two bytes undoes what the other said of all paths.
