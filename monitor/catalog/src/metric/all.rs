@@ -2,6 +2,7 @@
 //!
 //! Beside [`super`], which spells them. After: the scrape, dashboards, rules and their tests.
 
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "it lists all of them"))]
 use super::*;
 
 /// Every metric, in the order of the scrape.
