@@ -25,6 +25,7 @@ mod rows;
 mod special;
 mod trie;
 mod typed;
+mod varint;
 mod whole;
 
 use std::ops::Range;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::decode::varint::joined;
 use crate::rejection::{Refusal, RejectReason};
 
 /// A payload and the place that reading has come to.
@@ -126,13 +127,30 @@ impl<'a> Bytes<'a> {
     /// Reads a `long`: seven bits a byte, the lowest first, the sign in the lowest of all. Bits
     /// beyond the 64th mean nothing, as for other readers.
     pub(super) fn long(&mut self) -> Result<i64, Malformed> {
+        let bits = match self.all.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                u64::from(*byte)
+            }
+            Some(_) | None => self.several_bytes()?,
+        };
+        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
+    }
+
+    fn several_bytes(&mut self) -> Result<u64, Malformed> {
+        if let Some(next) = self.all.get(self.at..).and_then(<[u8]>::first_chunk)
+            && let Some((bits, bytes)) = joined(u64::from_le_bytes(*next))
+        {
+            self.at += bytes;
+            return Ok(bits);
+        }
         let before = *self;
         let mut bits = 0;
         for shift in (0..70).step_by(7) {
             let [byte] = self.array()?;
             bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+                return Ok(bits);
             }
         }
         Err(before.malformed(Problem::LongNumber))

@@ -138,9 +138,13 @@ impl Walker<'_> {
         let program = self.program;
         match program.op(op) {
             Op::Null => Ok(Kind::Null),
-            Op::Scalar { want, scalar } => {
+            Op::Scalar { want, scalar, plain } => {
                 let value = read(scalar, bytes)?;
                 let kind = scalar.kind();
+                if let Some(slot) = plain {
+                    self.slots.found[*slot] = value;
+                    return Ok(kind);
+                }
                 self.leave(*want, value);
                 self.block(*want, kind);
                 Ok(kind)

@@ -11,8 +11,8 @@
 use std::ops::Range;
 
 use super::program::{
-    Extent, FieldOp, List, MapOp, MessageOp, Op, Own, ProtobufProgram, RepeatedOp, Required,
-    Scalar, ScalarOp, Tree,
+    Extent, FieldOp, Fields, List, MapOp, MessageOp, Op, Own, ProtobufProgram, RepeatedOp,
+    Required, Scalar, ScalarOp, Tree,
 };
 use super::schema::ScalarKind;
 use super::wire::{Form, Malformed, Tag, Wire};
@@ -204,14 +204,7 @@ impl<'a> Walker<'a> {
     fn message(&mut self, op: &MessageOp, part: Range<usize>) -> Result<(), Malformed> {
         let is_new = self.enter(op);
         if !op.fields.is_empty() {
-            let mut bytes = Wire::new(self.payload, part.clone());
-            while !bytes.is_end() {
-                let tag = bytes.tag()?;
-                match op.fields.get(tag.number) {
-                    Some(field) => self.field(field, tag, &mut bytes)?,
-                    None => bytes.skip(tag)?,
-                }
-            }
+            self.fields(&op.fields, part.clone())?;
         }
         let Some(slot) = op.slot else { return Ok(()) };
         let before = self.slots.found[slot];
@@ -238,9 +231,36 @@ impl<'a> Walker<'a> {
         !is_known
     }
 
+    /// Reads the fields of a message. Writers mostly put them in the order of their numbers, so the
+    /// tag of the one that is wanted next is looked for before any other.
+    fn fields(&mut self, fields: &Fields, part: Range<usize>) -> Result<(), Malformed> {
+        let mut bytes = Wire::new(self.payload, part);
+        let mut next = 0;
+        while !bytes.is_end() {
+            if let Some(field) = fields.at(next).filter(|field| bytes.passes(field.head)) {
+                next += 1;
+                match field.plain {
+                    Some((scalar, slot)) => {
+                        self.slots.found[slot] = self.scalar(scalar, &mut bytes)?;
+                    }
+                    None => self.field(field, field.tag, &mut bytes)?,
+                }
+                continue;
+            }
+            let tag = bytes.tag()?;
+            let position = fields.find(tag.number);
+            match position.and_then(|position| fields.at(position)) {
+                Some(field) => self.field(field, tag, &mut bytes)?,
+                None => bytes.skip(tag)?,
+            }
+            next = position.map_or(next, |position| position + 1);
+        }
+        Ok(())
+    }
+
     fn field(&mut self, field: &FieldOp, tag: Tag, bytes: &mut Wire<'a>) -> Result<(), Malformed> {
         let is_several = field.is_packed && tag.form == Form::Counted;
-        if tag.form != field.form && !is_several {
+        if tag.form != field.tag.form && !is_several {
             return bytes.skip(tag);
         }
         if let Some(flag) = field.flag {
