@@ -120,11 +120,11 @@ impl ProtobufDecoder {
     fn read(&mut self, message: &Message<'_>) -> Result<(), Refusal> {
         let payload = checked_payload(message.payload, self.limits)?;
         let (id, start) = self.framing.open(payload)?;
-        let program = self.programs.get(id, "Protobuf")?;
-        let Self { limits, plan, slots, elements, rows, batch, .. } = self;
+        let Self { limits, plan, programs, slots, elements, rows, batch, .. } = self;
+        let program = programs.get(id, "Protobuf")?;
         rows.begin(message);
         let limits = *limits;
-        let document = ProtobufDocument { plan, program: &program, payload, slots, elements };
+        let document = ProtobufDocument { plan, program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
     }

@@ -142,6 +142,7 @@ impl<'a> Wire<'a> {
         Malformed { at: self.at, problem }
     }
 
+    #[inline]
     pub(in crate::decode) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let found = self.all.get(self.at..).and_then(<[u8]>::first_chunk).copied();
         let found = found.ok_or(self.malformed(Problem::End))?;
@@ -150,6 +151,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Passes over a tag if it is the next, and written as it mostly is; returns whether it did.
+    #[inline]
     pub(in crate::decode) fn passes(&mut self, head: Head) -> bool {
         let next = self.all.get(self.at..).and_then(<[u8]>::first_chunk);
         let is_next = next.is_some_and(|it| u32::from_le_bytes(*it) & head.mask == head.bits);
@@ -160,6 +162,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Passes over bytes and returns where they are.
+    #[inline]
     fn take(&mut self, count: u64) -> Result<Range<usize>, Malformed> {
         let left = self.all.len() - self.at;
         let count = usize::try_from(count).ok().filter(|count| *count <= left);
@@ -169,36 +172,42 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a number: seven bits a byte, the lowest first.
+    #[inline]
     pub(in crate::decode) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.all.get(self.at) {
             Some(byte) if *byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(*byte))
             }
-            Some(_) | None => self.long_varint(),
+            // By value: whoever is at hand by reference stays in memory.
+            Some(_) | None => {
+                let (bits, end) = self.long_varint()?;
+                self.at = end;
+                Ok(bits)
+            }
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
+    /// Returns a number, and where it ends.
+    fn long_varint(self) -> Result<(u64, usize), Malformed> {
         if let Some(next) = self.all.get(self.at..).and_then(<[u8]>::first_chunk)
             && let Some((bits, bytes)) = joined(u64::from_le_bytes(*next))
         {
-            self.at += bytes;
-            return Ok(bits);
+            return Ok((bits, self.at + bytes));
         }
-        let before = *self;
+        let mut ahead = self;
         let mut bits = 0;
         for shift in (0..70).step_by(7) {
-            let [byte] = self.array()?;
+            let [byte] = ahead.array()?;
             if shift == 63 && 1 < byte {
                 break;
             }
             bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok(bits);
+                return Ok((bits, ahead.at));
             }
         }
-        Err(before.malformed(Problem::LongNumber))
+        Err(self.malformed(Problem::LongNumber))
     }
 
     pub(in crate::decode) fn tag(&mut self) -> Result<Tag, Malformed> {
@@ -220,6 +229,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a length, passes over so many bytes, and returns where they are.
+    #[inline]
     pub(in crate::decode) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
         let before = *self;
         let count = self.varint()?;
