@@ -52,7 +52,7 @@ fn main() {
         }
         let bytes = load.fill(broker.bootstrap());
         println!("{}: {} records of {bytes:.0} bytes", load.name, load.records);
-        let file = setup::write(load, dir.path(), broker.bootstrap(), registry.url());
+        let file = setup::write(load, dir.path(), broker.bootstrap(), &registry.url());
         if compares {
             compare(load, &file, broker.bootstrap());
         }

@@ -287,16 +287,21 @@ impl<'a> Wire<'a> {
 mod tests {
     use super::*;
 
+    fn varint(number: u64) -> Vec<u8> {
+        let (mut bytes, mut left) = (Vec::new(), number);
+        while 0x7f < left {
+            bytes.push(left.to_le_bytes()[0] | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left.to_le_bytes()[0]);
+        bytes
+    }
+
     #[test]
     fn a_number_is_the_same_with_and_without_bytes_behind_it() {
         for shift in 0..64 {
             for bits in [1_u64 << shift, u64::MAX >> shift, 0x5555_5555_5555_5555 >> shift] {
-                let (mut bytes, mut left) = (Vec::new(), bits);
-                while 0x7f < left {
-                    bytes.push(left.to_le_bytes()[0] | 0x80);
-                    left >>= 7;
-                }
-                bytes.push(left.to_le_bytes()[0]);
+                let mut bytes = varint(bits);
                 let count = bytes.len();
                 for rest in [0, 1, 9] {
                     bytes.resize(count + rest, 0xff);
@@ -311,22 +316,19 @@ mod tests {
     fn a_tag_is_passed_over_as_it_is_read() {
         for number in [1_u32, 15, 16, 2_047, 2_048, 262_143, 262_144, 33_554_431, 536_870_911] {
             for (form, bits) in [(Form::Varint, 0), (Form::Fixed64, 1), (Form::Fixed32, 5)] {
-                let (mut bytes, mut left) = (Vec::new(), number << 3 | bits);
-                while 0x7f < left {
-                    bytes.push(left.to_le_bytes()[0] | 0x80);
-                    left >>= 7;
-                }
-                bytes.push(left.to_le_bytes()[0]);
+                let mut bytes = varint(u64::from(number << 3 | bits));
                 let count = bytes.len();
                 bytes.extend([7; 4]);
                 let tag = Tag { number, form };
-                let mut wire = Wire::new(&bytes, 0..bytes.len());
-                assert_eq!(wire.tag(), Ok(tag));
-                let mut wire = Wire::new(&bytes, 0..bytes.len());
+                let whole = || Wire::new(&bytes, 0..bytes.len());
+                assert_eq!(whole().tag(), Ok(tag));
+                let mut wire = whole();
                 assert_eq!(wire.passes(Head::of(tag)), count <= 4, "{tag:?}");
                 assert_eq!(wire.at(), if count <= 4 { count } else { 0 });
                 let other = Head::of(Tag { number: number ^ 1, form });
-                assert!(!Wire::new(&bytes, 0..bytes.len()).passes(other), "{tag:?}");
+                assert!(!whole().passes(other), "{tag:?}");
+                let cut = count.saturating_sub(1);
+                assert!(!Wire::new(&bytes, 0..cut).passes(Head::of(tag)), "{tag:?}");
             }
         }
     }
