@@ -372,7 +372,9 @@ impl Levels {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray as _;
+    use std::collections::BTreeSet;
+
+    use arrow::array::{AsArray as _, StringArray};
 
     use super::*;
 
@@ -380,12 +382,14 @@ mod tests {
     fn a_level_has_its_own_place_in_each_batch_however_often_it_comes_in_a_row() {
         let mut levels = Levels::new();
         for batch in [["a", "a", "b", "a"], ["a", "b", "b", ""], ["b", "", "", "c"]] {
-            batch.iter().for_each(|level| levels.append(level));
+            for level in batch {
+                levels.append(level);
+            }
             let array = levels.finish();
             let array = array.as_dictionary::<UInt32Type>();
-            let found = array.downcast_dict::<arrow::array::StringArray>().unwrap();
+            let found = array.downcast_dict::<StringArray>().unwrap();
             assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), batch);
-            let distinct = std::collections::BTreeSet::from(batch);
+            let distinct = BTreeSet::from(batch);
             assert_eq!(array.values().len(), distinct.len());
         }
     }

@@ -84,9 +84,9 @@ fn texts_with_escapes_are_read_by_the_layout_and_added_without_them() {
     let bounds = 0..document.len();
     assert!(layouts.read(&plan(), (&document, &bounds), &mut rows, 1_000));
     let Rows { cells, added, .. } = rows;
-    let text = |cell: &Cell| match cell {
-        Cell::Text(Span::Added(place)) => added.get(place.clone()).unwrap().to_owned(),
-        other => panic!("{other:?}"),
+    let text = |cell: &Cell| {
+        let Cell::Text(Span::Added(place)) = cell else { panic!("{cell:?}") };
+        added.get(place.clone()).unwrap().to_owned()
     };
     // A feature and a segment.
     assert_eq!([&cells[0], &cells[2]].map(text), ["A\"é"; 2]);
