@@ -133,11 +133,16 @@ pub fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64)
 
 /// Produces the messages in order and returns when the broker holds every one of them.
 pub fn fill(bootstrap: &str, topic: &str, messages: &[Message]) {
+    fill_compressed(bootstrap, topic, messages, "zstd");
+}
+
+/// The same in batches that are compressed by a codec that librdkafka knows, or by `none`.
+pub fn fill_compressed(bootstrap: &str, topic: &str, messages: &[Message], codec: &str) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
         .set("linger.ms", "20")
-        .set("compression.type", "zstd")
+        .set("compression.type", codec)
         .create()
         .expect("the settings are those of librdkafka");
     let partitions = messages.iter().map(|message| message.partition + 1).max().unwrap_or(0);

@@ -29,6 +29,7 @@ mod schema_id;
 mod special;
 mod trie;
 mod typed;
+mod varint;
 mod whole;
 
 use std::collections::BTreeMap;

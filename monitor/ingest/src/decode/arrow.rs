@@ -141,7 +141,12 @@ impl ArrowDecoder {
         let schemas = (1 + PROGRAM_FACTOR) * SCHEMAS_BYTES_MAX;
         // They grow by doubling.
         let texts = 2 * Self::TEXT_BYTES_MAX;
-        inflated + described + texts + schemas + maps::ENTRIES_BYTES_MAX
+        inflated
+            + described
+            + texts
+            + schemas
+            + maps::ENTRIES_BYTES_MAX
+            + inflate::ZSTD_CONTEXT_BYTES
     }
 
     /// Returns the sum of what the texts of all rows in the open batch have, in bytes, or somewhat

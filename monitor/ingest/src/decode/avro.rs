@@ -115,8 +115,8 @@ impl AvroDecoder {
         let payload = checked_payload(message.payload, self.limits)?;
         let header = self.header.of(message);
         let Named { schema, start, compression, .. } = self.framing.open(payload, header)?;
-        let program = self.programs.get(SchemaId::of(schema), "Avro")?;
-        let Self { limits, inflater, plan, slots, elements, rows, batch, .. } = self;
+        let Self { limits, inflater, plan, programs, slots, elements, rows, batch, .. } = self;
+        let program = programs.get(SchemaId::of(schema), "Avro")?;
         rows.begin(message);
         let limits = *limits;
         let (payload, start) = match compression {
@@ -126,7 +126,7 @@ impl AvroDecoder {
                 (inflater.whole(deflated, limits, RejectReason::InvalidAvro)?, 0)
             }
         };
-        let document = AvroDocument { plan, program: &program, payload, slots, elements };
+        let document = AvroDocument { plan, program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
     }

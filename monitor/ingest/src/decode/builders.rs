@@ -94,6 +94,8 @@ pub(super) enum Values<'a> {
 pub(super) struct ModelBuilder {
     schema: SchemaRef,
     rows: usize,
+    /// How many the last batch had: the next one mostly has as many, and grows by no steps then.
+    rows_before: usize,
     columns: Vec<ColumnBuilder>,
 }
 
@@ -104,7 +106,7 @@ impl ModelBuilder {
         let identity = model.prediction_id.iter();
         let identity = identity.map(|_| ColumnBuilder::new(FeatureKind::Categorical));
         let columns = features.chain(segments).chain(identity).collect();
-        Self { schema: model.arrow_schema(), rows: 0, columns }
+        Self { schema: model.arrow_schema(), rows: 0, rows_before: 0, columns }
     }
 
     /// Appends one row, of the first cells; returns those behind it.
@@ -112,6 +114,7 @@ impl ModelBuilder {
     /// # Panics
     /// When there is not one cell a column, or a cell is not of its column's kind.
     pub(super) fn append<'a>(&mut self, cells: &'a [Cell], texts: Texts<'_>) -> &'a [Cell] {
+        self.reserve();
         let (row, rest) = cells.split_at(self.columns.len());
         for (column, cell) in self.columns.iter_mut().zip(row) {
             column.append(cell, texts);
@@ -127,6 +130,7 @@ impl ModelBuilder {
     /// many values.
     pub(super) fn append_columns(&mut self, rows: usize, chunks: &[Chunk<'_>]) {
         assert_eq!(chunks.len(), self.columns.len(), "there is one chunk a column");
+        self.reserve();
         self.rows += rows;
         for (column, chunk) in self.columns.iter_mut().zip(chunks) {
             column.append_chunk(rows, chunk);
@@ -134,11 +138,21 @@ impl ModelBuilder {
         }
     }
 
+    /// Makes room before the first row for as many as the last batch had.
+    fn reserve(&mut self) {
+        if self.rows == 0 {
+            for column in &mut self.columns {
+                column.reserve(self.rows_before);
+            }
+        }
+    }
+
     /// Returns the rows since the last call, or `None` without rows.
     pub(super) fn finish(&mut self) -> Option<RecordBatch> {
-        if std::mem::take(&mut self.rows) == 0 {
+        if self.rows == 0 {
             return None;
         }
+        self.rows_before = std::mem::take(&mut self.rows);
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns);
         Some(batch.expect("the columns follow the schema"))
@@ -161,6 +175,15 @@ impl ColumnBuilder {
             FeatureKind::Categorical | FeatureKind::Boolean => {
                 Self::Dictionary(Box::new(Levels::new()))
             }
+        }
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        match self {
+            Self::Float32(numbers) => numbers.values.reserve(rows),
+            Self::Float64(numbers) => numbers.values.reserve(rows),
+            Self::Integer(numbers) => numbers.values.reserve(rows),
+            Self::Dictionary(levels) => levels.rows.values.reserve(rows),
         }
     }
 
@@ -305,15 +328,28 @@ struct Levels {
     rows: Numbers<u32>,
     /// Finds the place of a level. What it counts as rows is what it was asked.
     places: StringDictionaryBuilder<UInt32Type>,
+    /// The newest level and its place: often the next row has the same.
+    newest: Option<(String, u32)>,
 }
 
 impl Levels {
     fn new() -> Self {
-        Self { rows: Numbers::default(), places: StringDictionaryBuilder::new() }
+        let places = StringDictionaryBuilder::new();
+        Self { rows: Numbers::default(), places, newest: None }
     }
 
     fn place(&mut self, level: &str) -> u32 {
-        self.places.append(level).expect("a batch has fewer levels than u32")
+        if let Some((newest, place)) = &self.newest
+            && newest == level
+        {
+            return *place;
+        }
+        let place = self.places.append(level).expect("a batch has fewer levels than u32");
+        let (newest, known) = self.newest.get_or_insert_default();
+        newest.clear();
+        newest.push_str(level);
+        *known = place;
+        place
     }
 
     fn append(&mut self, level: &str) {
@@ -329,8 +365,34 @@ impl Levels {
     }
 
     fn finish(&mut self) -> ArrayRef {
+        self.newest = None;
         let levels = Arc::clone(self.places.finish().values());
         let keys = self.rows.finish_array::<UInt32Type>();
         Arc::new(DictionaryArray::new(keys, levels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use arrow::array::{AsArray as _, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_level_has_its_own_place_in_each_batch_however_often_it_comes_in_a_row() {
+        let mut levels = Levels::new();
+        for batch in [["a", "a", "b", "a"], ["a", "b", "b", ""], ["b", "", "", "c"]] {
+            for level in batch {
+                levels.append(level);
+            }
+            let array = levels.finish();
+            let array = array.as_dictionary::<UInt32Type>();
+            let found = array.downcast_dict::<StringArray>().unwrap();
+            assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), batch);
+            let distinct = BTreeSet::from(batch);
+            assert_eq!(array.values().len(), distinct.len());
+        }
     }
 }

@@ -112,19 +112,17 @@ impl<P> Programs<P> {
     }
 
     /// Returns the program for messages of a format that name a schema.
-    pub(super) fn get(&mut self, id: SchemaId, format: &str) -> Result<Arc<P>, Refusal> {
-        if let Some((last, program)) = &self.last
-            && *last == id
-        {
-            return Ok(Arc::clone(program));
+    pub(super) fn get(&mut self, id: SchemaId, format: &str) -> Result<&P, Refusal> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
+            let Some(known) = self.known.get_mut(&id) else {
+                let detail = format_args!("{id} is not known, or not one of {format}");
+                return Err(Refusal::new(RejectReason::UnknownSchema, detail));
+            };
+            self.turn += 1;
+            known.turn = self.turn;
+            self.last = Some((id, Arc::clone(&known.program)));
         }
-        let Some(known) = self.known.get_mut(&id) else {
-            let detail = format_args!("{id} is not known, or not one of {format}");
-            return Err(Refusal::new(RejectReason::UnknownSchema, detail));
-        };
-        self.turn += 1;
-        known.turn = self.turn;
-        self.last = Some((id, Arc::clone(&known.program)));
-        Ok(Arc::clone(&known.program))
+        let (_, program) = self.last.as_ref().expect("it was just seen to be the last");
+        Ok(program)
     }
 }

@@ -151,7 +151,7 @@ impl ProtobufDecoder {
         let (id, start) = framing.message(&named, payload, start)?;
         let program = programs.get(id, "Protobuf")?;
         rows.begin(message);
-        let document = ProtobufDocument { plan, program: &program, payload, slots, elements };
+        let document = ProtobufDocument { plan, program, payload, slots, elements };
         document.read(start, rows, limits)?;
         rows.append_to(batch, (message, &program.symbols), plan)
     }

@@ -10,7 +10,7 @@ use arrow::ipc;
 use flatbuffers::{Follow, Vector};
 
 use super::framing::{Content, Message, Stream};
-use super::inflate::{self, Codec};
+use super::inflate::{self, Codecs};
 use super::problem::Problem;
 use super::program::{Item, Op, OpKind, Program};
 use super::shape::{Extent, Scalar};
@@ -142,6 +142,7 @@ pub(super) struct Inflated {
     pub(super) bytes: Vec<u8>,
     /// For each message where its buffers lie in `bytes`, if it was compressed.
     pub(super) places: Vec<Option<Vec<Range<usize>>>>,
+    codecs: Codecs,
 }
 
 impl Inflated {
@@ -202,7 +203,7 @@ impl Inflated {
         if wanted.is_empty() {
             return Ok(Some(places));
         }
-        let mut codec = Codec::new(compression.codec())?;
+        let mut codec = self.codecs.get(compression.codec())?;
         for Wanted { at, .. } in wanted {
             let place = place(buffers.get(*at))?;
             let buffer = message.body.get(place).ok_or(Problem::Buffer)?;

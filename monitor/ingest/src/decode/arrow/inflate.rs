@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use arrow::ipc::CompressionType;
+use zstd::zstd_safe::DCtx;
 
 use super::problem::Problem;
 
@@ -24,24 +25,39 @@ pub(super) const LZ4_FACTOR: usize = 255;
 const ZSTD_BLOCK: usize = 128 * 1_024;
 const ZSTD_BLOCK_PACKED: usize = 4;
 
-/// What buffers are compressed by.
-pub(super) enum Codec {
-    Lz4,
-    Zstd(Box<zstd::bulk::Decompressor<'static>>),
+/// What a context of Zstandard takes, which is kept from message to message: made anew for each, it
+/// costs more than reading a few rows. Its window is the buffer that is written.
+pub(super) const ZSTD_CONTEXT_BYTES: usize = 256 * 1_024;
+
+/// What reads compressed buffers, and is kept from message to message.
+#[derive(Default)]
+pub(super) struct Codecs {
+    /// There once a message was compressed so.
+    pub(super) zstd: Option<DCtx<'static>>,
 }
 
-impl Codec {
-    pub(super) fn new(kind: CompressionType) -> Result<Self, Problem> {
+/// What buffers are compressed by.
+pub(super) enum Codec<'a> {
+    Lz4,
+    Zstd(&'a mut DCtx<'static>),
+}
+
+impl Codecs {
+    pub(super) fn get(&mut self, kind: CompressionType) -> Result<Codec<'_>, Problem> {
         match kind {
-            CompressionType::LZ4_FRAME => Ok(Self::Lz4),
+            CompressionType::LZ4_FRAME => Ok(Codec::Lz4),
             CompressionType::ZSTD => {
-                let codec = zstd::bulk::Decompressor::new().map_err(|_| Problem::Compression)?;
-                Ok(Self::Zstd(Box::new(codec)))
+                if self.zstd.is_none() {
+                    self.zstd = DCtx::try_create();
+                }
+                self.zstd.as_mut().map(Codec::Zstd).ok_or(Problem::Compression)
             }
             _ => Err(Problem::Compression),
         }
     }
+}
 
+impl Codec<'_> {
     /// Writes what a buffer holds to the end of `out`, where there is room for it; returns where.
     pub(super) fn inflate(
         &mut self,
@@ -58,9 +74,9 @@ impl Codec {
         let end = out.len();
         let written = match self {
             Self::Lz4 => lz4(packed, &mut out[start..])?,
-            Self::Zstd(codec) => codec
-                .decompress_to_buffer(packed, &mut out[start..])
-                .map_err(|_| Problem::Compression)?,
+            Self::Zstd(context) => {
+                context.decompress(&mut out[start..], packed).map_err(|_| Problem::Compression)?
+            }
         };
         if written == length { Ok(start..end) } else { Err(Problem::Compression) }
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use arrow::ipc::CompressionType;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::inflate::{Codec, Length};
+use super::inflate::{Codec, Codecs, Length, ZSTD_CONTEXT_BYTES};
 
 /// Bytes that repeat, but not at once.
 fn bytes(count: usize) -> Vec<u8> {
@@ -63,7 +63,8 @@ fn a_buffer_becomes_as_long_as_it_says() {
     let frame = encoder.finish().unwrap();
     let zstd = zstd::bulk::compress(&bytes, 3).unwrap();
     for (kind, body) in [(CompressionType::LZ4_FRAME, frame), (CompressionType::ZSTD, zstd)] {
-        let mut codec = Codec::new(kind).unwrap();
+        let mut codecs = Codecs::default();
+        let mut codec = codecs.get(kind).unwrap();
         let mut inflate = |buffer: &[u8]| {
             let mut out = Vec::new();
             codec.inflate(buffer, &mut out).map(|place| out[place].to_vec())
@@ -80,6 +81,26 @@ fn a_buffer_becomes_as_long_as_it_says() {
         assert_eq!(inflate(&plain).as_deref(), Ok(&bytes[..]));
         assert!(inflate(&[&(-2_i64).to_le_bytes()[..], &bytes].concat()).is_err());
     }
+}
+
+#[test]
+fn a_kept_context_reads_on_after_buffers_that_are_broken_and_takes_no_more_than_is_said() {
+    let bytes = bytes(300_000);
+    let mut codecs = Codecs::default();
+    for level in [1, 3, 22] {
+        let frame = zstd::bulk::compress(&bytes, level).unwrap();
+        for body in [&frame[..], &frame[..frame.len() / 2], &frame[..]] {
+            let mut out = Vec::new();
+            let read = codecs
+                .get(CompressionType::ZSTD)
+                .unwrap()
+                .inflate(&packed(bytes.len(), body), &mut out);
+            assert_eq!(read.is_ok(), body.len() == frame.len());
+            assert!(read.is_err() || out == bytes);
+        }
+    }
+    let held = codecs.zstd.map_or(0, |context| context.sizeof());
+    assert!(held <= ZSTD_CONTEXT_BYTES, "{held} bytes");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::decode::varint::joined;
 use crate::rejection::{Refusal, RejectReason};
 
 /// A payload and the place that reading has come to.
@@ -98,6 +99,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Passes over bytes and returns where they are.
+    #[inline]
     pub(super) fn take(&mut self, count: usize) -> Result<Range<usize>, Malformed> {
         if self.all.len() - self.at < count {
             return Err(self.malformed(Problem::End));
@@ -107,6 +109,7 @@ impl<'a> Bytes<'a> {
         Ok(start..self.at)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let found = self.all.get(self.at..).and_then(<[u8]>::first_chunk).copied();
         let found = found.ok_or(self.malformed(Problem::End))?;
@@ -125,17 +128,40 @@ impl<'a> Bytes<'a> {
 
     /// Reads a `long`: seven bits a byte, the lowest first, the sign in the lowest of all. Bits
     /// beyond the 64th mean nothing, as for other readers.
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, Malformed> {
-        let before = *self;
+        let bits = match self.all.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                u64::from(*byte)
+            }
+            // By value: whoever is at hand by reference stays in memory.
+            Some(_) | None => {
+                let (bits, end) = self.several_bytes()?;
+                self.at = end;
+                bits
+            }
+        };
+        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
+    }
+
+    /// Returns the bits of a number, and where it ends.
+    fn several_bytes(self) -> Result<(u64, usize), Malformed> {
+        if let Some(next) = self.all.get(self.at..).and_then(<[u8]>::first_chunk)
+            && let Some((bits, bytes)) = joined(u64::from_le_bytes(*next))
+        {
+            return Ok((bits, self.at + bytes));
+        }
+        let mut ahead = self;
         let mut bits = 0;
         for shift in (0..70).step_by(7) {
-            let [byte] = self.array()?;
+            let [byte] = ahead.array()?;
             bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+                return Ok((bits, ahead.at));
             }
         }
-        Err(before.malformed(Problem::LongNumber))
+        Err(self.malformed(Problem::LongNumber))
     }
 
     pub(super) fn int(&mut self) -> Result<i32, Malformed> {
@@ -150,12 +176,14 @@ impl<'a> Bytes<'a> {
         index.ok_or(before.malformed(problem))
     }
 
+    #[inline]
     fn length(&mut self) -> Result<usize, Malformed> {
         let before = *self;
         usize::try_from(self.long()?).map_err(|_| before.malformed(Problem::Length))
     }
 
     /// Reads a length and passes over so many bytes.
+    #[inline]
     pub(super) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
         let length = self.length()?;
         self.take(length)

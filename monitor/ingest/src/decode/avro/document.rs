@@ -53,7 +53,7 @@ impl Document for AvroDocument<'_> {
 
     fn length(&self, list: usize) -> Result<Option<usize>, Refusal> {
         let trie = &self.plan.trie;
-        match self.slots.get(trie.lists()[list].slot) {
+        match *self.slots.get(trie.lists()[list].slot) {
             Value::Blocked { want, expected, found } => {
                 Err(blocked(&trie.node(want).path, expected, found))
             }

@@ -37,6 +37,8 @@ pub(super) enum Op {
     Scalar {
         want: usize,
         scalar: Scalar,
+        /// The slot for it, if no path leads on.
+        plain: Option<usize>,
     },
     Record {
         want: usize,
@@ -218,7 +220,8 @@ impl<'a> Compiler<'a> {
             Shape::Map(value) => return self.map(want, *value),
             Shape::Array(item) => return self.array(want, *item),
         };
-        Ok(Op::Scalar { want, scalar })
+        let node = self.trie.node(want);
+        Ok(Op::Scalar { want, scalar, plain: node.slot.filter(|_| !node.is_inner()) })
     }
 
     fn symbols(&mut self, symbols: &[Box<str>]) -> Compiled<Box<[Range<usize>]>> {

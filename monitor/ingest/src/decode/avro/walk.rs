@@ -45,8 +45,8 @@ impl Slots {
 }
 
 impl Found for Slots {
-    fn get(&self, slot: usize) -> Value {
-        self.found[slot]
+    fn get(&self, slot: usize) -> &Value {
+        &self.found[slot]
     }
 }
 
@@ -138,9 +138,13 @@ impl Walker<'_> {
         let program = self.program;
         match program.op(op) {
             Op::Null => Ok(Kind::Null),
-            Op::Scalar { want, scalar } => {
+            Op::Scalar { want, scalar, plain } => {
                 let value = read(scalar, bytes)?;
                 let kind = scalar.kind();
+                if let Some(slot) = plain {
+                    self.slots.found[*slot] = value;
+                    return Ok(kind);
+                }
                 self.leave(*want, value);
                 self.block(*want, kind);
                 Ok(kind)
@@ -183,10 +187,45 @@ impl Walker<'_> {
         let mut done = 0;
         for FieldOp { field, op } in wanted {
             skip_fields(&program.schema, &fields[done..*field], bytes)?;
-            self.run(*op, bytes)?;
             done = field + 1;
+            self.field(*op, bytes)?;
         }
         skip_fields(&program.schema, &fields[done..], bytes)
+    }
+
+    /// Reads a wanted field. Values of the commonest types go from the bytes to their slots, and
+    /// nowhere else in between.
+    #[inline]
+    fn field(&mut self, op: usize, bytes: &mut Bytes<'_>) -> Result<(), Malformed> {
+        let Op::Scalar { scalar, plain: Some(slot), .. } = self.program.op(op) else {
+            return self.run(op, bytes).map(|_| ());
+        };
+        match scalar {
+            Scalar::Double => {
+                let value = f64::from_le_bytes(bytes.array()?);
+                self.slots.found[*slot] = Value::Number(Number::Double(value));
+            }
+            Scalar::Float => {
+                let value = f32::from_le_bytes(bytes.array()?);
+                self.slots.found[*slot] = Value::Number(Number::Float(value));
+            }
+            Scalar::Long(meaning) => {
+                let value = bytes.long()?;
+                self.slots.found[*slot] = Value::Number(Number::Whole(value, *meaning));
+            }
+            Scalar::Text => {
+                let Range { start, end } = bytes.counted()?;
+                self.slots.found[*slot] = Value::Text(Text::Payload { start, end });
+            }
+            Scalar::Boolean
+            | Scalar::Int(_)
+            | Scalar::Bytes(_)
+            | Scalar::Fixed(..)
+            | Scalar::Enum(_) => {
+                self.run(op, bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Leaves a value where a path ends.

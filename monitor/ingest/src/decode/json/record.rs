@@ -4,6 +4,8 @@
 //! Before: [`super::walk`]. After: [`crate::decode::rows`] gathers the cells of the message's rows.
 //! A detail names the path, what it expected and what it found; never the record's own text.
 
+use std::ops::Range;
+
 use driftd_catalog::Timestamp;
 use serde::de::{Deserializer, Visitor};
 
@@ -103,8 +105,38 @@ impl Record for JsonRecord<'_> {
         time.ok_or_else(|| at.invalid_time(format))
     }
 
-    /// Reads a feature's or prediction's cell.
+    /// Reads a feature's or prediction's cell. Numbers as most are written need nothing more of
+    /// their text to be known.
+    #[inline]
     fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+        if kind == FeatureKind::Float64
+            && let Some(Found::Value { start, end }) = self.slots(at).get(at.slot)
+            && let Some(number) = self.short_number(start..end)
+        {
+            return Ok(Cell::Float64(number));
+        }
+        self.any_feature(at, kind)
+    }
+
+    /// Reads the cell of the segment called `name`.
+    fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)?.filter(|it| !it.is_nan()) else { return Ok(Cell::Null) };
+        let span = self.category(at, &value)?;
+        at.check_segment(name, self.texts().get(&span))?;
+        Ok(Cell::Text(span))
+    }
+
+    fn added(&mut self) -> &mut String {
+        self.added
+    }
+
+    fn texts(&self) -> Texts<'_> {
+        Texts { payload: self.payload, added: self.added }
+    }
+}
+
+impl<'a> JsonRecord<'a> {
+    fn any_feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
         let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
         match kind {
             FeatureKind::Float32 => self.float32(at, &value),
@@ -127,31 +159,14 @@ impl Record for JsonRecord<'_> {
         }
     }
 
-    /// Reads the cell of the segment called `name`.
-    fn segment(&mut self, at: &Place, name: &str) -> Result<Cell, Refusal> {
-        let Some(value) = self.value(at)?.filter(|it| !it.is_nan()) else { return Ok(Cell::Null) };
-        let span = self.category(at, &value)?;
-        at.check_segment(name, self.texts().get(&span))?;
-        Ok(Cell::Text(span))
+    /// Returns what a walk found where a path's values lie.
+    fn slots(&self, at: &Place) -> &'a Slots {
+        at.list.map_or(self.slots, |list| &self.elements[list])
     }
 
-    fn added(&mut self) -> &mut String {
-        self.added
-    }
-
-    fn texts(&self) -> Texts<'_> {
-        Texts { payload: self.payload, added: self.added }
-    }
-}
-
-impl<'a> JsonRecord<'a> {
     /// Returns the value at a path; `None` when it is absent or null.
     fn value(&self, at: &Place) -> Result<Option<Value<'a>>, Refusal> {
-        let (trie, slots) = match at.list {
-            None => (self.trie, self.slots),
-            Some(list) => (&self.trie.lists()[list].element, &self.elements[list]),
-        };
-        match slots.get(at.slot) {
+        match self.slots(at).get(at.slot) {
             None => Ok(None),
             Some(Found::Value { start, end }) => {
                 let text = self.payload.get(start..end).expect("values lie inside the payload");
@@ -159,6 +174,7 @@ impl<'a> JsonRecord<'a> {
                 Ok((kind != Kind::Null).then_some(Value { kind, text, start }))
             }
             Some(Found::Blocked { node, expected, found }) => {
+                let trie = at.list.map_or(self.trie, |list| &self.trie.lists()[list].element);
                 Err(blocked(&trie.node(node).path, expected, found))
             }
         }
@@ -173,7 +189,8 @@ impl<'a> JsonRecord<'a> {
             #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
             return self.not_finite(at, value).map(|special| Cell::Float32(special as f32));
         }
-        let short = self.short_number(value).and_then(decimal::narrowed);
+        let place = value.start..value.start + value.text.len();
+        let short = self.short_number(place).and_then(decimal::narrowed);
         let number = short.unwrap_or_else(|| value::float32(value.text));
         if number.is_finite() { Ok(Cell::Float32(number)) } else { Err(at.out_of_range("f32")) }
     }
@@ -182,16 +199,16 @@ impl<'a> JsonRecord<'a> {
         if value.kind != Kind::Number {
             return self.not_finite(at, value).map(Cell::Float64);
         }
-        let short = self.short_number(value);
-        let number = short.unwrap_or_else(|| value::float64(value.text));
+        let number = value::float64(value.text);
         if number.is_finite() { Ok(Cell::Float64(number)) } else { Err(at.out_of_range("f64")) }
     }
 
     /// Reads a number as most are written, where it lies: the bytes behind it are read with it.
-    fn short_number(&self, value: &Value<'_>) -> Option<f64> {
-        let mut cursor = Cursor::new(self.payload.as_bytes(), value.start);
+    #[inline]
+    fn short_number(&self, place: Range<usize>) -> Option<f64> {
+        let mut cursor = Cursor::new(self.payload.as_bytes(), place.start);
         let number = cursor.short_number()?;
-        (cursor.at() == value.start + value.text.len()).then_some(number)
+        (cursor.at() == place.end).then_some(number)
     }
 
     /// Reads the numbers that JSON has no token for, as text or as the word itself.
@@ -227,14 +244,10 @@ impl<'a> JsonRecord<'a> {
         if !value.text.contains('\\') {
             return Ok(Span::Payload(inside));
         }
-        let start = self.added.len();
-        serde_json::Deserializer::from_str(value.text)
-            .deserialize_str(AppendTo(self.added))
-            .map_err(|_| {
-                let problem = format_args!("text with half a surrogate pair");
-                at.refusal(RejectReason::InvalidJson, problem)
-            })?;
-        Ok(Span::Added(start..self.added.len()))
+        unescaped(value.text, self.added).map(Span::Added).ok_or_else(|| {
+            let problem = format_args!("text with half a surrogate pair");
+            at.refusal(RejectReason::InvalidJson, problem)
+        })
     }
 }
 
@@ -267,6 +280,15 @@ fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
         Whole::OutOfRange => Err(at.out_of_range("i64")),
         Whole::Fraction => Err(at.wrong_type("a whole number", "a fraction")),
     }
+}
+
+/// Adds a text that is written between quotes, with its escapes resolved; `None` where it has half
+/// a surrogate pair.
+pub(super) fn unescaped(text: &str, added: &mut String) -> Option<Range<usize>> {
+    let start = added.len();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.deserialize_str(AppendTo(added)).ok()?;
+    Some(start..added.len())
 }
 
 /// Receives a string from `serde_json` without a string of its own.

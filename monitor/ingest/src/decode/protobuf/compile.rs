@@ -10,7 +10,7 @@ use super::program::{
     Required, Scalar, ScalarOp, Shape, Symbols, Tree, default_value,
 };
 use super::schema::{Count, Field, FieldKind, MessageId, MessageType, ProtobufSchema, ScalarKind};
-use super::wire::{Form, Tag};
+use super::wire::{Form, Head, Tag};
 use crate::decode::plan::Plan;
 use crate::decode::programs::{OPS_MAX, ProgramTooLarge, SYMBOL_BYTES_MAX, UnknownPaths};
 use crate::decode::trie::{Node, Trie};
@@ -197,10 +197,13 @@ impl<'a> Compiler<'a> {
                 let path = below(&self.want(want).path, &field.name);
                 self.tree.required.push(Required { message: flag, field: required, path });
             }
+            let tag = Tag { number: field.number, form: field.kind.form() };
+            let is_alone = ops.len() == 1 && rivals.is_empty() && !is_required;
             fields.push(FieldOp {
-                number: field.number,
-                form: field.kind.form(),
+                tag,
+                head: Head::of(tag),
                 is_packed: is_packed(field),
+                plain: ops.first().filter(|_| is_alone).and_then(|op| self.plain(*op)),
                 op: ops.first().copied(),
                 others: ops.iter().skip(1).copied().collect(),
                 rivals: rivals.into(),
@@ -208,6 +211,14 @@ impl<'a> Compiler<'a> {
             });
         }
         Ok(fields)
+    }
+
+    /// Returns how an operation reads one value for one slot, if that is all it does.
+    fn plain(&self, op: usize) -> Option<(Scalar, usize)> {
+        match &self.program.ops[op] {
+            Op::Scalar(ScalarOp { scalar, slot, is_inner: false, .. }) => Some((*scalar, (*slot)?)),
+            Op::Scalar(_) | Op::Message(_) | Op::Repeated(_) | Op::Map(_) | Op::Json(_) => None,
+        }
     }
 
     /// Returns the operation that reads a field.

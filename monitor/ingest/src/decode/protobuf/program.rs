@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::compile;
 use super::schema::{FieldKind, MessageId, ProtobufSchema, ScalarKind};
-use super::wire::{Form, Tag};
+use super::wire::{Form, Head, Tag};
 use crate::decode::programs::ProgramTooLarge;
 use crate::decode::typed::value::{Number, Text, Value, WholeMeaning};
 use crate::schema::SourceSchema;
@@ -199,9 +199,12 @@ impl Symbols {
 /// What to do with a field.
 #[derive(Debug)]
 pub(super) struct FieldOp {
-    pub(super) number: u32,
-    pub(super) form: Form,
+    /// What comes before it, and how that is mostly written.
+    pub(super) tag: Tag,
+    pub(super) head: Head,
     pub(super) is_packed: bool,
+    /// How it is read if it is one value that nothing else depends on, and the slot for it.
+    pub(super) plain: Option<(Scalar, usize)>,
     /// The first is mostly the only one.
     pub(super) op: Option<usize>,
     pub(super) others: Box<[usize]>,
@@ -222,9 +225,9 @@ pub(super) struct Fields {
 
 impl Fields {
     pub(super) fn new(mut all: Vec<FieldOp>) -> Self {
-        all.sort_unstable_by_key(|field| field.number);
+        all.sort_unstable_by_key(|field| field.tag.number);
         let mut near = Vec::new();
-        let numbers = all.iter().map(|field| field.number as usize);
+        let numbers = all.iter().map(|field| field.tag.number as usize);
         for (position, number) in (1..).zip(numbers.take_while(|number| *number < NEAR)) {
             near.resize(number + 1, 0);
             near[number] = position;
@@ -236,12 +239,17 @@ impl Fields {
         self.all.is_empty()
     }
 
-    pub(super) fn get(&self, number: u32) -> Option<&FieldOp> {
+    /// Returns a field by its position, in the order of the numbers.
+    pub(super) fn at(&self, position: usize) -> Option<&FieldOp> {
+        self.all.get(position)
+    }
+
+    /// Returns the position of the field of a number.
+    pub(super) fn find(&self, number: u32) -> Option<usize> {
         if let Some(position) = self.near.get(number as usize) {
-            return self.all.get(usize::from(*position).wrapping_sub(1));
+            return usize::from(*position).checked_sub(1);
         }
-        let found = self.all.binary_search_by_key(&number, |field| field.number).ok()?;
-        Some(&self.all[found])
+        self.all.binary_search_by_key(&number, |field| field.tag.number).ok()
     }
 }
 

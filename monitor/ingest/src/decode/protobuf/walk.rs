@@ -11,8 +11,8 @@
 use std::ops::Range;
 
 use super::program::{
-    Extent, FieldOp, List, MapOp, MessageOp, Op, Own, ProtobufProgram, RepeatedOp, Required,
-    Scalar, ScalarOp, Tree,
+    Extent, FieldOp, Fields, List, MapOp, MessageOp, Op, Own, ProtobufProgram, RepeatedOp,
+    Required, Scalar, ScalarOp, Tree,
 };
 use super::schema::ScalarKind;
 use super::wire::{Form, Malformed, Tag, Wire};
@@ -128,8 +128,8 @@ impl Repeated {
 }
 
 impl Found for Slots {
-    fn get(&self, slot: usize) -> Value {
-        self.found[slot]
+    fn get(&self, slot: usize) -> &Value {
+        &self.found[slot]
     }
 }
 
@@ -204,14 +204,7 @@ impl<'a> Walker<'a> {
     fn message(&mut self, op: &MessageOp, part: Range<usize>) -> Result<(), Malformed> {
         let is_new = self.enter(op);
         if !op.fields.is_empty() {
-            let mut bytes = Wire::new(self.payload, part.clone());
-            while !bytes.is_end() {
-                let tag = bytes.tag()?;
-                match op.fields.get(tag.number) {
-                    Some(field) => self.field(field, tag, &mut bytes)?,
-                    None => bytes.skip(tag)?,
-                }
-            }
+            self.fields(&op.fields, part.clone())?;
         }
         let Some(slot) = op.slot else { return Ok(()) };
         let before = self.slots.found[slot];
@@ -238,9 +231,96 @@ impl<'a> Walker<'a> {
         !is_known
     }
 
+    /// Reads the fields of a message. Writers mostly put them in the order of their numbers, so the
+    /// tag of the one that is wanted next is looked for before any other.
+    fn fields(&mut self, fields: &Fields, part: Range<usize>) -> Result<(), Malformed> {
+        let mut bytes = Wire::new(self.payload, part);
+        let mut next = 0;
+        while !bytes.is_end() {
+            (next, bytes) = self.common(fields, next, bytes);
+            if let Some(field) = fields.at(next).filter(|field| bytes.passes(field.head)) {
+                next += 1;
+                match field.plain {
+                    Some((scalar, slot)) => {
+                        self.slots.found[slot] = self.scalar(scalar, &mut bytes)?;
+                    }
+                    None => self.field(field, field.tag, &mut bytes)?,
+                }
+                continue;
+            }
+            if bytes.is_end() {
+                break;
+            }
+            let tag = bytes.tag()?;
+            let position = fields.find(tag.number);
+            match position.and_then(|position| fields.at(position)) {
+                Some(field) => self.field(field, tag, &mut bytes)?,
+                None => bytes.skip(tag)?,
+            }
+            next = position.map_or(next, |position| position + 1);
+        }
+        Ok(())
+    }
+
+    /// Reads values as long as they are the fields that are wanted next and of the commonest types;
+    /// returns which field comes then, and behind what bytes. They go from the bytes to their slots
+    /// and nowhere else in between.
+    fn common<'w>(
+        &mut self,
+        fields: &Fields,
+        mut next: usize,
+        mut bytes: Wire<'w>,
+    ) -> (usize, Wire<'w>) {
+        while let Some(field) = fields.at(next)
+            && let Some((Scalar::Plain(kind), slot)) = field.plain
+        {
+            let mut ahead = bytes;
+            if !ahead.passes(field.head) || self.leave_common(kind, slot, &mut ahead).is_none() {
+                // Whatever is wrong is said where every other value is read.
+                break;
+            }
+            (next, bytes) = (next + 1, ahead);
+        }
+        (next, bytes)
+    }
+
+    #[inline]
+    fn leave_common(&mut self, kind: ScalarKind, slot: usize, bytes: &mut Wire<'_>) -> Option<()> {
+        match kind {
+            ScalarKind::Double => {
+                let value = f64::from_le_bytes(bytes.array().ok()?);
+                self.slots.found[slot] = Value::Number(Number::Double(value));
+            }
+            ScalarKind::Float => {
+                let value = f32::from_le_bytes(bytes.array().ok()?);
+                self.slots.found[slot] = Value::Number(Number::Float(value));
+            }
+            ScalarKind::Int64 => {
+                let value = bytes.varint().ok()?.cast_signed();
+                self.slots.found[slot] = Value::Number(Number::Whole(value, WholeMeaning::Number));
+            }
+            ScalarKind::String => {
+                let Range { start, end } = bytes.counted().ok()?;
+                self.slots.found[slot] = Value::Text(Text::Payload { start, end });
+            }
+            ScalarKind::Uint64
+            | ScalarKind::Int32
+            | ScalarKind::Fixed64
+            | ScalarKind::Fixed32
+            | ScalarKind::Bool
+            | ScalarKind::Bytes
+            | ScalarKind::Uint32
+            | ScalarKind::Sfixed32
+            | ScalarKind::Sfixed64
+            | ScalarKind::Sint32
+            | ScalarKind::Sint64 => return None,
+        }
+        Some(())
+    }
+
     fn field(&mut self, field: &FieldOp, tag: Tag, bytes: &mut Wire<'a>) -> Result<(), Malformed> {
         let is_several = field.is_packed && tag.form == Form::Counted;
-        if tag.form != field.form && !is_several {
+        if tag.form != field.tag.form && !is_several {
             return bytes.skip(tag);
         }
         if let Some(flag) = field.flag {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::decode::varint::joined;
 use crate::rejection::{Refusal, RejectReason};
 
 /// Deepest groups inside of groups, as other readers have it.
@@ -24,6 +25,15 @@ pub(in crate::decode) struct Wire<'a> {
 pub(in crate::decode) struct Tag {
     pub(in crate::decode) number: u32,
     pub(in crate::decode) form: Form,
+}
+
+/// How a tag lies in the bytes of those who write no more of them than it needs: in the first of
+/// four, those that are under the mask.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::decode) struct Head {
+    bits: u32,
+    mask: u32,
+    bytes: usize,
 }
 
 /// How a value lies in the bytes.
@@ -59,6 +69,34 @@ pub(in crate::decode) enum Problem {
     Group,
     /// Groups inside of groups without end.
     Depth,
+}
+
+impl Head {
+    /// What no bytes are equal to: of tags that need five.
+    const NONE: Self = Self { bits: 1, mask: 0, bytes: 0 };
+
+    pub(in crate::decode) fn of(tag: Tag) -> Self {
+        let form = match tag.form {
+            Form::Varint => 0,
+            Form::Fixed64 => 1,
+            Form::Counted => 2,
+            Form::Group => 3,
+            Form::GroupEnd => 4,
+            Form::Fixed32 => 5,
+        };
+        let mut left = tag.number << 3 | form;
+        let (mut bits, mut mask) = (0, 0);
+        for (bytes, shift) in (1..).zip((0..u32::BITS).step_by(8)) {
+            let is_last = left < 0x80;
+            bits |= (left & 0x7f | if is_last { 0 } else { 0x80 }) << shift;
+            mask |= 0xff << shift;
+            if is_last {
+                return Self { bits, mask, bytes };
+            }
+            left >>= 7;
+        }
+        Self::NONE
+    }
 }
 
 impl Malformed {
@@ -104,6 +142,7 @@ impl<'a> Wire<'a> {
         Malformed { at: self.at, problem }
     }
 
+    #[inline]
     pub(in crate::decode) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let found = self.all.get(self.at..).and_then(<[u8]>::first_chunk).copied();
         let found = found.ok_or(self.malformed(Problem::End))?;
@@ -111,7 +150,19 @@ impl<'a> Wire<'a> {
         Ok(found)
     }
 
+    /// Passes over a tag if it is the next, and written as it mostly is; returns whether it did.
+    #[inline]
+    pub(in crate::decode) fn passes(&mut self, head: Head) -> bool {
+        let next = self.all.get(self.at..).and_then(<[u8]>::first_chunk);
+        let is_next = next.is_some_and(|it| u32::from_le_bytes(*it) & head.mask == head.bits);
+        if is_next {
+            self.at += head.bytes;
+        }
+        is_next
+    }
+
     /// Passes over bytes and returns where they are.
+    #[inline]
     fn take(&mut self, count: u64) -> Result<Range<usize>, Malformed> {
         let left = self.all.len() - self.at;
         let count = usize::try_from(count).ok().filter(|count| *count <= left);
@@ -121,30 +172,42 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a number: seven bits a byte, the lowest first.
+    #[inline]
     pub(in crate::decode) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.all.get(self.at) {
             Some(byte) if *byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(*byte))
             }
-            Some(_) | None => self.long_varint(),
+            // By value: whoever is at hand by reference stays in memory.
+            Some(_) | None => {
+                let (bits, end) = self.long_varint()?;
+                self.at = end;
+                Ok(bits)
+            }
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let before = *self;
+    /// Returns a number, and where it ends.
+    fn long_varint(self) -> Result<(u64, usize), Malformed> {
+        if let Some(next) = self.all.get(self.at..).and_then(<[u8]>::first_chunk)
+            && let Some((bits, bytes)) = joined(u64::from_le_bytes(*next))
+        {
+            return Ok((bits, self.at + bytes));
+        }
+        let mut ahead = self;
         let mut bits = 0;
         for shift in (0..70).step_by(7) {
-            let [byte] = self.array()?;
+            let [byte] = ahead.array()?;
             if shift == 63 && 1 < byte {
                 break;
             }
             bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok(bits);
+                return Ok((bits, ahead.at));
             }
         }
-        Err(before.malformed(Problem::LongNumber))
+        Err(self.malformed(Problem::LongNumber))
     }
 
     pub(in crate::decode) fn tag(&mut self) -> Result<Tag, Malformed> {
@@ -166,6 +229,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Reads a length, passes over so many bytes, and returns where they are.
+    #[inline]
     pub(in crate::decode) fn counted(&mut self) -> Result<Range<usize>, Malformed> {
         let before = *self;
         let count = self.varint()?;
@@ -214,6 +278,57 @@ impl<'a> Wire<'a> {
                     }
                 }
                 Form::Varint | Form::Fixed32 | Form::Fixed64 | Form::Counted => self.skip(tag)?,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn varint(number: u64) -> Vec<u8> {
+        let (mut bytes, mut left) = (Vec::new(), number);
+        while 0x7f < left {
+            bytes.push(left.to_le_bytes()[0] | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left.to_le_bytes()[0]);
+        bytes
+    }
+
+    #[test]
+    fn a_number_is_the_same_with_and_without_bytes_behind_it() {
+        for shift in 0..64 {
+            for bits in [1_u64 << shift, u64::MAX >> shift, 0x5555_5555_5555_5555 >> shift] {
+                let mut bytes = varint(bits);
+                let count = bytes.len();
+                for rest in [0, 1, 9] {
+                    bytes.resize(count + rest, 0xff);
+                    let mut wire = Wire::new(&bytes, 0..bytes.len());
+                    assert_eq!((wire.varint(), wire.at()), (Ok(bits), count), "{bits:x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_is_passed_over_as_it_is_read() {
+        for number in [1_u32, 15, 16, 2_047, 2_048, 262_143, 262_144, 33_554_431, 536_870_911] {
+            for (form, bits) in [(Form::Varint, 0), (Form::Fixed64, 1), (Form::Fixed32, 5)] {
+                let mut bytes = varint(u64::from(number << 3 | bits));
+                let count = bytes.len();
+                bytes.extend([7; 4]);
+                let tag = Tag { number, form };
+                let whole = || Wire::new(&bytes, 0..bytes.len());
+                assert_eq!(whole().tag(), Ok(tag));
+                let mut wire = whole();
+                assert_eq!(wire.passes(Head::of(tag)), count <= 4, "{tag:?}");
+                assert_eq!(wire.at(), if count <= 4 { count } else { 0 });
+                let other = Head::of(Tag { number: number ^ 1, form });
+                assert!(!whole().passes(other), "{tag:?}");
+                let cut = count.saturating_sub(1);
+                assert!(!Wire::new(&bytes, 0..cut).passes(Head::of(tag)), "{tag:?}");
             }
         }
     }

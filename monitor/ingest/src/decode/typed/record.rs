@@ -44,7 +44,7 @@ impl<F: Found> Record for TypedRecord<'_, F> {
     fn model(&mut self, at: &Place) -> Result<Span, Refusal> {
         let value = self.required(at)?;
         match value {
-            Value::Text(text) => self.text(at, text),
+            Value::Text(text) => self.text(at, *text),
             Value::Absent
             | Value::Blocked { .. }
             | Value::Boolean(_)
@@ -71,7 +71,7 @@ impl<F: Found> Record for TypedRecord<'_, F> {
     fn event_time(&mut self, at: &Place, format: TimeFormat) -> Result<Timestamp, Refusal> {
         let value = self.required(at)?;
         let mut written = format;
-        let time = match value {
+        let time = match *value {
             Value::Number(Number::Whole(number, meaning)) if meaning != WholeMeaning::Number => {
                 let (unit, number) = in_unit(meaning, number);
                 written = unit;
@@ -110,32 +110,22 @@ impl<F: Found> Record for TypedRecord<'_, F> {
         time.ok_or_else(|| at.invalid_time(written))
     }
 
-    /// Reads a feature's or prediction's cell.
+    /// Reads a feature's or prediction's cell. Of a number in its column's own type
+    /// only itself is copied: a whole value would be written and read in parts of other widths,
+    /// for which a processor waits longer than for all the rest.
+    #[inline]
     fn feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
-        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
-        match (kind, value) {
-            (FeatureKind::Float32, Value::Number(number)) => {
-                self.float32(at, number).map(Cell::Float32)
+        match (kind, self.found(at)) {
+            (FeatureKind::Float64, Value::Number(Number::Double(value))) => {
+                Ok(Cell::Float64(*value))
             }
-            (FeatureKind::Float64, Value::Number(number)) => {
-                self.float64(at, number).map(Cell::Float64)
+            (FeatureKind::Float32, Value::Number(Number::Float(value))) => {
+                Ok(Cell::Float32(*value))
             }
-            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
-            (FeatureKind::Float32, _) => {
-                self.not_finite(at, value).map(|special| Cell::Float32(special as f32))
+            (FeatureKind::Integer, Value::Number(Number::Whole(value, _))) => {
+                Ok(Cell::Integer(*value))
             }
-            (FeatureKind::Float64, _) => self.not_finite(at, value).map(Cell::Float64),
-            (FeatureKind::Integer, Value::Number(number)) => {
-                self.integer(at, number).map(Cell::Integer)
-            }
-            (FeatureKind::Integer, _) => Err(at.wrong_type("a whole number", value.kind())),
-            (FeatureKind::Categorical, _) => {
-                let span = self.category(at, value)?;
-                at.check_category(self.texts().get(&span).len())?;
-                Ok(Cell::Text(span))
-            }
-            (FeatureKind::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(value)),
-            (FeatureKind::Boolean, _) => Err(at.wrong_type("a boolean", value.kind())),
+            (_, _) => self.any_feature(at, kind),
         }
     }
 
@@ -156,28 +146,59 @@ impl<F: Found> Record for TypedRecord<'_, F> {
     }
 }
 
-impl<F: Found> TypedRecord<'_, F> {
+impl<'a, F: Found> TypedRecord<'a, F> {
+    fn any_feature(&mut self, at: &Place, kind: FeatureKind) -> Result<Cell, Refusal> {
+        let Some(value) = self.value(at)? else { return Ok(Cell::Null) };
+        match (kind, value) {
+            (FeatureKind::Float32, Value::Number(number)) => {
+                self.float32(at, *number).map(Cell::Float32)
+            }
+            (FeatureKind::Float64, Value::Number(number)) => {
+                self.float64(at, *number).map(Cell::Float64)
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "NaN and infinities fit f32")]
+            (FeatureKind::Float32, _) => {
+                self.not_finite(at, value).map(|special| Cell::Float32(special as f32))
+            }
+            (FeatureKind::Float64, _) => self.not_finite(at, value).map(Cell::Float64),
+            (FeatureKind::Integer, Value::Number(number)) => {
+                self.integer(at, *number).map(Cell::Integer)
+            }
+            (FeatureKind::Integer, _) => Err(at.wrong_type("a whole number", value.kind())),
+            (FeatureKind::Categorical, _) => {
+                let span = self.category(at, value)?;
+                at.check_category(self.texts().get(&span).len())?;
+                Ok(Cell::Text(span))
+            }
+            (FeatureKind::Boolean, Value::Boolean(value)) => Ok(Cell::Boolean(*value)),
+            (FeatureKind::Boolean, _) => Err(at.wrong_type("a boolean", value.kind())),
+        }
+    }
+
+    /// Returns what a walk found at a path.
+    fn found(&self, at: &Place) -> &'a Value {
+        at.list.map_or(self.slots, |list| &self.elements[list]).get(at.slot)
+    }
+
     /// Returns the value at a path; `None` when it is absent or null.
-    fn value(&self, at: &Place) -> Result<Option<Value>, Refusal> {
-        let (trie, slots) = match at.list {
-            None => (self.trie, self.slots),
-            Some(list) => (&self.trie.lists()[list].element, &self.elements[list]),
-        };
-        match slots.get(at.slot) {
+    fn value(&self, at: &Place) -> Result<Option<&'a Value>, Refusal> {
+        let value = self.found(at);
+        match value {
             Value::Absent => Ok(None),
             Value::Blocked { want, expected, found } => {
-                Err(blocked(&trie.node(want).path, expected, found))
+                let trie = at.list.map_or(self.trie, |list| &self.trie.lists()[list].element);
+                Err(blocked(&trie.node(*want).path, expected, found))
             }
-            value @ (Value::Boolean(_)
+            Value::Boolean(_)
             | Value::Number(_)
             | Value::Text(_)
             | Value::Time { .. }
             | Value::Other(_)
-            | Value::List) => Ok(Some(value)),
+            | Value::List => Ok(Some(value)),
         }
     }
 
-    fn required(&self, at: &Place) -> Result<Value, Refusal> {
+    fn required(&self, at: &Place) -> Result<&'a Value, Refusal> {
         self.value(at)?.ok_or_else(|| at.missing())
     }
 
@@ -208,9 +229,9 @@ impl<F: Found> TypedRecord<'_, F> {
     }
 
     /// Reads the numbers that JSON has no token for, as text: a producer of both writes the same.
-    fn not_finite(&self, at: &Place, value: Value) -> Result<f64, Refusal> {
+    fn not_finite(&self, at: &Place, value: &Value) -> Result<f64, Refusal> {
         let expected = "a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
-        let Value::Text(Text::Payload { start, end }) = value else {
+        let Value::Text(Text::Payload { start, end }) = *value else {
             return Err(at.wrong_type(expected, value.kind()));
         };
         let special = special::whole(&self.payload[start..end]);
@@ -239,8 +260,8 @@ impl<F: Found> TypedRecord<'_, F> {
     }
 
     /// Reads text, or a number or a boolean as JSON has it.
-    fn category(&mut self, at: &Place, value: Value) -> Result<Span, Refusal> {
-        match value {
+    fn category(&mut self, at: &Place, value: &Value) -> Result<Span, Refusal> {
+        match *value {
             Value::Text(text) => self.text(at, text),
             Value::Boolean(value) => Ok(self.add_text(if value { "true" } else { "false" })),
             Value::Number(number) => self.number_text(at, number),

@@ -50,7 +50,7 @@ pub(in crate::decode) enum WholeMeaning {
 
 /// The values that a walk found, by the slots of its tree.
 pub(in crate::decode) trait Found {
-    fn get(&self, slot: usize) -> Value;
+    fn get(&self, slot: usize) -> &Value;
 }
 
 /// A value at a path.
