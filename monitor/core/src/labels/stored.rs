@@ -1,8 +1,8 @@
 //! Entries as they lie on disk: a few dozen bytes each, for there are as many as predictions within
 //! the horizon.
 //!
-//! Before: [`super::entry`]. After: the edge keeps the bytes by identity, and gives them back. Times
-//! are numbers here, and that of a label counts from its prediction.
+//! Before: [`super::entry`]. After: the edge keeps the bytes by identity, and gives them back.
+//! Times are numbers here, and that of a label counts from its prediction.
 
 use driftd_catalog::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -120,8 +120,9 @@ fn an_identity_is_known_again_within_the_horizon_however_far_labels_are() {
         let case = case(&[&log], &[&[label(1, 10), label(9, CASE_END)]]);
         let mut process = process(&case);
         read(&mut process, 1, 9);
-        for _ in 0..log.len() {
+        for repeated in [0, 0, 1, 1, 1] {
             read(&mut process, 0, 1);
+            assert_eq!(process.counts().repeated, repeated);
             if is_stored {
                 store(&mut process);
                 process.start();
@@ -200,6 +201,27 @@ fn labels_without_a_prediction_are_told_of_once() {
     store(&mut process);
     process.start();
     assert_eq!((process.waiting(), process.counts().unmatched), (0, 3));
+}
+
+#[test]
+fn what_lies_on_a_border_of_time_is_on_its_late_side_only_behind_it() {
+    // The second label is as old as the watermark of its partition.
+    let case = case(&[&[predicted(1, 0)]], &[&[label(9, 100), label(1, 80)]]);
+    let mut process = process(&case);
+    process.end();
+    assert_eq!((process.counts().joined, process.counts().late_labels), (1, 0));
+    // Others wait, until predictions have passed 107 s, where their window ends.
+    process.case.topics[0][0].push(predicted(2, 52));
+    process.case.topics[1][0].extend([label(77, 90), label(78, 91)]);
+    process.end();
+    assert_eq!((process.waiting(), process.counts().unmatched), (3, 0));
+    process.case.topics[0][0].push(predicted(3, 112));
+    read(&mut process, 0, 9);
+    assert_eq!((process.waiting(), process.counts().unmatched), (0, 3));
+    process.case.topics[1][0].push(label(79, 92));
+    process.read(1, 1);
+    process.hear(1, 1);
+    assert_eq!((process.waiting(), process.counts().unmatched), (0, 4));
 }
 
 /// A process that has stored two predictions and a label of the first.

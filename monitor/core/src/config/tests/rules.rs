@@ -212,15 +212,15 @@ fn a_model_reads_a_known_topic_and_a_topic_has_a_model() {
         &[
             "`models[0].source`: `log` is not the topic of a source; use one of `logs`, or add it \
          to `sources`",
-            "`sources[0].topic`: `logs` is read by no model; name it as `source` of a model, or \
-         remove it",
+            "`sources[0].topic`: `logs` is read by no model; name it as `source` of a model or \
+         of its labels, or remove it",
         ],
     );
     check_one(
         "/sources/1",
         source("more"),
-        "`sources[1].topic`: `more` is read by no model; name it as `source` of a model, or \
-         remove it",
+        "`sources[1].topic`: `more` is read by no model; name it as `source` of a model or \
+         of its labels, or remove it",
     );
 }
 
