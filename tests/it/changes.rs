@@ -75,7 +75,7 @@ fn new_rows_of_a_table_are_records_and_its_other_changes_are_counted() {
     let tombstones =
         format!("driftd_changes_skipped_total{{topic=\"{topic}\",kind=\"tombstone\"}} 1");
     assert!(metrics.contains(&tombstones), "{metrics}");
-    daemon.terminate(DEADLINE).expect_code(0);
+    let _ended = daemon.terminate(DEADLINE).expect_code(0);
     check_dead_letters(&job, vec![("wrong_type", no_change)]);
     let checked = Driftd::run(&["check", "--config", &config], &[], DEADLINE);
     assert!(checked.stdout.contains("7 of the newest 8 messages are good"), "{}", checked.stdout);

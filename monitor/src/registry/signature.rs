@@ -89,8 +89,8 @@ mod tests {
         }
     }
 
-    /// `post-vanilla`, `post-x-www-form-urlencoded` and `post-sts-header-before` of AWS's test suite
-    /// for Signature Version 4 (`aws-sig-v4-test-suite`).
+    /// `post-vanilla`, `post-x-www-form-urlencoded` and `post-sts-header-before` of AWS's test
+    /// suite for Signature Version 4 (`aws-sig-v4-test-suite`).
     #[test]
     fn requests_are_signed_as_the_test_suite_of_aws_has_it() {
         let host = ("host", "example.amazonaws.com");
