@@ -278,8 +278,8 @@ impl Changes {
         (has_row && event.get("source").is_some()).then_some(kind)
     }
 
-    /// Whether what is proposed is to be seen in a document. Where nothing is new, changed rows show
-    /// it.
+    /// Whether what is proposed is to be seen in a document. Where nothing is new, changed rows
+    /// show it.
     fn are_read(changes: Option<&Self>, document: &Value) -> bool {
         let Some(Self { op, records, documents: _ }) = changes else { return true };
         *records == 0 || Self::kind(document, op).is_some_and(ChangeKind::is_record)
