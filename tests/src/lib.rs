@@ -3,8 +3,9 @@
 //! A test reads a data set ([`frame`]), turns its rows into messages ([`message`]) and puts them on
 //! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary
 //! does, also at what it writes to topics ([`reader`]), and at how it goes on after an end at a
-//! named place ([`crash`]). [`answers`] is a server that it may ask, [`registry`] and [`glue`] are ones that
-//! have schemas; [`twin`] compares what it makes of the same predictions in several formats.
+//! named place ([`crash`]). [`answers`] is a server that it may ask, [`registry`] and [`glue`] are
+//! ones that have schemas; [`twin`] compares what it makes of the same predictions in several
+//! formats.
 
 #![expect(
     clippy::missing_panics_doc,

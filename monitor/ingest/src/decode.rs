@@ -116,8 +116,8 @@ pub struct Decoded {
     pub from_offset: i64,
     /// One past the offset of the last message; equal to `from_offset` without messages.
     pub to_offset: i64,
-    /// Messages taken: those with rows, those whose lists are empty, changes that are no records, and
-    /// rejections.
+    /// Messages taken: those with rows, those whose lists are empty, changes that are no records,
+    /// and rejections.
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes: u64,

@@ -1,8 +1,8 @@
 //! Asks a schema registry with the interface of Confluent's.
 //!
-//! Before: [`super::client`] is asked for a schema. After: it gives what the registry has. Whether a
-//! schema does not exist, or the registry does not say, is told apart here: for the first a message
-//! is rejected, for the second it waits.
+//! Before: [`super::client`] is asked for a schema. After: it gives what the registry has. Whether
+//! a schema does not exist, or the registry does not say, is told apart here: for the first a
+//! message is rejected, for the second it waits.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -89,17 +89,17 @@ mod tests {
         }
     }
 
-    /// `post-vanilla`, `post-x-www-form-urlencoded` and `post-sts-header-before` of AWS's test suite
-    /// for Signature Version 4 (`aws-sig-v4-test-suite`).
+    /// `post-vanilla`, `post-x-www-form-urlencoded` and `post-sts-header-before` of AWS's test
+    /// suite for Signature Version 4 (`aws-sig-v4-test-suite`).
     #[test]
     fn requests_are_signed_as_the_test_suite_of_aws_has_it() {
         let host = ("host", "example.amazonaws.com");
         let date = ("x-amz-date", TIME);
-        let token = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwA\
-                     eMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8\
-                     phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rK\
-                     wT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJ\
-                     abIQwj2ICCR/oLxBA==";
+        let token = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWs\
+                     KWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGde\
+                     ehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8T\
+                     x6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FD\
+                     rypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
         let form = ("content-type", "application/x-www-form-urlencoded");
         for (headers, body, signature) in [
             (

@@ -66,7 +66,8 @@ pub enum ProtobufConfig {
     },
     /// Messages name a schema by its number in the registry, and one of its types by its place.
     Registry(RegistryConfig),
-    /// Messages name a schema by its identifier in this registry, and one of its types by its number.
+    /// Messages name a schema by its identifier in this registry, and one of its types by its
+    /// number.
     Glue(GlueConfig),
 }
 

@@ -178,8 +178,7 @@ impl Group {
 
 /// Drafts a configuration, or says why there is nothing to configure.
 pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Result<Draft, String> {
-    let format = format(messages, topic)?;
-    let payload_bytes_max = payload_bytes_max(messages);
+    let (format, payload_bytes_max) = (format(messages, topic)?, payload_bytes_max(messages));
     let (is_apart, pairs) = match pairs::find(messages) {
         Ok(pairs) => (false, pairs),
         Err(pairs::Apart) => (true, None),
@@ -187,8 +186,7 @@ pub(super) fn draft(messages: &[SampledMessage], topic: &str, show: Show) -> Res
     let messages = pairs.as_ref().map_or(messages, |it| &it.joined);
     let all_documents = || messages.iter().flat_map(|it| format.documents(it));
     let changes = Changes::find(all_documents);
-    let is_read = |it: &Value| changes.as_ref().is_none_or(|changes| changes.is_record(it));
-    let documents = || all_documents().filter(is_read);
+    let documents = || all_documents().filter(|it| Changes::are_read(changes.as_ref(), it));
     let all = Group::of("model", documents);
     let fields = all.fields(None);
     let attributes_at = attributes_at(&all, pairs.as_ref());
@@ -280,9 +278,11 @@ impl Changes {
         (has_row && event.get("source").is_some()).then_some(kind)
     }
 
-    /// Whether what is proposed is to be seen in it. Where nothing is new, changed rows show it.
-    fn is_record(&self, document: &Value) -> bool {
-        self.records == 0 || Self::kind(document, &self.op).is_some_and(ChangeKind::is_record)
+    /// Whether what is proposed is to be seen in a document. Where nothing is new, changed rows
+    /// show it.
+    fn are_read(changes: Option<&Self>, document: &Value) -> bool {
+        let Some(Self { op, records, documents: _ }) = changes else { return true };
+        *records == 0 || Self::kind(document, op).is_some_and(ChangeKind::is_record)
     }
 
     fn note(&self) -> String {

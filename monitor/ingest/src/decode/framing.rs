@@ -26,7 +26,8 @@ pub enum RegistryFraming {
     Apicurio,
     /// The same with four bytes.
     Apicurio3,
-    /// A byte of three, one that says whether the value is compressed, and an identifier in sixteen.
+    /// A byte of three, one that says whether the value is compressed, and an identifier in
+    /// sixteen.
     Glue,
 }
 

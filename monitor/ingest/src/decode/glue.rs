@@ -46,8 +46,8 @@ pub(super) fn behind(payload: &[u8]) -> &[u8] {
     payload.get(HEADER_BYTES..).unwrap_or_default()
 }
 
-/// Returns the value behind a header of AWS Glue's serializers, also where it is compressed, as long
-/// as it has no more bytes; `None` where there is none.
+/// Returns the value behind a header of AWS Glue's serializers, also where it is compressed, as
+/// long as it has no more bytes; `None` where there is none.
 pub fn glue_value(payload: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
     let (_, compression) = open(payload)?;
     match compression {

@@ -110,21 +110,21 @@ pub(in crate::config) enum RawRegistryFraming {
     /// otherwise.
     #[default]
     Confluent,
-    /// The header `__value_schema_id`, with the schema's identifier, and of Protobuf the place of the
-    /// type: serializers of Confluent that are told so. A message without the header is read as with
-    /// `confluent`.
+    /// The header `__value_schema_id`, with the schema's identifier, and of Protobuf the place of
+    /// the type: serializers of Confluent that are told so. A message without the header is read as
+    /// with `confluent`.
     ConfluentHeader,
-    /// A byte of zero and eight bytes, and of Protobuf the name of the type: serializers of Apicurio
-    /// 2, unless told otherwise.
+    /// A byte of zero and eight bytes, and of Protobuf the name of the type: serializers of
+    /// Apicurio 2, unless told otherwise.
     Apicurio,
-    /// The same with four bytes: serializers of Apicurio 3, unless told otherwise. Of Avro it is what
-    /// `confluent` is.
+    /// The same with four bytes: serializers of Apicurio 3, unless told otherwise. Of Avro it is
+    /// what `confluent` is.
     Apicurio3,
 }
 
-/// The schema registry of AWS Glue, which is asked by `GetSchemaVersion`: `glue:GetSchemaVersion` is
-/// all that is needed of rights. Messages of its serializers begin with the identifier of a schema
-/// version, and may be compressed with zlib.
+/// The schema registry of AWS Glue, which is asked by `GetSchemaVersion`: `glue:GetSchemaVersion`
+/// is all that is needed of rights. Messages of its serializers begin with the identifier of a
+/// schema version, and may be compressed with zlib.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Glue")]

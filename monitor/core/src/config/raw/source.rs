@@ -54,9 +54,9 @@ pub(in crate::config) struct RawSource {
     #[schemars(length(max = 64))]
     pub(in crate::config) tensors: Vec<String>,
     /// That messages are changes of a table's rows, as Debezium writes them: those that bring a new
-    /// row (`c`, and `r` of a snapshot) are records, all others and tombstones are counted and passed
-    /// over. Of JSON with one document a message, Avro and Protobuf. Left out: each message is a
-    /// record.
+    /// row (`c`, and `r` of a snapshot) are records, all others and tombstones are counted and
+    /// passed over. Of JSON with one document a message, Avro and Protobuf. Left out: each message
+    /// is a record.
     pub(in crate::config) change_events: Option<RawChangeEvents>,
     /// How requests and responses that are messages of their own are joined: two of one partition
     /// with the same id are read as `{"request": …, "response": …}`, whichever comes first, so that

@@ -179,8 +179,9 @@ fn tensors_of_either_half_are_read_by_values_of_their_rows() {
 fn a_half_fits_into_a_row_where_processes_share_the_work() {
     let bytes = |bytes: u32, scale_out: bool| {
         let mut tree = smallest();
-        put(&mut tree, "/sources/0/join", join());
-        put(&mut tree, "/sources/0/join/bytes_max", json!("256MiB"));
+        for (pointer, value) in changes("bytes_max", json!("256MiB")) {
+            put(&mut tree, pointer, value);
+        }
         put(&mut tree, "/sources/0/payload_bytes_max", json!(bytes));
         if scale_out {
             put(&mut tree, "/scale_out", json!({}));

@@ -19,9 +19,9 @@ pub enum ProtobufFraming {
     ///
     /// Serializers of Confluent say how many places it has, and each of them, in zigzag. A single
     /// zero stands for the first message of the file. Clients of before 2022 wrote the places
-    /// without zigzag, which nothing tells apart: theirs are read as others', or not at all. Those of
-    /// AWS Glue write the number of the message among all of the file, in the order of full names,
-    /// those of Apicurio its name.
+    /// without zigzag, which nothing tells apart: theirs are read as others', or not at all. Those
+    /// of AWS Glue write the number of the message among all of the file, in the order of full
+    /// names, those of Apicurio its name.
     Registry(RegistryFraming),
     /// Nothing: all messages are of one type, [`SchemaId::ONLY`].
     Bare,
@@ -42,8 +42,8 @@ impl ProtobufFraming {
         }
     }
 
-    /// Returns the name of the message's type, which begins at `start` in `bytes` or lies beside them,
-    /// and where its fields begin.
+    /// Returns the name of the message's type, which begins at `start` in `bytes` or lies beside
+    /// them, and where its fields begin.
     pub(super) fn message(
         self,
         named: &Named<'_>,
@@ -90,8 +90,8 @@ fn places(bytes: &mut Wire<'_>) -> Option<MessageName> {
     Places::try_new(places.get(..count.max(1))?).map(MessageName::At)
 }
 
-/// Reads the name of a type without its package, which serializers of Apicurio write as a message of
-/// its own with a length before it (`Ref`, of which `name` is the first field).
+/// Reads the name of a type without its package, which serializers of Apicurio write as a message
+/// of its own with a length before it (`Ref`, of which `name` is the first field).
 fn called(bytes: &mut Wire<'_>, payload: &[u8]) -> Option<MessageName> {
     let mut inner = Wire::new(payload, bytes.counted().ok()?);
     let mut name = None;

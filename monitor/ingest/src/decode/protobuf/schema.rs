@@ -266,8 +266,8 @@ impl ScalarKind {
     }
 }
 
-/// Returns the outermost messages of a file with all that are inside of them, also those of maps, in
-/// the order of their full names. Names are ASCII, of which all languages have one order.
+/// Returns the outermost messages of a file with all that are inside of them, also those of maps,
+/// in the order of their full names. Names are ASCII, of which all languages have one order.
 fn ordered(messages: &[MessageType], outermost: &[usize]) -> Vec<usize> {
     let mut all = outermost.to_vec();
     let mut next = 0;
