@@ -17,8 +17,12 @@ use tracing::error;
 
 use crate::stage;
 
-/// Memory of entries that are in the journal but in no table yet, of each model.
-const WRITE_BUFFER_BYTES: u64 = 16 << 20;
+/// Memory of entries that are in the journal but in no table yet, of each model: so many bytes of
+/// them make a table.
+const WRITE_BUFFER_BYTES: u64 = 4 << 20;
+/// Most memory that the entries of a model take: a write buffer that is filled, and those before it
+/// that are being written.
+pub(crate) const BYTES_MAX: u64 = 3 * WRITE_BUFFER_BYTES;
 
 /// Reads and writes the entries of all models.
 pub(crate) struct FolderEntries {

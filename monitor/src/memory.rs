@@ -14,9 +14,12 @@ use std::fmt;
 use driftd_catalog::label::MemoryOwner;
 use driftd_core::config::Config;
 use driftd_core::footprint::Footprint;
+use driftd_core::labels;
 
 use crate::courier;
+use crate::entries;
 use crate::kafka::{batch, producer, sharing};
+use crate::stage;
 use crate::store;
 
 /// Partitions of a topic that nothing is known of yet.
@@ -121,6 +124,7 @@ impl Budget {
             MemoryOwner::FetchQueues => fetch_queues(config, partitions),
             MemoryOwner::Batches => batches(config, partitions),
             MemoryOwner::Joins => joins(config, partitions),
+            MemoryOwner::Labels => followed_labels(config),
             MemoryOwner::WindowsReading => footprint.windows_reading(),
             MemoryOwner::WindowsWaiting => footprint.windows_waiting(),
             MemoryOwner::Panes => footprint.panes(),
@@ -237,6 +241,15 @@ fn joins(config: &Config, partitions: &[usize]) -> u64 {
     sources.sum()
 }
 
+/// What is counted of predictions and labels, and entries that are not stored, or not in a table of
+/// the store.
+fn followed_labels(config: &Config) -> u64 {
+    let followed = || config.models.iter().filter(|it| it.performance.is_some());
+    let counted: u64 = followed().map(labels::bytes_expected).sum();
+    let unsaved = if followed().next().is_some() { 2 * stage::ENTRIES_BYTES_MAX } else { 0 };
+    counted + unsaved + followed().count() as u64 * entries::BYTES_MAX
+}
+
 /// What was decided and waits for the brokers; and the messages of one transaction once more.
 fn outbox(config: &Config) -> u64 {
     let is_sent = config.outputs.results_topic.is_some() || config.retraining.is_some();
@@ -273,6 +286,9 @@ fn advice(largest: MemoryOwner) -> &'static str {
         }
         MemoryOwner::Joins => {
             "lower `sources[].join.bytes_max`, or share the partitions (`scale_out`)"
+        }
+        MemoryOwner::Labels => {
+            "lengthen `performance.window`, shorten `performance.horizon`, or watch fewer `segments`"
         }
         MemoryOwner::Panes => {
             "watch fewer `features` or `segments`, or let windows overlap less (`every`)"

@@ -43,7 +43,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 const OUTPUTS_BYTES_MAX: usize = 4 << 20;
 
 /// Predictions and labels of more memory are stored before the time has come.
-const ENTRIES_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const ENTRIES_BYTES_MAX: u64 = 16 << 20;
 
 /// How often outputs are sent where no state is kept: a transaction takes tens of milliseconds.
 const SEND_INTERVAL_MILLIS: i64 = 200;

@@ -158,6 +158,8 @@ pub enum MemoryOwner {
     Batches,
     /// Requests and responses that wait for their other half.
     Joins,
+    /// Predictions and labels that are not stored yet, and what is counted of all of them.
+    Labels,
     /// Windows that partitions are being counted into.
     WindowsReading,
     /// Windows that wait for other partitions.
@@ -182,11 +184,12 @@ pub enum MemoryOwner {
 
 impl MemoryOwner {
     /// All owners.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Base,
         Self::FetchQueues,
         Self::Batches,
         Self::Joins,
+        Self::Labels,
         Self::WindowsReading,
         Self::WindowsWaiting,
         Self::Panes,
@@ -206,6 +209,7 @@ impl MemoryOwner {
             Self::FetchQueues => "fetch_queues",
             Self::Batches => "batches",
             Self::Joins => "joins",
+            Self::Labels => "labels",
             Self::WindowsReading => "windows_reading",
             Self::WindowsWaiting => "windows_waiting",
             Self::Panes => "panes",

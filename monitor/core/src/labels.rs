@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use driftd_catalog::{PartitionId, Timestamp};
 
-use crate::config::{Config, PerformanceConfig};
+use self::tally::Layout;
+use crate::config::{Config, ModelConfig, PerformanceConfig};
 use crate::outcomes::{LabelBatch, PredictionBatch};
 
 pub(crate) use self::cohort::Cohort;
@@ -178,6 +179,15 @@ pub(crate) struct ModelRows {
     pub(crate) name: Arc<str>,
     pub(crate) body: ModelBody,
     pub(crate) cohorts: Vec<CohortRow>,
+}
+
+/// Returns what is expected to be counted of a model at once, in bytes: of each version and segment
+/// a window for all the time that labels may come, and for one that begins.
+pub fn bytes_expected(model: &ModelConfig) -> u64 {
+    let Some(performance) = &model.performance else { return 0 };
+    let windows = performance.horizon_millis / performance.window_millis + 2;
+    let parts = (model.versions_max * (1 + model.segments_max())) as u64;
+    windows.unsigned_abs() * parts * Layout::of(performance).tally_bytes()
 }
 
 /// Returns the models whose predictions or labels a source has.

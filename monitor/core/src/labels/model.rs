@@ -165,6 +165,8 @@ pub struct ModelPerformance {
     pub waiting: u64,
     /// Share of predictions that are followed.
     pub sample: f64,
+    /// Memory of counts, and of entries that are not stored yet.
+    pub bytes: u64,
 }
 
 /// One model.
@@ -503,6 +505,11 @@ impl Model {
         }
     }
 
+    fn counted_bytes(&self) -> u64 {
+        let parts: usize = self.windows.values().map(|window| window.parts.len()).sum();
+        parts as u64 * self.layout.tally_bytes()
+    }
+
     pub(super) fn unsaved_bytes(&self) -> u64 {
         (self.fresh.len() * (size_of::<u128>() + size_of::<Entry>())) as u64
     }
@@ -528,6 +535,7 @@ impl Model {
             counts: self.body.counts,
             waiting: self.waiting.values().sum(),
             sample: self.config.sample.share,
+            bytes: self.unsaved_bytes() + self.counted_bytes(),
         }
     }
 }

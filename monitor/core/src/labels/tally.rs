@@ -9,7 +9,8 @@ use std::sync::Arc;
 use driftd_detectors::Precision;
 use driftd_detectors::performance::{
     BinaryCounts, BinaryOutcome, ClassCounts, ClassLayout, ClassOutcome, OutcomeError,
-    RegressionCounts, RegressionLayout, RegressionOutcome, ScoreCounts, ScoreGrid,
+    RegressionCounts, RegressionLayout, RegressionOutcome, ReliabilityCounts, ScoreCounts,
+    ScoreGrid, TOP_MAX, TermSum,
 };
 use driftd_detectors::{Grid, GridError};
 
@@ -18,6 +19,9 @@ use crate::config::{PerformanceConfig, Task};
 
 /// Cells of a score, where no reference gives others: so many between 0 and 1, and their borders.
 const SCORE_CELLS: u16 = 256;
+
+/// What scores against labels take.
+const RELIABILITY_BYTES: usize = size_of::<ReliabilityCounts>();
 
 /// Borders of delays, in milliseconds: powers of two from a second to a year and a half.
 pub(crate) const DELAY_BORDERS: usize = 26;
@@ -67,6 +71,25 @@ impl Layout {
                 Self::Regression(Arc::new(layout.expect("there is nothing to refuse")))
             }
         }
+    }
+}
+
+impl Layout {
+    /// Returns about what the counts of one part of a window take, in bytes.
+    pub(super) fn tally_bytes(&self) -> u64 {
+        const NUMBER: usize = size_of::<u32>();
+        let sums = match self {
+            Self::Binary(_) => 2,
+            Self::Multiclass(_) => 2 + TOP_MAX,
+            Self::Regression(_) => 10,
+        };
+        let cells = match self {
+            // By prediction and label, and of all scores by prediction.
+            Self::Binary(grid) => NUMBER * 6 * (grid.cells() + 1),
+            Self::Multiclass(layout) => NUMBER * (layout.classes() + 1).pow(2),
+            Self::Regression(layout) => NUMBER * layout.residuals().cells(),
+        };
+        (size_of::<Tally>() + sums * size_of::<TermSum>() + RELIABILITY_BYTES + cells) as u64
     }
 }
 

@@ -72,6 +72,7 @@ fn memory(families: &mut Families, state: &HttpState, snapshot: &Snapshot) {
         (MemoryOwner::WindowsReading, snapshot.state_bytes.saturating_sub(deciding)),
         (MemoryOwner::WindowsWaiting, snapshot.waiting_bytes),
         (MemoryOwner::Panes, snapshot.panes_bytes),
+        (MemoryOwner::Labels, snapshot.performance.values().map(|it| it.bytes).sum()),
         (
             MemoryOwner::Outbox,
             state.instruments.outbox_waiting().1 + held::bytes(MemoryOwner::Outbox),

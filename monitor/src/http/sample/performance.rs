@@ -17,7 +17,10 @@ pub(super) fn performance() -> BTreeMap<usize, ModelPerformance> {
     let windows = vec![window(0, true, 900), window(1, false, 40), window(2, false, 0)];
     let counts =
         LabelCounts { followed: 3_000, joined: 900, unmatched: 7, ..LabelCounts::default() };
-    BTreeMap::from([(0, ModelPerformance { windows, counts, waiting: 3, sample: 0.5 })])
+    BTreeMap::from([(
+        0,
+        ModelPerformance { windows, counts, waiting: 3, sample: 0.5, bytes: 64_000 },
+    )])
 }
 
 fn window(hour: i64, is_final: bool, labelled: u64) -> PerformanceResult {
