@@ -21,7 +21,7 @@ use driftd_catalog::Timestamp;
 
 use super::cursor::{Cursor, Literal, Scalar};
 use super::learner;
-use super::record::{time_of_number, unescaped};
+use super::record::time_of_number;
 use super::value;
 use crate::decode::batch::Head;
 use crate::decode::builders::{Cell, Span};
@@ -311,9 +311,9 @@ impl Body {
         if rows.reserve(self.columns, cells_max).is_err() {
             return false;
         }
-        let (cells, texts) = (rows.cells.len(), rows.added.len());
+        let cells = rows.cells.len();
         rows.cells.resize(cells + self.columns, Cell::Null);
-        let row = (&mut rows.cells[cells..], &mut rows.added);
+        let row = &mut rows.cells[cells..];
         let event_time = self.fill(document, row, beside.event_time);
         let model = &plan.models[self.model];
         let head = event_time.and_then(|event_time| {
@@ -323,7 +323,6 @@ impl Body {
         });
         let Some(head) = head else {
             rows.cells.truncate(cells);
-            rows.added.truncate(texts);
             return false;
         };
         rows.heads.push(head);
@@ -342,12 +341,12 @@ impl Body {
         Some(Span::Added(start..rows.added.len()))
     }
 
-    /// Compares what is between values, and reads them into the row, texts with escapes beside it;
-    /// returns the event time, which may be beside the payload.
+    /// Compares what is between values, and reads them into the row; returns the event time, which
+    /// may be beside the payload.
     fn fill(
         &self,
         (payload, bounds): (&str, &Range<usize>),
-        (row, added): (&mut [Cell], &mut String),
+        row: &mut [Cell],
         mut event_time: Option<Timestamp>,
     ) -> Option<Timestamp> {
         let mut cursor = Cursor::new(payload.as_bytes().get(..bounds.end)?, bounds.start);
@@ -358,12 +357,6 @@ impl Body {
                     if let Some(number) = cursor.short_number() =>
                 {
                     row[*column] = Cell::Float64(number);
-                    continue;
-                }
-                Wanted::One(Target::Feature { column, kind: _ })
-                    if cursor.take_all(b"null").is_some() =>
-                {
-                    row[*column] = Cell::Null;
                     continue;
                 }
                 Wanted::Any => {
@@ -384,9 +377,9 @@ impl Body {
                 match *target {
                     Target::Name => return None,
                     Target::Time(format) => event_time = Some(read.time(format)?),
-                    Target::Feature { column, kind } => row[column] = read.feature(kind, added)?,
+                    Target::Feature { column, kind } => row[column] = read.feature(kind)?,
                     Target::Segment { column, name_bytes } => {
-                        row[column] = read.segment(name_bytes, added)?;
+                        row[column] = read.segment(name_bytes)?;
                     }
                 }
             }
@@ -408,26 +401,20 @@ impl<'a> Read<'a> {
         self.payload.get(self.bounds.clone())
     }
 
-    /// Returns text, or a number or a boolean as it is written, and where it lies: text with
-    /// escapes is added without them.
-    fn text<'t>(&'t self, added: &'t mut String) -> Option<(&'t str, Span)> {
+    /// Returns where text lies, or a number or a boolean as it is written.
+    fn span(&self) -> Option<Range<usize>> {
         let Range { start, end } = self.bounds;
-        let place = match self.scalar {
-            Scalar::Text { is_escaped: true } => {
-                let place = unescaped(self.written()?, added)?;
-                return Some((added.get(place.clone())?, Span::Added(place)));
-            }
-            Scalar::Text { is_escaped: false } => start + 1..end - 1,
-            Scalar::Number(_) | Scalar::Boolean(_) => start..end,
-            Scalar::Null | Scalar::Special(_) => return None,
-        };
-        Some((self.payload.get(place.clone())?, Span::Payload(place)))
+        match self.scalar {
+            Scalar::Text { is_escaped: false } => Some(start + 1..end - 1),
+            Scalar::Number(_) | Scalar::Boolean(_) => Some(start..end),
+            Scalar::Text { is_escaped: true } | Scalar::Null | Scalar::Special(_) => None,
+        }
     }
 
     fn time(&self, format: TimeFormat) -> Option<Timestamp> {
         match (format, self.scalar) {
             (TimeFormat::Rfc3339, Scalar::Text { is_escaped: false }) => {
-                event_time::from_text(self.payload.get(self.bounds.start + 1..self.bounds.end - 1)?)
+                event_time::from_text(self.payload.get(self.span()?)?)
             }
             (
                 TimeFormat::UnixSeconds
@@ -455,7 +442,7 @@ impl<'a> Read<'a> {
     }
 
     #[inline]
-    fn feature(&self, kind: FeatureKind, added: &mut String) -> Option<Cell> {
+    fn feature(&self, kind: FeatureKind) -> Option<Cell> {
         match (kind, self.scalar) {
             (FeatureKind::Float64, Scalar::Number(decimal)) => {
                 let number = match decimal.float64() {
@@ -490,8 +477,8 @@ impl<'a> Read<'a> {
                 FeatureKind::Categorical,
                 Scalar::Text { .. } | Scalar::Number(_) | Scalar::Boolean(_),
             ) => {
-                let (text, span) = self.text(added)?;
-                is_category(text.len()).then_some(Cell::Text(span))
+                let span = self.span()?;
+                is_category(span.len()).then_some(Cell::Text(Span::Payload(span)))
             }
             (
                 FeatureKind::Float32
@@ -511,13 +498,14 @@ impl<'a> Read<'a> {
         }
     }
 
-    fn segment(&self, name_bytes: usize, added: &mut String) -> Option<Cell> {
+    fn segment(&self, name_bytes: usize) -> Option<Cell> {
         match self.scalar {
             Scalar::Null => return Some(Cell::Null),
             Scalar::Special(number) => return number.is_nan().then_some(Cell::Null),
             Scalar::Boolean(_) | Scalar::Number(_) | Scalar::Text { .. } => {}
         }
-        let (text, span) = self.text(added)?;
-        is_segment(name_bytes, text).then_some(Cell::Text(span))
+        let span = self.span()?;
+        let text = self.payload.get(span.clone())?;
+        is_segment(name_bytes, text).then_some(Cell::Text(Span::Payload(span)))
     }
 }

@@ -284,7 +284,7 @@ fn integer(at: &Place, value: &Value<'_>) -> Result<Cell, Refusal> {
 
 /// Adds a text that is written between quotes, with its escapes resolved; `None` where it has half
 /// a surrogate pair.
-pub(super) fn unescaped(text: &str, added: &mut String) -> Option<Range<usize>> {
+fn unescaped(text: &str, added: &mut String) -> Option<Range<usize>> {
     let start = added.len();
     let mut reader = serde_json::Deserializer::from_str(text);
     reader.deserialize_str(AppendTo(added)).ok()?;
