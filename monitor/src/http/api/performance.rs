@@ -72,7 +72,7 @@ pub(in crate::http) fn performance(config: &Config, snapshot: &Snapshot) -> Perf
     let models = snapshot.performance.iter().filter_map(|(index, it)| {
         let model = config.models.get(*index)?;
         let followed = model.performance.as_ref()?;
-        let ModelPerformance { windows, counts, waiting, sample } = it;
+        let ModelPerformance { windows, counts, waiting, sample, bytes: _ } = it;
         Some(Followed {
             model: model.name.to_string(),
             sample: *sample,
