@@ -1,8 +1,8 @@
 //! Counts of the predictions of one window, version and segment, and of those that have a label.
 //!
 //! Before: [`super`] says what a prediction or a label changed. After: [`super::view`] makes
-//! metrics of the counts. They add and subtract exactly, so they are what the entries of the window say, in
-//! whatever order those came to be.
+//! metrics of the counts. They add and subtract exactly, so they are what the entries of the window
+//! say, in whatever order those came to be.
 
 use std::sync::Arc;
 

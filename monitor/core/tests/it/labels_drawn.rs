@@ -102,8 +102,15 @@ struct LabelDraft {
 
 /// Draws cases.
 pub(crate) fn draw() -> impl Strategy<Value = Case> {
-    let kind = prop_oneof![2 => Just(Kind::Binary), 1 => Just(Kind::Multiclass), 1 => Just(Kind::Regression)];
-    let subjects = prop_oneof![1 => prop::collection::vec(subject(), 1..12), 3 => prop::collection::vec(subject(), 12..50)];
+    let kind = prop_oneof![
+        2 => Just(Kind::Binary),
+        1 => Just(Kind::Multiclass),
+        1 => Just(Kind::Regression),
+    ];
+    let subjects = prop_oneof![
+        1 => prop::collection::vec(subject(), 1..12),
+        3 => prop::collection::vec(subject(), 12..50),
+    ];
     let partitions = (1..4_usize, 1..4_usize);
     // Without a last message of each partition, windows stay open.
     let ends = prop::bool::weighted(0.8);

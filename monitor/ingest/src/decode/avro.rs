@@ -28,6 +28,8 @@ mod reference;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
