@@ -9,7 +9,7 @@ mod records;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use driftd_core::config::{Config, KafkaConfig, ScaleOutConfig};
+use driftd_core::config::{Config, Content, KafkaConfig, ScaleOutConfig};
 use driftd_core::inspect::Show;
 use driftd_ingest::VersionField;
 
@@ -153,7 +153,8 @@ fn summary(config: &Config) -> String {
 fn references(loaded: &Loaded) -> Vec<Finding> {
     let references = References::new(&loaded.folder, Arc::clone(&loaded.config));
     let mut findings = Vec::new();
-    for source in &loaded.config.sources {
+    let sources = loaded.config.sources.iter();
+    for source in sources.filter(|it| it.content == Content::Predictions) {
         for (&model, schema) in source.models.iter().zip(&source.schema.models) {
             let VersionField::Fixed(version) = &schema.version else { continue };
             let Ok(id) = loaded.config.models[model].id(version) else { continue };

@@ -488,9 +488,7 @@ fn resume(shared: &Shared, folder: &Path, losses: &[AcceptLoss]) -> Result<Resum
     let accepted = accept::accepted(&shared.kafka, losses, &rows)?;
     let begin = (fresh, &*accepted);
     let mut restored = restore_accepting(&shared.config, rows, &find, begin, clock::now())?;
-    if shared.config.models.iter().any(|it| it.performance.is_some()) {
-        restored.pipeline.join_labels(&store.entries());
-    }
+    restored.pipeline.join_labels(&store.entries());
     if let Some(error) = unusable.into_inner() {
         return Err(error.into());
     }

@@ -1,13 +1,15 @@
 //! `driftd demo`: the whole loop in one process, on real data, without any server.
 //!
 //! librdkafka's in-process mock broker carries the topics; everything else is what `driftd run` and
-//! `driftd launch` use. [`stage_set`] writes the files, [`player`] plays the log, [`narrator`]
+//! `driftd launch` use. [`stage_set`] writes the files, [`player`] plays the log and [`labels`] what came true, [`narrator`]
 //! tells what happens.
 //!
 //! The story: a model trained on the first quarter of 2013 meets July. Two weeks later the drift of
 //! temperature and dew point is established, a retraining event goes out, the launcher's job
-//! freezes a new reference, the next version is deployed, and the weeks after it are quiet.
+//! freezes a new reference, the next version is deployed, and the weeks after it are quiet. Flights
+//! arrive meanwhile: two days after each week it is told how good its predictions were.
 
+mod labels;
 mod narrator;
 mod player;
 mod stage_set;
@@ -68,6 +70,7 @@ struct Outcome {
     features_drifted: Vec<String>,
     retrain_events: u64,
     jobs_succeeded: u64,
+    windows_labelled: usize,
     digest: String,
     seconds: f64,
 }
@@ -110,7 +113,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn start_cluster()
 -> Result<MockCluster<'static, DefaultProducerContext>, rdkafka::error::KafkaError> {
     let cluster = MockCluster::new(1)?;
-    cluster.create_topic("inference.flights", PARTITIONS, 1)?;
+    for topic in ["inference.flights", labels::TOPIC] {
+        cluster.create_topic(topic, PARTITIONS, 1)?;
+    }
     for topic in ["inference.flights.rejected", "driftd.retraining", "driftd.retraining.status"] {
         cluster.create_topic(topic, 1, 1)?;
     }
@@ -186,6 +191,7 @@ impl Outcome {
             features_drifted,
             retrain_events: snapshot.totals.retrain_published,
             jobs_succeeded: snapshot.totals.jobs_succeeded,
+            windows_labelled: player::windows_labelled(snapshot),
             digest: snapshot.digest.to_string(),
             seconds: took.as_secs_f64(),
         }

@@ -4,7 +4,7 @@
 //! fjall, a folder of tables a model. What is of no use any more is left out when tables are
 //! merged, so that forgetting costs no write of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -21,8 +21,8 @@ use crate::stage;
 /// them make a table.
 const WRITE_BUFFER_BYTES: u64 = 4 << 20;
 /// Most memory that the entries of a model take: a write buffer that is filled, and those before it
-/// that are being written.
-pub(crate) const BYTES_MAX: u64 = 3 * WRITE_BUFFER_BYTES;
+/// that are being written; and a batch, which is written whole.
+pub(crate) const BYTES_MAX: u64 = 5 * WRITE_BUFFER_BYTES + stage::ENTRIES_BYTES_MAX;
 
 /// Reads and writes the entries of all models.
 pub(crate) struct FolderEntries {
@@ -96,6 +96,17 @@ impl Entries for FolderEntries {
                     }
                 }
                 Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    fn keep(&self, spaces: &BTreeSet<EntrySpace>) {
+        let is_kept = |name: &str| spaces.iter().any(|it| it.as_str() == name);
+        for name in self.database.list_keyspace_names() {
+            if EntrySpace::is_one(&name) && !is_kept(&name) {
+                let keyspace = self.database.keyspace(&name, KeyspaceCreateOptions::default);
+                let removed = keyspace.and_then(|it| self.database.delete_keyspace(it));
+                removed.unwrap_or_else(|error| self.fail(&error));
             }
         }
     }

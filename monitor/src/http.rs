@@ -189,8 +189,10 @@ fn api_routes() -> [(&'static str, Handlers); 8] {
     };
     let windows =
         async |State(state): Shared| Json(api::windows::windows(&state, &state.snapshot()));
-    let performance = async |State(state): Shared| {
-        Json(api::performance::performance(&state.config, &state.snapshot()))
+    let performance = async |State(state): Shared, query: PerformanceQuery| {
+        let axum::extract::Query(asked) = query.map_err(|error| ApiError::bad_request(&error))?;
+        let answer = api::performance::performance(&state.config, &state.snapshot(), &asked);
+        Ok::<_, ApiError>(Json(answer))
     };
     let retraining =
         async |State(state): Shared| Json(api::retraining::retraining(&state.snapshot()));
@@ -209,6 +211,7 @@ fn api_routes() -> [(&'static str, Handlers); 8] {
 type AssetPath = Result<Path<String>, PathRejection>;
 type ModelPath = Result<Path<(String, String)>, PathRejection>;
 type FeaturePath = Result<Path<(String, String, String)>, PathRejection>;
+type PerformanceQuery = Result<axum::extract::Query<api::performance::Asked>, QueryRejection>;
 type AskedQuery = Result<axum::extract::Query<Query>, QueryRejection>;
 
 fn about_model<T: Serialize>(

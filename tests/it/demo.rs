@@ -29,6 +29,7 @@ fn the_demo_tells_the_same_story_each_time() {
         "features_drifted",
         "retrain_events",
         "jobs_succeeded",
+        "windows_labelled",
         "digest",
         "seconds",
     ];
@@ -37,7 +38,12 @@ fn the_demo_tells_the_same_story_each_time() {
     for feature in ["temp", "dewp"] {
         assert!(drifted.iter().any(|it| it == feature), "{feature}: {outcome}");
     }
-    for (key, value) in [("records_rejected", 0), ("retrain_events", 1), ("jobs_succeeded", 1)] {
+    for (key, value) in [
+        ("records_rejected", 0),
+        ("retrain_events", 1),
+        ("jobs_succeeded", 1),
+        ("windows_labelled", 9),
+    ] {
         assert_eq!(outcome[key], value, "{key}: {outcome}");
     }
 

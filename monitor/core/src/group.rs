@@ -72,7 +72,7 @@ impl Grouping {
         let watermark = state.watermark(&source.time);
         state.advance_time(event.time, row.offset);
         let is_late = watermark.is_some_and(|watermark| event.time < watermark);
-        self.moments.push(Moment { time: event.time, is_late });
+        self.moments.push(Moment { time: event.time, is_late, is_over_limit: false });
     }
 
     /// Places the next row of the partition, and moves the partition's watermark past it.
@@ -90,20 +90,22 @@ impl Grouping {
         if self.follows {
             let behind = event.time.plus_millis(pane.lateness_millis);
             let is_late = watermark.is_some_and(|watermark| behind < watermark);
-            self.moments.push(Moment { time: event.time, is_late });
+            self.moments.push(Moment { time: event.time, is_late, is_over_limit: false });
         }
         if watermark.is_some_and(|watermark| pane.is_passed(span, watermark)) {
             *self.late.entry((row.model, row.version)).or_insert(0) += 1;
             return;
         }
-        match self.group_of(config, state, row, model, span, watermark) {
-            Some(group) => {
-                group.rows.push(position);
-                group.event_time_min = group.event_time_min.min(event.time);
-                group.event_time_max = group.event_time_max.max(event.time);
+        let Some(group) = self.group_of(config, state, row, model, span, watermark) else {
+            self.over_limit += 1;
+            if let Some(moment) = self.moments.last_mut() {
+                moment.is_over_limit = true;
             }
-            None => self.over_limit += 1,
-        }
+            return;
+        };
+        group.rows.push(position);
+        group.event_time_min = group.event_time_min.min(event.time);
+        group.event_time_max = group.event_time_max.max(event.time);
     }
 
     fn group_of(

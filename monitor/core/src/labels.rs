@@ -19,10 +19,10 @@ mod stored;
 mod tally;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use driftd_catalog::{PartitionId, Timestamp};
+use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
 use self::tally::Layout;
 use crate::config::{Config, ModelConfig, PerformanceConfig};
@@ -44,6 +44,9 @@ pub trait Entries: Send + Sync {
 
     /// Calls a function with each entry.
     fn for_each(&self, space: &EntrySpace, see: &mut dyn FnMut(u128, &[u8]));
+
+    /// Removes all spaces but these.
+    fn keep(&self, spaces: &BTreeSet<EntrySpace>);
 }
 
 /// What names of spaces begin with.
@@ -116,16 +119,21 @@ impl Labels {
     pub(crate) fn new(
         config: &Arc<Config>,
         entries: &Arc<dyn Entries>,
-        mut stored: StoredLabels,
+        stored: &StoredLabels,
     ) -> Self {
         let followed = config.models.iter().enumerate();
         let followed = followed.filter_map(|(index, it)| Some((index, it.performance.as_ref()?)));
-        let mut model = |(index, performance): (usize, &PerformanceConfig)| {
-            let name = &config.models[index].name;
-            let stored = stored.remove(name);
-            (index, Model::new(name, performance, entries, stored))
+        let model = |(index, performance): (usize, &PerformanceConfig)| {
+            let model = &config.models[index];
+            let stored = stored.get(&model.name).cloned();
+            (index, Model::new(model, performance, entries, stored))
         };
-        let models = followed.map(&mut model).collect();
+        // Spaces of rows that this start removes go with the next one: rows come first.
+        let spaces = stored.values().map(|(body, _)| EntrySpace::new(body.space.clone()));
+        let mut spaces: BTreeSet<EntrySpace> = spaces.collect();
+        let models: BTreeMap<usize, Model> = followed.map(model).collect();
+        spaces.extend(models.values().map(|model| model.space().clone()));
+        entries.keep(&spaces);
         Self { models, batch: EntryBatch::default() }
     }
 
@@ -144,8 +152,13 @@ impl Labels {
     }
 
     /// Takes how far a model's topics have come; returns the windows that are final since.
-    pub(crate) fn pass(&mut self, model: usize, passed: Passed) -> Vec<PerformanceResult> {
-        self.models.get_mut(&model).map(|it| it.pass(passed)).unwrap_or_default()
+    pub(crate) fn pass(
+        &mut self,
+        model: usize,
+        passed: Passed,
+        missing: impl Fn(WindowSpan) -> Vec<PartitionId>,
+    ) -> Vec<PerformanceResult> {
+        self.models.get_mut(&model).map(|it| it.pass(passed, missing)).unwrap_or_default()
     }
 
     /// Returns rows of each model that changed. They are stored together with the entries that
@@ -185,7 +198,8 @@ pub(crate) struct ModelRows {
 /// a window for all the time that labels may come, and for one that begins.
 pub fn bytes_expected(model: &ModelConfig) -> u64 {
     let Some(performance) = &model.performance else { return 0 };
-    let windows = performance.horizon_millis / performance.window_millis + 2;
+    // Where labels are waited for that do not come, twice as long.
+    let windows = 2 * performance.horizon_millis / performance.window_millis + 2;
     let parts = (model.versions_max * (1 + model.segments_max())) as u64;
     windows.unsigned_abs() * parts * Layout::of(performance).tally_bytes()
 }
@@ -232,5 +246,10 @@ impl Entries for MemoryEntries {
         for (id, entry) in spaces.get(space).into_iter().flatten() {
             see(*id, entry);
         }
+    }
+
+    fn keep(&self, spaces: &BTreeSet<EntrySpace>) {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|space, _| spaces.contains(space));
     }
 }

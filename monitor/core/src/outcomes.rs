@@ -68,6 +68,8 @@ pub(crate) enum Left {
     Unusable,
     /// It is behind its partition's watermark.
     Late,
+    /// It is of a version or window beyond those that are followed at once.
+    OverLimit,
 }
 
 /// Where a row is in time, by the prefix of its partition.
@@ -77,6 +79,8 @@ pub(crate) struct Moment {
     pub(crate) time: Timestamp,
     /// Whether the partition had passed it already.
     pub(crate) is_late: bool,
+    /// Whether there are too many versions or windows for it.
+    pub(crate) is_over_limit: bool,
 }
 
 /// Reads the labels of a batch: those of each model.
@@ -368,6 +372,7 @@ impl<'a> PredictionReader<'a> {
         });
         let what = match self.guesses.get(position) {
             _ if moment.is_late => Err(Left::Late),
+            _ if moment.is_over_limit => Err(Left::OverLimit),
             Some(guess) if id.is_some() => {
                 let cohort = self.cohort(position, version, reference);
                 Ok(NewPrediction { time: moment.time, cohort, guess })

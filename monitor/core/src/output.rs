@@ -13,7 +13,7 @@ use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, WindowConfig};
+use crate::config::{Config, ModelConfig, WindowConfig};
 use crate::labels::{PerformanceLine, PerformanceResult};
 use crate::line::{FeatureLine, LineHead};
 use crate::result::WindowResult;
@@ -184,12 +184,17 @@ impl Published {
     pub fn begin(&self, config: &Config, source: usize) -> Option<Timestamp> {
         let skew = config.sources[source].time.future_skew_max_millis;
         let windows = i64::from(config.hysteresis.of());
-        let models = config.models.iter().filter(|model| model.source == source);
+        let is_of = |model: &&ModelConfig| {
+            let labels = model.performance.as_ref().map(|it| it.labels.source);
+            model.source == source || labels == Some(source)
+        };
+        let models = config.models.iter().filter(is_of);
         let begins = models.filter_map(|model| {
             let end = self.newest.get(&model.name)?;
             let history = model.deciding().every_millis.saturating_mul(windows);
             let reach = model.windows.iter().map(WindowConfig::reach_millis).max();
-            let history = history.saturating_add(reach.unwrap_or(0));
+            let horizon = model.performance.as_ref().map_or(0, |it| it.horizon_millis);
+            let history = history.saturating_add(reach.unwrap_or(0)).saturating_add(horizon);
             Some(Timestamp::from_millis(
                 end.as_millis().saturating_sub(history).saturating_sub(skew),
             ))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use driftd_catalog::event::{CloudEvent, RetrainingRequested};
 use driftd_catalog::{PartitionId, Timestamp, WindowSpan};
 
-use crate::config::{Config, PaneConfig, WindowConfig, WindowKind};
+use crate::config::{Config, ModelConfig, PaneConfig, PerformanceConfig, WindowConfig, WindowKind};
 use crate::digest::Digest;
 use crate::evaluate::evaluate;
 use crate::event::{Effect, Event};
@@ -245,7 +245,7 @@ impl Pipeline {
     /// are in `entries`, and what changes is in [`Pipeline::take_entries`].
     pub fn join_labels(&mut self, entries: &Arc<dyn Entries>) {
         let stored = std::mem::take(&mut self.stored_labels);
-        self.labels = Some(Labels::new(&self.config, entries, stored));
+        self.labels = Some(Labels::new(&self.config, entries, &stored));
     }
 
     /// Takes what an earlier run stored of labels and predictions.
@@ -570,21 +570,26 @@ impl Pipeline {
 
     /// Lets the windows of models be final that one of their two topics was waited for.
     fn pass_labels(&mut self, source: usize, effects: &mut Vec<Effect>) {
-        let Some(labels) = &mut self.labels else { return };
-        for index in labels::models_of(&self.config, source) {
-            let model = &self.config.models[index];
+        let Self { config, sources, labels: Some(labels), digest, outbox, saver, .. } = self else {
+            return;
+        };
+        for index in labels::models_of(config, source) {
+            let model = &config.models[index];
             let Some(performance) = &model.performance else { continue };
-            let predictions = self.sources.floor(model.source);
-            let passed = Passed {
-                predictions: predictions.plus_millis(-model.pane.lateness_millis),
-                labels: self.sources.floor(performance.labels.source),
+            let passed = passed(sources, model, performance);
+            let both = [model.source, performance.labels.source].map(|it| &config.sources[it]);
+            let missing = |span| {
+                both.iter().flat_map(|source| sources.lacking(source, span)).cloned().collect()
             };
-            for result in labels.pass(index, passed) {
-                self.digest.add_performance(&model.name, &result);
-                self.outbox.iter_mut().for_each(|it| it.add_performance(&model.name, &result));
+            for result in labels.pass(index, passed, missing) {
+                digest.add_performance(&model.name, &result);
+                if let Some(outbox) = outbox {
+                    outbox.add_performance(&model.name, &result);
+                    outbox.pass(&model.name, result.span.start());
+                }
                 effects.push(Effect::Performance(Arc::new(result)));
-                // The digest is stored with what else is news.
-                self.saver.iter_mut().for_each(Saver::news);
+                // The digest is among what is stored then.
+                saver.iter_mut().for_each(Saver::news);
             }
         }
     }
@@ -598,13 +603,27 @@ impl Pipeline {
                 found.push(&event.id);
             }
         }
-        if result.complete {
+        // What is said of performance comes later, and is passed there.
+        let model = self.config.model_of(&result.id.model);
+        let is_followed = model.is_some_and(|it| self.config.models[it].performance.is_some());
+        if result.complete && !is_followed {
             outbox.pass(result.id.model.name(), result.id.span.start());
         }
         for id in found {
             self.take_delivery(now, id, true);
         }
     }
+}
+
+/// Returns how far the two topics of a model have come. Where labels are read to their end and none
+/// come, they are waited for as long again as they may come.
+fn passed(sources: &Sources, model: &ModelConfig, performance: &PerformanceConfig) -> Passed {
+    let predictions = sources.floor(model.source).plus_millis(-model.pane.lateness_millis);
+    let source = performance.labels.source;
+    let labels = sources.floor(source);
+    let given_up = predictions.plus_millis(-performance.horizon_millis);
+    let labels = if sources.is_read(source) { labels.max(given_up) } else { labels };
+    Passed { predictions, labels }
 }
 
 fn gap_key(model: &Arc<str>, progress: &Progress) -> GapKey {

@@ -16,7 +16,7 @@ use driftd_ingest::{
     SchemaId, SourceSchema, categorical_column, numeric_column,
 };
 
-use crate::config::{Config, Role, SourceConfig};
+use crate::config::{Config, Content, Role, SourceConfig};
 use crate::halves::Halves;
 use crate::join::JoinDecoder;
 
@@ -110,7 +110,7 @@ pub struct RecordValue {
     /// Name of the feature or prediction.
     pub name: Arc<str>,
     /// Which of the two it is.
-    pub role: Role,
+    pub role: Option<Role>,
     /// Type of the column.
     pub kind: FeatureKind,
     /// The value as text; `None` where it is absent or null.
@@ -197,11 +197,14 @@ fn first_record(
     // The first row of the message is the first one of its model.
     let batch = decoded.batches.get(of_source)?.as_ref()?;
     let model = &config.models[config.sources[source].models[of_source]];
-    let features = model.features.iter().enumerate();
-    let values = features.map(|(column, feature)| RecordValue {
-        name: Arc::clone(&feature.name),
-        role: feature.role,
-        kind: feature.kind,
+    let fields = config.sources[source].schema.models[of_source].features.iter().enumerate();
+    let values = fields.map(|(column, field)| RecordValue {
+        name: Arc::clone(&field.name),
+        role: match config.sources[source].content {
+            Content::Predictions => Some(model.features[column].role),
+            Content::Labels => None,
+        },
+        kind: field.kind,
         value: first_value(batch, column),
     });
     Some(Record {
@@ -289,7 +292,7 @@ models:
             ("late", Some("true")),
         ];
         assert_eq!(values, expected);
-        assert_eq!(record.values[3].role, Role::Prediction);
+        assert_eq!(record.values[3].role, Some(Role::Prediction));
     }
 
     #[test]

@@ -236,11 +236,21 @@ impl Sources {
         if !self.is_known[source] {
             return Timestamp::MIN;
         }
-        let own = || self.partitions.values().filter(|it| it.source == source);
+        // A partition that has lost records stands still until a person decides about it.
+        let own = || {
+            let own = self.partitions.values().filter(|it| it.source == source);
+            own.filter(|it| it.stalled.is_none())
+        };
         let busy = own().filter(|it| !it.is_idle()).map(|it| it.watermark).min();
         // One that never had a record says nothing of time.
         let floor = busy.unwrap_or_else(|| own().filter_map(|it| it.watermark).min());
         floor.unwrap_or(Timestamp::MIN)
+    }
+
+    /// Returns whether every partition of a source is read to its end, as far as that is known.
+    pub(crate) fn is_read(&self, source: usize) -> bool {
+        let mut own = self.partitions.values().filter(|it| it.source == source);
+        self.is_known[source] && own.all(|it| it.high_watermark.is_some() && !it.is_behind())
     }
 
     /// Takes a report; returns whether a pane may have become ready.

@@ -122,8 +122,9 @@ fn table(text: &mut String, record: &Record, show: Show) {
     let width = names.iter().map(|it| it.chars().count()).max().unwrap_or(0);
     for (value, name) in values.iter().zip(&names) {
         let role = match value.role {
-            Role::Feature => "feature   ",
-            Role::Prediction => "prediction",
+            Some(Role::Feature) => "feature   ",
+            Some(Role::Prediction) => "prediction",
+            None => "label     ",
         };
         let kind = kind(value.kind);
         let found = match (&value.value, show) {
@@ -165,7 +166,7 @@ mod tests {
     fn trial() -> Trial {
         let value = |name: &str, role, kind, value: Option<&str>| RecordValue {
             name: name.into(),
-            role,
+            role: Some(role),
             kind,
             value: value.map(str::to_owned),
         };

@@ -8,6 +8,7 @@ use driftd_alerts::Transition;
 use driftd_catalog::Timestamp;
 use driftd_core::config::Config;
 use driftd_core::event::Effect;
+use driftd_core::labels::PerformanceResult;
 use driftd_core::result::{FeatureResult, WindowResult};
 use driftd_core::snapshot::Snapshot;
 use driftd_detectors::State;
@@ -65,8 +66,8 @@ impl Narrator {
                     event.id, event.data.reason.summary
                 ));
             }
+            Effect::Performance(result) => self.performance(result),
             Effect::Window(_)
-            | Effect::Performance(_)
             | Effect::Publish(_)
             | Effect::Flush(_)
             | Effect::Pause(_)
@@ -109,6 +110,24 @@ impl Narrator {
         }
         if NAMED_MAX < drifted.len() {
             self.line(format_args!("     and {} more", drifted.len() - NAMED_MAX));
+        }
+    }
+
+    /// Tells how good the predictions of a week were, by all traffic of each version.
+    fn performance(&self, result: &PerformanceResult) {
+        for part in result.parts.iter().filter(|it| it.segment.as_str() == "all") {
+            let Some(area) = part.metrics.iter().find(|it| it.name == "roc_auc") else { continue };
+            let interval = area.interval.map(|it| format!(" ({:.3} to {:.3})", it.lower, it.upper));
+            self.line(format_args!(
+                "     all flights of {} to {} have arrived: ROC area of version {} {:.3}{}, by {} of {} labels",
+                day(result.span.start()),
+                day(result.span.end()),
+                part.version,
+                area.value,
+                interval.unwrap_or_default(),
+                thousands(part.labelled),
+                thousands(part.predictions),
+            ));
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::clock::Stopwatch;
+use crate::demo::labels::Labels;
 use crate::demo::narrator::Narrator;
 use crate::demo::stage_set::StageSet;
 use crate::table::{BATCH_ROWS, Rows, Table};
@@ -45,6 +47,7 @@ const PREDICTIONS: [&str; 3] = ["late_probability", "late_predicted", "arr_delay
 pub(super) struct Player {
     producer: ThreadedProducer<DefaultProducerContext>,
     batches: Vec<RecordBatch>,
+    labels: PathBuf,
     week_seconds: f64,
 }
 
@@ -69,7 +72,7 @@ impl Player {
             .set("linger.ms", "5")
             .create()
             .context("cannot connect the player")?;
-        Ok(Self { producer, batches, week_seconds })
+        Ok(Self { producer, batches, labels: set.labels_path(), week_seconds })
     }
 
     /// Plays until the last week is decided, or until `stopping` is set.
@@ -80,6 +83,8 @@ impl Player {
         stopping: &AtomicBool,
     ) -> anyhow::Result<()> {
         let records = self.records()?;
+        let played = records.iter().map(|record| record.id.as_str()).collect();
+        let mut labels = Labels::read(&self.labels, &played)?;
         let mut version = "1".to_owned();
         let mut next = 0;
         for week in 0..=WEEKS {
@@ -97,8 +102,12 @@ impl Player {
             if stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            labels.send_before(monday, &self.producer)?;
             if 0 < week {
                 wait_for(stopping, "the week was not decided", || is_decided(snapshot, monday))?;
+                wait_for(stopping, "labels of the week before were not joined", || {
+                    i64::try_from(windows_labelled(&snapshot.borrow())) == Ok(week - 1)
+                })?;
             }
             if let Some(deployed) = wait_for_job(snapshot, stopping)?
                 && deployed != version
@@ -157,22 +166,36 @@ impl Player {
     fn send(&self, record: &Record, version: &str) -> anyhow::Result<()> {
         let payload = message(&self.batches[record.batch], record, version)?;
         let partition = i32::try_from(record.row % 4)?;
-        let mut message = BaseRecord::to("inference.flights")
+        let message = BaseRecord::to("inference.flights")
             .key(record.id.as_str())
             .payload(payload.as_str())
             .partition(partition)
             .timestamp(record.event_time.as_millis());
-        loop {
-            match self.producer.send(message) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    message = refused;
-                    self.producer.poll(POLL);
-                }
-                Err((error, _)) => return Err(error.into()),
+        send(&self.producer, message)
+    }
+}
+
+/// Sends a message, when there is room for it.
+pub(super) fn send(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    mut message: BaseRecord<'_, str, str>,
+) -> anyhow::Result<()> {
+    loop {
+        match producer.send(message) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                message = refused;
+                producer.poll(POLL);
             }
+            Err((error, _)) => return Err(error.into()),
         }
     }
+}
+
+/// Returns how many weeks have all their labels.
+pub(super) fn windows_labelled(snapshot: &Snapshot) -> usize {
+    let windows = snapshot.performance.values().flat_map(|model| &model.windows);
+    windows.filter(|window| window.is_final).count()
 }
 
 /// Returns whether the week that ends at `monday` has been decided.
@@ -248,7 +271,7 @@ fn message(rows: &RecordBatch, record: &Record, version: &str) -> anyhow::Result
     Ok(text)
 }
 
-fn value(column: &dyn Array, row: usize) -> anyhow::Result<Value> {
+pub(super) fn value(column: &dyn Array, row: usize) -> anyhow::Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
@@ -265,7 +288,7 @@ fn value(column: &dyn Array, row: usize) -> anyhow::Result<Value> {
     text(column, row).map(Value::from).context("the log has a column of an unexpected type")
 }
 
-fn text(column: &dyn Array, row: usize) -> Option<&str> {
+pub(super) fn text(column: &dyn Array, row: usize) -> Option<&str> {
     let dictionary = column.as_dictionary_opt::<UInt32Type>()?;
     let levels = dictionary.values().as_string_opt::<i32>()?;
     Some(levels.value(dictionary.keys().value(row) as usize))

@@ -19,6 +19,8 @@ const SCRIPT: &str = include_str!("retrain.sh");
 const REFERENCE: &[u8] = include_bytes!("../../../fixtures/data/flights/reference.parquet");
 /// April to December 2013.
 const CURRENT: &[u8] = include_bytes!("../../../fixtures/data/flights/current.parquet");
+/// When those flights arrived, and whether late.
+const LABELS: &[u8] = include_bytes!("../../../fixtures/data/flights/labels.parquet");
 
 /// Where the demo's files are; they go away with it.
 #[derive(Debug)]
@@ -37,11 +39,12 @@ impl StageSet {
                 .replace("FOLDER", &folder.path().display().to_string())
                 .replace("DRIFTD\"", &format!("{}\"", binary.display()))
         };
-        let files: [(&str, &[u8]); 4] = [
+        let files: [(&str, &[u8]); 5] = [
             ("flights.yaml", &fill(CONFIG).into_bytes()),
             ("retrain.sh", &fill(SCRIPT).into_bytes()),
             ("reference.parquet", REFERENCE),
             ("current.parquet", CURRENT),
+            ("labels.parquet", LABELS),
         ];
         for (name, content) in files {
             let path = folder.path().join(name);
@@ -62,6 +65,11 @@ impl StageSet {
     /// The log that is played.
     pub(super) fn current_path(&self) -> PathBuf {
         self.folder.path().join("current.parquet")
+    }
+
+    /// What came true of it.
+    pub(super) fn labels_path(&self) -> PathBuf {
+        self.folder.path().join("labels.parquet")
     }
 
     /// Freezes the data that version 1 was trained on.

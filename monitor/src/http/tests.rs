@@ -405,6 +405,7 @@ fn a_model_that_is_gone_has_no_series() {
     let state = sample::state(ALL);
     let mut snapshot = sample::snapshot();
     snapshot.models.clear();
+    snapshot.performance.clear();
     let state = HttpState { snapshot: watch::channel(Arc::new(snapshot)).1, ..state };
     let text = metrics::text(state).expect("an empty model list can be exported");
     assert!(!text.contains("model_version="), "{text}");

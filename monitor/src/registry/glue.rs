@@ -121,6 +121,8 @@ impl Glue {
                 return Ok(None);
             }
             let is_of_all = status.is_server_error() || OF_ALL.contains(&code.as_str());
+            // Behind its first line may be the request, with what it was signed by.
+            let message = message.lines().next().unwrap_or_default();
             let message = message.chars().take(SHOWN_CHARS).collect();
             return Err(RegistryError::Aws { url: url(), version, is_of_all, code, message });
         }

@@ -41,6 +41,7 @@ fn main() {
     let is_wanted = |part: &str| named.is_empty() || named.iter().any(|it| it == part);
     let broker = KafkaBroker::start();
     let registry = Registry::start();
+    registry.rise();
     registry.register(AVRO_ID.into(), &load::avro_schema(), &[]);
     let dir = WorkDir::new("bench-topic");
     let [json, ..] = &LOADS;

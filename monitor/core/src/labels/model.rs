@@ -2,7 +2,6 @@
 //!
 //! Before: [`super::Labels`]. After: the same, with results and what changed.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +20,7 @@ use super::view::{Metric, metrics};
 use super::{
     Applied, Entries, EntryBatch, EntrySpace, Forgotten, Guess, ModelRows, PREFIX, Passed,
 };
-use crate::config::{PerformanceConfig, Task};
+use crate::config::{ModelConfig, PerformanceConfig, Task};
 use crate::outcomes::{LabelBatch, Left, PredictionBatch};
 
 /// Form of entries and of what goes with them. Those of another one are not read.
@@ -29,6 +28,8 @@ const FORM: u32 = 1;
 
 /// Final windows that are kept for the page and the API.
 const HISTORY: usize = 400;
+/// Versions and segments of them all.
+const HISTORY_PARTS: usize = 10_000;
 
 /// What became of the predictions and labels of a model so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +151,8 @@ pub struct PerformanceResult {
     pub span: WindowSpan,
     /// Whether no more labels can come.
     pub is_final: bool,
+    /// Partitions that have lost records of its time: some are missing.
+    pub missing: Vec<PartitionId>,
     /// Each version and segment.
     pub parts: Vec<Arc<PartPerformance>>,
 }
@@ -206,12 +209,12 @@ impl Entry {
 
 impl Model {
     pub(super) fn new(
-        name: &Arc<str>,
+        model: &ModelConfig,
         config: &PerformanceConfig,
         store: &Arc<dyn Entries>,
         stored: Option<(ModelBody, Vec<CohortRow>)>,
     ) -> Self {
-        let own = SpaceName::new(name, config);
+        let own = SpaceName::new(model, config);
         let before = stored.as_ref().and_then(|(body, _)| SpaceName::read(&body.space));
         let is_same = before.as_ref().is_some_and(|it| it.hash == own.hash);
         let stored = stored.filter(|_| is_same);
@@ -240,7 +243,7 @@ impl Model {
             cohorts.restore(&cohort);
         }
         let mut model = Self {
-            name: Arc::clone(name),
+            name: Arc::clone(&model.name),
             config: config.clone(),
             layout: Layout::of(config),
             space,
@@ -256,6 +259,11 @@ impl Model {
         let space = model.space.clone();
         store.for_each(&space, &mut |_, bytes| model.recount(bytes));
         model
+    }
+
+    /// Returns where its entries are.
+    pub(super) fn space(&self) -> &EntrySpace {
+        &self.space
     }
 
     /// Counts an entry that is stored.
@@ -293,6 +301,7 @@ impl Model {
                 Ok(new) => self.take_prediction(row.id, new.time, &new.cohort, new.guess),
                 Err(Left::Unusable) => self.body.counts.unusable_predictions += 1,
                 Err(Left::Late) => self.body.counts.late_predictions += 1,
+                Err(Left::OverLimit) => self.body.counts.over_limit += 1,
             }
         }
     }
@@ -313,6 +322,7 @@ impl Model {
                 }
                 Err(Left::Unusable) => self.body.counts.unusable_labels += 1,
                 Err(Left::Late) => self.body.counts.late_labels += 1,
+                Err(Left::OverLimit) => unreachable!("labels have no versions"),
             }
         }
     }
@@ -471,7 +481,11 @@ impl Model {
     }
 
     /// Takes how far both topics have come; returns the windows that are final since.
-    pub(super) fn pass(&mut self, passed: Passed) -> Vec<PerformanceResult> {
+    pub(super) fn pass(
+        &mut self,
+        passed: Passed,
+        missing: impl Fn(WindowSpan) -> Vec<PartitionId>,
+    ) -> Vec<PerformanceResult> {
         if self.body.predicted_until < passed.predictions {
             self.body.predicted_until = passed.predictions;
             self.is_changed = true;
@@ -488,11 +502,15 @@ impl Model {
         let mut results = Vec::new();
         while let Some(window) = self.windows.first_entry().filter(|it| it.key().end() <= until) {
             let (span, window) = window.remove_entry();
-            results.push(window.result(span, true));
+            results.push(PerformanceResult { missing: missing(span), ..window.result(span, true) });
         }
         self.history.extend(results.iter().cloned());
-        let excess = self.history.len().saturating_sub(HISTORY);
-        self.history.drain(..excess);
+        let parts = |history: &[PerformanceResult]| {
+            history.iter().map(|window| window.parts.len()).sum::<usize>()
+        };
+        while HISTORY < self.history.len() || HISTORY_PARTS < parts(&self.history) {
+            self.history.remove(0);
+        }
         results
     }
 
@@ -546,7 +564,7 @@ impl Window {
             let Counted { tally, uncountable, shown } = counted;
             Arc::clone(shown.get_or_init(|| Arc::new(part.shown(tally, *uncountable))))
         });
-        PerformanceResult { span, is_final, parts: parts.collect() }
+        PerformanceResult { span, is_final, missing: Vec::new(), parts: parts.collect() }
     }
 }
 
@@ -591,13 +609,20 @@ struct SpaceName {
 impl SpaceName {
     /// # Panics
     /// Never: SHA-256 gives 32 bytes.
-    fn new(name: &str, config: &PerformanceConfig) -> Self {
-        let task: Cow<'_, str> = match &config.task {
-            Task::Binary { .. } => "binary".into(),
-            Task::Multiclass { classes, .. } => format!("multiclass {classes:?}").into(),
-            Task::Regression { .. } => "regression".into(),
+    fn new(model: &ModelConfig, config: &PerformanceConfig) -> Self {
+        let column = |at: &usize| model.features.get(*at).map(|it| &*it.name);
+        let task = match &config.task {
+            Task::Binary { score, predicted, threshold, classes } => {
+                let columns = [score, predicted].map(|it| it.as_ref().and_then(column));
+                format!("binary {columns:?} {threshold} {classes:?}")
+            }
+            Task::Multiclass { predicted, classes } => {
+                format!("multiclass {:?} {classes:?}", column(predicted))
+            }
+            Task::Regression { predicted } => format!("regression {:?}", column(predicted)),
         };
-        let hash = Sha256::digest(format!("{FORM} {name} {task}"));
+        let (name, share) = (&model.name, config.sample.share);
+        let hash = Sha256::digest(format!("{FORM} {name} {task} {share}"));
         let (head, _) = hash.split_first_chunk::<16>().expect("SHA-256 gives 32 bytes");
         Self { hash: format!("{:032x}", u128::from_be_bytes(*head)), number: 0 }
     }

@@ -28,6 +28,11 @@ impl Reading<'_> {
         for (key, row) in rows {
             if let Key::Labels(name) = key {
                 let mut body: ModelBody = read_row(row, key)?;
+                if !self.follows(name) {
+                    self.saver.remove(key.clone());
+                    stored.insert(Arc::clone(name), (body, Vec::new()));
+                    continue;
+                }
                 let before = encode(&body);
                 body.applied.retain(|partition, _| !self.begins_anew(partition));
                 if encode(&body) != before {
@@ -40,11 +45,19 @@ impl Reading<'_> {
             let Key::Cohort(name, number) = key else { continue };
             let (space, cohort): (String, Cohort) = read_row(row, key)?;
             let own = stored.get_mut(name).filter(|(body, _)| body.space == space);
+            let own = own.filter(|_| self.follows(name));
             match own {
                 Some((_, cohorts)) => cohorts.push((*number, Arc::new(cohort))),
                 None => self.saver.remove(key.clone()),
             }
         }
         Ok(stored)
+    }
+
+    /// Whether the performance of a model is still followed. Where it is not, it begins anew when
+    /// it is again: what comes meanwhile is not seen.
+    fn follows(&self, name: &str) -> bool {
+        let mut models = self.config.models.iter().filter(|it| it.performance.is_some());
+        models.any(|it| *it.name == *name)
     }
 }

@@ -149,10 +149,11 @@ impl ModelBuilder {
 
     /// Returns the rows since the last call, or `None` without rows.
     pub(super) fn finish(&mut self) -> Option<RecordBatch> {
-        if self.rows == 0 {
+        // Also without rows: room for those of an older batch would add up over models.
+        self.rows_before = std::mem::take(&mut self.rows);
+        if self.rows_before == 0 {
             return None;
         }
-        self.rows_before = std::mem::take(&mut self.rows);
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns);
         Some(batch.expect("the columns follow the schema"))

@@ -9,7 +9,7 @@ use driftd_core::labels::{
     CONFIDENCE, LabelCounts, Metric, ModelPerformance, PartPerformance, PerformanceResult,
 };
 use driftd_core::snapshot::Snapshot;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Span;
 
@@ -42,6 +42,8 @@ struct Judged {
     window: Span,
     /// Whether no more labels can come.
     r#final: bool,
+    /// Whether no partition has lost records of its time.
+    complete: bool,
     /// Each version and segment.
     parts: Vec<Part>,
 }
@@ -68,8 +70,38 @@ struct MetricView {
     exact_between: Option<[f64; 2]>,
 }
 
-pub(in crate::http) fn performance(config: &Config, snapshot: &Snapshot) -> Performance {
-    let models = snapshot.performance.iter().filter_map(|(index, it)| {
+/// Parameters after `?`: what is asked for of all that there is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Asked {
+    model: Option<String>,
+    version: Option<String>,
+    segment: Option<String>,
+    /// So many of the newest windows; those of a week of hours otherwise.
+    windows: Option<usize>,
+}
+
+/// Windows that are answered with unless another number is asked for.
+const WINDOWS: usize = 168;
+
+impl Asked {
+    fn wants(&self, part: &PartPerformance) -> bool {
+        let is_one =
+            |asked: &Option<String>, name: &str| asked.as_ref().is_none_or(|asked| asked == name);
+        is_one(&self.version, &part.version) && is_one(&self.segment, part.segment.as_str())
+    }
+}
+
+pub(in crate::http) fn performance(
+    config: &Config,
+    snapshot: &Snapshot,
+    asked: &Asked,
+) -> Performance {
+    let wanted = snapshot.performance.iter().filter(|(index, _)| {
+        let model = config.models.get(**index);
+        asked.model.as_ref().is_none_or(|name| model.is_some_and(|it| *it.name == **name))
+    });
+    let models = wanted.filter_map(|(index, it)| {
         let model = config.models.get(*index)?;
         let followed = model.performance.as_ref()?;
         let ModelPerformance { windows, counts, waiting, sample, bytes: _ } = it;
@@ -80,17 +112,28 @@ pub(in crate::http) fn performance(config: &Config, snapshot: &Snapshot) -> Perf
             horizon_seconds: followed.horizon_millis as f64 / 1_000.0,
             counts: *counts,
             labels_waiting: *waiting,
-            windows: windows.iter().map(Judged::from).collect(),
+            windows: judged(windows, asked),
         })
     });
     let models = models.collect();
     Performance { taken_at: snapshot.taken_at, confidence: CONFIDENCE, models }
 }
 
-impl From<&PerformanceResult> for Judged {
-    fn from(result: &PerformanceResult) -> Self {
-        let parts = result.parts.iter().map(|part| Part::from(&**part)).collect();
-        Self { window: result.span.into(), r#final: result.is_final, parts }
+fn judged(windows: &[PerformanceResult], asked: &Asked) -> Vec<Judged> {
+    let passed = windows.len().saturating_sub(asked.windows.unwrap_or(WINDOWS));
+    windows.iter().skip(passed).map(|window| Judged::of(window, asked)).collect()
+}
+
+impl Judged {
+    fn of(result: &PerformanceResult, asked: &Asked) -> Self {
+        let parts = result.parts.iter().filter(|part| asked.wants(part));
+        let parts = parts.map(|part| Part::from(&**part)).collect();
+        Self {
+            window: result.span.into(),
+            r#final: result.is_final,
+            complete: result.missing.is_empty(),
+            parts,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ async function load() {
     const { segment, kind } = choice;
     const [detail, scores, retraining, outcomes] = await Promise.all([
       get(base, { segment, window: kind, window_end: choice.window }), get(`${base}/scores`, { segment, window: kind, windows: 120 }), get("api/v1/retraining"),
-      get("api/v1/performance"),
+      get("api/v1/performance", { model: choice.model, version: choice.version, segment, windows: 120 }),
     ]);
     if (!detail.features.some((entry) => entry.feature === choice.feature)) choice.feature = detail.features[0]?.feature ?? null;
     const feature = choice.feature == null || detail.window == null ? null

@@ -5,7 +5,6 @@ import { count, number, percent, plural, span } from "./format.js";
 
 const LEFT = 52;
 const TOP = 10;
-const WINDOWS_MAX = 120;
 const WORDS = {
   accuracy: "accuracy", balanced_accuracy: "balanced accuracy", precision: "precision", recall: "recall",
   specificity: "specificity", f1: "F1", macro_f1: "macro F1", weighted_f1: "weighted F1", matthews: "Matthews' correlation",
@@ -28,7 +27,7 @@ function pointsOf(model, version, segment) {
     const part = it.parts.find((part) => part.version === version && part.segment === segment);
     return part && { ...part, window: it.window, final: it.final };
   });
-  return found.filter((it) => it != null).slice(-WINDOWS_MAX);
+  return found.filter((it) => it != null);
 }
 
 function choices() {

@@ -41,5 +41,5 @@ fn window(hour: i64, is_final: bool, labelled: u64) -> PerformanceResult {
         metrics: if labelled == 0 { Vec::new() } else { metrics.collect() },
     };
     let span = WindowSpan::starting_at(at(hour), HOUR);
-    PerformanceResult { span, is_final, parts: vec![Arc::new(part)] }
+    PerformanceResult { span, is_final, missing: Vec::new(), parts: vec![Arc::new(part)] }
 }

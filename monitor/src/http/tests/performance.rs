@@ -53,5 +53,12 @@ fn performance_is_answered_window_by_window() {
         let metric = &windows[0]["parts"][0]["metrics"][0];
         assert_eq!((&metric["value"], &metric["interval"]), (&json!(0.5), &json!([0.25, 0.75])));
         assert_eq!(windows[2]["parts"][0]["metrics"], json!([]));
+        let newest = get(address, &format!("{ADDRESS}?model=delays&windows=1&segment=x=y")).json();
+        let windows = &newest["models"][0]["windows"];
+        assert_eq!(windows.as_array().map(Vec::len), Some(1), "{newest}");
+        assert_eq!(windows[0]["parts"], json!([]), "no such segment: {newest}");
+        let other = get(address, &format!("{ADDRESS}?model=other")).json();
+        assert_eq!(other["models"], json!([]));
+        assert_eq!(get(address, &format!("{ADDRESS}?week=1")).code, 400);
     });
 }

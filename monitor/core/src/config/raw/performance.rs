@@ -79,11 +79,14 @@ pub(in crate::config) struct RawLabels {
     /// Path to the label.
     pub(in crate::config) value: String,
     /// Path to which of the predictions with that identity it is for, from 0: the place among the
-    /// records of one message. Left out: the first.
+    /// records of one message that follow one another with it. Left out: the first.
     pub(in crate::config) row: Option<String>,
-    /// Path to a number that grows where a label is corrected without another time.
+    /// Path to a number that grows where a label is corrected without another time. One that comes
+    /// behind the watermark of its partition is late and does not count, whatever its revision: let
+    /// a correction have a time of its own, or raise the source's `time.out_of_orderness`.
     pub(in crate::config) revision: Option<String>,
-    /// Path to a boolean: a label that is true there takes the label of its prediction away.
+    /// Path to a boolean: a label that is true there takes the label of its prediction away, as one
+    /// that counts instead of it.
     pub(in crate::config) deleted: Option<String>,
     /// Which of several labels of one prediction counts, by their times, then revisions.
     #[serde(default)]
@@ -98,7 +101,7 @@ pub(in crate::config) enum RawKeep {
     /// The newest: labels are corrected.
     #[default]
     Last,
-    /// The oldest: what comes later is another event.
+    /// The oldest: what comes later is another event, and takes nothing away either.
     First,
 }
 

@@ -57,7 +57,7 @@ fn source(
     let inference = format::inference(source, &path, findings);
     let embedded = embedded(source, &path, findings);
     let tensors = tensors(source, &path, findings);
-    let change = change(source, &path, findings);
+    let change = change(source, content, &path, findings);
     let join = join::join(raw, source, &path, findings);
     let format = time_format(source.event_time.format.unwrap_or_default());
     lists::check(raw, index, (&own, content), findings)?;
@@ -167,9 +167,22 @@ fn event_time(raw: &RawEventTime, path: &str, findings: &mut Findings) -> Result
     Ok(read)
 }
 
+/// Returns what changes are not read beside. The text of a column that an update left out is no
+/// document, and a label that is given or taken away later is no new row.
+fn unfit_beside(source: &RawSource, content: Content) -> Option<&'static str> {
+    let is_there = [
+        (source.join.is_some(), "`join`"),
+        (!source.embedded.is_empty(), "`embedded`"),
+        (!source.tensors.is_empty(), "`tensors`"),
+        (content == Content::Labels, "labels"),
+    ];
+    is_there.into_iter().find_map(|(is_there, what)| is_there.then_some(what))
+}
+
 /// Reads where messages say what became of a row, if they are changes.
 fn change(
     source: &RawSource,
+    content: Content,
     path: &str,
     findings: &mut Findings,
 ) -> Result<Option<FieldPath>, Noted> {
@@ -177,9 +190,7 @@ fn change(
     let place = format!("{path}.change_events");
     let read = field_path(op, &format!("{place}.op"), findings)?;
     let unfit = match source.format {
-        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf => {
-            source.join.as_ref().map(|_| "`join`")
-        }
+        RawFormat::Json | RawFormat::Avro | RawFormat::Protobuf => unfit_beside(source, content),
         RawFormat::Ndjson | RawFormat::Arrow | RawFormat::OpenInference => Some("this `format`"),
     };
     if let Some(unfit) = unfit {
