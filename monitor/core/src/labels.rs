@@ -198,8 +198,7 @@ pub(crate) struct ModelRows {
 /// a window for all the time that labels may come, and for one that begins.
 pub fn bytes_expected(model: &ModelConfig) -> u64 {
     let Some(performance) = &model.performance else { return 0 };
-    // Where labels are waited for that do not come, twice as long.
-    let windows = 2 * performance.horizon_millis / performance.window_millis + 2;
+    let windows = performance.horizon_millis / performance.window_millis + 2;
     let parts = (model.versions_max * (1 + model.segments_max())) as u64;
     windows.unsigned_abs() * parts * Layout::of(performance).tally_bytes()
 }

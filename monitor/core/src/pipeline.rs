@@ -615,15 +615,10 @@ impl Pipeline {
     }
 }
 
-/// Returns how far the two topics of a model have come. Where labels are read to their end and none
-/// come, they are waited for as long again as they may come.
+/// Returns how far the two topics of a model have come.
 fn passed(sources: &Sources, model: &ModelConfig, performance: &PerformanceConfig) -> Passed {
     let predictions = sources.floor(model.source).plus_millis(-model.pane.lateness_millis);
-    let source = performance.labels.source;
-    let labels = sources.floor(source);
-    let given_up = predictions.plus_millis(-performance.horizon_millis);
-    let labels = if sources.is_read(source) { labels.max(given_up) } else { labels };
-    Passed { predictions, labels }
+    Passed { predictions, labels: sources.floor(performance.labels.source) }
 }
 
 fn gap_key(model: &Arc<str>, progress: &Progress) -> GapKey {

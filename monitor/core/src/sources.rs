@@ -247,12 +247,6 @@ impl Sources {
         floor.unwrap_or(Timestamp::MIN)
     }
 
-    /// Returns whether every partition of a source is read to its end, as far as that is known.
-    pub(crate) fn is_read(&self, source: usize) -> bool {
-        let mut own = self.partitions.values().filter(|it| it.source == source);
-        self.is_known[source] && own.all(|it| it.high_watermark.is_some() && !it.is_behind())
-    }
-
     /// Takes a report; returns whether a pane may have become ready.
     pub(crate) fn advance(&mut self, now: Timestamp, progress: &Progress) -> bool {
         self.add_counters(progress);
