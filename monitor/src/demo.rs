@@ -1,8 +1,8 @@
 //! `driftd demo`: the whole loop in one process, on real data, without any server.
 //!
 //! librdkafka's in-process mock broker carries the topics; everything else is what `driftd run` and
-//! `driftd launch` use. [`stage_set`] writes the files, [`player`] plays the log and [`labels`] what came true, [`narrator`]
-//! tells what happens.
+//! `driftd launch` use. [`stage_set`] writes the files, [`player`] plays the log and [`labels`]
+//! what came true, [`narrator`] tells what happens.
 //!
 //! The story: a model trained on the first quarter of 2013 meets July. Two weeks later the drift of
 //! temperature and dew point is established, a retraining event goes out, the launcher's job

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use driftd_catalog::metric::{LANE_LAG_ROWS, LANES};
 use driftd_dashboards::Place;
 use driftd_fixtures::work_dir::WorkDir;
+use driftd_tests::elsewhere::is_of_labels_or_changes;
 use serde_json::{Value, json};
 
 use played::{Played, played};
@@ -210,6 +211,7 @@ fn every_query_of_the_dashboards_finds_what_it_asks_for() {
             Err(error) => failures.push(format!("{place}: {}: {}", error.0, query.expr)),
             // Of shared work one process has nothing to show; `scale_out` looks at that.
             Ok(0) if [LANES.name, LANE_LAG_ROWS.name].iter().any(|it| query.expr.contains(it)) => {}
+            Ok(0) if is_of_labels_or_changes(&query.expr) => {}
             Ok(0) => failures.push(format!("{place} is empty: {}", query.expr)),
             Ok(_) => {}
         }

@@ -4,8 +4,8 @@
 //! a topic ([`topic`]) of a job ([`job`]); from there on it only looks at what the real binary
 //! does, also at what it writes to topics ([`reader`]), and at how it goes on after an end at a
 //! named place ([`crash`]). [`answers`] is a server that it may ask, [`registry`] and [`glue`] are
-//! ones that have schemas; [`twin`] compares what it makes of the same predictions in several
-//! formats.
+//! ones that have schemas; [`elsewhere`] knows queries that other tests ask; [`twin`] compares what
+//! it makes of the same predictions in several formats.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -14,6 +14,7 @@
 
 pub mod answers;
 pub mod crash;
+pub mod elsewhere;
 pub mod frame;
 pub mod glue;
 pub mod job;

@@ -138,8 +138,8 @@ pub(super) struct RawModel {
     pub(super) versions_max: usize,
     /// Path to the identity of a prediction, by which its label finds it. Text, or a number or
     /// boolean taken as its JSON text. Read where there is `performance`. Predictions of one
-    /// message that follow one another with the same identity are told apart by their place, from 0.
-    /// An identity is bounded as a category is: a record with another value there is rejected.
+    /// message that follow one another with the same identity are told apart by their place, from
+    /// 0. An identity is bounded as a category is: a record with another value there is rejected.
     pub(super) prediction_id: Option<String>,
     /// File of the reference profile, `{model}` and `{version}` filled in; a relative path starts
     /// at the folder of the configuration file.
