@@ -84,8 +84,7 @@ impl Inflater {
         reason: RejectReason,
     ) -> Result<&[u8], Refusal> {
         let bytes_max = limits.payload_bytes_max;
-        self.value.clear();
-        self.value.shrink_to(BYTES_KEPT);
+        self.release();
         let inflated = self.inflate(deflated, bytes_max);
         self.bytes += self.value.len();
         inflated.map_err(|problem| match problem {
@@ -100,6 +99,13 @@ impl Inflater {
             }
         })?;
         Ok(&self.value)
+    }
+
+    /// Lets the value go that was read last. Each partition has a decoder: what one value took would
+    /// add up over them.
+    pub(super) fn release(&mut self) {
+        self.value.clear();
+        self.value.shrink_to(BYTES_KEPT);
     }
 
     /// Returns the first bytes of a value; none where it is not compressed with zlib.
@@ -181,6 +187,18 @@ mod tests {
         });
         assert!(inflater.bytes() <= bytes_max + 1, "no more is inflated than may be");
         value
+    }
+
+    #[test]
+    fn what_a_large_value_took_is_given_back_when_it_was_read() {
+        let large = deflate(&vec![b'x'; 4 * BYTES_KEPT]);
+        let limits = DecodeLimits { payload_bytes_max: 8 * BYTES_KEPT, ..LIMITS };
+        let mut inflater = Inflater::default();
+        let read = inflater.whole(&large, limits, RejectReason::InvalidAvro);
+        assert_eq!(read.map(<[u8]>::len).ok(), Some(4 * BYTES_KEPT));
+        inflater.release();
+        assert!(inflater.value.capacity() <= BYTES_KEPT);
+        assert_eq!(inflater.bytes(), 4 * BYTES_KEPT, "of the open batch");
     }
 
     #[test]

@@ -190,6 +190,7 @@ impl JsonDecoder {
         let read = text.and_then(|text| self.read_text(message, text));
         self.text_bytes += bodies.as_ref().map_or(0, Bodies::text_bytes);
         (self.bodies, self.embedded, self.tensors) = (bodies, embedded, tensors);
+        inflater.release();
         self.inflater = inflater;
         read
     }

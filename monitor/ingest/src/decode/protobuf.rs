@@ -174,7 +174,9 @@ impl Decode for ProtobufDecoder {
             return None;
         }
         self.batch.begin(message);
-        match self.read(message) {
+        let outcome = self.read(message);
+        self.inflater.release();
+        match outcome {
             Ok(()) => None,
             Err(refusal) => self.batch.reject(message, refusal),
         }
