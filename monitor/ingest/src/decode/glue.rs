@@ -101,8 +101,8 @@ impl Inflater {
         Ok(&self.value)
     }
 
-    /// Lets the value go that was read last. Each partition has a decoder: what one value took would
-    /// add up over them.
+    /// Lets the value go that was read last. Each partition has a decoder: what one value took
+    /// would add up over them.
     pub(super) fn release(&mut self) {
         self.value.clear();
         self.value.shrink_to(BYTES_KEPT);
