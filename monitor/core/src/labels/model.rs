@@ -15,13 +15,13 @@ use sha2::{Digest as _, Sha256};
 use super::cohort::{Cohort, Cohorts};
 use super::entry::{Change, Entry, Fate, Label, Outcome, Predicted};
 use super::stored;
-use super::tally::{DELAY_BORDERS, Layout, Tally, delay_border};
+use super::tally::{DELAY_BORDERS, Layout, Tally, Way, delay_border};
 use super::view::{Metric, metrics};
 use super::{
     Applied, Entries, EntryBatch, EntrySpace, Forgotten, Guess, ModelRows, PREFIX, Passed,
 };
 use crate::config::{ModelConfig, PerformanceConfig, Task};
-use crate::outcomes::{LabelBatch, Left, PredictionBatch};
+use crate::outcomes::{LabelBatch, Left, PredictionBatch, Sighting};
 
 /// Form of entries and of what goes with them. Those of another one are not read.
 const FORM: u32 = 1;
@@ -275,7 +275,7 @@ impl Model {
                 }
                 self.count_prediction(&predicted);
                 if let Some(outcome) = label.and_then(|it| predicted.outcome(&it)) {
-                    self.count_outcome(&outcome, Tally::add, 1);
+                    self.count_outcome(&outcome, Way::Added);
                 }
             }
             Some(Entry::Waiting(labels)) => {
@@ -291,12 +291,7 @@ impl Model {
 
     /// Takes predictions of a partition, those of them that were not taken before.
     pub(super) fn predict(&mut self, batch: &PredictionBatch) {
-        if !self.admits(&batch.partition, batch.to_offset) {
-            return;
-        }
-        let from = self.body.applied.insert(batch.partition.clone(), batch.to_offset);
-        let is_new = |offset: i64| from.is_none_or(|from| from <= offset);
-        for row in batch.rows.iter().filter(|it| is_new(it.offset)) {
+        for row in self.take_new(&batch.partition, batch.to_offset, &batch.rows) {
             match &row.what {
                 Ok(new) => self.take_prediction(row.id, new.time, &new.cohort, new.guess),
                 Err(Left::Unusable) => self.body.counts.unusable_predictions += 1,
@@ -308,12 +303,7 @@ impl Model {
 
     /// Takes labels of a partition, those of them that were not taken before.
     pub(super) fn label(&mut self, batch: &LabelBatch) {
-        if !self.admits(&batch.partition, batch.to_offset) {
-            return;
-        }
-        let from = self.body.applied.insert(batch.partition.clone(), batch.to_offset);
-        let is_new = |offset: i64| from.is_none_or(|from| from <= offset);
-        for row in batch.rows.iter().filter(|it| is_new(it.offset)) {
+        for row in self.take_new(&batch.partition, batch.to_offset, &batch.rows) {
             match &row.what {
                 Ok(label) => {
                     if self.config.sample.has(sample_hash(row.id)) {
@@ -327,11 +317,19 @@ impl Model {
         }
     }
 
-    /// Returns whether there is something new up to an offset.
-    fn admits(&mut self, partition: &PartitionId, to_offset: i64) -> bool {
-        let is_new = self.body.applied.get(partition).is_none_or(|it| *it < to_offset);
-        self.is_changed |= is_new;
-        is_new
+    /// Notes how far a partition is taken; returns those of its rows that were not taken before.
+    fn take_new<'b, T>(
+        &mut self,
+        partition: &PartitionId,
+        to_offset: i64,
+        rows: &'b [Sighting<T>],
+    ) -> impl Iterator<Item = &'b Sighting<T>> + use<'b, T> {
+        let from = self.body.applied.get(partition).copied().unwrap_or(i64::MIN);
+        if from < to_offset {
+            self.body.applied.insert(partition.clone(), to_offset);
+            self.is_changed = true;
+        }
+        rows.iter().filter(move |row| from <= row.offset)
     }
 
     fn take_prediction(&mut self, id: u128, time: Timestamp, cohort: &Cohort, guess: Guess) {
@@ -413,10 +411,10 @@ impl Model {
             }
         }
         if let Some(outcome) = &change.removed {
-            self.count_outcome(outcome, Tally::subtract, -1);
+            self.count_outcome(outcome, Way::TakenAway);
         }
         if let Some(outcome) = &change.added {
-            self.count_outcome(outcome, Tally::add, 1);
+            self.count_outcome(outcome, Way::Added);
         }
         if let Some(entry) = &change.entry {
             self.fresh.insert(id, entry.clone());
@@ -445,19 +443,15 @@ impl Model {
     }
 
     /// Adds or subtracts an outcome. One whose error no number holds is counted beside.
-    fn count_outcome(
-        &mut self,
-        outcome: &Outcome,
-        count: impl Fn(&mut Tally, &Layout, &Outcome) -> Result<(), OutcomeError>,
-        by: i64,
-    ) {
+    fn count_outcome(&mut self, outcome: &Outcome, way: Way) {
         self.count(&outcome.predicted, |layout, counted| {
-            match count(&mut counted.tally, layout, outcome) {
-                Ok(()) => {}
-                Err(OutcomeError::NotFinite { .. }) => {
-                    counted.uncountable = counted.uncountable.saturating_add_signed(by);
+            match (counted.tally.count(layout, outcome, way), way) {
+                (Ok(()), _) => {}
+                (Err(OutcomeError::NotFinite { .. }), Way::Added) => counted.uncountable += 1,
+                (Err(OutcomeError::NotFinite { .. }), Way::TakenAway) => {
+                    counted.uncountable = counted.uncountable.saturating_sub(1);
                 }
-                Err(error) => panic!("entries say what is counted: {error}"),
+                (Err(error), _) => panic!("entries say what is counted: {error}"),
             }
         });
     }

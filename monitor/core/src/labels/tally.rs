@@ -44,6 +44,15 @@ pub(crate) struct Tally {
     pub(crate) counts: Counts,
 }
 
+/// What becomes of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It counts from now on.
+    Added,
+    /// It counts no more.
+    TakenAway,
+}
+
 /// What the predictions were, and what came true.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Counts {
@@ -140,62 +149,42 @@ impl Tally {
         Ok(())
     }
 
-    /// Takes the label of a prediction that was taken.
-    pub(crate) fn add(&mut self, layout: &Layout, outcome: &Outcome) -> Result<(), OutcomeError> {
-        let Pair { guess, truth } = Pair::of(outcome);
-        match (&mut self.counts, layout) {
-            (Counts::Binary(_, counts), Layout::Binary(grid)) => {
-                counts.add(grid, &binary(guess, truth))?;
-            }
-            (Counts::Multiclass(counts), Layout::Multiclass(layout)) => {
-                counts.add(layout, &class(guess, truth))?;
-            }
-            (Counts::Regression(counts), Layout::Regression(layout)) => {
-                counts.add(layout, &number(guess, truth))?;
-            }
-            (Counts::Binary(..) | Counts::Multiclass(_) | Counts::Regression(_), _) => {
-                unreachable!("counts are made empty by their layout")
-            }
-        }
-        self.delays[delay_cell(outcome.delay_millis)] += 1;
-        Ok(())
-    }
-
-    /// Takes the label of a prediction away that was added.
-    pub(crate) fn subtract(
+    /// Takes the label of a prediction that was taken, or takes one away that was added.
+    pub(crate) fn count(
         &mut self,
         layout: &Layout,
         outcome: &Outcome,
+        way: Way,
     ) -> Result<(), OutcomeError> {
-        let Pair { guess, truth } = Pair::of(outcome);
-        match (&mut self.counts, layout) {
-            (Counts::Binary(_, counts), Layout::Binary(grid)) => {
-                counts.subtract(grid, &binary(guess, truth))?;
+        match (&mut self.counts, layout, way) {
+            (Counts::Binary(_, counts), Layout::Binary(grid), Way::Added) => {
+                counts.add(grid, &binary(outcome))?;
             }
-            (Counts::Multiclass(counts), Layout::Multiclass(layout)) => {
-                counts.subtract(layout, &class(guess, truth))?;
+            (Counts::Binary(_, counts), Layout::Binary(grid), Way::TakenAway) => {
+                counts.subtract(grid, &binary(outcome))?;
             }
-            (Counts::Regression(counts), Layout::Regression(layout)) => {
-                counts.subtract(layout, &number(guess, truth))?;
+            (Counts::Multiclass(counts), Layout::Multiclass(layout), Way::Added) => {
+                counts.add(layout, &class(outcome))?;
             }
-            (Counts::Binary(..) | Counts::Multiclass(_) | Counts::Regression(_), _) => {
+            (Counts::Multiclass(counts), Layout::Multiclass(layout), Way::TakenAway) => {
+                counts.subtract(layout, &class(outcome))?;
+            }
+            (Counts::Regression(counts), Layout::Regression(layout), Way::Added) => {
+                counts.add(layout, &number(outcome))?;
+            }
+            (Counts::Regression(counts), Layout::Regression(layout), Way::TakenAway) => {
+                counts.subtract(layout, &number(outcome))?;
+            }
+            (Counts::Binary(..) | Counts::Multiclass(_) | Counts::Regression(_), _, _) => {
                 unreachable!("counts are made empty by their layout")
             }
         }
-        self.delays[delay_cell(outcome.delay_millis)] -= 1;
+        let delays = &mut self.delays[delay_cell(outcome.delay_millis)];
+        match way {
+            Way::Added => *delays += 1,
+            Way::TakenAway => *delays -= 1,
+        }
         Ok(())
-    }
-}
-
-/// What was predicted, and what came true.
-struct Pair {
-    guess: Guess,
-    truth: Truth,
-}
-
-impl Pair {
-    fn of(outcome: &Outcome) -> Self {
-        Self { guess: outcome.predicted.guess, truth: outcome.truth }
     }
 }
 
@@ -212,37 +201,37 @@ pub(crate) fn delay_border(border: usize) -> i64 {
 
 /// # Panics
 /// When it is not what a model of two classes predicts: entries of other tasks are not read.
-fn binary(guess: Guess, truth: Truth) -> BinaryOutcome {
-    match (guess, truth) {
+fn binary(outcome: &Outcome) -> BinaryOutcome {
+    match (outcome.predicted.guess, outcome.truth) {
         (Guess::Binary { score, predicted }, Truth::Positive(label)) => {
             BinaryOutcome { score, predicted, label }
         }
         (Guess::Binary { .. } | Guess::Class(_) | Guess::Number(_), _) => {
-            unreachable!("{guess:?} and {truth:?} are of another task")
+            unreachable!("{outcome:?} is of another task")
         }
     }
 }
 
-fn class(guess: Guess, truth: Truth) -> ClassOutcome<'static> {
-    match (guess, truth) {
+fn class(outcome: &Outcome) -> ClassOutcome<'static> {
+    match (outcome.predicted.guess, outcome.truth) {
         (Guess::Class(predicted), Truth::Class(label)) => ClassOutcome {
             scores: None,
             predicted: Some(predicted.into()),
             label: Some(label.into()),
         },
         (Guess::Binary { .. } | Guess::Class(_) | Guess::Number(_), _) => {
-            unreachable!("{guess:?} and {truth:?} are of another task")
+            unreachable!("{outcome:?} is of another task")
         }
     }
 }
 
-fn number(guess: Guess, truth: Truth) -> RegressionOutcome<'static> {
-    match (guess, truth) {
+fn number(outcome: &Outcome) -> RegressionOutcome<'static> {
+    match (outcome.predicted.guess, outcome.truth) {
         (Guess::Number(prediction), Truth::Number(label)) => {
             RegressionOutcome { prediction, label, quantiles: &[], interval: None }
         }
         (Guess::Binary { .. } | Guess::Class(_) | Guess::Number(_), _) => {
-            unreachable!("{guess:?} and {truth:?} are of another task")
+            unreachable!("{outcome:?} is of another task")
         }
     }
 }
